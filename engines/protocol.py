@@ -1,0 +1,70 @@
+"""What every backend offers: build an engine from a model, open it, run it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pssdet.models.card import EngineCard, ModelCard, Precision
+
+Tensors = dict[str, NDArray[Any]]
+
+
+class Built(NamedTuple):
+    """What a build wrote into its folder.
+
+    Attributes:
+        files: names of the files.
+        emulated: the precision's rounding is emulated, the speed is not that precision's.
+        fp32_nodes: nodes of a reduced-precision graph that stay in float32.
+    """
+
+    files: tuple[str, ...]
+    emulated: bool = False
+    fp32_nodes: int = 0
+
+
+class Session(Protocol):
+    """An engine ready to run; not safe for use by several threads at once."""
+
+    def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> Tensors:
+        """One batch through the engine: inputs and outputs as the model card names them."""
+        ...
+
+    def close(self) -> None:
+        """Free what the session holds; it cannot run afterwards."""
+        ...
+
+
+class Backend(Protocol):
+    """A way to run a model: Paddle, ONNX Runtime, OpenVINO, TensorRT."""
+
+    name: str
+    precisions: tuple[Precision, ...]
+    #: Packages whose versions an engine's card records.
+    packages: tuple[str, ...]
+
+    def missing(self) -> str | None:
+        """What this machine lacks to build or run such an engine, with the way out; None if nothing."""
+        ...
+
+    def build(self, model: Path, card: ModelCard, precision: Precision, folder: Path) -> Built:
+        """Write the engine's files into the empty ``folder``.
+
+        Args:
+            model: the exported model's folder; its files were already verified.
+        """
+        ...
+
+    def open(self, folder: Path, card: EngineCard, taps: Sequence[str] = ()) -> Session:
+        """Load an engine whose files were already verified.
+
+        Args:
+            taps: intermediate tensors to return beside the outputs, by stage name (``p2``,
+                ``proposals``, ...).
+        """
+        ...

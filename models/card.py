@@ -1,0 +1,187 @@
+"""The cards: what a consumer must know about an exported model or a built engine, as JSON.
+
+``model.json`` lies beside ``model.onnx``, ``engine.json`` beside an engine's files. They are plain
+data with a fixed schema, so any language reads them; here they are decoded strictly.
+"""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+
+from pssdet.errors import BadInput
+from pssdet.files import sha256_of
+from pssdet.models.architecture import Architecture
+from pssdet.models.numerics import Numerics
+from pssdet.models.preprocess import Preprocessing
+
+SCHEMA = 1
+MODEL_CARD = "model.json"
+MODEL_ONNX = "model.onnx"
+ENGINE_CARD = "engine.json"
+
+Precision = Literal["fp32", "fp16", "int8"]
+
+
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of a card: immutable, unknown fields are refused."""
+
+
+class FileRecord(_Record):
+    """A file beside the card, by name, with what proves that it is the right one."""
+
+    name: str
+    sha256: str
+    bytes: int
+
+    @classmethod
+    def of(cls, path: Path) -> FileRecord:
+        """The record of an existing file."""
+        return cls(path.name, sha256_of(path), path.stat().st_size)
+
+    def verify(self, folder: Path) -> Path:
+        """The file's path in ``folder``, after its size and hash were found right.
+
+        Raises:
+            BadInput: it is missing or is not the file that the card describes.
+        """
+        path = folder / self.name
+        if not path.is_file():
+            raise BadInput(f"{path} is missing; build or export {folder} again")
+        if path.stat().st_size != self.bytes or sha256_of(path) != self.sha256:
+            raise BadInput(f"{path} is not the file its card describes (sha256 differs); build or export it again")
+        return path
+
+
+class TensorRecord(_Record):
+    """An input or output of the model; dimensions that vary are given by name."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+    meaning: str
+
+
+class WeightsRecord(_Record):
+    """Where the parameters came from; ``seeded`` means random values, good for speed only."""
+
+    kind: Literal["checkpoint", "seeded"]
+    source: str = ""
+    sha256: str = ""
+
+
+class GraphRecord(_Record):
+    """The exported graph; node counts with functions inlined, as converted and as shipped."""
+
+    opset: int
+    nodes_converted: int
+    nodes: int
+
+
+class StageRecord(_Record):
+    """Agreement of two runs at one stage of the detector.
+
+    Attributes:
+        case: what was run, e.g. ``photo`` or ``batch of two, image 1``.
+        stage: a stage's name, e.g. ``p2`` or ``proposals``.
+        difference: largest difference, in ``unit``.
+        limit: the largest difference accepted.
+        share: part of the rows that found their partner (1.0 for maps).
+        passed: within the limits.
+    """
+
+    case: str
+    stage: str
+    difference: float
+    limit: float
+    unit: str
+    share: float
+    passed: bool
+
+
+class ModelCard(_Record):
+    """``model.json``: an exported detector."""
+
+    model: str
+    architecture: Architecture
+    numerics: Numerics
+    preprocessing: Preprocessing
+    labels: tuple[str, ...]
+    weights: WeightsRecord
+    onnx: FileRecord
+    inputs: tuple[TensorRecord, ...]
+    outputs: tuple[TensorRecord, ...]
+    graph: GraphRecord
+    versions: dict[str, str]
+    verification: tuple[StageRecord, ...]
+    schema: int = SCHEMA
+
+
+class EngineCard(_Record):
+    """``engine.json``: an engine, the model it came from, and where it was built."""
+
+    backend: str
+    precision: Precision
+    emulated: bool
+    files: tuple[FileRecord, ...]
+    fp32_nodes: int
+    versions: dict[str, str]
+    machine: str
+    build_seconds: float
+    model: ModelCard
+    schema: int = SCHEMA
+
+
+_Card = TypeVar("_Card", ModelCard, EngineCard)
+
+
+def read_model_card(folder: Path) -> ModelCard:
+    """The card of an exported model's folder.
+
+    Raises:
+        BadInput: there is none, or it is not such a card.
+    """
+    return _read(folder / MODEL_CARD, ModelCard, "python export/to_onnx.py")
+
+
+def read_engine_card(folder: Path) -> EngineCard:
+    """The card of an engine's folder.
+
+    Raises:
+        BadInput: there is none, or it is not such a card.
+    """
+    return _read(folder / ENGINE_CARD, EngineCard, "python engines/build.py")
+
+
+def _read(path: Path, kind: type[_Card], command: str) -> _Card:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}); make one with {command}") from error
+    try:
+        card = msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} is not a card of this version ({error}); make it again with {command}") from error
+    if card.schema != SCHEMA:
+        raise BadInput(f"{path} has schema {card.schema}, this version reads {SCHEMA}; make it again with {command}")
+    return card
+
+
+def encode(card: ModelCard | EngineCard) -> bytes:
+    """The card as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n"
+
+
+def installed_versions(*packages: str) -> dict[str, str]:
+    """Versions of Python, of this project and of the named packages, as far as they are installed."""
+    versions = {"python": platform.python_version()}
+    for package in ("pss-det", *packages):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

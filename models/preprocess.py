@@ -1,0 +1,103 @@
+"""From a picture to the network's input, exactly as each detector's authors did it."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from pssdet.errors import BadInput
+
+_INTERPOLATION = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
+
+#: A side of one pixel carries no picture, and resizing it to none at all would crash.
+MIN_SIDE = 2
+
+
+class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The steps of one detector's reader.
+
+    Attributes:
+        short_side: target of the shorter side, pixels.
+        long_side: limit of the longer side, pixels; it wins over ``short_side``.
+        interpolation: OpenCV's INTER_LINEAR or INTER_CUBIC.
+        resize: ``first`` on 8-bit pixels (dygraph) or ``last`` on normalised floats (static).
+        mean: per channel R, G, B, of pixels scaled to 0..1.
+        std: per channel R, G, B.
+        stride: zero padding at the right and bottom to a multiple of this.
+    """
+
+    short_side: int
+    long_side: int
+    interpolation: Literal["linear", "cubic"]
+    resize: Literal["first", "last"]
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    stride: int = 32
+
+
+class NetworkInput(NamedTuple):
+    """One prepared picture.
+
+    Attributes:
+        image: float32 [3, H, W], normalised RGB, zero-padded.
+        image_size: (h, w) of the content before padding.
+        original_size: (h, w) of the picture.
+        scale: network pixels per original pixel, both axes.
+    """
+
+    image: NDArray[np.float32]
+    image_size: tuple[int, int]
+    original_size: tuple[int, int]
+    scale: float
+
+
+def prepare(picture: NDArray[np.uint8], steps: Preprocessing) -> NetworkInput:
+    """Resize, normalise and pad one RGB picture, uint8 [H, W, 3].
+
+    Raises:
+        BadInput: the picture is not such an array, or has a side under two pixels before or after
+            resizing.
+    """
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+        raise BadInput(
+            f"a picture must be a uint8 array [height, width, 3], not {picture.dtype} {list(picture.shape)}; convert it"
+        )
+    height, width = picture.shape[:2]
+    scale = resize_scale(height, width, steps)
+    if min(height, width, round(height * scale), round(width * scale)) < MIN_SIDE:
+        raise BadInput(
+            f"a picture of {width}x{height} pixels leaves less than {MIN_SIDE} pixels at a side"
+            f" (it is resized by {scale:.3g}); crop it or take a larger one"
+        )
+    if steps.resize == "first":
+        content = _normalise(_resize(picture, scale, steps), steps)
+    else:
+        content = _resize(_normalise(picture, steps), scale, steps)
+    return NetworkInput(_pad(content, steps.stride), content.shape[:2], (height, width), scale)
+
+
+def resize_scale(height: int, width: int, steps: Preprocessing) -> float:
+    """Factor that brings the shorter side to its target unless the longer would pass its limit."""
+    return min(steps.short_side / min(height, width), steps.long_side / max(height, width))
+
+
+def _resize(picture: NDArray[np.generic], scale: float, steps: Preprocessing) -> NDArray[np.generic]:
+    # Factors instead of a size: OpenCV then samples by the factor itself, as the originals do.
+    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=_INTERPOLATION[steps.interpolation])
+
+
+def _normalise(picture: NDArray[np.generic], steps: Preprocessing) -> NDArray[np.float32]:
+    unit = picture.astype(np.float32) / np.float32(255.0)
+    mean, std = np.array(steps.mean, np.float32), np.array(steps.std, np.float32)
+    return (unit - mean) / std
+
+
+def _pad(content: NDArray[np.generic], stride: int) -> NDArray[np.float32]:
+    height, width = content.shape[:2]
+    padded = np.zeros((3, -(-height // stride) * stride, -(-width // stride) * stride), np.float32)
+    padded[:, :height, :width] = content.transpose(2, 0, 1)
+    return padded

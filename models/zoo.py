@@ -1,0 +1,138 @@
+"""The published detectors: where they come from, what was published, how they compute."""
+
+from __future__ import annotations
+
+import difflib
+from typing import NamedTuple
+
+from pssdet.errors import BadInput
+from pssdet.models.architecture import CASCADE_REG_WEIGHTS, Architecture
+from pssdet.models.labels import COCO
+from pssdet.models.numerics import DYGRAPH, STATIC, Numerics
+from pssdet.models.preprocess import Preprocessing
+
+
+class Published(NamedTuple):
+    """Figures that PaddleDetection published, in its own words and units.
+
+    Attributes:
+        box_ap: COCO val2017 box AP, percent.
+        fps: images per second: FP32 ``tools/eval.py`` at batch 1 on one V100 with cuDNN 7.5, data
+            loading and post-processing included.
+        note: what a reader must know about the figures.
+    """
+
+    box_ap: float
+    fps: float
+    year: int
+    hardware: str = "Tesla V100"
+    note: str = ""
+
+
+class ZooEntry(NamedTuple):
+    """One published detector; ``name`` is its PaddleDetection configuration."""
+
+    row: int
+    name: str
+    title: str
+    url: str
+    published: Published
+    architecture: Architecture
+    numerics: Numerics
+    preprocessing: Preprocessing
+    exportable: bool
+    labels: tuple[str, ...] = COCO
+    sha256: str = ""
+
+
+class Headline(NamedTuple):
+    """The two sentences PSS-DET is known by."""
+
+    backbone: str
+    top1: float
+    box_ap: float
+    fps: float
+    url: str
+
+
+_STATIC_URL = "https://paddlemodels.bj.bcebos.com/object_detection/"
+_DYGRAPH_URL = "https://paddledet.bj.bcebos.com/models/"
+_R101 = (3, 4, 23, 3)
+
+
+def _static_reader(short: int, long: int) -> Preprocessing:
+    return Preprocessing(short, long, interpolation="linear", resize="last")
+
+
+ZOO = (
+    ZooEntry(
+        1,
+        "faster_rcnn_dcn_r50_vd_fpn_3x_server_side",
+        "Faster R-CNN R50-vd",
+        f"{_STATIC_URL}faster_rcnn_dcn_r50_vd_fpn_3x_server_side.tar",
+        Published(41.6, 61.425, 2020),
+        Architecture(),
+        STATIC,
+        _static_reader(640, 640),
+        exportable=False,
+    ),
+    ZooEntry(
+        2,
+        "cascade_rcnn_dcn_r50_vd_fpn_3x_server_side",
+        "Cascade R-CNN R50-vd",
+        f"{_STATIC_URL}cascade_rcnn_dcn_r50_vd_fpn_3x_server_side.tar",
+        Published(47.8, 20.001, 2020),
+        Architecture(reg_weights=CASCADE_REG_WEIGHTS),
+        STATIC,
+        _static_reader(1000, 1500),
+        exportable=False,
+    ),
+    ZooEntry(
+        3,
+        "cascade_rcnn_dcn_r101_vd_fpn_3x_server_side",
+        "Cascade R-CNN R101-vd",
+        f"{_STATIC_URL}cascade_rcnn_dcn_r101_vd_fpn_3x_server_side.pdparams",
+        Published(49.4, 19.523, 2020),
+        Architecture(blocks=_R101, reg_weights=CASCADE_REG_WEIGHTS),
+        STATIC,
+        _static_reader(800, 1333),
+        exportable=False,
+    ),
+    ZooEntry(
+        4,
+        "faster_rcnn_enhance_3x_coco",
+        "Faster R-CNN R50-vd",
+        f"{_DYGRAPH_URL}faster_rcnn_enhance_3x_coco.pdparams",
+        Published(41.5, 61.425, 2021, note="FPS repeats row 1's figure; its README's prose says 41.2 AP"),
+        Architecture(),
+        DYGRAPH,
+        Preprocessing(640, 640, interpolation="cubic", resize="first"),
+        exportable=True,
+    ),
+)
+
+#: 82.39 % is the ImageNet-1k top-1 of the distilled backbone that rows 1 and 2 start from.
+HEADLINE = Headline(
+    "ResNet50-vd SSLD",
+    82.39,
+    41.2,
+    61.0,
+    "https://paddle-imagenet-models-name.bj.bcebos.com/dygraph/ResNet50_vd_ssld_pretrained.pdparams",
+)
+
+DEFAULT_MODEL = "faster_rcnn_enhance_3x_coco"
+
+
+def find(name: str) -> ZooEntry:
+    """The zoo's entry of that configuration name.
+
+    Raises:
+        BadInput: there is no such entry.
+    """
+    for entry in ZOO:
+        if entry.name == name:
+            return entry
+    names = [entry.name for entry in ZOO]
+    close = difflib.get_close_matches(name, names, n=1)
+    advice = f"did you mean {close[0]}?" if close else f"choose from {', '.join(names)}"
+    raise BadInput(f"no model is called {name!r}; {advice}")

@@ -1,0 +1,58 @@
+"""The command line's conventions: exit codes, one-line errors, lazy imports of the commands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import cyclopts
+
+from pssdet.errors import BadInput, PssDetError
+
+_COMMANDS = {
+    "export": "pssdet.export.to_onnx:export",
+    "build": "pssdet.engines.build:build",
+    "detect": "pssdet.runtime.detect:detect",
+    "zoo": "pssdet.models.list_zoo:zoo",
+}
+
+
+def run(command: Callable[..., Any]) -> NoReturn:
+    """Run one command with the arguments of this process, as an entry script does; never returns."""
+    app = cyclopts.App(version_flags=[])
+    app.default(command)
+    sys.exit(execute(app, sys.argv[1:]))
+
+
+def main() -> NoReturn:
+    """Entry point of the ``pssdet`` console script."""
+    app = cyclopts.App(name="pssdet", help="PSS-DET detectors: from Paddle checkpoints to engines to detections.")
+    for name, target in _COMMANDS.items():
+        app.command(target, name=name)
+    sys.exit(execute(app, sys.argv[1:]))
+
+
+def execute(app: cyclopts.App, arguments: Sequence[str]) -> int:
+    """Run ``app`` and turn what it raises into one line on stderr and an exit code."""
+    try:
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except cyclopts.CycloptsError as error:
+        return _report(BadInput(f"{_one_line(str(error))}; --help shows the arguments"))
+    except PssDetError as error:
+        return _report(error)
+    except KeyboardInterrupt:
+        print("interrupted; nothing half-written is left", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    return 0
+
+
+def _report(error: PssDetError) -> int:
+    print(f"error: {_one_line(str(error))}", file=sys.stderr)
+    return error.exit_code
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,27 @@
+"""Errors that a user can act on, each with the exit code that the commands return for it."""
+
+from __future__ import annotations
+
+
+class PssDetError(Exception):
+    """Base of all errors raised on purpose; the message says what was wrong and what to do."""
+
+    exit_code = 2
+
+
+class GateFailed(PssDetError):
+    """A check of the project's own did not hold: verification, precision proof or verdict."""
+
+    exit_code = 1
+
+
+class BadInput(PssDetError):
+    """Something handed in cannot be used: an argument, a checkpoint, a picture, a folder."""
+
+    exit_code = 2
+
+
+class EnvironmentMissing(PssDetError):
+    """Something outside the project is missing: a GPU, an optional package, a network."""
+
+    exit_code = 3

@@ -1,0 +1,76 @@
+"""Files that appear whole or not at all, and their hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pssdet.errors import BadInput
+
+_CHUNK = 1 << 20
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content as lower-case hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write ``content`` so that ``path`` holds either its old content or all of the new.
+
+    Raises:
+        BadInput: the folder cannot be created or written to.
+    """
+    with staged_folder(path.parent) as stage:
+        (stage / path.name).write_bytes(content)
+
+
+@contextmanager
+def staged_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder whose files move into ``target`` when the block succeeds.
+
+    When the block raises, the temporary folder is removed and ``target`` is as it was. Files
+    of ``target`` that the block did not write stay, so a model folder keeps its engines.
+
+    Raises:
+        BadInput: ``target`` is a file, or cannot be created or written to.
+    """
+    stage = _make_stage(target)
+    try:
+        yield stage
+        _publish(stage, target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _make_stage(target: Path) -> Path:
+    if target.exists() and not target.is_dir():
+        raise BadInput(f"{target} is a file, a folder is needed; choose another output folder")
+    parent = next(p for p in (target, *target.absolute().parents) if p.is_dir())
+    try:
+        return Path(tempfile.mkdtemp(prefix=".pssdet-partial-", dir=parent))
+    except OSError as error:
+        raise _unwritable(target, error) from error
+
+
+def _publish(stage: Path, target: Path) -> None:
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for source in sorted(stage.iterdir()):
+            os.replace(source, target / source.name)
+    except OSError as error:
+        raise _unwritable(target, error) from error
+
+
+def _unwritable(target: Path, error: OSError) -> BadInput:
+    reason = error.strerror or str(error)
+    return BadInput(f"cannot write to {target} ({reason}); choose another output folder")
