@@ -13,11 +13,12 @@ class TwoFcHead(nn.Layer):  # type: ignore[misc]
 
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
-        self.fc6 = nn.Linear(arch.fpn_channels * ROI_SIZE * ROI_SIZE, arch.head_width)
+        self.inputs = arch.fpn_channels * ROI_SIZE * ROI_SIZE
+        self.fc6 = nn.Linear(self.inputs, arch.head_width)
         self.fc7 = nn.Linear(arch.head_width, arch.head_width)
 
     def forward(self, features: Tensor) -> Tensor:
-        return F.relu(self.fc7(F.relu(self.fc6(features.flatten(start_axis=1)))))
+        return F.relu(self.fc7(F.relu(self.fc6(features.reshape([-1, self.inputs])))))
 
 
 class BoxHead(nn.Layer):  # type: ignore[misc]

@@ -1,0 +1,103 @@
+"""``pssdet.MultilevelRoiAlign``: region features from the pyramid level that fits each region.
+
+Source: ``distribute_fpn_proposals`` and ``roi_align`` of Paddle. ONNX's ``half_pixel`` mode is
+aligned=True without a minimal region size, ``output_half_pixel`` is aligned=False with one.
+"""
+
+from __future__ import annotations
+
+import onnx
+
+from pssdet.export.tracing import AttributeRef, Tracer, Value, concat, function
+from pssdet.models.architecture import ROI_CANONICAL_LEVEL, ROI_CANONICAL_SIZE, ROI_LEVELS, ROI_SIZE, Architecture
+from pssdet.models.numerics import Numerics
+
+NAME = "MultilevelRoiAlign"
+
+#: Added to a region's relative size before its level is chosen, as the originals did.
+_SIZE_EPSILON = 1e-6
+
+_STRIDES = AttributeRef("strides", onnx.AttributeProto.INTS)
+_MIN_LEVEL = AttributeRef("min_level", onnx.AttributeProto.INT)
+_CANONICAL_LEVEL = AttributeRef("canonical_level", onnx.AttributeProto.INT)
+_CANONICAL_SIZE = AttributeRef("canonical_size", onnx.AttributeProto.FLOAT)
+_PIXEL_OFFSET = AttributeRef("pixel_offset", onnx.AttributeProto.FLOAT)
+_OUTPUT_SIZE = AttributeRef("output_size", onnx.AttributeProto.INT)
+_SAMPLING_RATIO = AttributeRef("sampling_ratio", onnx.AttributeProto.INT)
+_MODE = AttributeRef("coordinate_transformation_mode", onnx.AttributeProto.STRING)
+
+
+def attributes(arch: Architecture, numerics: Numerics) -> dict[str, object]:
+    """The call's attributes for one detector."""
+    return {
+        "strides": list(arch.strides[: len(ROI_LEVELS)]),
+        "min_level": min(ROI_LEVELS),
+        "canonical_level": ROI_CANONICAL_LEVEL,
+        "canonical_size": ROI_CANONICAL_SIZE,
+        "pixel_offset": float(numerics.pixel_offset),
+        "output_size": ROI_SIZE,
+        "sampling_ratio": numerics.roi_sampling_ratio,
+        "coordinate_transformation_mode": "half_pixel" if numerics.roi_aligned else "output_half_pixel",
+    }
+
+
+def multilevel_roi_align() -> onnx.FunctionProto:
+    """The function; inputs P2..P5 [N, C, h, w] and regions [N, R, 4] in network pixels.
+
+    Output: features [N * R, C, output_size, output_size], image by image in the regions' order.
+    """
+    levels = len(ROI_LEVELS)
+    t = Tracer("roi_align_")
+    maps = [t.value(f"map_{i}") for i in range(levels)]
+    rois = t.value("rois")
+    flat = rois.reshape(-1, 4)
+    level = _level_of(t, flat, levels)
+    position = t.op("Range", 0, flat.dim(0).scalar(), 1)
+    image = position / rois.dim(1)
+    strides = t.attribute(_STRIDES).cast(onnx.TensorProto.FLOAT).split(levels, axis=0)
+
+    members, features = [], []
+    for index, feature_map in enumerate(maps):
+        member = t.op("NonZero", t.op("Equal", level, index)).reshape(-1)
+        # Strides are powers of two: dividing first is exact and leaves spatial_scale at 1.
+        boxes = t.op("Gather", flat, member) / strides[index]
+        features.append(_align(t, feature_map, boxes, t.op("Gather", image, member)))
+        members.append(member)
+    where_from = t.op("ScatterElements", position, concat(members, 0), position)
+    t.op("Gather", concat(features, 0), where_from, name="features")
+    refs = [
+        _STRIDES, _MIN_LEVEL, _CANONICAL_LEVEL, _CANONICAL_SIZE, _PIXEL_OFFSET, _OUTPUT_SIZE, _SAMPLING_RATIO, _MODE,
+    ]  # fmt: skip
+    return function(NAME, t, [*maps, rois], ["features"], refs)
+
+
+def _level_of(t: Tracer, boxes: Value, levels: int) -> Value:
+    """Index of the level of each box, int64 [M]: floor(log2(size / canonical)) by comparisons.
+
+    Comparing with powers of two needs no logarithm, whose rounding would differ between engines
+    just where a box changes its level; and NaN compares false, so it lands on the first level.
+    """
+    x1, y1, x2, y2 = boxes.split(4)
+    offset = t.attribute(_PIXEL_OFFSET)
+    side = t.op("Sqrt", (x2 - x1 + offset) * (y2 - y1 + offset))
+    relative = side / t.attribute(_CANONICAL_SIZE) + _SIZE_EPSILON
+    lowest = t.attribute(_MIN_LEVEL) - t.attribute(_CANONICAL_LEVEL)
+    steps = lowest + t.constant(list(range(1, levels)))
+    bounds = t.op("Pow", 2.0, steps.cast(onnx.TensorProto.FLOAT))
+    passed = (relative >= bounds).cast(onnx.TensorProto.INT64)
+    return t.op("ReduceSum", passed, [1], keepdims=0)
+
+
+def _align(t: Tracer, feature_map: Value, boxes: Value, image: Value) -> Value:
+    return t.op(
+        "RoiAlign",
+        feature_map,
+        boxes,
+        image,
+        mode="avg",
+        coordinate_transformation_mode=_MODE,
+        output_height=_OUTPUT_SIZE,
+        output_width=_OUTPUT_SIZE,
+        sampling_ratio=_SAMPLING_RATIO,
+        spatial_scale=1.0,
+    )

@@ -1,0 +1,188 @@
+"""ONNX graphs written as Python arithmetic.
+
+A ``Tracer`` records a node for every operator applied to its ``Value``s. Loops over pyramid levels
+unroll while tracing, so a function's body is straight-line standard operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+OPSET = 19
+IR_VERSION = 9
+DOMAIN = "pssdet"
+
+#: Constant's attribute that holds a value of each kind of function attribute.
+_CONSTANT_ATTRIBUTE = {
+    onnx.AttributeProto.FLOAT: "value_float",
+    onnx.AttributeProto.INT: "value_int",
+    onnx.AttributeProto.FLOATS: "value_floats",
+    onnx.AttributeProto.INTS: "value_ints",
+}
+
+
+@dataclass(frozen=True)
+class AttributeRef:
+    """Stands for an attribute of the function being traced, inside a node's attributes."""
+
+    name: str
+    kind: int
+
+
+@dataclass
+class Tracer:
+    """Records nodes; ``prefix`` keeps generated names apart from those of other graphs."""
+
+    prefix: str
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+
+    def op(self, op_type: str, *inputs: Operand, domain: str = "", name: str = "", **attributes: Any) -> Value:
+        """Record a node with one output and return that output.
+
+        Args:
+            name: name of the output; made up if empty.
+            attributes: plain values, or an ``AttributeRef`` to hand on a function's attribute.
+        """
+        return self.op_n(op_type, *inputs, outputs=[name] if name else 1, domain=domain, **attributes)[0]
+
+    def op_n(
+        self, op_type: str, *inputs: Operand, outputs: int | Sequence[str], domain: str = "", **attributes: Any
+    ) -> list[Value]:
+        """Record a node with several outputs, given by count or by name."""
+        index = len(self.nodes)
+        node_name = f"{self.prefix}{op_type}_{index}"
+        if isinstance(outputs, int):
+            outputs = [f"{node_name}_{i}" if i else node_name for i in range(outputs)]
+        names = [self._name_of(x) for x in inputs]  # may record Constant nodes first
+        plain = {key: value for key, value in attributes.items() if not isinstance(value, AttributeRef)}
+        node = helper.make_node(op_type, names, list(outputs), name=node_name, domain=domain, **plain)
+        for key, value in attributes.items():
+            if isinstance(value, AttributeRef):
+                node.attribute.append(onnx.AttributeProto(name=key, type=value.kind, ref_attr_name=value.name))
+        self.nodes.append(node)
+        return [Value(self, output) for output in outputs]
+
+    def constant(self, values: Any, dtype: Any = None) -> Value:
+        """A tensor; by default Python floats become float32 and Python integers int64."""
+        array = np.asarray(values, dtype)
+        if dtype is None:
+            array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
+        # value=tensor, not value_float(s): optimisers are known to turn the short forms into double.
+        return self.op("Constant", value=numpy_helper.from_array(array))
+
+    def attribute(self, ref: AttributeRef) -> Value:
+        """A function's attribute as a tensor: a scalar, or one-dimensional for lists."""
+        return self.op("Constant", **{_CONSTANT_ATTRIBUTE[ref.kind]: ref})
+
+    def value(self, name: str) -> Value:
+        """An input, or any tensor by name."""
+        return Value(self, name)
+
+    def _name_of(self, operand: Operand) -> str:
+        return operand.name if isinstance(operand, Value) else self.constant(operand).name
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor of a graph under construction; Python operators record ONNX operators."""
+
+    tracer: Tracer
+    name: str
+
+    def __add__(self, other: Operand) -> Value:
+        return self.tracer.op("Add", self, other)
+
+    def __sub__(self, other: Operand) -> Value:
+        return self.tracer.op("Sub", self, other)
+
+    def __mul__(self, other: Operand) -> Value:
+        return self.tracer.op("Mul", self, other)
+
+    def __truediv__(self, other: Operand) -> Value:
+        """Division; of integers it truncates, as ONNX's Div does."""
+        return self.tracer.op("Div", self, other)
+
+    def __ge__(self, other: Operand) -> Value:
+        return self.tracer.op("GreaterOrEqual", self, other)
+
+    def __gt__(self, other: Operand) -> Value:
+        return self.tracer.op("Greater", self, other)
+
+    def __lt__(self, other: Operand) -> Value:
+        return self.tracer.op("Less", self, other)
+
+    def __and__(self, other: Value) -> Value:
+        return self.tracer.op("And", self, other)
+
+    def at_most(self, other: Operand) -> Value:
+        return self.tracer.op("Min", self, other)
+
+    def at_least(self, other: Operand) -> Value:
+        return self.tracer.op("Max", self, other)
+
+    def reshape(self, *shape: int) -> Value:
+        """0 keeps a dimension of the input, -1 takes what is left."""
+        return self.tracer.op("Reshape", self, list(shape))
+
+    def scalar(self) -> Value:
+        """A tensor of one element without its dimensions."""
+        return self.tracer.op("Squeeze", self)
+
+    def transpose(self, *axes: int) -> Value:
+        return self.tracer.op("Transpose", self, perm=list(axes))
+
+    def unsqueeze(self, axis: int) -> Value:
+        return self.tracer.op("Unsqueeze", self, [axis])
+
+    def cast(self, dtype: int) -> Value:
+        return self.tracer.op("Cast", self, to=dtype)
+
+    def dim(self, axis: int) -> Value:
+        """Size of one dimension, int64 [1]."""
+        return self.tracer.op("Shape", self, start=axis, end=axis + 1)
+
+    def split(self, parts: int, axis: int = -1) -> list[Value]:
+        """Equal parts along an axis, which stays."""
+        return self.tracer.op_n("Split", self, outputs=parts, axis=axis, num_outputs=parts)
+
+    def rows(self, indices: Value) -> Value:
+        """[N, M, ...] and indices [N, K] to [N, K, ...]: other rows for every batch entry."""
+        return self.tracer.op("GatherND", self, indices.unsqueeze(-1), batch_dims=1)
+
+
+Operand = Value | float | list[float] | list[int] | np.ndarray
+
+
+def concat(values: Sequence[Value], axis: int) -> Value:
+    return values[0].tracer.op("Concat", *values, axis=axis)
+
+
+def where(condition: Value, yes: Operand, no: Operand) -> Value:
+    return condition.tracer.op("Where", condition, yes, no)
+
+
+def top_k(values: Value, count: Value) -> tuple[Value, Value]:
+    """Largest values and their indices along the last axis; equal values keep their order."""
+    largest, indices = values.tracer.op_n("TopK", values, count.reshape(1), outputs=2, axis=-1)
+    return largest, indices
+
+
+def function(
+    name: str, tracer: Tracer, inputs: Sequence[Value], outputs: Sequence[str], attributes: Sequence[AttributeRef]
+) -> onnx.FunctionProto:
+    """A model-local function in this project's domain from what the tracer recorded."""
+    return helper.make_function(
+        DOMAIN,
+        name,
+        [x.name for x in inputs],
+        list(outputs),
+        tracer.nodes,
+        [helper.make_opsetid("", OPSET)],
+        attributes=[ref.name for ref in attributes],
+    )
