@@ -1,0 +1,1 @@
+"""Engines: an exported model made ready for one backend, and opened again."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from pssdet.engines.protocol import Backend, Session
 from pssdet.errors import BadInput, EnvironmentMissing
-from pssdet.models.card import EngineCard, read_engine_card
+from pssdet.models.card import EngineCard, Precision, read_engine_card
+from pssdet.models.stages import tap_names
 
 #: In the order in which ``--backend auto`` prefers them.
 _MODULES = {
@@ -38,34 +38,44 @@ def backend_named(name: str) -> Backend:
     return backend
 
 
-def choose_backend(name: str) -> Backend:
+def choose_backend(name: str, precision: Precision) -> Backend:
     """The backend of that name, or with ``auto`` the fastest that this machine can run.
 
     Raises:
-        BadInput: no backend is called so.
+        BadInput: no backend is called so, or it does not offer the precision.
         EnvironmentMissing: this machine cannot run it.
     """
     if name == "auto":
         candidates = [backend_named(each) for each in _MODULES]
-        for backend in candidates:
+        able = [backend for backend in candidates if precision in backend.precisions]
+        if not able:
+            raise BadInput(f"no backend of this version offers {precision}; take --fp16 or neither")
+        for backend in able:
             if backend.missing() is None:
                 return backend
-        raise EnvironmentMissing(f"no backend can run here: {candidates[1].missing()}")
+        raise EnvironmentMissing(f"no backend can run here: {able[-1].missing()}")
     backend = backend_named(name)
+    if precision not in backend.precisions:
+        raise BadInput(f"backend {name} does not offer {precision}; it offers {', '.join(backend.precisions)}")
     if (missing := backend.missing()) is not None:
         raise EnvironmentMissing(missing)
     return backend
 
 
-def open_engine(folder: Path, taps: Sequence[str] = ()) -> OpenEngine:
+def open_engine(folder: Path, *, stages: bool = False) -> OpenEngine:
     """Verify an engine's files and load them.
+
+    Args:
+        folder: where ``engine.json`` lies.
+        stages: runs also return every intermediate tensor of ``stages.tap_names``.
 
     Raises:
         BadInput: not an engine's folder, or a file differs from what its card says.
         EnvironmentMissing: this machine cannot run it.
     """
     card = read_engine_card(folder)
-    backend = choose_backend(card.backend)
+    backend = choose_backend(card.backend, card.precision)
     for file in card.files:
         file.verify(folder)
+    taps = tap_names(card.model.architecture) if stages else ()
     return OpenEngine(card, backend.open(folder, card, taps))

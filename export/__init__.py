@@ -1,0 +1,1 @@
+"""From a Paddle detector to a verified ONNX file with its card."""

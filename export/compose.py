@@ -12,6 +12,7 @@ from pssdet.export.tracing import DOMAIN, IR_VERSION, OPSET, Tracer, Value, conc
 from pssdet.models.architecture import MAX_DETECTIONS, MAX_LOG_SCALE, ROI_LEVELS, Architecture
 from pssdet.models.card import TensorRecord
 from pssdet.models.numerics import Numerics
+from pssdet.models.stages import HEAD_NODES, TRUNK_NODES, map_stages
 
 INPUTS = (
     TensorRecord("image", "float32", ("N", 3, "H", "W"), "normalised RGB; H and W multiples of 32"),
@@ -29,29 +30,18 @@ OUTPUTS = (
 _ELEMENT = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32}
 
 
-def trunk_outputs(arch: Architecture) -> list[str]:
-    """Names of the trunk's outputs, in the order in which ``TwoStageDetector.trunk`` gives them."""
-    levels = range(2, 2 + len(arch.strides))
-    return [
-        *(f"c{stage}" for stage in range(2, 2 + len(arch.blocks))),
-        *(f"p{level}" for level in ROI_LEVELS),
-        *(f"rpn_score_p{level}" for level in levels),
-        *(f"rpn_delta_p{level}" for level in levels),
-    ]
-
-
 def compose(
     trunk: onnx.ModelProto, head: onnx.ModelProto, arch: Architecture, numerics: Numerics, stride: int
 ) -> onnx.ModelProto:
     """One model from image to detections; intermediate tensors bear the names of the stages.
 
     Args:
-        trunk: image to the tensors of ``trunk_outputs``.
+        trunk: image to the tensors of ``stages.map_stages``.
         head: region features to class logits and box deltas.
         stride: multiple to which the reader pads.
     """
-    _adopt(trunk.graph, "trunk/", "image", trunk_outputs(arch))
-    _adopt(head.graph, "head/", "roi_features", ["class_logits", "box_deltas"])
+    _adopt(trunk.graph, TRUNK_NODES, "image", list(map_stages(arch)))
+    _adopt(head.graph, HEAD_NODES, "roi_features", ["class_logits", "box_deltas"])
     before = Tracer("detect/")
     _propose(before, arch, numerics, stride)
     after = Tracer("finish/")

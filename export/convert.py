@@ -15,6 +15,7 @@ from paddle import Tensor, nn
 from pssdet.errors import EnvironmentMissing, GateFailed
 from pssdet.export.tracing import OPSET
 from pssdet.models import box_head, detector, fpn_rpn, resnet_vd
+from pssdet.models.architecture import ROI_SIZE
 
 _CHILD = "from paddle2onnx import export; import sys; export(*sys.argv[1:4], opset_version=int(sys.argv[4]))"
 
@@ -40,8 +41,7 @@ def convert_trunk(model: detector.TwoStageDetector, folder: Path) -> onnx.ModelP
 def convert_head(model: detector.TwoStageDetector, folder: Path) -> onnx.ModelProto:
     """Region features [R, C, 7, 7] to class logits and box deltas; R dynamic."""
     layer = _Function(model, lambda features: list(model.bbox_head(features)))
-    size = detector.ROI_SIZE
-    return _convert(layer, [None, model.arch.fpn_channels, size, size], folder / "head")
+    return _convert(layer, [None, model.arch.fpn_channels, ROI_SIZE, ROI_SIZE], folder / "head")
 
 
 def _convert(layer: nn.Layer, shape: list[int | None], prefix: Path) -> onnx.ModelProto:

@@ -68,7 +68,7 @@ def _fold_into_convolutions(graph: onnx.GraphProto, weights: dict[str, onnx.Tens
         source = next((name for name in node.input if name in convolutions), None)
         if source is None or users[source] != 1 or source in public:
             continue
-        scale_shift = _scale_and_shift(node, source, weights)
+        scale_shift = _scale_and_shift(node, weights)
         if scale_shift is None:
             continue
         convolution = convolutions[source]
@@ -84,9 +84,7 @@ def _fold_into_convolutions(graph: onnx.GraphProto, weights: dict[str, onnx.Tens
 _Vector = NDArray[np.float64]
 
 
-def _scale_and_shift(
-    node: onnx.NodeProto, source: str, weights: dict[str, onnx.TensorProto]
-) -> tuple[_Vector, _Vector] | None:
+def _scale_and_shift(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto]) -> tuple[_Vector, _Vector] | None:
     """The node as y = scale * x + shift per channel, or None if it is no such thing."""
     if node.op_type == "BatchNormalization":
         gamma, beta, mean, variance = (_array(weights[name]) for name in node.input[1:5])
@@ -128,7 +126,8 @@ def _apply(
 
 
 def _array(tensor: onnx.TensorProto) -> NDArray[np.float64]:
-    return numpy_helper.to_array(tensor).astype(np.float64)
+    values: NDArray[np.float64] = numpy_helper.to_array(tensor).astype(np.float64)
+    return values
 
 
 def _store(graph: onnx.GraphProto, weights: dict[str, onnx.TensorProto], name: str, values: _Vector) -> None:

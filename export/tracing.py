@@ -41,6 +41,7 @@ class Tracer:
 
     prefix: str
     nodes: list[onnx.NodeProto] = field(default_factory=list)
+    _constants: dict[object, Value] = field(default_factory=dict)
 
     def op(self, op_type: str, *inputs: Operand, domain: str = "", name: str = "", **attributes: Any) -> Value:
         """Record a node with one output and return that output.
@@ -74,15 +75,22 @@ class Tracer:
         if dtype is None:
             array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
         # value=tensor, not value_float(s): optimisers are known to turn the short forms into double.
-        return self.op("Constant", value=numpy_helper.from_array(array))
+        key = (array.dtype, array.shape, array.tobytes())
+        return self._once(key, {"value": numpy_helper.from_array(array)})
 
     def attribute(self, ref: AttributeRef) -> Value:
         """A function's attribute as a tensor: a scalar, or one-dimensional for lists."""
-        return self.op("Constant", **{_CONSTANT_ATTRIBUTE[ref.kind]: ref})
+        return self._once(ref, {_CONSTANT_ATTRIBUTE[ref.kind]: ref})
 
     def value(self, name: str) -> Value:
         """An input, or any tensor by name."""
         return Value(self, name)
+
+    def _once(self, key: object, attributes: dict[str, Any]) -> Value:
+        """The Constant node of that key, recorded at its first use."""
+        if key not in self._constants:
+            self._constants[key] = self.op("Constant", **attributes)
+        return self._constants[key]
 
     def _name_of(self, operand: Operand) -> str:
         return operand.name if isinstance(operand, Value) else self.constant(operand).name
@@ -111,19 +119,21 @@ class Value:
     def __ge__(self, other: Operand) -> Value:
         return self.tracer.op("GreaterOrEqual", self, other)
 
-    def __gt__(self, other: Operand) -> Value:
+    def __gt__(self, other: Operand) -> Value:  # type: ignore[misc]
         return self.tracer.op("Greater", self, other)
 
-    def __lt__(self, other: Operand) -> Value:
+    def __lt__(self, other: Operand) -> Value:  # type: ignore[misc]
         return self.tracer.op("Less", self, other)
 
     def __and__(self, other: Value) -> Value:
         return self.tracer.op("And", self, other)
 
     def at_most(self, other: Operand) -> Value:
+        """Elementwise minimum."""
         return self.tracer.op("Min", self, other)
 
     def at_least(self, other: Operand) -> Value:
+        """Elementwise maximum."""
         return self.tracer.op("Max", self, other)
 
     def reshape(self, *shape: int) -> Value:
@@ -135,12 +145,15 @@ class Value:
         return self.tracer.op("Squeeze", self)
 
     def transpose(self, *axes: int) -> Value:
+        """Axes in a new order."""
         return self.tracer.op("Transpose", self, perm=list(axes))
 
     def unsqueeze(self, axis: int) -> Value:
+        """A new axis of size 1."""
         return self.tracer.op("Unsqueeze", self, [axis])
 
     def cast(self, dtype: int) -> Value:
+        """Another element type, a ``TensorProto`` constant."""
         return self.tracer.op("Cast", self, to=dtype)
 
     def dim(self, axis: int) -> Value:
@@ -160,10 +173,12 @@ Operand = Value | float | list[float] | list[int] | np.ndarray
 
 
 def concat(values: Sequence[Value], axis: int) -> Value:
+    """Tensors one after the other along an axis."""
     return values[0].tracer.op("Concat", *values, axis=axis)
 
 
 def where(condition: Value, yes: Operand, no: Operand) -> Value:
+    """Elementwise choice; unlike a multiplication it stops NaN."""
     return condition.tracer.op("Where", condition, yes, no)
 
 

@@ -1,0 +1,1 @@
+"""What the detectors are: layers, conventions, published figures, checkpoints, cards."""

@@ -27,11 +27,7 @@ ENGINE_CARD = "engine.json"
 Precision = Literal["fp32", "fp16", "int8"]
 
 
-class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A part of a card: immutable, unknown fields are refused."""
-
-
-class FileRecord(_Record):
+class FileRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A file beside the card, by name, with what proves that it is the right one."""
 
     name: str
@@ -57,7 +53,7 @@ class FileRecord(_Record):
         return path
 
 
-class TensorRecord(_Record):
+class TensorRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An input or output of the model; dimensions that vary are given by name."""
 
     name: str
@@ -66,7 +62,7 @@ class TensorRecord(_Record):
     meaning: str
 
 
-class WeightsRecord(_Record):
+class WeightsRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the parameters came from; ``seeded`` means random values, good for speed only."""
 
     kind: Literal["checkpoint", "seeded"]
@@ -74,7 +70,7 @@ class WeightsRecord(_Record):
     sha256: str = ""
 
 
-class GraphRecord(_Record):
+class GraphRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The exported graph; node counts with functions inlined, as converted and as shipped."""
 
     opset: int
@@ -82,7 +78,7 @@ class GraphRecord(_Record):
     nodes: int
 
 
-class StageRecord(_Record):
+class StageRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Agreement of two runs at one stage of the detector.
 
     Attributes:
@@ -103,7 +99,7 @@ class StageRecord(_Record):
     passed: bool
 
 
-class ModelCard(_Record):
+class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``model.json``: an exported detector."""
 
     model: str
@@ -121,7 +117,7 @@ class ModelCard(_Record):
     schema: int = SCHEMA
 
 
-class EngineCard(_Record):
+class EngineCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``engine.json``: an engine, the model it came from, and where it was built."""
 
     backend: str

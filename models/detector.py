@@ -178,14 +178,12 @@ class TwoStageDetector(nn.Layer):  # type: ignore[misc]
         zero = paddle.zeros([])
         height, width = image_size[0], image_size[1]
         clipped = paddle.stack(
-            [
-                paddle.maximum(paddle.minimum(boxes[..., side], (width, height)[side % 2]), zero)
-                for side in range(4)
-            ],
+            [paddle.maximum(paddle.minimum(boxes[..., side], (width, height)[side % 2]), zero) for side in range(4)],
             axis=-1,
         )
         foreground = probabilities[:, :-1]
-        rows, _, counts = paddle._C_ops.multiclass_nms3(
+        # Paddle has no public name for its multi-class NMS.
+        rows, _, counts = paddle._C_ops.multiclass_nms3(  # noqa: SLF001
             clipped,
             foreground,
             paddle.to_tensor([clipped.shape[0]], dtype="int32"),

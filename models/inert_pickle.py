@@ -41,7 +41,7 @@ _GLOBALS = {
 }
 
 
-class Refused(Exception):  # noqa: N818 - a verdict that the caller completes with the file's name
+class Refused(Exception):
     """What is wrong with a file and what to do about it, without the file's name."""
 
 
@@ -165,9 +165,9 @@ class _Interpreter:
 
     def line(self) -> str:
         end = self.content.find(b"\n", self.position, self.position + _MAX_TEXT)
-        if end < 0:
-            raise self.damaged()
-        return str(self.take(end + 1 - self.position)[:-1], "utf-8", "backslashreplace")
+        text = self.take((end if end >= 0 else self.position + _MAX_TEXT) - self.position)
+        self.take(1)
+        return str(text, "utf-8", "backslashreplace")
 
     def protocol(self) -> None:
         protocol = self.number(1)

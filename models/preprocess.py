@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import cv2
@@ -67,12 +68,13 @@ def prepare(picture: NDArray[np.uint8], steps: Preprocessing) -> NetworkInput:
             f"a picture must be a uint8 array [height, width, 3], not {picture.dtype} {list(picture.shape)}; convert it"
         )
     height, width = picture.shape[:2]
-    scale = resize_scale(height, width, steps)
+    scale = resize_scale(height, width, steps) if picture.size else 0.0
     if min(height, width, round(height * scale), round(width * scale)) < MIN_SIDE:
         raise BadInput(
             f"a picture of {width}x{height} pixels leaves less than {MIN_SIDE} pixels at a side"
             f" (it is resized by {scale:.3g}); crop it or take a larger one"
         )
+    content: NDArray[np.generic]
     if steps.resize == "first":
         content = _normalise(_resize(picture, scale, steps), steps)
     else:
@@ -87,7 +89,9 @@ def resize_scale(height: int, width: int, steps: Preprocessing) -> float:
 
 def _resize(picture: NDArray[np.generic], scale: float, steps: Preprocessing) -> NDArray[np.generic]:
     # Factors instead of a size: OpenCV then samples by the factor itself, as the originals do.
-    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=_INTERPOLATION[steps.interpolation])
+    method = _INTERPOLATION[steps.interpolation]
+    resized: NDArray[np.generic] = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=method)
+    return resized
 
 
 def _normalise(picture: NDArray[np.generic], steps: Preprocessing) -> NDArray[np.float32]:
@@ -101,3 +105,17 @@ def _pad(content: NDArray[np.generic], stride: int) -> NDArray[np.float32]:
     padded = np.zeros((3, -(-height // stride) * stride, -(-width // stride) * stride), np.float32)
     padded[:, :height, :width] = content.transpose(2, 0, 1)
     return padded
+
+
+def as_batch(pictures: Sequence[NetworkInput]) -> dict[str, NDArray[np.float32]]:
+    """Prepared pictures of one padded size as the inputs of an exported model, by name."""
+
+    def pairs(values: Sequence[tuple[float, float]]) -> NDArray[np.float32]:
+        return np.array(values, np.float32)
+
+    return {
+        "image": np.stack([each.image for each in pictures]),
+        "image_size": pairs([each.image_size for each in pictures]),
+        "original_size": pairs([each.original_size for each in pictures]),
+        "scale_factor": pairs([(each.scale, each.scale) for each in pictures]),
+    }

@@ -37,9 +37,7 @@ def seeded_parameters(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArra
     Args:
         shapes: structured parameter name to shape; convolutions OIHW, linear layers [in, out].
     """
-    return {
-        name: np.ascontiguousarray(_values(name, shape), dtype=np.float32) for name, shape in shapes.items()
-    }
+    return {name: np.ascontiguousarray(_values(name, shape), dtype=np.float32) for name, shape in shapes.items()}
 
 
 def _values(name: str, shape: tuple[int, ...]) -> _Array:
@@ -66,7 +64,7 @@ def _deviation(gain: float, fan_in: int) -> float:
 def _bias(name: str, shape: tuple[int, ...], rng: np.random.RandomState) -> _Array:
     bias = rng.normal(0.0, 0.5 if "conv_offset" in name else 0.02, shape)
     if "rpn_rois_delta" in name:  # proposals larger than their anchors on average
-        return (bias.reshape(-1, 4) + np.array([0.0, 0.0, 0.35, 0.35])).reshape(shape)
+        bias = (bias.reshape(-1, 4) + np.array([0.0, 0.0, 0.35, 0.35])).reshape(shape)
     if "bbox_score" in name:
         bias = rng.normal(0.0, 0.5, shape)  # the second draw of the stream
         bias[-1] += 1.5  # most regions are background

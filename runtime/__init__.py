@@ -1,0 +1,1 @@
+"""Pictures to detections: an engine with everything before and behind it."""

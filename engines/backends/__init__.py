@@ -1,0 +1,1 @@
+"""One module per way to run a model; heavy packages are imported inside functions."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -14,23 +16,37 @@ _COMMANDS = {
     "export": "pssdet.export.to_onnx:export",
     "build": "pssdet.engines.build:build",
     "detect": "pssdet.runtime.detect:detect",
+    "stages": "pssdet.validation.stage_parity:stages",
     "zoo": "pssdet.models.list_zoo:zoo",
 }
 
 
 def run(command: Callable[..., Any]) -> NoReturn:
     """Run one command with the arguments of this process, as an entry script does; never returns."""
-    app = cyclopts.App(version_flags=[])
+    app = _app(name=None, about=None)
     app.default(command)
     sys.exit(execute(app, sys.argv[1:]))
 
 
 def main() -> NoReturn:
     """Entry point of the ``pssdet`` console script."""
-    app = cyclopts.App(name="pssdet", help="PSS-DET detectors: from Paddle checkpoints to engines to detections.")
+    app = _app(name="pssdet", about="PSS-DET detectors: from Paddle checkpoints to engines to detections.")
     for name, target in _COMMANDS.items():
         app.command(target, name=name)
     sys.exit(execute(app, sys.argv[1:]))
+
+
+def _app(name: str | None, about: str | None) -> cyclopts.App:
+    _quiet_paddle()
+    return cyclopts.App(
+        name=name, help=about, version_flags=[], default_parameter=cyclopts.Parameter(negative=(), show_default=False)
+    )
+
+
+def _quiet_paddle() -> None:
+    """Keep Paddle's own warnings, which nobody can act on, out of the commands' output."""
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    warnings.filterwarnings("ignore", module=r"paddle\.")
 
 
 def execute(app: cyclopts.App, arguments: Sequence[str]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -66,7 +65,7 @@ def _publish(stage: Path, target: Path) -> None:
     try:
         target.mkdir(parents=True, exist_ok=True)
         for source in sorted(stage.iterdir()):
-            os.replace(source, target / source.name)
+            source.replace(target / source.name)
     except OSError as error:
         raise _unwritable(target, error) from error
 

@@ -1,0 +1,134 @@
+"""ONNX Runtime: the exported model as it is, on a CPU or through CUDA."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pssdet.engines.devices import cuda_device_count
+from pssdet.engines.protocol import Built, Session, Tensors
+from pssdet.models.card import MODEL_ONNX, EngineCard, ModelCard, Precision
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+#: The first release whose CPU provider has DeformConv.
+_OLDEST = (1, 25)
+_INSTALL = "pip install 'pss-det[cpu]' with Python 3.11 or later"
+
+
+class OnnxRuntimeSession:
+    """A session on the best provider at hand; input tensors that the graph does not use are skipped."""
+
+    def __init__(self, model: Path, taps: Sequence[str], *, cuda: bool) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # warnings about unused functions help nobody
+        providers = ["CUDAExecutionProvider"] if cuda else []
+        source: Any = _with_outputs(model, taps) if taps else str(model)
+        self._session: onnxruntime.InferenceSession | None = onnxruntime.InferenceSession(
+            source, options, providers=[*providers, "CPUExecutionProvider"]
+        )
+        self._inputs = {tensor.name for tensor in self._session.get_inputs()}
+        self._outputs = [tensor.name for tensor in self._session.get_outputs()]
+
+    def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> Tensors:
+        """One batch; see ``Session``."""
+        if self._session is None:
+            raise ValueError("the session is closed")
+        feed = {name: value for name, value in inputs.items() if name in self._inputs}
+        return dict(zip(self._outputs, self._session.run(self._outputs, feed), strict=True))
+
+    def close(self) -> None:
+        """Free the session's memory."""
+        self._session = None
+
+
+class OnnxRuntimeBackend:
+    """Copies the model (float32) or rewrites it for half precision; see ``engines/half.py``."""
+
+    name = "onnxruntime"
+    precisions: tuple[Precision, ...] = ("fp32", "fp16")
+    packages = ("onnxruntime", "onnxruntime-gpu", "onnx", "numpy")
+
+    def missing(self) -> str | None:
+        """What this machine lacks; see ``Backend``."""
+        if importlib.util.find_spec("onnxruntime") is None:
+            return f"ONNX Runtime is not installed; {_INSTALL}"
+        version = _version()
+        if version is not None and tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
+            return f"ONNX Runtime {version} has no DeformConv on a CPU, 1.25 is the first that has; {_INSTALL}"
+        return None
+
+    def build(self, model: Path, card: ModelCard, precision: Precision, folder: Path) -> Built:
+        """One ONNX file; on a machine without CUDA half precision is emulated."""
+        del card
+        target = folder / MODEL_ONNX
+        if precision == "fp32":
+            _link_or_copy(model / MODEL_ONNX, target)
+            return Built((target.name,))
+        return _build_half(model / MODEL_ONNX, target, emulated=not _has_cuda())
+
+    def open(self, folder: Path, card: EngineCard, taps: Sequence[str] = ()) -> Session:
+        """A session; an emulated engine runs on the CPU, where its rounding was proved."""
+        return OnnxRuntimeSession(folder / card.files[0].name, taps, cuda=_has_cuda() and not card.emulated)
+
+
+def _build_half(source: Path, target: Path, *, emulated: bool) -> Built:
+    import onnx
+
+    from pssdet.engines.half import emulate_half, half_region, to_half
+    from pssdet.models.stages import HEAD_NODES, TRUNK_NODES
+
+    model = onnx.load(source)
+    region = half_region(model.graph)
+    whole = sum(node.name.startswith((TRUNK_NODES, HEAD_NODES)) for node in model.graph.node)
+    (emulate_half if emulated else to_half)(model, region)
+    onnx.save(model, target)
+    return Built((target.name,), emulated=emulated, fp32_nodes=whole - len(region))
+
+
+def _with_outputs(path: Path, names: Sequence[str]) -> bytes:
+    """The model with intermediate tensors among its outputs."""
+    import onnx
+
+    model = onnx.load(path)
+    present = {output.name for output in model.graph.output}
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in present)
+    serialised: bytes = model.SerializeToString()
+    return serialised
+
+
+def _has_cuda() -> bool:
+    """Whether ONNX Runtime can run on a GPU here: its CUDA provider is there, and so is a device."""
+    import onnxruntime
+
+    return "CUDAExecutionProvider" in onnxruntime.get_available_providers() and cuda_device_count() > 0
+
+
+def _version() -> str | None:
+    for package in ("onnxruntime", "onnxruntime-gpu"):
+        try:
+            return metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+BACKEND = OnnxRuntimeBackend()

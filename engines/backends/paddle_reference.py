@@ -1,0 +1,73 @@
+"""Paddle itself: the reference at the head of the parity chain."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pssdet.engines.protocol import Built, Session, Tensors
+from pssdet.models.card import EngineCard, ModelCard, Precision
+
+_PARAMETERS = "parameters.npz"
+
+
+class PaddleSession:
+    """The detector of ``models/``, run eagerly in float32."""
+
+    def __init__(self, parameters: Path, card: ModelCard, taps: Sequence[str]) -> None:
+        from pssdet.models.detector import TwoStageDetector
+        from pssdet.models.reference_run import build_detector
+
+        with np.load(parameters, allow_pickle=False) as arrays:
+            values = {name: arrays[name] for name in arrays.files}
+        self._model = build_detector(TwoStageDetector(card.architecture, card.numerics), values)
+        self._names = [*(record.name for record in card.outputs), *taps]
+
+    def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> Tensors:
+        """One batch; see ``Session``."""
+        from pssdet.models.reference_run import run_reference
+
+        tensors = run_reference(self._model, inputs)
+        return {name: tensors[name] for name in self._names}
+
+    def close(self) -> None:
+        """Free the parameters."""
+        del self._model
+
+
+class PaddleBackend:
+    """Stores the checkpoint's parameters as plain arrays."""
+
+    name = "paddle"
+    precisions: tuple[Precision, ...] = ("fp32",)
+    packages = ("paddlepaddle", "paddlepaddle-gpu", "numpy")
+
+    def missing(self) -> str | None:
+        """What this machine lacks; see ``Backend``."""
+        if importlib.util.find_spec("paddle") is None:
+            return "Paddle is not installed; pip install 'pss-det[export]'"
+        return None
+
+    def build(self, model: Path, card: ModelCard, precision: Precision, folder: Path) -> Built:
+        """Read the checkpoint that the card names, again and verified."""
+        del model, precision
+        from pssdet.models.detector import TwoStageDetector
+        from pssdet.models.parameters import reload_parameters
+        from pssdet.models.reference_run import parameter_shapes
+
+        shapes = parameter_shapes(TwoStageDetector(card.architecture, card.numerics))
+        parameters: dict[str, Any] = dict(reload_parameters(card.weights, shapes))
+        np.savez(folder / _PARAMETERS, **parameters)
+        return Built((_PARAMETERS,))
+
+    def open(self, folder: Path, card: EngineCard, taps: Sequence[str] = ()) -> Session:
+        """The detector with the stored parameters."""
+        return PaddleSession(folder / _PARAMETERS, card.model, taps)
+
+
+BACKEND = PaddleBackend()

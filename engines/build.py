@@ -1,0 +1,77 @@
+"""Build an engine from an exported detector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pssdet.cli import run
+from pssdet.models.zoo import DEFAULT_MODEL
+
+
+def build(
+    *,
+    model: str = DEFAULT_MODEL,
+    backend: str = "auto",
+    fp16: bool = False,
+    int8: bool = False,
+    output: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Build an engine from an exported detector.
+
+    The detector is exported first if that was not done yet. On a machine without a GPU, --fp16 gives an
+    engine that emulates half precision: its accuracy is half precision's, its speed is not.
+
+    Args:
+        model: Configuration name, or the folder of an exported model.
+        backend: One of auto, onnxruntime, paddle, tensorrt; auto takes the fastest that runs here.
+        fp16: Half precision; DCN offsets, box decoding and NMS stay in float32.
+        int8: 8-bit integers, where the backend offers them.
+        output: Folder to write to (default: MODEL's folder/BACKEND-PRECISION).
+        json: Print the engine's card instead of a summary.
+    """
+    from pssdet.console import OUT, steps
+    from pssdet.engines.builder import build_engine, engine_folder
+    from pssdet.engines.catalogue import choose_backend
+    from pssdet.errors import BadInput
+    from pssdet.models.card import Precision, encode
+
+    if fp16 and int8:
+        raise BadInput("--fp16 and --int8 exclude each other; give one")
+    precision: Precision = "fp16" if fp16 else "int8" if int8 else "fp32"
+    chosen = choose_backend(backend, precision)
+    with steps() as progress:
+        folder = _model_folder(model, progress)
+        progress(f"building the {chosen.name} engine in {precision}")
+        target = output or engine_folder(folder, chosen, precision)
+        card = build_engine(folder, chosen, precision, target)
+    if json:
+        print(encode(card).decode(), end="")
+        return
+    size = sum(file.bytes for file in card.files) / 1e6
+    emulated = f", emulated, {card.fp32_nodes} nodes of trunk and head stay in float32" if card.emulated else ""
+    OUT.print(f"wrote {target} ({size:.0f} MB, {precision}{emulated})")
+
+
+def _model_folder(model: str, progress: Callable[[str], None]) -> Path:
+    """The folder of an exported model; a zoo model that is not there yet is exported first."""
+    from pssdet.models.card import MODEL_CARD
+    from pssdet.models.zoo import find
+
+    if (Path(model) / MODEL_CARD).is_file():
+        return Path(model)
+    entry = find(model)
+    folder = Path("artifacts") / entry.name
+    if not (folder / MODEL_CARD).is_file():
+        from pssdet.export.requirements import require_export
+
+        require_export()
+        from pssdet.export.pipeline import export_model
+
+        export_model(entry, "", folder, progress)
+    return folder
+
+
+if __name__ == "__main__":
+    run(build)

@@ -1,0 +1,132 @@
+"""One export: parameters, Paddle detector, ONNX file, verification, card."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import onnx
+from onnx import inliner
+
+from pssdet.errors import BadInput, GateFailed
+from pssdet.export.compose import INPUTS, OUTPUTS, compose
+from pssdet.export.convert import convert_head, convert_trunk
+from pssdet.export.tracing import OPSET
+from pssdet.export.verify import verify
+from pssdet.files import staged_folder
+from pssdet.models.card import (
+    MODEL_CARD,
+    MODEL_ONNX,
+    FileRecord,
+    GraphRecord,
+    ModelCard,
+    StageRecord,
+    WeightsRecord,
+    encode,
+    installed_versions,
+)
+from pssdet.models.detector import TwoStageDetector
+from pssdet.models.parameters import load_parameters
+from pssdet.models.reference_run import build_detector, parameter_shapes
+from pssdet.models.zoo import ZOO, ZooEntry
+
+_PACKAGES = ("paddlepaddle", "paddle2onnx", "onnx", "onnxruntime", "numpy", "opencv-python-headless")
+
+#: Told at the start of each step what it is.
+Progress = Callable[[str], None]
+
+
+class _Converted(NamedTuple):
+    model: onnx.ModelProto
+    record: GraphRecord
+
+
+def export_model(entry: ZooEntry, weights: str, output: Path, progress: Progress = lambda _: None) -> ModelCard:
+    """Export a detector into ``output``: ``model.onnx`` and ``model.json``, or nothing at all.
+
+    Args:
+        entry: the detector.
+        weights: checkpoint file or URL, or ``none`` for seeded random parameters; empty for the
+            published checkpoint.
+
+    Returns:
+        The card that was written.
+
+    Raises:
+        BadInput: checkpoint or folder cannot be used, or the entry cannot be exported yet.
+        EnvironmentMissing: the checkpoint cannot be downloaded.
+        GateFailed: conversion or verification failed; nothing was written.
+    """
+    if not entry.exportable:
+        ready = ", ".join(each.name for each in ZOO if each.exportable)
+        raise BadInput(f"{entry.name} cannot be exported by this version yet; choose {ready}")
+    with staged_folder(output) as stage:
+        progress("reading the parameters")
+        model = TwoStageDetector(entry.architecture, entry.numerics)
+        parameters, source = load_parameters(weights or entry.url, parameter_shapes(model), entry.sha256)
+        build_detector(model, parameters)
+        progress("converting to ONNX")
+        converted = _convert(model, entry.preprocessing.stride)
+        onnx.save(converted.model, stage / MODEL_ONNX)
+        progress("verifying against Paddle")
+        records = verify(model, stage / MODEL_ONNX, entry.preprocessing)
+        _require(records)
+        card = _card(entry, source, stage / MODEL_ONNX, converted.record, records)
+        (stage / MODEL_CARD).write_bytes(encode(card))
+    return card
+
+
+def _convert(model: TwoStageDetector, stride: int) -> _Converted:
+    with tempfile.TemporaryDirectory(prefix="pssdet-") as folder:
+        trunk, head = convert_trunk(model, Path(folder)), convert_head(model, Path(folder))
+    converted_nodes = len(trunk.graph.node) + len(head.graph.node)
+    composed = compose(trunk, head, model.arch, model.numerics, stride)
+    onnx.checker.check_model(composed, full_check=True)
+    nodes = inlined_nodes(composed)
+    detection_nodes = nodes - len(trunk.graph.node) - len(head.graph.node)
+    return _Converted(composed, GraphRecord(OPSET, converted_nodes + detection_nodes, nodes))
+
+
+def inlined_nodes(model: onnx.ModelProto) -> int:
+    """Nodes of the graph once every function call is replaced by the function's body.
+
+    Raises:
+        GateFailed: a call would stay, so a runtime without functions could not run the model.
+    """
+    nodes = inliner.inline_local_functions(model).graph.node
+    left = sorted({node.op_type for node in nodes if node.domain not in ("", "ai.onnx")})
+    if left:
+        raise GateFailed(f"functions {left} cannot be inlined; model and functions must have one opset")
+    return len(nodes)
+
+
+def _require(records: Sequence[StageRecord]) -> None:
+    failed = [record for record in records if not record.passed]
+    if failed:
+        first = failed[0]
+        raise GateFailed(
+            f"the exported model differs from Paddle at {len(failed)} of {len(records)} stages, first at {first.stage}"
+            f" ({first.case}): difference {first.difference:.3g} {first.unit}, limit {first.limit:.3g},"
+            f" {first.share:.1%} of the rows agree; nothing was written"
+        )
+
+
+def _card(
+    entry: ZooEntry, weights: WeightsRecord, file: Path, graph: GraphRecord, records: Sequence[StageRecord]
+) -> ModelCard:
+    return ModelCard(
+        model=entry.name,
+        architecture=entry.architecture,
+        numerics=entry.numerics,
+        preprocessing=entry.preprocessing,
+        labels=entry.labels,
+        weights=weights,
+        onnx=FileRecord.of(file),
+        inputs=INPUTS,
+        outputs=OUTPUTS,
+        graph=graph,
+        versions=installed_versions(*_PACKAGES),
+        verification=tuple(records),
+    )

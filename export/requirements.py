@@ -1,0 +1,22 @@
+"""Whether this machine can export at all, asked before anything heavy is imported."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from pssdet.errors import EnvironmentMissing
+
+_MODULES = ("paddle", "paddle2onnx", "onnx", "onnx_graphsurgeon", "onnxruntime")
+
+
+def require_export() -> None:
+    """Raise if a package that an export needs is missing.
+
+    Raises:
+        EnvironmentMissing: names the packages and how to install them.
+    """
+    missing = [name for name in _MODULES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise EnvironmentMissing(
+            f"exporting needs {', '.join(missing)}; pip install 'pss-det[export]' with Python 3.11 or 3.12"
+        )

@@ -1,0 +1,47 @@
+"""List the published detectors."""
+
+from __future__ import annotations
+
+from pssdet.cli import run
+
+
+def zoo(*, json: bool = False) -> None:
+    """List the published detectors, with their published figures.
+
+    Args:
+        json: Print everything as JSON.
+    """
+    import msgspec
+    from rich.table import Table
+
+    from pssdet.console import OUT
+    from pssdet.models.zoo import HEADLINE, ZOO
+
+    if json:
+        everything = {"models": [entry._asdict() for entry in ZOO], "headline": HEADLINE._asdict()}
+        print(msgspec.json.format(msgspec.json.encode(everything), indent=2).decode())
+        return
+    table = Table(title="PSS-DET as published (not measured here)", title_justify="left")
+    for column in ("row", "model", "box AP", "FPS", "year", "test size", "conventions", "export"):
+        table.add_column(column, no_wrap=True)
+    for entry in ZOO:
+        table.add_row(
+            str(entry.row),
+            entry.name,
+            f"{entry.published.box_ap:.1f} %",
+            f"{entry.published.fps:.3f}",
+            str(entry.published.year),
+            f"{entry.preprocessing.short_side}/{entry.preprocessing.long_side}",
+            "static" if entry.numerics.pixel_offset else "dygraph",
+            "yes" if entry.exportable else "not yet",
+        )
+    OUT.print(table)
+    OUT.print("FPS: one V100, FP32, tools/eval.py with data loading and post-processing, batch 1, cuDNN 7.5")
+    OUT.print(
+        f"The headline: {HEADLINE.backbone} with {HEADLINE.top1} % ImageNet-1k top-1;"
+        f" {HEADLINE.box_ap} % COCO mAP at {HEADLINE.fps:.0f} FPS on one V100"
+    )
+
+
+if __name__ == "__main__":
+    run(zoo)

@@ -1,0 +1,54 @@
+"""The parameters of a detector, from a checkpoint or from a seed, and the record of where they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pssdet.errors import BadInput
+from pssdet.files import sha256_of
+from pssdet.models.card import WeightsRecord
+from pssdet.models.checkpoint import match_parameters, read_checkpoint
+from pssdet.models.download import resolve_weights
+from pssdet.models.seeded import seeded_parameters
+
+#: ``--weights`` value that asks for seeded random parameters.
+SEEDED = "none"
+
+Parameters = dict[str, NDArray[np.float32]]
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def load_parameters(source: str, shapes: Shapes, sha256: str = "") -> tuple[Parameters, WeightsRecord]:
+    """Every parameter by name, and the record for the card.
+
+    Args:
+        source: a checkpoint file, its URL, or ``none`` for seeded random values.
+        shapes: what the detector needs.
+        sha256: expected hash of the file, where one is known.
+
+    Raises:
+        BadInput: the checkpoint is damaged, hostile or of another model.
+        EnvironmentMissing: it cannot be downloaded.
+    """
+    if source == SEEDED:
+        return seeded_parameters(shapes), WeightsRecord("seeded")
+    path = resolve_weights(source, sha256)
+    found = sha256_of(path)
+    if sha256 and found != sha256:
+        raise BadInput(f"{path} has sha256 {found}, not {sha256}: it is another checkpoint; give the right one")
+    parameters = match_parameters(read_checkpoint(path), shapes, str(path))
+    return parameters, WeightsRecord("checkpoint", source if "://" in source else str(path.resolve()), found)
+
+
+def reload_parameters(record: WeightsRecord, shapes: Shapes) -> Parameters:
+    """The parameters that a card speaks of, verified to be the same.
+
+    Raises:
+        BadInput: the checkpoint is gone, or is not the one that was exported.
+        EnvironmentMissing: it cannot be downloaded.
+    """
+    source = SEEDED if record.kind == "seeded" else record.source
+    return load_parameters(source, shapes, record.sha256)[0]

@@ -1,0 +1,76 @@
+"""The ``detect`` command: pictures, folders and videos to detections."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+
+from pssdet.cli import run
+from pssdet.errors import BadInput
+
+
+def detect(
+    *images: Annotated[Path, cyclopts.Parameter(name="IMAGE|FOLDER|VIDEO")],
+    engine: Path | None = None,
+    threshold: float = 0.5,
+    json: Annotated[Path | None, cyclopts.Parameter(allow_leading_hyphen=True)] = None,
+    save_images: Path | None = None,
+) -> None:
+    """Find objects in pictures, in the pictures of folders and in videos.
+
+    Prints what was found unless --json is given. Pictures that cannot be read are reported and
+    left out; the exit code is then 2.
+
+    Args:
+        images: Pictures, folders of pictures, videos.
+        engine: Folder of the engine, as python engines/build.py makes it
+            (default: ONNX Runtime's of the default model, under artifacts/).
+        threshold: Leave out what scores no more than this, from 0 to 1 (default: 0.5).
+        json: File for the detections as JSON; - prints them.
+        save_images: Folder for copies of the pictures with the boxes drawn, as JPEG.
+    """
+    # Only here, so that --help needs neither OpenCV nor NumPy.
+    from pssdet.runtime.detector import Detector
+    from pssdet.runtime.images import find_files, read_pictures
+    from pssdet.runtime.results import open_sinks, progress
+
+    if not 0 <= threshold <= 1:
+        raise BadInput(f"a threshold of {threshold} is no score; choose one from 0 to 1")
+    if str(json).startswith("--"):
+        raise BadInput(f"--json needs a file, or - for standard output, before {json}")
+    files = find_files(images)
+    refused: list[str] = []
+
+    with (
+        Detector.load(engine or _default_engine()) as detector,
+        open_sinks(json, save_images, files) as sinks,
+        progress(files, quiet=json is None and sys.stdout.isatty()) as advance,
+    ):
+
+        def refuse(name: str, error: BadInput) -> None:
+            refused.append(name)
+            print(f"error: {error}", file=sys.stderr)
+            advance()
+
+        for picture, detections in detector.stream(read_pictures(files), refuse):
+            for sink in sinks:
+                sink(picture, detections.above(threshold))
+            advance()
+    if refused:
+        raise BadInput(f"{len(refused)} picture(s) could not be used, as said above; results are of the others")
+
+
+def _default_engine() -> Path:
+    from pssdet.models.zoo import DEFAULT_MODEL  # brings OpenCV along
+
+    folder = Path("artifacts") / DEFAULT_MODEL / "onnxruntime-fp32"
+    if not folder.is_dir():
+        raise BadInput(f"there is no engine in {folder}; make it with python engines/build.py, or name one by --engine")
+    return folder
+
+
+if __name__ == "__main__":
+    run(detect)

@@ -1,0 +1,197 @@
+"""The detector of pictures: an engine with everything before and behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pssdet.engines.catalogue import OpenEngine, open_engine
+from pssdet.engines.protocol import Tensors
+from pssdet.errors import BadInput, GateFailed
+from pssdet.models.card import EngineCard
+from pssdet.models.preprocess import NetworkInput, prepare
+from pssdet.runtime.detections import Detections
+from pssdet.runtime.images import Image, NamedPicture, load
+
+#: Pictures prepared together, in batches: enough to find some of one size, and bounded memory.
+_BATCHES_PER_CHUNK = 4
+
+#: Told of a picture that cannot be used, by name and reason.
+Refuse = Callable[[str, BadInput], None]
+
+
+class _Prepared(NamedTuple):
+    picture: NamedPicture
+    input: NetworkInput
+
+
+@final
+class Detector:
+    """Finds objects in pictures; use it as a context manager, or close it.
+
+    Pictures are batched with others of the same padded size only, so each gets exactly what it
+    gets alone. Not safe for use by several threads at once.
+
+    Example:
+        with Detector.load("artifacts/my_model/onnxruntime-fp32") as detector:
+            for detections in detector(["street.jpg", "harbour.jpg"]):
+                print(detections.above(0.5).to_json())
+    """
+
+    def __init__(self, engine: OpenEngine, max_batch: int = 8) -> None:
+        if max_batch < 1:
+            raise BadInput(f"a batch of at most {max_batch} pictures is none; choose 1 or more")
+        self._card, self._session = engine
+        self._max_batch = max_batch
+
+    @classmethod
+    def load(cls, folder: Path | str, max_batch: int = 8) -> Detector:
+        """Open an engine's folder.
+
+        Args:
+            folder: where ``engine.json`` lies.
+            max_batch: most pictures to run at once; memory grows with it.
+
+        Raises:
+            BadInput: not an engine's folder, or a file differs from what its card says.
+            EnvironmentMissing: this machine cannot run it.
+        """
+        return cls(open_engine(Path(folder)), max_batch)
+
+    @property
+    def card(self) -> EngineCard:
+        """The engine's card."""
+        return self._card
+
+    def __call__(self, images: Sequence[Image]) -> list[Detections]:
+        """Detections of each image, in the order of ``images``.
+
+        Args:
+            images: paths, bytes of encoded pictures, or uint8 [H, W, 3] **RGB** arrays.
+
+        Raises:
+            BadInput: there is no image, or one cannot be used.
+            GateFailed: the engine gave something that cannot be a detection.
+        """
+        if isinstance(images, (str, bytes, Path)) or (isinstance(images, np.ndarray) and images.ndim == 3):
+            raise BadInput("a sequence of images is needed; put the single image into a list")
+        if len(images) == 0:
+            raise BadInput("there are no images to look at; give at least one")
+        return [detections for _, detections in self.stream(map(_named, range(len(images)), images))]
+
+    def stream(
+        self, pictures: Iterable[NamedPicture], refuse: Refuse | None = None
+    ) -> Iterator[tuple[NamedPicture, Detections]]:
+        """Detections of any number of pictures, in their order, with bounded memory.
+
+        Args:
+            pictures: consumed a few batches at a time.
+            refuse: called for a picture that cannot be used, which is then left out; without it
+                such a picture raises.
+
+        Raises:
+            BadInput: a picture cannot be used, and there is no ``refuse``.
+            GateFailed: the engine gave something that cannot be a detection.
+        """
+        remaining = iter(pictures)
+        while chunk := list(islice(remaining, _BATCHES_PER_CHUNK * self._max_batch)):
+            yield from self._run_chunk([each for each in (self._prepare(p, refuse) for p in chunk) if each])
+
+    def close(self) -> None:
+        """Free the engine; the detector cannot be used afterwards."""
+        self._session.close()
+
+    def __enter__(self) -> Detector:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _prepare(self, picture: NamedPicture, refuse: Refuse | None) -> _Prepared | None:
+        try:
+            prepared = prepare(load(picture.image, picture.name), self._card.model.preprocessing)
+        except BadInput as error:
+            named = error if picture.name in str(error) else BadInput(f"{picture.name}: {error}")
+            if refuse is None:
+                raise named from error
+            refuse(picture.name, named)
+            return None
+        # An engine may answer a NaN with "nothing found", so what goes in is checked as well.
+        if not np.isfinite(prepared.image).all():
+            raise GateFailed(f"{picture.name} gives a network input that is not finite; check the card's mean and std")
+        return _Prepared(picture, prepared)
+
+    def _run_chunk(self, prepared: Sequence[_Prepared]) -> Iterator[tuple[NamedPicture, Detections]]:
+        done: dict[int, Detections] = {}
+        following = 0
+        for batch in _batches([each.input.image.shape for each in prepared], self._max_batch):
+            done.update(zip(batch, self._run_batch([prepared[index] for index in batch]), strict=True))
+            while following in done:
+                yield prepared[following].picture, done.pop(following)
+                following += 1
+
+    def _run_batch(self, batch: Sequence[_Prepared]) -> list[Detections]:
+        inputs = [each.input for each in batch]
+        outputs = self._session.run(
+            {
+                "image": np.stack([each.image for each in inputs]),
+                "image_size": _pairs([each.image_size for each in inputs]),
+                "original_size": _pairs([each.original_size for each in inputs]),
+                "scale_factor": _pairs([(each.scale, each.scale) for each in inputs]),
+            }
+        )
+        return [self._detections(each, outputs, index) for index, each in enumerate(batch)]
+
+    def _detections(self, prepared: _Prepared, outputs: Tensors, index: int) -> Detections:
+        names, count = self._card.model.labels, int(outputs["count"][index])
+        scores, labels, boxes = (outputs[name][index, : max(count, 0)] for name in ("scores", "labels", "boxes"))
+        if flaw := _flaw(count, scores, labels, boxes, len(names)):
+            raise GateFailed(f"{prepared.picture.name}: the engine gave {flaw}; build it again, or at full precision")
+        order = np.argsort(-scores, kind="stable")
+        height, width = prepared.input.original_size
+        return Detections(
+            boxes[order].astype(np.float32),
+            scores[order].astype(np.float32),
+            labels[order].astype(np.int32),
+            names,
+            width,
+            height,
+        )
+
+
+def _named(index: int, image: Image) -> NamedPicture:
+    name = f"image {index} of the list" if isinstance(image, (bytes, np.ndarray)) else str(image)
+    return NamedPicture(name, "", image)
+
+
+def _batches(shapes: Sequence[tuple[int, ...]], largest: int) -> list[list[int]]:
+    """Positions of equal shapes together, at most ``largest`` each, in the order of their first ones."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, shape in enumerate(shapes):
+        groups.setdefault(shape, []).append(index)
+    return sorted(group[at : at + largest] for group in groups.values() for at in range(0, len(group), largest))
+
+
+def _pairs(values: Sequence[tuple[float, float]]) -> NDArray[np.float32]:
+    return np.array(values, np.float32)
+
+
+def _flaw(
+    count: int, scores: NDArray[np.float32], labels: NDArray[np.int32], boxes: NDArray[np.float32], classes: int
+) -> str | None:
+    """What keeps an engine's output for one picture from being detections."""
+    if count < 0 or count != len(scores):
+        return f"a count of {count} detections"
+    if not (np.isfinite(scores).all() and np.isfinite(boxes).all()):
+        return "boxes or scores that are not finite"
+    if ((labels < 0) | (labels >= classes)).any():
+        return f"labels outside 0..{classes - 1}"
+    return None

@@ -1,0 +1,44 @@
+"""What the commands say: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Protocol
+
+from rich.console import Console
+
+#: Results. Tables keep their width in files and pipes, where there is no terminal to ask.
+OUT = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+ERR = Console(stderr=True, highlight=False)
+
+
+class Progress(Protocol):
+    """Told at the start of each step what it is."""
+
+    def __call__(self, step: str, /) -> None:
+        """A step begins."""
+        ...
+
+
+@contextmanager
+def steps() -> Iterator[Progress]:
+    """Show the step that is running, with a spinner on a terminal, and how long each took."""
+    started, current = perf_counter(), ""
+
+    def finish() -> None:
+        if current:
+            ERR.print(f"  {current} [dim]{perf_counter() - started:.1f} s[/dim]")
+
+    with ERR.status("starting") as status:
+
+        def begin(step: str) -> None:
+            nonlocal started, current
+            finish()
+            started, current = perf_counter(), step
+            status.update(step)
+
+        yield begin
+        finish()

@@ -1,0 +1,72 @@
+import json
+
+import numpy as np
+import pytest
+
+from pssdet.models.labels import COCO, COCO_CATEGORY_IDS
+from pssdet.runtime.detections import Detections
+
+
+@pytest.fixture
+def three():
+    return Detections(
+        boxes=np.float32([[10.5, 20.25, 110, 220], [0, 0, 5, 6], [1.1, 2.2, 3.3, 4.4]]),
+        scores=np.float32([0.87, 0.5, 0.125]),
+        labels=np.int32([0, 79, 11]),
+        names=COCO,
+        width=640,
+        height=480,
+    )
+
+
+@pytest.fixture
+def nothing(three):
+    return three.above(1)
+
+
+def test_length_and_names(three, nothing):
+    assert len(three) == 3
+    assert len(nothing) == 0
+    assert [three.name(index) for index in range(3)] == ["person", "toothbrush", "stop sign"]
+
+
+def test_above(three):
+    better = three.above(0.5)
+    assert better.scores.tolist() == [np.float32(0.87)]
+    assert (better.boxes.shape, better.boxes.dtype, better.labels.dtype) == ((1, 4), np.float32, np.int32)
+    assert (better.width, better.height, better.names) == (640, 480, COCO)
+    assert len(three) == 3
+    assert len(three.above(0)) == 3
+
+
+def test_paddle_rows(three, nothing):
+    rows = three.to_paddle_rows()
+    assert rows.dtype == np.float32
+    np.testing.assert_array_equal(rows[:2], np.float32([[0, 0.87, 10.5, 20.25, 110, 220], [79, 0.5, 0, 0, 5, 6]]))
+    assert nothing.to_paddle_rows().shape == (0, 6)
+
+
+def test_coco_results(three, nothing):
+    results = three.to_coco_results(42, COCO_CATEGORY_IDS)
+    assert [entry["category_id"] for entry in results] == [1, 90, 13]
+    assert results[0] == {
+        "image_id": 42,
+        "category_id": 1,
+        "bbox": [10.5, 20.25, 99.5, 199.75],
+        "score": float(np.float32(0.87)),
+    }
+    assert json.loads(json.dumps(results)) == results
+    assert nothing.to_coco_results(42, COCO_CATEGORY_IDS) == []
+
+
+def test_coco_results_of_the_static_programs(three):
+    assert three.to_coco_results(1, COCO_CATEGORY_IDS, pixel_offset=1)[0]["bbox"] == [10.5, 20.25, 100.5, 200.75]
+
+
+def test_json(three, nothing):
+    entries = three.to_json()
+    assert entries[2] == {"label": 11, "name": "stop sign", "score": 0.125, "box": [1.1, 2.2, 3.3, 4.4]}
+    decoded = json.loads(json.dumps(entries))
+    np.testing.assert_array_equal(np.float32([entry["box"] for entry in decoded]), three.boxes)
+    np.testing.assert_array_equal(np.float32([entry["score"] for entry in decoded]), three.scores)
+    assert nothing.to_json() == []
