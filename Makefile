@@ -1,15 +1,43 @@
-# make venv | test | demo | check; every target sets up .venv first.
-PYTHON ?= $(firstword $(foreach p,python3.12 python3.11 python3,$(shell $(p) -c 'import sys; v=sys.version_info[:2]; v in ((3,11),(3,12)) and print("$(p)")' 2>/dev/null)))
+# make venv | demo | test | lint | clean. Every target sets up .venv first; nothing else is installed.
+CANDIDATES := python3.12 python3.11 python3
+SUITABLE = import sys; sys.version_info[:2] in ((3, 11), (3, 12)) and print(sys.executable)
+PYTHON ?= $(firstword $(foreach name,$(CANDIDATES),$(shell $(name) -c '$(SUITABLE)' 2>/dev/null)))
 BIN := .venv/bin
 STAMP := .venv/.installed
+MODEL := artifacts/demo
+PICTURE := export/assets/rendered_scene.jpg
 
-.PHONY: venv test demo check clean
+.PHONY: venv demo test lint clean
+
 venv: $(STAMP)
 
-# The stamp is newer than pyproject.toml as long as nothing that decides the installation changed.
+# Newer than pyproject.toml as long as nothing that decides the installation has changed.
 $(STAMP): pyproject.toml
-	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or 3.12 is needed; set PYTHON=/path/to/python3.12" >&2; exit 3; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
-	$(BIN)/python -m pip install --quiet --editable ".[export,cpu,dev]"
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or 3.12 is needed; make PYTHON=/path/to/python" >&2; exit 3; }
+	@test -x $(BIN)/python || { echo "creating .venv with $(PYTHON)"; $(PYTHON) -m venv .venv; }
+	@echo "installing the packages of pyproject.toml; Paddle makes this a minute or two"
+	@$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
+	@$(BIN)/python -m pip install --quiet --editable ".[export,cpu,dev]"
 	@touch $(STAMP)
+
+# The main job: Paddle detector -> verified ONNX -> engines -> detections -> parity, stage by stage.
+demo: venv
+	$(BIN)/python export/to_onnx.py --model faster_rcnn_enhance_3x_coco --weights none --output $(MODEL)
+	$(BIN)/python engines/build.py --model $(MODEL)
+	$(BIN)/python engines/build.py --model $(MODEL) --fp16
+	$(BIN)/python engines/build.py --model $(MODEL) --backend paddle
+	$(BIN)/python runtime/detect.py --engine $(MODEL)/onnxruntime-fp32 $(PICTURE) --threshold 0.12 --save-images $(MODEL)/pictures
+	$(BIN)/python validation/stage_parity.py $(PICTURE) --reference $(MODEL)/paddle-fp32 \
+	    --engines $(MODEL)/onnxruntime-fp32 $(MODEL)/onnxruntime-fp16
+	@echo "picture with boxes: $(MODEL)/pictures/rendered_scene.jpg (seeded parameters: boxes to reproduce, not objects)"
+
+test: venv
+	$(BIN)/python -m pytest
+
+lint: venv
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv artifacts build dist *.egg-info src/*.egg-info

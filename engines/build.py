@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from pssdet.cli import run
@@ -34,6 +33,7 @@ def build(
     from pssdet.console import OUT, steps
     from pssdet.engines.builder import build_engine, engine_folder
     from pssdet.engines.catalogue import choose_backend
+    from pssdet.engines.on_demand import model_folder
     from pssdet.errors import BadInput
     from pssdet.models.card import Precision, encode
 
@@ -42,7 +42,7 @@ def build(
     precision: Precision = "fp16" if fp16 else "int8" if int8 else "fp32"
     chosen = choose_backend(backend, precision)
     with steps() as progress:
-        folder = _model_folder(model, progress)
+        folder = model_folder(model, progress)
         progress(f"building the {chosen.name} engine in {precision}")
         target = output or engine_folder(folder, chosen, precision)
         card = build_engine(folder, chosen, precision, target)
@@ -52,25 +52,6 @@ def build(
     size = sum(file.bytes for file in card.files) / 1e6
     emulated = f", emulated, {card.fp32_nodes} nodes of trunk and head stay in float32" if card.emulated else ""
     OUT.print(f"wrote {target} ({size:.0f} MB, {precision}{emulated})")
-
-
-def _model_folder(model: str, progress: Callable[[str], None]) -> Path:
-    """The folder of an exported model; a zoo model that is not there yet is exported first."""
-    from pssdet.models.card import MODEL_CARD
-    from pssdet.models.zoo import find
-
-    if (Path(model) / MODEL_CARD).is_file():
-        return Path(model)
-    entry = find(model)
-    folder = Path("artifacts") / entry.name
-    if not (folder / MODEL_CARD).is_file():
-        from pssdet.export.requirements import require_export
-
-        require_export()
-        from pssdet.export.pipeline import export_model
-
-        export_model(entry, "", folder, progress)
-    return folder
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
 from pssdet.models.card import StageRecord
 from pssdet.models.detector import TwoStageDetector
-from pssdet.models.preprocess import Preprocessing, as_batch, prepare
+from pssdet.models.preprocess import as_batch, prepare
+from pssdet.models.reader import Preprocessing
 from pssdet.models.reference_run import run_reference
 from pssdet.models.stages import compare, tap_names
 

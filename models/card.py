@@ -17,7 +17,7 @@ from pssdet.errors import BadInput
 from pssdet.files import sha256_of
 from pssdet.models.architecture import Architecture
 from pssdet.models.numerics import Numerics
-from pssdet.models.preprocess import Preprocessing
+from pssdet.models.reader import Preprocessing
 
 SCHEMA = 1
 MODEL_CARD = "model.json"

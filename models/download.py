@@ -225,7 +225,7 @@ def _resume_headers(part: Path) -> dict[str, str]:
         validator = json.loads(_validator_file(part).read_text())["validator"]
     except (OSError, ValueError, LookupError, TypeError):
         return {}
-    if size == 0 or not isinstance(validator, str) or not validator.isprintable() or not validator:
+    if not isinstance(validator, str) or not validator or not validator.isprintable():
         return {}
     return {"Range": f"bytes={size}-", "If-Range": validator}
 

@@ -2,8 +2,8 @@
 
 Not an unpickler: a small interpreter of the few opcodes that such a file needs. It keeps records of
 what the file says about its arrays, makes no call, and refuses everything else. Large contents are
-views of the file; opcodes, tuples, marks and dictionaries are counted, so memory stays within some
-tens of MB whatever the file says.
+views of the file; opcodes, tuples, marks and dictionaries are counted, so that the records take some
+tens of MB at most, whatever the file says.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ def zoo(*, json: bool = False) -> None:
     from pssdet.models.zoo import HEADLINE, ZOO
 
     if json:
-        everything = {"models": [entry._asdict() for entry in ZOO], "headline": HEADLINE._asdict()}
+        everything = {"models": ZOO, "headline": HEADLINE}
         print(msgspec.json.format(msgspec.json.encode(everything), indent=2).decode())
         return
     table = Table(title="PSS-DET as published (not measured here)", title_justify="left")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from typing import NamedTuple
+
+import msgspec
 
 from pssdet.errors import BadInput
 from pssdet.models.architecture import CASCADE_REG_WEIGHTS, Architecture
 from pssdet.models.labels import COCO
 from pssdet.models.numerics import DYGRAPH, STATIC, Numerics
-from pssdet.models.preprocess import Preprocessing
+from pssdet.models.reader import Preprocessing
 
 
-class Published(NamedTuple):
+class Published(msgspec.Struct, frozen=True):
     """Figures that PaddleDetection published, in its own words and units.
 
     Attributes:
@@ -29,7 +30,7 @@ class Published(NamedTuple):
     note: str = ""
 
 
-class ZooEntry(NamedTuple):
+class ZooEntry(msgspec.Struct, frozen=True):
     """One published detector; ``name`` is its PaddleDetection configuration."""
 
     row: int
@@ -45,7 +46,7 @@ class ZooEntry(NamedTuple):
     sha256: str = ""
 
 
-class Headline(NamedTuple):
+class Headline(msgspec.Struct, frozen=True):
     """The two sentences PSS-DET is known by."""
 
     backbone: str

@@ -27,7 +27,7 @@ def detect(
     Args:
         images: Pictures, folders of pictures, videos.
         engine: Folder of the engine, as python engines/build.py makes it
-            (default: ONNX Runtime's of the default model, under artifacts/).
+            (default: the default model's on the best backend, built if missing).
         threshold: Leave out what scores no more than this, from 0 to 1 (default: 0.5).
         json: File for the detections as JSON; - prints them.
         save_images: Folder for copies of the pictures with the boxes drawn, as JPEG.
@@ -64,12 +64,11 @@ def detect(
 
 
 def _default_engine() -> Path:
-    from pssdet.models.zoo import DEFAULT_MODEL  # brings OpenCV along
+    from pssdet.console import steps
+    from pssdet.engines.on_demand import default_engine
 
-    folder = Path("artifacts") / DEFAULT_MODEL / "onnxruntime-fp32"
-    if not folder.is_dir():
-        raise BadInput(f"there is no engine in {folder}; make it with python engines/build.py, or name one by --engine")
-    return folder
+    with steps() as progress:
+        return default_engine(progress)
 
 
 if __name__ == "__main__":

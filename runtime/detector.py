@@ -15,7 +15,7 @@ from pssdet.engines.catalogue import OpenEngine, open_engine
 from pssdet.engines.protocol import Tensors
 from pssdet.errors import BadInput, GateFailed
 from pssdet.models.card import EngineCard
-from pssdet.models.preprocess import NetworkInput, prepare
+from pssdet.models.preprocess import NetworkInput, as_batch, prepare
 from pssdet.runtime.detections import Detections
 from pssdet.runtime.images import Image, NamedPicture, load
 
@@ -139,15 +139,7 @@ class Detector:
                 following += 1
 
     def _run_batch(self, batch: Sequence[_Prepared]) -> list[Detections]:
-        inputs = [each.input for each in batch]
-        outputs = self._session.run(
-            {
-                "image": np.stack([each.image for each in inputs]),
-                "image_size": _pairs([each.image_size for each in inputs]),
-                "original_size": _pairs([each.original_size for each in inputs]),
-                "scale_factor": _pairs([(each.scale, each.scale) for each in inputs]),
-            }
-        )
+        outputs = self._session.run(as_batch([each.input for each in batch]))
         return [self._detections(each, outputs, index) for index, each in enumerate(batch)]
 
     def _detections(self, prepared: _Prepared, outputs: Tensors, index: int) -> Detections:
@@ -178,10 +170,6 @@ def _batches(shapes: Sequence[tuple[int, ...]], largest: int) -> list[list[int]]
     for index, shape in enumerate(shapes):
         groups.setdefault(shape, []).append(index)
     return sorted(group[at : at + largest] for group in groups.values() for at in range(0, len(group), largest))
-
-
-def _pairs(values: Sequence[tuple[float, float]]) -> NDArray[np.float32]:
-    return np.array(values, np.float32)
 
 
 def _flaw(

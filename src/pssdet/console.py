@@ -11,7 +11,7 @@ from typing import Protocol
 from rich.console import Console
 
 #: Results. Tables keep their width in files and pipes, where there is no terminal to ask.
-OUT = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+OUT = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 ERR = Console(stderr=True, highlight=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
 import tempfile
@@ -12,6 +13,9 @@ from pathlib import Path
 from pssdet.errors import BadInput
 
 _CHUNK = 1 << 20
+
+#: What goes wrong while writing whatever the folder: no space, no quota, a name or file too long.
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENAMETOOLONG, errno.EROFS}
 
 
 def sha256_of(path: Path) -> str:
@@ -47,6 +51,10 @@ def staged_folder(target: Path) -> Iterator[Path]:
     try:
         yield stage
         _publish(stage, target)
+    except OSError as error:
+        if error.errno in _CANNOT_WRITE:
+            raise _unwritable(target, error) from error
+        raise
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 

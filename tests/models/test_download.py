@@ -38,6 +38,7 @@ class _Server(ThreadingHTTPServer):
         self.sends_length = True
         self.break_after = -1
         self.location = ""
+        self.shift = 0
         self.delay = 0.0
         self.requests = []
 
@@ -67,7 +68,9 @@ class _Handler(BaseHTTPRequestHandler):
         rest = server.content[start:]
         self.send_response(206 if start else 200)
         if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(server.content) - 1}/{len(server.content)}")
+            self.send_header(
+                "Content-Range", f"bytes {start + server.shift}-{len(server.content) - 1}/{len(server.content)}"
+            )
         if server.sends_length:
             self.send_header("Content-Length", str(len(rest)))
         for name, value in (("ETag", server.etag), ("Last-Modified", server.modified)):
@@ -187,6 +190,13 @@ def test_a_file_that_changed_is_started_over(server, cache, heeds):
     assert server.requests == [None, "bytes=1000-"] + ([] if heeds else [None])
 
 
+def test_another_range_than_asked_for_is_not_appended(server, cache):
+    _break_off(server, cache)
+    server.shift = -10
+    assert fetch(server.url, SHA256, cache=cache).read_bytes() == CONTENT
+    assert server.requests == [None, "bytes=1000-", None]
+
+
 @pytest.mark.parametrize("etag", ["", 'W/"weak"'])
 def test_without_a_validator_a_download_starts_over(server, cache, etag):
     server.etag = etag
@@ -281,10 +291,12 @@ def test_redirections(server, cache):
     assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/x"])
-def test_redirections_leave_http_never(server, cache, location):
+@pytest.mark.parametrize(
+    ("location", "words"), [("file:///etc/passwd", "not allowed"), ("ftp://127.0.0.1/x", "unknown url type")]
+)
+def test_redirections_leave_http_never(server, cache, location, words):
     server.location = location
-    with pytest.raises((BadInput, EnvironmentMissing)):
+    with pytest.raises((BadInput, EnvironmentMissing), match=words):
         fetch(server.url, cache=cache)
     assert _left(cache) == []
 

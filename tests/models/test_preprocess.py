@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from reference_sampling import sample_positions
 
 from pssdet.errors import BadInput
-from pssdet.models.preprocess import Preprocessing, prepare, resize_scale
+from pssdet.models.preprocess import prepare, resize_scale
+from pssdet.models.reader import Preprocessing
 from pssdet.models.zoo import ZOO
 from pssdet.runtime.images import load
 

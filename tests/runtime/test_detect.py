@@ -214,21 +214,13 @@ class TestBadArguments:
         assert code == 2
         assert "python engines/build.py" in err
 
-    def test_default_engine_missing(self, command):
-        write_picture("a.png", 90, 60)
-        code, _, err = command("a.png", engine=None)
-        assert code == 2
-        assert "artifacts/faster_rcnn_enhance_3x_coco/onnxruntime-fp32" in err
-        assert "python engines/build.py" in err
-
-    def test_default_engine(self, command, monkeypatch):
+    def test_without_an_engine_the_default_one_is_asked_for(self, command, monkeypatch):
         opened = []
         monkeypatch.setattr(detector_module, "open_engine", lambda folder: opened.append(folder) or fake_engine())
-        folder = Path("artifacts/faster_rcnn_enhance_3x_coco/onnxruntime-fp32")
-        folder.mkdir(parents=True)
+        monkeypatch.setattr("pssdet.engines.on_demand.default_engine", lambda progress: Path("the default"))
         write_picture("a.png", 90, 60)
         assert command("a.png", engine=None)[0] == 0
-        assert opened == [folder]
+        assert opened == [Path("the default")]
 
 
 def test_picture_too_wide_for_a_jpeg():

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pssdet.errors import BadInput, GateFailed
-from pssdet.models.preprocess import Preprocessing, prepare
+from pssdet.models.preprocess import prepare
+from pssdet.models.reader import Preprocessing
 from pssdet.runtime import detector as detector_module
 from pssdet.runtime.detector import Detector
 from pssdet.runtime.images import NamedPicture

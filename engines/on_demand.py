@@ -1,0 +1,55 @@
+"""What a command needs and nobody made yet: exported models and engines under ``artifacts/``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pssdet.console import Progress
+from pssdet.engines.builder import build_engine, engine_folder
+from pssdet.engines.catalogue import choose_backend
+from pssdet.models.card import ENGINE_CARD, MODEL_CARD
+from pssdet.models.zoo import DEFAULT_MODEL, find
+
+ARTIFACTS = Path("artifacts")
+
+
+def model_folder(model: str, progress: Progress) -> Path:
+    """The folder of an exported model; a model of the zoo that is not there yet is exported first.
+
+    Args:
+        model: a folder with ``model.json``, or a configuration name.
+        progress: told of each step of an export.
+
+    Raises:
+        BadInput: neither such a folder nor such a name.
+        EnvironmentMissing: exporting needs packages or a download that cannot be had here.
+        GateFailed: the export could not be verified.
+    """
+    if (Path(model) / MODEL_CARD).is_file():
+        return Path(model)
+    entry = find(model)
+    folder = ARTIFACTS / entry.name
+    if not (folder / MODEL_CARD).is_file():
+        from pssdet.export.requirements import require_export
+
+        require_export()
+        from pssdet.export.pipeline import export_model
+
+        export_model(entry, "", folder, progress)
+    return folder
+
+
+def default_engine(progress: Progress) -> Path:
+    """The default model's engine on the best backend of this machine, built if it is missing.
+
+    Raises:
+        EnvironmentMissing: it is missing and cannot be built here.
+        GateFailed: an export could not be verified.
+    """
+    backend = choose_backend("auto", "fp32")
+    folder = engine_folder(ARTIFACTS / DEFAULT_MODEL, backend, "fp32")
+    if not (folder / ENGINE_CARD).is_file():
+        model = model_folder(DEFAULT_MODEL, progress)
+        progress(f"building the {backend.name} engine")
+        build_engine(model, backend, "fp32", folder)
+    return folder

@@ -1,0 +1,203 @@
+"""Each ONNX function alone, in ONNX Runtime, against plain numpy."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import plain
+import pytest
+from onnx import TensorProto, helper
+
+from pssdet.export import nms_function, proposals_function, roi_align_function
+from pssdet.export.tracing import DOMAIN, IR_VERSION, OPSET
+from pssdet.models.anchors import base_anchors
+from pssdet.models.architecture import Architecture
+from pssdet.models.numerics import DYGRAPH
+
+SMALL = Architecture(num_classes=3, anchor_sizes=(16.0, 32.0), pre_nms_top_n=40, post_nms_top_n=12)
+
+
+def run_function(function, inputs, outputs, attributes):
+    """A model of one call of the function."""
+    node = helper.make_node(function.name, list(inputs), outputs, domain=DOMAIN, **attributes)
+    types = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.int32): TensorProto.INT32}
+    graph = helper.make_graph(
+        [node],
+        "call",
+        [helper.make_tensor_value_info(name, types[x.dtype], x.shape) for name, x in inputs.items()],
+        [onnx.ValueInfoProto(name=name) for name in outputs],
+    )
+    model = helper.make_model(
+        graph,
+        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)],
+        functions=[function],
+    )
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(outputs, inputs)
+
+
+def random_maps(generator, batch, heights, widths):
+    per_cell = len(SMALL.anchor_ratios)
+    scores = [
+        generator.normal(0, 2, (batch, per_cell, h, w)).astype(np.float32) for h, w in zip(heights, widths, strict=True)
+    ]
+    deltas = [
+        generator.normal(0, 0.3, (batch, 4 * per_cell, h, w)).astype(np.float32)
+        for h, w in zip(heights, widths, strict=True)
+    ]
+    return scores, deltas
+
+
+def generate(scores, deltas, sizes):
+    inputs = {f"s{i}": x for i, x in enumerate(scores)} | {f"d{i}": x for i, x in enumerate(deltas)}
+    inputs["image_size"] = np.asarray(sizes, np.float32)
+    function = proposals_function.generate_proposals(SMALL)
+    return run_function(function, inputs, ["p", "s", "c"], proposals_function.attributes(SMALL, DYGRAPH, 32))
+
+
+def expected_proposals(scores, deltas, size, image):
+    return plain.proposals_of_image(
+        [x[image] for x in scores],
+        [x[image] for x in deltas],
+        size,
+        base_anchors(SMALL, DYGRAPH),
+        SMALL.strides,
+        pre=SMALL.pre_nms_top_n,
+        post=SMALL.post_nms_top_n,
+        threshold=0.7,
+        min_size=1.0,
+        offset=0.0,
+    )
+
+
+class TestGenerateProposals:
+    @pytest.mark.parametrize("seed", range(6))
+    def test_equals_plain_numpy_for_every_image(self, seed):
+        generator = np.random.default_rng(seed)
+        scores, deltas = random_maps(generator, 3, (8, 4), (6, 3))
+        sizes = [(32, 24), (20, 24), (31, 9)]
+        boxes, found, count = generate(scores, deltas, sizes)
+        for image, size in enumerate(sizes):
+            expected_boxes, expected_scores = expected_proposals(scores, deltas, size, image)
+            n = len(expected_boxes)
+            assert count[image] == n
+            np.testing.assert_allclose(boxes[image, :n], expected_boxes, atol=1e-4)
+            np.testing.assert_array_equal(found[image, :n], expected_scores)
+            assert (boxes[image, n:] == 0).all()
+            assert (found[image, n:] == -np.inf).all()
+
+    def test_fewer_anchors_than_candidates_wanted(self):
+        scores, deltas = random_maps(np.random.default_rng(0), 1, (1, 1), (1, 1))
+        boxes, _, count = generate(scores, deltas, [(4, 4)])
+        expected, _ = expected_proposals(scores, deltas, (4, 4), 0)
+        assert count[0] == len(expected) <= 6
+        np.testing.assert_allclose(boxes[0, : count[0]], expected, atol=1e-4)
+
+    def test_nothing_large_enough(self):
+        scores, deltas = random_maps(np.random.default_rng(0), 1, (4, 2), (4, 2))
+        for delta in deltas:
+            delta[:] = -10  # every box shrinks to almost nothing
+        _, _, count = generate(scores, deltas, [(16, 16)])
+        assert count[0] == 0
+
+    def test_ties_go_to_the_earlier_anchor(self):
+        scores, deltas = random_maps(np.random.default_rng(3), 1, (4, 2), (4, 2))
+        scores = [np.zeros_like(x) for x in scores]
+        boxes, _, count = generate(scores, deltas, [(16, 16)])
+        expected, _ = expected_proposals(scores, deltas, (16, 16), 0)
+        assert count[0] == len(expected)
+        np.testing.assert_allclose(boxes[0, : count[0]], expected, atol=1e-4)
+
+    def test_a_broken_image_leaves_its_neighbours_alone(self):
+        scores, deltas = random_maps(np.random.default_rng(4), 2, (8, 4), (8, 4))
+        alone = generate(scores, deltas, [(32, 32), (32, 32)])
+        for x in (*scores, *deltas):
+            x[0] = np.nan
+        together = generate(scores, deltas, [(32, 32), (32, 32)])
+        assert together[2][0] == 0
+        for a, b in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(a[1], b[1])
+
+
+class TestMultilevelRoiAlign:
+    def test_equals_plain_numpy(self):
+        generator = np.random.default_rng(0)
+        sizes = [(48, 64), (24, 32), (12, 16), (6, 8)]
+        maps = [generator.normal(0, 1, (2, 3, h, w)).astype(np.float32) for h, w in sizes]
+        corner = generator.uniform(0, 100, (2, 6, 2))
+        side = np.array([[0.0, 0.0], [3, 5], [60, 50], [112, 112], [190, 130], [256, 192]])
+        rois = np.concatenate([corner, corner + side], axis=2).astype(np.float32)
+        rois[:, 5] = [0, 0, 256, 230]  # reaches beyond the maps
+        inputs = {f"m{i}": x for i, x in enumerate(maps)} | {"rois": rois}
+        attributes = roi_align_function.attributes(SMALL, DYGRAPH) | {"strides": [4, 8, 16, 32]}
+        features = run_function(roi_align_function.multilevel_roi_align(), inputs, ["f"], attributes)[0]
+        assert features.shape == (12, 3, 7, 7)
+        levels = set()
+        for index, box in enumerate(rois.reshape(-1, 4)):
+            level = plain.level_of(box) - 2
+            levels.add(level)
+            expected = plain.roi_align(maps[level][index // 6].astype(np.float64), box, 4 << level)
+            np.testing.assert_allclose(features[index], expected, atol=1e-4)
+        assert levels == {0, 1, 2}
+
+    @pytest.mark.parametrize("side", [55, 56, 111, 112, 223, 224, 447, 448, 2000])
+    def test_level_at_its_bounds(self, side):
+        maps = [np.full((1, 1, 4, 4), level, np.float32) for level in range(4)]
+        inputs = {f"m{i}": x for i, x in enumerate(maps)}
+        inputs["rois"] = np.array([[[0, 0, side, side]]], np.float32)
+        attributes = roi_align_function.attributes(SMALL, DYGRAPH) | {"strides": [512] * 4}
+        features = run_function(roi_align_function.multilevel_roi_align(), inputs, ["f"], attributes)[0]
+        assert features.max() == pytest.approx(plain.level_of([0, 0, side, side]) - 2)
+
+
+def suppress(boxes, scores, counts):
+    inputs = {"boxes": boxes, "scores": scores, "n": np.asarray(counts, np.int32)}
+    outputs = ["b", "s", "l", "c"]
+    attributes = nms_function.attributes() | {"max_detections": 10}
+    return run_function(nms_function.multiclass_nms(), inputs, outputs, attributes)
+
+
+def random_boxes(generator, batch, regions, classes):
+    corner = generator.uniform(0, 40, (batch, regions, classes, 2))
+    side = generator.uniform(5, 40, (batch, regions, classes, 2))
+    return np.concatenate([corner, corner + side], axis=3).astype(np.float32)
+
+
+class TestMulticlassNms:
+    @pytest.mark.parametrize("levels", [None, 4], ids=["distinct scores", "many equal scores"])
+    @pytest.mark.parametrize("seed", range(3))
+    def test_equals_plain_numpy(self, seed, levels):
+        generator = np.random.default_rng(seed)
+        boxes = random_boxes(generator, 2, 15, 3)
+        scores = generator.uniform(0, 0.6, (2, 15, 3)).astype(np.float32)
+        if levels:
+            scores = np.round(scores * levels) / np.float32(levels)
+        counts = [15, 9]
+        obtained = suppress(boxes, scores, counts)
+        for image, count in enumerate(counts):
+            expected = plain.detections_of_image(
+                boxes[image, :count], scores[image, :count], score_threshold=0.05, nms_threshold=0.5, limit=10
+            )
+            n = len(expected)
+            found_boxes, found_scores, labels, total = (x[image] for x in obtained)
+            assert total == n
+            np.testing.assert_array_equal(labels[:n], expected[:, 0])
+            np.testing.assert_array_equal(found_scores[:n], expected[:, 1].astype(np.float32))
+            np.testing.assert_array_equal(found_boxes[:n], expected[:, 2:].astype(np.float32))
+            assert (labels[n:] == -1).all()
+            assert not found_boxes[n:].any()
+            assert not found_scores[n:].any()
+
+    def test_nothing_found(self):
+        boxes = random_boxes(np.random.default_rng(0), 1, 15, 3)
+        _, _, labels, count = suppress(boxes, np.full((1, 15, 3), 0.05, np.float32), [15])
+        assert count[0] == 0
+        assert (labels == -1).all()
+
+    def test_a_score_at_the_threshold_is_dropped_and_one_above_is_kept(self):
+        boxes = random_boxes(np.random.default_rng(0), 1, 15, 3)
+        scores = np.full((1, 15, 3), 0.05, np.float32)
+        scores[0, 3, 1] = np.nextafter(np.float32(0.05), np.float32(1))
+        _, _, labels, count = suppress(boxes, scores, [15])
+        assert count[0] == 1
+        assert labels[0, 0] == 1

@@ -1,0 +1,177 @@
+"""The commands as users run them: scripts from any folder, exit codes, one-line errors, no heavy --help."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = ("export/to_onnx.py", "engines/build.py", "runtime/detect.py", "validation/stage_parity.py")
+HEAVY = ("paddle", "onnx", "onnxruntime", "cv2", "numpy", "tensorrt")
+
+
+def run(script, *arguments, folder):
+    """One run without a network: its exit code, stdout and stderr."""
+    environment = os.environ | {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
+    environment |= {"PSSDET_CACHE": str(folder / "cache")}
+    command = [sys.executable, str(ROOT / script), *map(str, arguments)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=folder, env=environment, timeout=300
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def assert_one_line_error(code, expected, err, *words):
+    assert code == expected, err
+    lines = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, err
+    assert "Traceback" not in err
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_is_quick_and_says_what_the_command_does(script, tmp_path):
+    code, out, err = run(script, "--help", folder=tmp_path)
+    assert (code, err) == (0, "")
+    assert "Usage" in out
+    assert "--" in out
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_imports_nothing_heavy(script, tmp_path):
+    program = (
+        "import runpy, sys\n"
+        f"sys.argv = ['x', '--help']\n"
+        f"try: runpy.run_path({str(ROOT / script)!r}, run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", ["export", "build", "detect", "stages", "zoo"])
+def test_the_console_script_has_the_same_commands(command, tmp_path):
+    program = [sys.executable, "-c", "from pssdet.cli import main; main()", command, "--help"]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0
+    assert f"pssdet {command}" in done.stdout
+
+
+def test_zoo_as_json(tmp_path):
+    code, out, _ = run("models/list_zoo.py", "--json", folder=tmp_path)
+    assert code == 0
+    models = {model["name"]: model for model in json.loads(out)["models"]}
+    assert models["faster_rcnn_enhance_3x_coco"]["published"]["box_ap"] == 41.5
+    assert len(models) == 4
+
+
+class TestBadInput:
+    def test_unknown_option(self, tmp_path):
+        code, _, err = run("export/to_onnx.py", "--wieghts", "x", folder=tmp_path)
+        assert_one_line_error(code, 2, err, "--wieghts", "--help")
+
+    @pytest.mark.parametrize("script", ["export/to_onnx.py", "engines/build.py"])
+    def test_wrong_model_name(self, script, tmp_path):
+        code, _, err = run(script, "--model", "faster_rcnn_enhance_3x", folder=tmp_path)
+        assert_one_line_error(code, 2, err, "did you mean faster_rcnn_enhance_3x_coco")
+
+    def test_no_network_for_the_published_checkpoint(self, tmp_path):
+        code, _, err = run("export/to_onnx.py", folder=tmp_path)
+        assert_one_line_error(code, 3, err, "--weights FILE")
+        assert not (tmp_path / "artifacts").exists()
+
+    def test_missing_checkpoint(self, tmp_path):
+        code, _, err = run("export/to_onnx.py", "--weights", "nowhere.pdparams", folder=tmp_path)
+        assert_one_line_error(code, 2, err, "nowhere.pdparams")
+
+    def test_checkpoint_with_a_payload(self, tmp_path):
+        class Payload:
+            def __reduce__(self):
+                return os.system, (f"touch {tmp_path}/executed",)
+
+        (tmp_path / "evil.pdparams").write_bytes(pickle.dumps({"backbone": Payload()}))
+        code, _, err = run("export/to_onnx.py", "--weights", "evil.pdparams", "--output", "out", folder=tmp_path)
+        assert_one_line_error(code, 2, err, "evil.pdparams", "system")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.pdparams"]
+
+    def test_unwritable_output(self, tmp_path):
+        (tmp_path / "occupied").write_text("a file")
+        arguments = ("--weights", "none", "--output", tmp_path / "occupied")
+        code, _, err = run("export/to_onnx.py", *arguments, folder=tmp_path)
+        assert_one_line_error(code, 2, err, "occupied", "choose another")
+        code, _, err = run("export/to_onnx.py", "--weights", "none", "--output", "/proc/nothing", folder=tmp_path)
+        assert_one_line_error(code, 2, err, "cannot write")
+
+    def test_precision_that_no_backend_offers(self, tmp_path):
+        code, _, err = run("engines/build.py", "--int8", folder=tmp_path)
+        assert_one_line_error(code, 2, err, "int8")
+        code, _, err = run("engines/build.py", "--backend", "paddle", "--fp16", folder=tmp_path)
+        assert_one_line_error(code, 2, err, "fp16", "fp32")
+        code, _, err = run("engines/build.py", "--int8", "--fp16", folder=tmp_path)
+        assert_one_line_error(code, 2, err, "exclude")
+
+    def test_unknown_backend(self, tmp_path):
+        code, _, err = run("engines/build.py", "--backend", "tensorflow", folder=tmp_path)
+        assert_one_line_error(code, 2, err, "onnxruntime")
+
+    def test_tensorrt_without_a_gpu(self, tmp_path):
+        code, _, err = run("engines/build.py", "--backend", "tensorrt", folder=tmp_path)
+        assert_one_line_error(code, 3, err, "TensorRT", "--backend onnxruntime")
+
+
+class TestWithAnEngine:
+    @pytest.fixture(scope="class")
+    def engine(self, row4_folder, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("engine")
+        code, out, err = run("engines/build.py", "--model", row4_folder, "--output", folder / "e", folder=folder)
+        assert code == 0, err
+        assert "fp32" in out
+        return folder / "e"
+
+    def test_detections_of_the_original_program_from_the_jpeg_on(self, engine, tmp_path):
+        import numpy as np
+        from reference import DATA, load_case
+
+        from pssdet.models.stages import match_detections
+
+        picture = DATA / "rendered_scene.jpg"
+        options = ("--threshold", "0", "--json", "out.json", "--save-images", "drawn")
+        code, _, err = run("runtime/detect.py", "--engine", engine, picture, *options, folder=tmp_path)
+        assert (code, err) == (0, "")
+        (entry,) = json.loads((tmp_path / "out.json").read_text())
+        assert (entry["width"], entry["height"]) == (853, 480)
+        rows = np.array([[d["label"], d["score"], *d["box"]] for d in entry["detections"]])
+        match = match_detections(rows, load_case("row4_photo_rendered_scene")["detections"], 1e-3, 0.1)
+        assert match[:3] == (100, 100, 100)
+        assert (np.diff(rows[:, 1]) <= 0).all()
+        assert (tmp_path / "drawn" / "rendered_scene.jpg").stat().st_size > 10_000
+
+    def test_text_file_named_jpg_among_good_pictures(self, engine, tmp_path):
+        from reference import DATA
+
+        (tmp_path / "letter.jpg").write_text("Dear reader")
+        arguments = ("--engine", engine, "letter.jpg", DATA / "rendered_scene.jpg", "--json", "out.json")
+        code, _, err = run("runtime/detect.py", *arguments, folder=tmp_path)
+        assert code == 2
+        assert "letter.jpg" in err
+        assert len(json.loads((tmp_path / "out.json").read_text())) == 1
+
+    def test_altered_engine(self, engine, tmp_path):
+        from reference import DATA
+
+        copy = tmp_path / "altered"
+        copy.mkdir()
+        (copy / "engine.json").write_bytes((engine / "engine.json").read_bytes())
+        (copy / "model.onnx").write_bytes((engine / "model.onnx").read_bytes()[:-1] + b"x")
+        code, _, err = run("runtime/detect.py", "--engine", copy, DATA / "rendered_scene.jpg", folder=tmp_path)
+        assert_one_line_error(code, 2, err, "sha256")
+
+    def test_no_pictures(self, engine, tmp_path):
+        code, _, err = run("runtime/detect.py", "--engine", engine, folder=tmp_path)
+        assert_one_line_error(code, 2, err)
