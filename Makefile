@@ -5,7 +5,7 @@ PYTHON ?= $(firstword $(foreach name,$(CANDIDATES),$(shell $(name) -c '$(SUITABL
 BIN := .venv/bin
 STAMP := .venv/.installed
 MODEL := artifacts/demo
-PICTURE := export/assets/rendered_scene.jpg
+PICTURE := models/assets/rendered_scene.jpg
 
 .PHONY: venv demo test lint clean
 
@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || { echo "creating .venv with $(PYTHON)"; $(PYTHON) -m venv .venv; }
 	@echo "installing the packages of pyproject.toml; Paddle makes this a minute or two"
 	@$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
-	@$(BIN)/python -m pip install --quiet --editable ".[export,cpu,dev]"
+	@$(BIN)/python -m pip install --quiet --editable ".[export,cpu,report,dev]"
 	@touch $(STAMP)
 
 # The main job: Paddle detector -> verified ONNX -> engines -> detections -> parity, stage by stage.

@@ -28,14 +28,8 @@ from reference_sampling import sample_positions  # noqa: E402
 from pssdet.console import steps  # noqa: E402
 from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession  # noqa: E402
 from pssdet.export.pipeline import export_model  # noqa: E402
-from pssdet.models.stages import (  # noqa: E402
-    FLOAT32,
-    detection_rows,
-    map_stages,
-    match_detections,
-    pair_proposals,
-    tap_names,
-)
+from pssdet.models.pairing import match_detections, pair_proposals  # noqa: E402
+from pssdet.models.stages import FLOAT32, detection_rows, map_stages, tap_names  # noqa: E402
 
 RESULT = ROOT / "benchmarks" / "results" / "reference_parity.md"
 BACKGROUND_BIAS = "bbox_head.bbox_score.bias"
@@ -74,12 +68,9 @@ def _shifted(folder: Path, shift: float) -> Path:
 def _row(name: str, case: Tensors, tensors: Tensors) -> str:
     maps = max(_map_difference(case, stage, tensors[stage]) for stage in map_stages(ROW4.architecture))
     count = int(tensors["proposal_count"][0])
-    pairs, distance = pair_proposals(
-        case["proposals"],
-        case["proposal_scores"],
-        tensors["proposals"][0, :count],
-        tensors["proposal_scores"][0, :count],
-    )
+    proposals, scores = tensors["proposals"][0, :count], tensors["proposal_scores"][0, :count]
+    pairs = pair_proposals(case["proposals"], case["proposal_scores"], proposals, scores)
+    distance = np.abs(proposals[pairs] - case["proposals"]).max(axis=1)
     first = pairs[: len(case["class_probabilities"])]
     probabilities = np.abs(tensors["class_probabilities"][first] - case["class_probabilities"]).max()
     decoded = np.abs(tensors["decoded_boxes"][first] - case["decoded_boxes"]).max()

@@ -45,12 +45,14 @@ def build(
         folder = model_folder(model, progress)
         progress(f"building the {chosen.name} engine in {precision}")
         target = output or engine_folder(folder, chosen, precision)
-        card = build_engine(folder, chosen, precision, target)
+        card = build_engine(folder, chosen, precision, target, progress)
     if json:
         print(encode(card).decode(), end="")
         return
     size = sum(file.bytes for file in card.files) / 1e6
     emulated = f", emulated, {card.fp32_nodes} nodes of trunk and head stay in float32" if card.emulated else ""
+    if card.model.weights.kind == "seeded":
+        OUT.print("parameters: seeded random values, good for measuring speed, not for detecting anything")
     OUT.print(f"wrote {target} ({size:.0f} MB, {precision}{emulated})")
 
 

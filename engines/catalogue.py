@@ -75,6 +75,8 @@ def open_engine(folder: Path, *, stages: bool = False) -> OpenEngine:
     """
     card = read_engine_card(folder)
     backend = choose_backend(card.backend, card.precision)
+    if {file.name for file in card.files} != set(backend.files):
+        raise BadInput(f"the card in {folder} does not name the files of such an engine; build it again")
     for file in card.files:
         file.verify(folder)
     taps = tap_names(card.model.architecture) if stages else ()

@@ -11,10 +11,11 @@ and back on every edge of the region, which rounds as a float16 engine with floa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from pssdet.models.stages import HEAD_NODES, TRUNK_NODES
@@ -23,14 +24,20 @@ from pssdet.models.stages import HEAD_NODES, TRUNK_NODES
 _DEFORM_OFFSET, _DEFORM_MASK = 2, 4
 
 
-def half_region(graph: onnx.GraphProto) -> set[str]:
-    """Names of the nodes that run in half precision."""
+def half_region(graph: onnx.GraphProto, *, emulated: bool) -> set[str]:
+    """Names of the nodes that run in half precision.
+
+    Standard ``DeformConv`` has one type for all inputs, and its offsets must be float32, so a real
+    half-precision graph leaves such nodes in float32; an emulated one rounds around them.
+    """
     region = {node.name for node in graph.node if node.name.startswith((TRUNK_NODES, HEAD_NODES))}
     producers = {name: node for node in graph.node for name in node.output}
     for node in graph.node:
         if node.op_type == "DeformConv":
             for position in (_DEFORM_OFFSET, _DEFORM_MASK):
                 region -= set(_predictor(producers, node.input[position]))
+            if not emulated:
+                region.discard(node.name)
     return region
 
 
@@ -55,7 +62,7 @@ def emulate_half(model: onnx.ModelProto, region: set[str]) -> None:
         if node.name not in region:
             nodes.append(node)
             continue
-        for position in _half_inputs(node):
+        for position in _half_inputs(node, parameters):
             name = node.input[position]
             if name in parameters:
                 _round(parameters[name])
@@ -73,13 +80,8 @@ def emulate_half(model: onnx.ModelProto, region: set[str]) -> None:
 
 
 def to_half(model: onnx.ModelProto, region: set[str]) -> None:
-    """Make the region compute in float16, in place; casts stand where the precision changes.
-
-    Standard ``DeformConv`` has one type for all inputs, and its offsets must be float32, so such
-    nodes stay float32 inside the region.
-    """
+    """Make the region compute in float16, in place; casts stand where the precision changes."""
     graph = model.graph
-    region = region - {node.name for node in graph.node if node.op_type == "DeformConv"}
     _split_shared_parameters(graph, region)
     half_names = {name: f"{name}:half" for node in graph.node if node.name in region for name in node.output}
     wanted = {name for node in graph.node if node.name not in region for name in node.input}
@@ -89,7 +91,7 @@ def to_half(model: onnx.ModelProto, region: set[str]) -> None:
         if node.name not in region:
             nodes.append(node)
             continue
-        for position in _half_inputs(node):
+        for position in _half_inputs(node, parameters):
             name = node.input[position]
             if name in parameters:
                 _store_half(parameters[name])
@@ -106,44 +108,48 @@ def to_half(model: onnx.ModelProto, region: set[str]) -> None:
     _replace_nodes(graph, nodes)
 
 
-def _half_inputs(node: onnx.NodeProto) -> list[int]:
-    """Positions of the inputs that carry half data (shapes, scales and DCN offsets do not)."""
-    if node.op_type == "DeformConv":
-        positions = [i for i in range(len(node.input)) if i not in (_DEFORM_OFFSET, _DEFORM_MASK)]
-    elif node.op_type in ("Reshape", "Resize"):
-        positions = [0]
-    else:
-        positions = list(range(len(node.input)))
-    return [position for position in positions if node.input[position]]
+def _half_inputs(node: onnx.NodeProto, parameters: Mapping[str, onnx.TensorProto]) -> list[int]:
+    """Positions of the inputs that carry half data: not shapes, scales of a resize, or DCN offsets."""
+    if node.op_type == "Resize":
+        return [0]
+    float32 = [
+        position
+        for position, name in enumerate(node.input)
+        if name and (name not in parameters or parameters[name].data_type == TensorProto.FLOAT)
+    ]
+    kept = (_DEFORM_OFFSET, _DEFORM_MASK) if node.op_type == "DeformConv" else ()
+    return [position for position in float32 if position not in kept]
 
 
 def _split_shared_parameters(graph: onnx.GraphProto, region: set[str]) -> None:
     """Copy a parameter that nodes on both sides use: each side keeps its own precision."""
-    inside = {node.input[i] for node in graph.node if node.name in region for i in _half_inputs(node)}
+    parameters = {tensor.name: tensor for tensor in graph.initializer}
+    positions = {node.name: _half_inputs(node, parameters) for node in graph.node if node.name in region}
+    inside = {node.input[i] for node in graph.node for i in positions.get(node.name, ())}
     outside = {name for node in graph.node if node.name not in region for name in node.input}
-    for tensor in [tensor for tensor in graph.initializer if tensor.name in inside & outside]:
+    for name in sorted(inside & outside & set(parameters)):
         copy = graph.initializer.add()
-        copy.CopyFrom(tensor)
-        copy.name = f"{tensor.name}:half"
+        copy.CopyFrom(parameters[name])
+        copy.name = f"{name}:half"
         for node in graph.node:
-            if node.name in region:
-                for position in _half_inputs(node):
-                    if node.input[position] == tensor.name:
-                        node.input[position] = copy.name
+            for position in positions.get(node.name, ()):
+                if node.input[position] == name:
+                    node.input[position] = copy.name
 
 
 def _round(tensor: onnx.TensorProto) -> None:
-    values = numpy_helper.to_array(tensor)
-    with np.errstate(over="ignore"):  # beyond 65504 becomes infinite, as on a GPU, and will show
-        rounded = values.astype(np.float16).astype(np.float32)
-    tensor.CopyFrom(numpy_helper.from_array(rounded, tensor.name))
+    tensor.CopyFrom(numpy_helper.from_array(_to_half(tensor).astype(np.float32), tensor.name))
+
+
+def _to_half(tensor: onnx.TensorProto) -> NDArray[np.float16]:
+    with np.errstate(over="ignore"):  # beyond 65504 becomes infinite, as on a GPU; the build's proof sees it
+        half: NDArray[np.float16] = numpy_helper.to_array(tensor).astype(np.float16)
+    return half
 
 
 def _store_half(tensor: onnx.TensorProto) -> None:
-    if tensor.data_type == TensorProto.FLOAT:
-        with np.errstate(over="ignore"):
-            values = numpy_helper.to_array(tensor).astype(np.float16)
-        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    if tensor.data_type == TensorProto.FLOAT:  # else it was stored already, for another node
+        tensor.CopyFrom(numpy_helper.from_array(_to_half(tensor), tensor.name))
 
 
 def _cast(source: str, target: str, dtype: int) -> onnx.NodeProto:

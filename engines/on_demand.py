@@ -7,7 +7,7 @@ from pathlib import Path
 from pssdet.console import Progress
 from pssdet.engines.builder import build_engine, engine_folder
 from pssdet.engines.catalogue import choose_backend
-from pssdet.models.card import ENGINE_CARD, MODEL_CARD
+from pssdet.models.card import ENGINE_CARD, MODEL_CARD, read_engine_card, read_model_card
 from pssdet.models.zoo import DEFAULT_MODEL, find
 
 ARTIFACTS = Path("artifacts")
@@ -48,8 +48,15 @@ def default_engine(progress: Progress) -> Path:
     """
     backend = choose_backend("auto", "fp32")
     folder = engine_folder(ARTIFACTS / DEFAULT_MODEL, backend, "fp32")
-    if not (folder / ENGINE_CARD).is_file():
-        model = model_folder(DEFAULT_MODEL, progress)
+    model = model_folder(DEFAULT_MODEL, progress)
+    if not _is_of(folder, model):
         progress(f"building the {backend.name} engine")
-        build_engine(model, backend, "fp32", folder)
+        build_engine(model, backend, "fp32", folder, progress)
     return folder
+
+
+def _is_of(engine: Path, model: Path) -> bool:
+    """Whether there is an engine, and of what is exported in ``model`` now."""
+    if not (engine / ENGINE_CARD).is_file():
+        return False
+    return read_engine_card(engine).model == read_model_card(model)

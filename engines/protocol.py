@@ -18,12 +18,10 @@ class Built(NamedTuple):
     """What a build wrote into its folder.
 
     Attributes:
-        files: names of the files.
         emulated: the precision's rounding is emulated, the speed is not that precision's.
         fp32_nodes: nodes of a reduced-precision graph that stay in float32.
     """
 
-    files: tuple[str, ...]
     emulated: bool = False
     fp32_nodes: int = 0
 
@@ -45,6 +43,8 @@ class Backend(Protocol):
 
     name: str
     precisions: tuple[Precision, ...]
+    #: Names of the files that an engine consists of, beside its card.
+    files: tuple[str, ...]
     #: Packages whose versions an engine's card records.
     packages: tuple[str, ...]
 

@@ -6,10 +6,10 @@ import onnx
 from onnx import TensorProto, helper
 
 from pssdet.export import nms_function, proposals_function, roi_align_function
-from pssdet.export.proposals_function import decode_axis
-from pssdet.export.simplify import name_outputs, simplify
+from pssdet.export.proposals_function import decode
+from pssdet.export.simplify import name_outputs, rename, simplify
 from pssdet.export.tracing import DOMAIN, IR_VERSION, OPSET, Tracer, Value, concat, top_k, where
-from pssdet.models.architecture import MAX_DETECTIONS, MAX_LOG_SCALE, ROI_LEVELS, Architecture
+from pssdet.models.architecture import MAX_DETECTIONS, ROI_LEVELS, Architecture
 from pssdet.models.card import TensorRecord
 from pssdet.models.numerics import Numerics
 from pssdet.models.stages import HEAD_NODES, TRUNK_NODES, map_stages
@@ -77,9 +77,7 @@ def _adopt(graph: onnx.GraphProto, prefix: str, input_name: str, outputs: list[s
         node.name = f"{prefix}{node.op_type}_{index}"
         names |= {name: f"{node.name}:{i}" for i, name in enumerate(node.output) if name not in public}
     for node in graph.node:
-        for values in (node.input, node.output):
-            for index, name in enumerate(values):
-                values[index] = names.get(name, name)
+        rename(node, names)
 
 
 def _value_info(record: TensorRecord) -> onnx.ValueInfoProto:
@@ -131,13 +129,10 @@ def _finish(t: Tracer, arch: Architecture, numerics: Numerics) -> None:
 
 def _decode(t: Tracer, arch: Architecture, numerics: Numerics) -> Value:
     """Class boxes [N * R, C, 4] in network pixels, not clipped (``delta2bbox`` of PaddleDetection)."""
-    x1, y1, x2, y2 = t.value("proposals").reshape(-1, 1, 4).split(4)
+    regions = t.value("proposals").reshape(-1, 1, 4)
     deltas = t.value("box_deltas").reshape(-1, arch.num_classes, 4) / list(arch.reg_weights[0])
-    dx, dy, dw, dh = deltas.split(4)
-    offset = t.constant(float(numerics.pixel_offset))
-    low_x, high_x = decode_axis(x1, x2, dx, dw.at_most(MAX_LOG_SCALE), offset)
-    low_y, high_y = decode_axis(y1, y2, dy, dh.at_most(MAX_LOG_SCALE), offset)
-    return t.op("Concat", low_x, low_y, high_x, high_y, axis=-1, name="decoded_boxes")
+    corners = decode(regions, deltas, t.constant(float(numerics.pixel_offset)))
+    return t.op("Concat", *corners, axis=-1, name="decoded_boxes")
 
 
 def _clip(boxes: Value, size: Value) -> Value:

@@ -13,6 +13,7 @@ import paddle
 from paddle import Tensor, nn
 
 from pssdet.errors import EnvironmentMissing, GateFailed
+from pssdet.export.simplify import rename
 from pssdet.export.tracing import OPSET
 from pssdet.models import box_head, detector, fpn_rpn, resnet_vd
 from pssdet.models.architecture import ROI_SIZE
@@ -75,5 +76,4 @@ def _name_parameters(graph: onnx.GraphProto, names: dict[str, str]) -> None:
     for initializer in graph.initializer:
         initializer.name = names.get(initializer.name, initializer.name)
     for node in graph.node:
-        for index, name in enumerate(node.input):
-            node.input[index] = names.get(name, name)
+        rename(node, names)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import onnx
 
-from pssdet.export.proposals_function import ANY_SCORE, keep_selected
+from pssdet.export.proposals_function import ANY_SCORE, keep_selected, padded_with_nothing
 from pssdet.export.tracing import AttributeRef, Tracer, concat, function, top_k, where
 from pssdet.models.architecture import MAX_DETECTIONS, NMS_THRESHOLD, SCORE_THRESHOLD
 
@@ -52,7 +52,9 @@ def multiclass_nms() -> onnx.FunctionProto:
         t.attribute(_SCORE_THRESHOLD),
     )
     kept = t.op("Reshape", keep_selected(class_scores, selected), concat([batch, t.constant([-1])], 0))
-    best, order = top_k(kept, t.attribute(_MAX_DETECTIONS))
+    most = t.attribute(_MAX_DETECTIONS)
+    best, order = top_k(padded_with_nothing(kept, most), most)
+    order = order.at_most(kept.dim(1) - 1)
     found = best > ANY_SCORE
     candidates = t.op("Reshape", class_boxes, concat([batch, t.constant([-1, 4])], 0))
     t.op("Where", found.unsqueeze(-1), candidates.rows(order), 0.0, name="best_boxes")

@@ -30,6 +30,7 @@ from pssdet.models.card import (
 from pssdet.models.detector import TwoStageDetector
 from pssdet.models.parameters import load_parameters
 from pssdet.models.reference_run import build_detector, parameter_shapes
+from pssdet.models.stages import first_broken
 from pssdet.models.zoo import ZOO, ZooEntry
 
 _PACKAGES = ("paddlepaddle", "paddle2onnx", "onnx", "onnxruntime", "numpy", "opencv-python-headless")
@@ -103,14 +104,8 @@ def inlined_nodes(model: onnx.ModelProto) -> int:
 
 
 def _require(records: Sequence[StageRecord]) -> None:
-    failed = [record for record in records if not record.passed]
-    if failed:
-        first = failed[0]
-        raise GateFailed(
-            f"the exported model differs from Paddle at {len(failed)} of {len(records)} stages, first at {first.stage}"
-            f" ({first.case}): difference {first.difference:.3g} {first.unit}, limit {first.limit:.3g},"
-            f" {first.share:.1%} of the rows agree; nothing was written"
-        )
+    if broken := first_broken(records):
+        raise GateFailed(f"the exported model differs from Paddle {broken}; nothing was written")
 
 
 def _card(

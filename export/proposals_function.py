@@ -70,7 +70,7 @@ def generate_proposals(arch: Architecture) -> onnx.FunctionProto:
 
     anchors = _anchors(t, indices, widths, levels, per_cell)
     offset = t.attribute(_PIXEL_OFFSET)
-    boxes = _clip(_decode(anchors, deltas, offset), image_size, t.attribute(_CLIP_MULTIPLE), offset)
+    boxes = _clip(decode(anchors, deltas, offset), image_size, t.attribute(_CLIP_MULTIPLE), offset)
     scores = where(_large_enough(boxes, t.attribute(_MIN_SIZE), offset), scores, NOTHING)
     _select(t, concat(boxes, -1), scores, image_size.dim(0))
     refs = [
@@ -82,13 +82,9 @@ def generate_proposals(arch: Architecture) -> onnx.FunctionProto:
 
 def _best_of_level(score_map: Value, delta_map: Value, top_n: Value) -> tuple[Value, Value, Value]:
     """The level's best scores [N, k], their flat (y, x, anchor) indices [N, k] and deltas [N, k, 4]."""
-    t = score_map.tracer
     flat = score_map.transpose(0, 2, 3, 1).reshape(0, -1)
     deltas = delta_map.transpose(0, 2, 3, 1).reshape(0, -1, 4)
-    # A small level has fewer than k anchors: k more without a score keep TopK's k constant.
-    pads = concat([t.constant([0, 0, 0]), top_n.reshape(1)], 0)
-    padded = t.op("Pad", flat, pads, NOTHING)
-    scores, indices = top_k(padded, top_n)
+    scores, indices = top_k(padded_with_nothing(flat, top_n), top_n)
     indices = indices.at_most(flat.dim(1) - 1)
     return scores, indices, deltas.rows(indices)
 
@@ -105,17 +101,20 @@ def _anchors(t: Tracer, indices: Value, widths: Value, levels: int, per_cell: in
     return t.op("Gather", table, kind) + (corners * strides).cast(onnx.TensorProto.FLOAT)
 
 
-def _decode(anchors: Value, deltas: Value, offset: Value) -> list[Value]:
-    """Corners x1, y1, x2, y2, each [N, L, k, 1]."""
-    x1, y1, x2, y2 = anchors.split(4)
+def decode(boxes: Value, deltas: Value, offset: Value) -> list[Value]:
+    """Boxes [..., 4] moved and scaled by deltas [..., 4]: corners x1, y1, x2, y2, each [..., 1].
+
+    dw and dh are clamped, so that exp() stays finite for any delta; offset as in ``Numerics``.
+    """
+    x1, y1, x2, y2 = boxes.split(4)
     dx, dy, dw, dh = deltas.split(4)
-    low_x, high_x = decode_axis(x1, x2, dx, dw.at_most(MAX_LOG_SCALE), offset)
-    low_y, high_y = decode_axis(y1, y2, dy, dh.at_most(MAX_LOG_SCALE), offset)
+    low_x, high_x = _decode_axis(x1, x2, dx, dw.at_most(MAX_LOG_SCALE), offset)
+    low_y, high_y = _decode_axis(y1, y2, dy, dh.at_most(MAX_LOG_SCALE), offset)
     return [low_x, low_y, high_x, high_y]
 
 
-def decode_axis(low: Value, high: Value, shift: Value, log_scale: Value, offset: Value) -> tuple[Value, Value]:
-    """One axis of a box moved by ``shift`` sizes and scaled by exp(log_scale); offset as in ``Numerics``."""
+def _decode_axis(low: Value, high: Value, shift: Value, log_scale: Value, offset: Value) -> tuple[Value, Value]:
+    """One axis of ``decode``."""
     size = high - low + offset
     centre = shift * size + (low + size * 0.5)
     half = log_scale.tracer.op("Exp", log_scale) * size * 0.5
@@ -145,11 +144,18 @@ def _select(t: Tracer, boxes: Value, scores: Value, batch: Value) -> None:
     kept = keep_selected(level_scores, selected)
     joint = t.op("Reshape", kept, concat([batch, t.constant([-1])], 0))
     candidates = t.op("Reshape", boxes, concat([batch, t.constant([-1, 4])], 0))
-    best, order = top_k(joint, post_top_n)
+    best, order = top_k(padded_with_nothing(joint, post_top_n), post_top_n)
+    order = order.at_most(joint.dim(1) - 1)
     exists = best > ANY_SCORE
     t.op("Where", exists.unsqueeze(-1), candidates.rows(order), 0.0, name="proposals")
     t.op("Identity", best, name="scores")
     t.op("ReduceSum", exists.cast(onnx.TensorProto.INT32), [1], keepdims=0, name="count")
+
+
+def padded_with_nothing(scores: Value, count: Value) -> Value:
+    """Scores [N, M] and ``count`` more of -inf, so that TopK finds that many whatever M is."""
+    pads = concat([scores.tracer.constant([0, 0, 0]), count.reshape(1)], 0)
+    return scores.tracer.op("Pad", scores, pads, NOTHING)
 
 
 def keep_selected(scores: Value, selected: Value) -> Value:

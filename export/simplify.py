@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -21,7 +21,7 @@ def name_outputs(graph: onnx.GraphProto, names: list[str]) -> None:
     for output in graph.output:
         output.name = renamed[output.name]
     for node in graph.node:
-        _rename(node, renamed)
+        rename(node, renamed)
 
 
 def simplify(graph: onnx.GraphProto) -> None:
@@ -41,7 +41,8 @@ def _constants_to_initializers(graph: onnx.GraphProto) -> None:
         graph.node.remove(node)
 
 
-def _rename(node: onnx.NodeProto, names: dict[str, str]) -> None:
+def rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
+    """Give the tensors that a node reads and writes their new names, where they have one."""
     for values in (node.input, node.output):
         for index, name in enumerate(values):
             values[index] = names.get(name, name)
@@ -56,7 +57,7 @@ def _remove_identities(graph: onnx.GraphProto) -> None:
         graph.node.remove(node)
         kept, gone = (target, source) if target in outputs else (source, target)
         for other in graph.node:
-            _rename(other, {gone: kept})
+            rename(other, {gone: kept})
 
 
 def _fold_into_convolutions(graph: onnx.GraphProto, weights: dict[str, onnx.TensorProto]) -> None:

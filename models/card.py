@@ -45,10 +45,14 @@ class FileRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Raises:
             BadInput: it is missing or is not the file that the card describes.
         """
+        if Path(self.name).name != self.name:
+            raise BadInput(f"the card in {folder} names {self.name!r}, which is no file beside it; make it again")
         path = folder / self.name
-        if not path.is_file():
-            raise BadInput(f"{path} is missing; build or export {folder} again")
-        if path.stat().st_size != self.bytes or sha256_of(path) != self.sha256:
+        try:
+            same = path.stat().st_size == self.bytes and sha256_of(path) == self.sha256
+        except OSError as error:
+            raise BadInput(f"{path} cannot be read ({error.strerror}); build or export {folder} again") from error
+        if not same:
             raise BadInput(f"{path} is not the file its card describes (sha256 differs); build or export it again")
         return path
 
@@ -84,9 +88,10 @@ class StageRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         case: what was run, e.g. ``photo`` or ``batch of two, image 1``.
         stage: a stage's name, e.g. ``p2`` or ``proposals``.
-        difference: largest difference, in ``unit``.
+        difference: largest difference, in ``unit``, that decides: of a map's values; of regions once
+            the share that near-ties may take is left out; of the paired detections' coordinates.
         limit: the largest difference accepted.
-        share: part of the rows that found their partner (1.0 for maps).
+        share: part of the rows within the limit (1.0 for maps).
         passed: within the limits.
     """
 
@@ -128,6 +133,7 @@ class EngineCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     versions: dict[str, str]
     machine: str
     build_seconds: float
+    verification: tuple[StageRecord, ...]
     model: ModelCard
     schema: int = SCHEMA
 

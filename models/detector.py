@@ -1,11 +1,14 @@
 """The whole detector in Paddle: the reference that every engine is compared with.
 
 The trunk and the head are ordinary layers. The selection steps call Paddle's own operators, image
-by image, and share no code with the ONNX functions that re-state them: agreement means something.
+by image; but for the table of base anchors they share no code with the ONNX functions that re-state
+them: agreement means something.
 """
 
 from __future__ import annotations
 
+import signal
+import threading
 from typing import Any
 
 import paddle
@@ -13,6 +16,7 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 from paddle.vision import ops
 
+from pssdet.errors import BadInput
 from pssdet.models.anchors import base_anchors
 from pssdet.models.architecture import (
     MAX_DETECTIONS,
@@ -29,8 +33,13 @@ from pssdet.models.architecture import (
 )
 from pssdet.models.box_head import BoxHead
 from pssdet.models.fpn_rpn import Fpn, RpnHead
-from pssdet.models.numerics import Numerics
+from pssdet.models.numerics import DYGRAPH, Numerics
 from pssdet.models.resnet_vd import ResNetVd
+
+# Importing Paddle replaces the handler of SIGTERM by one that ends the process without clean-up.
+paddle.disable_signal_handler()
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 
 class TwoStageDetector(nn.Layer):  # type: ignore[misc]
@@ -43,6 +52,8 @@ class TwoStageDetector(nn.Layer):  # type: ignore[misc]
 
     def __init__(self, arch: Architecture, numerics: Numerics) -> None:
         super().__init__()
+        if numerics != DYGRAPH or len(arch.reg_weights) != 1:
+            raise BadInput("this version computes single-stage detectors of the dygraph conventions only")
         self.arch = arch
         self.numerics = numerics
         self.backbone = ResNetVd(arch)

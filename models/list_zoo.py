@@ -15,6 +15,7 @@ def zoo(*, json: bool = False) -> None:
     from rich.table import Table
 
     from pssdet.console import OUT
+    from pssdet.models.numerics import DYGRAPH, STATIC
     from pssdet.models.zoo import HEADLINE, ZOO
 
     if json:
@@ -36,6 +37,11 @@ def zoo(*, json: bool = False) -> None:
             "yes" if entry.exportable else "not yet",
         )
     OUT.print(table)
+    for entry in ZOO:
+        OUT.print(f"row {entry.row}: {entry.url}")
+    for name, numerics in (("static", STATIC), ("dygraph", DYGRAPH)):
+        fields = ", ".join(f"{field}={value}" for field, value in msgspec.structs.asdict(numerics).items())
+        OUT.print(f"{name} conventions: {fields}")
     OUT.print("FPS: one V100, FP32, tools/eval.py with data loading and post-processing, batch 1, cuDNN 7.5")
     OUT.print(
         f"The headline: {HEADLINE.backbone} with {HEADLINE.top1} % ImageNet-1k top-1;"

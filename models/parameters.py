@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,10 @@ def load_parameters(source: str, shapes: Shapes, sha256: str = "") -> tuple[Para
     if source == SEEDED:
         return seeded_parameters(shapes), WeightsRecord("seeded")
     path = resolve_weights(source, sha256)
-    found = sha256_of(path)
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}); check its permissions") from error
     if sha256 and found != sha256:
         raise BadInput(f"{path} has sha256 {found}, not {sha256}: it is another checkpoint; give the right one")
     parameters = match_parameters(read_checkpoint(path), shapes, str(path))
@@ -50,5 +54,8 @@ def reload_parameters(record: WeightsRecord, shapes: Shapes) -> Parameters:
         BadInput: the checkpoint is gone, or is not the one that was exported.
         EnvironmentMissing: it cannot be downloaded.
     """
-    source = SEEDED if record.kind == "seeded" else record.source
-    return load_parameters(source, shapes, record.sha256)[0]
+    if record.kind == "seeded":
+        return seeded_parameters(shapes)
+    if "://" not in record.source and not Path(record.source).is_file():
+        raise BadInput(f"the checkpoint {record.source} is gone; export the model again with --weights FILE")
+    return load_parameters(record.source, shapes, record.sha256)[0]

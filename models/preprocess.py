@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.errors import BadInput
 from pssdet.models.reader import Preprocessing
+from pssdet.opencv import cv2
 
 _INTERPOLATION = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
 
@@ -61,8 +61,14 @@ def prepare(picture: NDArray[np.uint8], steps: Preprocessing) -> NetworkInput:
 
 
 def resize_scale(height: int, width: int, steps: Preprocessing) -> float:
-    """Factor that brings the shorter side to its target unless the longer would pass its limit."""
-    return min(steps.short_side / min(height, width), steps.long_side / max(height, width))
+    """Factor that brings the shorter side to its target unless the longer would pass its limit.
+
+    The static program shrinks further only if the longer side *rounds* to more than its limit.
+    """
+    short, long = min(height, width), max(height, width)
+    scale = steps.short_side / short
+    passes = round(scale * long) if steps.resize == "last" else scale * long
+    return steps.long_side / long if passes > steps.long_side else scale
 
 
 def _resize(picture: NDArray[np.generic], scale: float, steps: Preprocessing) -> NDArray[np.generic]:

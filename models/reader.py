@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -20,10 +20,10 @@ class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         stride: zero padding at the right and bottom to a multiple of this.
     """
 
-    short_side: int
-    long_side: int
+    short_side: Annotated[int, msgspec.Meta(gt=0, le=1 << 14)]
+    long_side: Annotated[int, msgspec.Meta(gt=0, le=1 << 14)]
     interpolation: Literal["linear", "cubic"]
     resize: Literal["first", "last"]
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    stride: int = 32
+    stride: Annotated[int, msgspec.Meta(gt=0, le=1 << 10)] = 32

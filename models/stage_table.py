@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from pssdet.models.card import StageRecord
 
@@ -19,10 +20,10 @@ def stage_table(title: str, records: Sequence[StageRecord]) -> Table:
     """
     cases = list(dict.fromkeys(record.case for record in records))
     found = {(record.stage, record.case): record for record in records}
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title), title_justify="left")
     table.add_column("stage", no_wrap=True)
     for case in cases:
-        table.add_column(case, justify="right")
+        table.add_column(Text(case), justify="right")
     table.add_column("limit", justify="right", no_wrap=True)
     for stage in dict.fromkeys(record.stage for record in records):
         row = [found[stage, case] for case in cases if (stage, case) in found]
@@ -30,7 +31,6 @@ def stage_table(title: str, records: Sequence[StageRecord]) -> Table:
     return table
 
 
-def _cell(record: StageRecord) -> str:
+def _cell(record: StageRecord) -> Text:
     share = "" if record.share == 1.0 else f" ({record.share:.1%})"
-    colour = "green" if record.passed else "red"
-    return f"[{colour}]{record.difference:.1e}{share}[/{colour}]"
+    return Text(f"{record.difference:.1e}{share}", style="green" if record.passed else "red")

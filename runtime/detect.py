@@ -49,13 +49,17 @@ def detect(
         open_sinks(json, save_images, files) as sinks,
         progress(files, quiet=json is None and sys.stdout.isatty()) as advance,
     ):
+        if detector.card.model.weights.kind == "seeded":
+            print("note: the engine has seeded random parameters; its boxes mean nothing", file=sys.stderr)
 
         def refuse(name: str, error: BadInput) -> None:
             refused.append(name)
             print(f"error: {error}", file=sys.stderr)
             advance()
 
-        for picture, detections in detector.stream(read_pictures(files), refuse):
+        # A single picture that cannot be used is an error like any other; among many it is left out.
+        pictures = detector.stream(read_pictures(files), refuse if len(files) > 1 else None)
+        for picture, detections in pictures:
             for sink in sinks:
                 sink(picture, detections.above(threshold))
             advance()

@@ -7,10 +7,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pssdet.opencv import cv2
 from pssdet.runtime.detections import Detections
 
 Colour = tuple[int, int, int]

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.errors import BadInput
+from pssdet.opencv import MAX_PIXELS, cv2
 
 #: A picture as callers have it: a file, an encoded file's bytes, or RGB pixels uint8 [H, W, 3].
 Image: TypeAlias = "Path | str | bytes | NDArray[np.uint8]"
@@ -19,9 +19,6 @@ Image: TypeAlias = "Path | str | bytes | NDArray[np.uint8]"
 #: Files of a folder that count as pictures; a file named directly may have any suffix.
 PICTURE_SUFFIXES = frozenset({".bmp", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
-
-#: A small file can unfold to gigabytes, and preparing a picture takes up to 36 bytes per pixel.
-MAX_PIXELS = 200_000_000
 
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _JPEG_SCAN = 0xDA

@@ -9,14 +9,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
 from pssdet.errors import BadInput
-from pssdet.files import staged_folder, write_atomically
+from pssdet.files import staged_file, staged_folder, write_atomically
+from pssdet.opencv import cv2
 from pssdet.runtime.detections import Detections
 from pssdet.runtime.draw import draw
 from pssdet.runtime.images import NamedPicture, is_video, load
@@ -122,9 +122,9 @@ def progress(files: Sequence[Path], *, quiet: bool) -> Iterator[Callable[[], Non
 
 @contextmanager
 def _json_file(path: Path) -> Iterator[Sink]:
-    with staged_folder(path.parent) as stage:
+    with staged_file(path) as stage:
         try:
-            with (stage / path.name).open("w", encoding="utf-8") as stream, _json_array(stream) as sink:
+            with stage.open("w", encoding="utf-8") as stream, _json_array(stream) as sink:
                 yield sink
         except OSError as error:
             raise _unwritable(path, error) from error

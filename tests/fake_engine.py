@@ -63,7 +63,7 @@ def fake_card(preprocessing=None):
         numerics=DYGRAPH,
         preprocessing=steps,
         labels=LABELS,
-        weights=WeightsRecord("seeded"),
+        weights=WeightsRecord("checkpoint", "fake.pdparams"),
         onnx=file,
         inputs=(),
         outputs=(),
@@ -72,7 +72,16 @@ def fake_card(preprocessing=None):
         verification=(),
     )
     return EngineCard(
-        "fake", "fp32", emulated=False, files=(), fp32_nodes=0, versions={}, machine="", build_seconds=0.0, model=model
+        "fake",
+        "fp32",
+        emulated=False,
+        files=(),
+        fp32_nodes=0,
+        versions={},
+        machine="",
+        build_seconds=0.0,
+        verification=(),
+        model=model,
     )
 
 

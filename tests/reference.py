@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from reference_sampling import sample_positions
 
+from pssdet.models.pairing import match_detections, pair_proposals
 from pssdet.models.preprocess import as_batch, prepare
-from pssdet.models.stages import FLOAT32, detection_rows, map_stages, match_detections, pair_proposals
+from pssdet.models.stages import FLOAT32, detection_rows, map_stages
 from pssdet.models.zoo import find
 
 DATA = Path(__file__).resolve().parent / "data"
@@ -71,12 +72,16 @@ def disagreements(case, tensors, limits=FLOAT32, image=0):
     own = slice(image * slots, image * slots + int(tensors["proposal_count"][image]))
     proposals = tensors["proposals"][image, : int(tensors["proposal_count"][image])]
     scores = tensors["proposal_scores"][image, : len(proposals)]
-    pairs, distance = pair_proposals(case["proposals"], case["proposal_scores"], proposals, scores)
-    near = distance <= limits.proposals
-    if len(proposals) != len(case["proposals"]) or near.mean() < limits.share:
+    pairs = pair_proposals(case["proposals"], case["proposal_scores"], proposals, scores)
+    difference = np.abs(proposals[pairs] - case["proposals"]).max(axis=1)
+    near = (pairs >= 0) & (difference <= limits.proposals)
+    if len(proposals) != len(case["proposals"]) or near.mean() < limits.region_share:
         found.append(f"proposals: {near.sum()} of {len(near)} near, {len(proposals)} in all")
-    if (pairs == np.arange(len(pairs))).all():  # sampled positions only fit an unchanged order
-        found.append(_sampled(case, "roi_features", tensors["roi_features"][own], limits.maps))
+    drift = np.abs(scores[pairs] - case["proposal_scores"])[near].max() / np.abs(case["proposal_scores"]).max()
+    if not drift <= limits.maps:
+        found.append(f"proposal_scores: {drift}")
+    # Sampled positions count regions in the original's order, so ours are brought into it.
+    found.append(_sampled(case, "roi_features", tensors["roi_features"][own][pairs], limits.maps))
     first = pairs[:STORED_REGIONS]
     for name, limit in (("class_probabilities", limits.probabilities), ("decoded_boxes", limits.decoded_boxes)):
         difference = np.abs(tensors[name][own][first] - case[name])[near[:STORED_REGIONS]].max()
@@ -104,6 +109,6 @@ def _detections(case, rows, limits):
     # Without any detection the original gives one row of score 0.
     expected = expected[expected[:, 1] > 0]
     match = match_detections(rows, expected, limits.score, limits.box)
-    needed = limits.share if match.expected == 100 else 1.0
-    agree = match.obtained == match.expected and match.share() >= needed
+    needed = limits.full_share if match.expected == 100 else 1.0
+    agree = match.obtained == match.expected and match.matched >= needed * match.expected
     return "" if agree else f"detections: {match}"

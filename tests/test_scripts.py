@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,19 @@ class TestBadInput:
         assert_one_line_error(code, 3, err, "TensorRT", "--backend onnxruntime")
 
 
+def test_being_stopped_leaves_nothing(tmp_path):
+    command = [sys.executable, str(ROOT / "export/to_onnx.py"), "--weights", "none", "--output", "out"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, env=os.environ | {"TMPDIR": str(tmp_path)}
+    )
+    while not any(tmp_path.iterdir()):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(timeout=60) == 143
+    assert list(tmp_path.iterdir()) == []
+
+
 class TestWithAnEngine:
     @pytest.fixture(scope="class")
     def engine(self, row4_folder, tmp_path_factory):
@@ -138,12 +152,13 @@ class TestWithAnEngine:
         import numpy as np
         from reference import DATA, load_case
 
-        from pssdet.models.stages import match_detections
+        from pssdet.models.pairing import match_detections
 
         picture = DATA / "rendered_scene.jpg"
         options = ("--threshold", "0", "--json", "out.json", "--save-images", "drawn")
         code, _, err = run("runtime/detect.py", "--engine", engine, picture, *options, folder=tmp_path)
-        assert (code, err) == (0, "")
+        assert code == 0
+        assert err == "note: the engine has seeded random parameters; its boxes mean nothing\n"
         (entry,) = json.loads((tmp_path / "out.json").read_text())
         assert (entry["width"], entry["height"]) == (853, 480)
         rows = np.array([[d["label"], d["score"], *d["box"]] for d in entry["detections"]])
@@ -161,6 +176,48 @@ class TestWithAnEngine:
         assert code == 2
         assert "letter.jpg" in err
         assert len(json.loads((tmp_path / "out.json").read_text())) == 1
+
+    def test_a_single_text_file_named_jpg(self, engine, tmp_path):
+        (tmp_path / "letter.jpg").write_text("Dear reader")
+        arguments = ("--engine", engine, "letter.jpg", "--json", "out.json")
+        code, _, err = run("runtime/detect.py", *arguments, folder=tmp_path)
+        assert_one_line_error(code, 2, err, "letter.jpg")
+        assert [path.name for path in tmp_path.iterdir()] == ["letter.jpg"]
+
+    @pytest.mark.parametrize(("width", "height"), [(1, 1), (10_000, 10)])
+    def test_pictures_of_impossible_sizes(self, engine, tmp_path, width, height):
+        import cv2
+        import numpy as np
+
+        cv2.imwrite(str(tmp_path / "odd.png"), np.full((height, width, 3), 99, np.uint8))
+        code, _, err = run("runtime/detect.py", "--engine", engine, "odd.png", folder=tmp_path)
+        assert_one_line_error(code, 2, err, f"{width}x{height}")
+
+    def test_a_small_file_that_unfolds_to_gigabytes(self, engine, tmp_path):
+        import resource
+
+        import cv2
+        import numpy as np
+
+        cv2.imwrite(str(tmp_path / "bomb.png"), np.zeros((15_000, 15_000), np.uint8))
+        code, _, err = run("runtime/detect.py", "--engine", engine, "bomb.png", folder=tmp_path)
+        assert_one_line_error(code, 2, err, "bomb.png", "million pixels")
+        assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 4_000_000  # KiB, of all children so far
+
+    def test_json_to_standard_output_by_name(self, engine, tmp_path):
+        from reference import DATA
+
+        arguments = ("--engine", engine, DATA / "rendered_scene.jpg", "--json", "/dev/stdout")
+        code, out, _ = run("runtime/detect.py", *arguments, folder=tmp_path)
+        assert code == 0
+        assert json.loads(out)[0]["width"] == 853
+        assert Path("/dev/stdout").exists()
+
+    def test_a_folder_whose_name_looks_like_markup(self, row4_folder, tmp_path):
+        arguments = ("--model", row4_folder, "--output", "out[bold]y[/]")
+        code, out, err = run("engines/build.py", *arguments, folder=tmp_path)
+        assert code == 0, err
+        assert "wrote out[bold]y[/]" in out
 
     def test_altered_engine(self, engine, tmp_path):
         from reference import DATA

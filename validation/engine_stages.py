@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from numpy.typing import NDArray
+from typing import NamedTuple
 
 from pssdet.console import Progress
-from pssdet.engines.catalogue import open_engine
+from pssdet.engines.catalogue import OpenEngine, open_engine
 from pssdet.errors import BadInput
-from pssdet.models.card import EngineCard, StageRecord
+from pssdet.models.card import StageRecord
 from pssdet.models.preprocess import as_batch, prepare
 from pssdet.models.stages import FLOAT32, HALF, compare
 from pssdet.runtime.images import load
@@ -39,27 +38,26 @@ def compare_engines(
         BadInput: an engine or a picture cannot be used, or an engine is of another model.
         EnvironmentMissing: this machine cannot run one of the engines.
     """
-    expected_card, expected = _run(reference, pictures, progress)
-    results = []
-    for folder in candidates:
-        card, obtained = _run(folder, pictures, progress)
-        if card.model.onnx != expected_card.model.onnx:
-            raise BadInput(f"{folder} and {reference} are engines of different models; compare engines of one model")
-        limits = FLOAT32 if card.precision == "fp32" else HALF
-        records: list[StageRecord] = []
+    with ExitStack() as stack:
+        expected_card, expected = _open(reference, stack, progress)
+        opened = [_open(folder, stack, progress) for folder in candidates]
+        results = [EngineStages(folder.name, []) for folder in candidates]
+        for folder, (card, _) in zip(candidates, opened, strict=True):
+            if card.model.onnx != expected_card.model.onnx:
+                raise BadInput(f"{folder} and {reference} are engines of different models; compare engines of one")
         for picture in pictures:
-            records += compare(picture.name, card.model.architecture, expected[picture], obtained[picture], limits)
-        results.append(EngineStages(folder.name, records))
-    return results
+            progress(f"comparing on {picture}")
+            inputs = as_batch([prepare(load(picture), expected_card.model.preprocessing)])
+            tensors = expected.run(inputs)
+            for result, (card, session) in zip(results, opened, strict=True):
+                limits = FLOAT32 if card.precision == "fp32" else HALF
+                arch = card.model.architecture
+                result.records.extend(compare(str(picture), arch, tensors, session.run(inputs), limits))
+        return results
 
 
-def _run(
-    folder: Path, pictures: Sequence[Path], progress: Progress
-) -> tuple[EngineCard, dict[Path, dict[str, NDArray[Any]]]]:
-    progress(f"running {folder.name}")
-    card, session = open_engine(folder, stages=True)
-    steps = card.model.preprocessing
-    try:
-        return card, {p: session.run(as_batch([prepare(load(p), steps)])) for p in pictures}
-    finally:
-        session.close()
+def _open(folder: Path, stack: ExitStack, progress: Progress) -> OpenEngine:
+    progress(f"opening {folder.name}")
+    engine = open_engine(folder, stages=True)
+    stack.callback(engine.session.close)
+    return engine

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from pssdet.engines.devices import cuda_device_count
 from pssdet.engines.protocol import Built, Session, Tensors
+from pssdet.errors import EnvironmentMissing
 from pssdet.models.card import MODEL_ONNX, EngineCard, ModelCard, Precision
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class OnnxRuntimeSession:
         self._session: onnxruntime.InferenceSession | None = onnxruntime.InferenceSession(
             source, options, providers=[*providers, "CPUExecutionProvider"]
         )
+        if cuda and "CUDAExecutionProvider" not in self._session.get_providers():
+            raise EnvironmentMissing("ONNX Runtime fell back to the CPU: its CUDA libraries or cuDNN cannot be loaded")
         self._inputs = {tensor.name for tensor in self._session.get_inputs()}
         self._outputs = [tensor.name for tensor in self._session.get_outputs()]
 
@@ -58,6 +60,7 @@ class OnnxRuntimeBackend:
 
     name = "onnxruntime"
     precisions: tuple[Precision, ...] = ("fp32", "fp16")
+    files = (MODEL_ONNX,)
     packages = ("onnxruntime", "onnxruntime-gpu", "onnx", "numpy")
 
     def missing(self) -> str | None:
@@ -74,13 +77,19 @@ class OnnxRuntimeBackend:
         del card
         target = folder / MODEL_ONNX
         if precision == "fp32":
-            _link_or_copy(model / MODEL_ONNX, target)
-            return Built((target.name,))
+            shutil.copyfile(model / MODEL_ONNX, target)
+            return Built()
         return _build_half(model / MODEL_ONNX, target, emulated=not _has_cuda())
 
     def open(self, folder: Path, card: EngineCard, taps: Sequence[str] = ()) -> Session:
         """A session; an emulated engine runs on the CPU, where its rounding was proved."""
-        return OnnxRuntimeSession(folder / card.files[0].name, taps, cuda=_has_cuda() and not card.emulated)
+        cuda = _has_cuda()
+        if card.precision == "fp16" and not card.emulated and not cuda:
+            raise EnvironmentMissing(
+                "this engine computes in float16 on a GPU, a CPU would not round at all; build an emulated one here"
+                " with python engines/build.py --fp16"
+            )
+        return OnnxRuntimeSession(folder / MODEL_ONNX, taps, cuda=cuda and not card.emulated)
 
 
 def _build_half(source: Path, target: Path, *, emulated: bool) -> Built:
@@ -90,11 +99,11 @@ def _build_half(source: Path, target: Path, *, emulated: bool) -> Built:
     from pssdet.models.stages import HEAD_NODES, TRUNK_NODES
 
     model = onnx.load(source)
-    region = half_region(model.graph)
+    region = half_region(model.graph, emulated=emulated)
     whole = sum(node.name.startswith((TRUNK_NODES, HEAD_NODES)) for node in model.graph.node)
     (emulate_half if emulated else to_half)(model, region)
     onnx.save(model, target)
-    return Built((target.name,), emulated=emulated, fp32_nodes=whole - len(region))
+    return Built(emulated=emulated, fp32_nodes=whole - len(region))
 
 
 def _with_outputs(path: Path, names: Sequence[str]) -> bytes:
@@ -122,13 +131,6 @@ def _version() -> str | None:
         except metadata.PackageNotFoundError:
             continue
     return None
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 BACKEND = OnnxRuntimeBackend()

@@ -45,6 +45,7 @@ class PaddleBackend:
 
     name = "paddle"
     precisions: tuple[Precision, ...] = ("fp32",)
+    files = (_PARAMETERS,)
     packages = ("paddlepaddle", "paddlepaddle-gpu", "numpy")
 
     def missing(self) -> str | None:
@@ -63,7 +64,7 @@ class PaddleBackend:
         shapes = parameter_shapes(TwoStageDetector(card.architecture, card.numerics))
         parameters: dict[str, Any] = dict(reload_parameters(card.weights, shapes))
         np.savez(folder / _PARAMETERS, **parameters)
-        return Built((_PARAMETERS,))
+        return Built()
 
     def open(self, folder: Path, card: EngineCard, taps: Sequence[str] = ()) -> Session:
         """The detector with the stored parameters."""

@@ -21,6 +21,7 @@ class TensorRTBackend:
 
     name = "tensorrt"
     precisions: tuple[Precision, ...] = ("fp32", "fp16")
+    files = ()
     packages = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13")
 
     def missing(self) -> str | None:

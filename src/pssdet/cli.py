@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -51,18 +52,30 @@ def _quiet_paddle() -> None:
 
 def execute(app: cyclopts.App, arguments: Sequence[str]) -> int:
     """Run ``app`` and turn what it raises into one line on stderr and an exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
     except cyclopts.CycloptsError as error:
         return _report(BadInput(f"{_one_line(str(error))}; --help shows the arguments"))
     except PssDetError as error:
         return _report(error)
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python must not complain when it closes the pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        return _report(BadInput(f"{name}{error.strerror or error}; check the path and its permissions"))
     except KeyboardInterrupt:
         print("interrupted; nothing half-written is left", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        return 0
     return 0
+
+
+def _terminate(*_: object) -> NoReturn:
+    """Leave by way of every clean-up, as after an error, when asked to stop."""
+    sys.exit(143)
 
 
 def _report(error: PssDetError) -> int:

@@ -9,10 +9,12 @@ from time import perf_counter
 from typing import Protocol
 
 from rich.console import Console
+from rich.text import Text
 
-#: Results. Tables keep their width in files and pipes, where there is no terminal to ask.
-OUT = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-ERR = Console(stderr=True, highlight=False)
+#: Results, printed as they are: paths may hold what Rich takes for markup.
+#: Tables keep their width in files and pipes, where there is no terminal to ask.
+OUT = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 120)
+ERR = Console(stderr=True, highlight=False, markup=False)
 
 
 class Progress(Protocol):
@@ -30,7 +32,7 @@ def steps() -> Iterator[Progress]:
 
     def finish() -> None:
         if current:
-            ERR.print(f"  {current} [dim]{perf_counter() - started:.1f} s[/dim]")
+            ERR.print(f"  {current} {perf_counter() - started:.1f} s", style="dim")
 
     with ERR.status("starting") as status:
 
@@ -38,7 +40,7 @@ def steps() -> Iterator[Progress]:
             nonlocal started, current
             finish()
             started, current = perf_counter(), step
-            status.update(step)
+            status.update(Text(step))
 
         yield begin
         finish()

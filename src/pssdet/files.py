@@ -33,8 +33,31 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         BadInput: the folder cannot be created or written to.
     """
-    with staged_folder(path.parent) as stage:
-        (stage / path.name).write_bytes(content)
+    with staged_file(path) as stage:
+        stage.write_bytes(content)
+
+
+@contextmanager
+def staged_file(target: Path) -> Iterator[Path]:
+    """A path to write to, whose file becomes ``target`` when the block succeeds.
+
+    A device or a pipe, such as ``/dev/stdout``, is written to directly: it must not be replaced.
+
+    Raises:
+        BadInput: the folder cannot be created or written to.
+    """
+    if _is_special(target):
+        yield target
+        return
+    with staged_folder(target.parent) as stage:
+        yield stage / target.name
+
+
+def _is_special(path: Path) -> bool:
+    try:
+        return path.exists() and not path.is_file() and not path.is_dir()
+    except OSError as error:
+        raise _unwritable(path.parent, error) from error
 
 
 @contextmanager
@@ -42,7 +65,8 @@ def staged_folder(target: Path) -> Iterator[Path]:
     """A temporary folder whose files move into ``target`` when the block succeeds.
 
     When the block raises, the temporary folder is removed and ``target`` is as it was. Files
-    of ``target`` that the block did not write stay, so a model folder keeps its engines.
+    of ``target`` that the block did not write stay, so a model folder keeps its engines. Cards
+    (``*.json``) move last: whoever finds a new card finds its files too.
 
     Raises:
         BadInput: ``target`` is a file, or cannot be created or written to.
@@ -60,19 +84,23 @@ def staged_folder(target: Path) -> Iterator[Path]:
 
 
 def _make_stage(target: Path) -> Path:
-    if target.exists() and not target.is_dir():
-        raise BadInput(f"{target} is a file, a folder is needed; choose another output folder")
-    parent = next(p for p in (target, *target.absolute().parents) if p.is_dir())
     try:
+        if target.exists() and not target.is_dir():
+            raise BadInput(f"{target} is a file, a folder is needed; choose another output folder")
+        parent = next(p for p in (target, *target.absolute().parents) if p.is_dir())
         return Path(tempfile.mkdtemp(prefix=".pssdet-partial-", dir=parent))
     except OSError as error:
         raise _unwritable(target, error) from error
 
 
 def _publish(stage: Path, target: Path) -> None:
+    sources = sorted(stage.iterdir(), key=lambda path: (path.suffix == ".json", path.name))
     try:
+        for source in sources:
+            if (target / source.name).is_dir():
+                raise BadInput(f"{target / source.name} is a folder where a file must go; choose another output folder")
         target.mkdir(parents=True, exist_ok=True)
-        for source in sorted(stage.iterdir()):
+        for source in sources:
             source.replace(target / source.name)
     except OSError as error:
         raise _unwritable(target, error) from error

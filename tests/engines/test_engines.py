@@ -1,5 +1,6 @@
 """Building and opening engines of row 4."""
 
+import msgspec
 import numpy as np
 import pytest
 from reference import ROW4, case_inputs, disagreements, load_case
@@ -8,8 +9,8 @@ from pssdet.engines import catalogue, devices, on_demand
 from pssdet.engines.backends import onnx_runtime
 from pssdet.engines.builder import build_engine, engine_folder
 from pssdet.engines.catalogue import backend_named, choose_backend, open_engine
-from pssdet.errors import BadInput, EnvironmentMissing
-from pssdet.models.card import ENGINE_CARD, read_engine_card
+from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
+from pssdet.models.card import ENGINE_CARD, FileRecord, encode, read_engine_card, read_model_card
 from pssdet.models.stages import HALF, compare
 
 CASE = "row4_photo_rendered_scene"
@@ -65,6 +66,7 @@ def test_real_half_graph_is_well_typed_and_close(row4_folder, inputs, engines, t
     target = tmp_path / "model.onnx"
     built = onnx_runtime._build_half(row4_folder / "model.onnx", target, emulated=False)
     assert not built.emulated
+    assert built.fp32_nodes == 4 * 13  # the same and the DeformConv itself, whose inputs share one type
     model = onnx.load(target)
     onnx.checker.check_model(model, full_check=True)
     halves = sum(t.data_type == onnx.TensorProto.FLOAT16 for t in model.graph.initializer)
@@ -136,6 +138,57 @@ def test_a_card_of_another_version(engines, tmp_path):
         open_engine(tmp_path)
 
 
+def test_an_engine_that_overflows_is_not_written(row4_folder, tmp_path):
+    """Large activations that later layers scale back: the same in float32, infinite in half precision."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(row4_folder / "model.onnx")
+    scale = {"backbone.conv1.conv1_3.conv.weight": 1e5, "backbone.conv1.conv1_3.conv.bias": 1e5}
+    scale |= {f"backbone.res2.res2a.{name}.conv.weight": 1e-5 for name in ("branch2a", "short")}
+    for tensor in model.graph.initializer:
+        if tensor.name in scale:
+            values = numpy_helper.to_array(tensor) * np.float32(scale[tensor.name])
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    onnx.save(model, tmp_path / "model.onnx")
+    card = msgspec.structs.replace(read_model_card(row4_folder), onnx=FileRecord.of(tmp_path / "model.onnx"))
+    (tmp_path / "model.json").write_bytes(encode(card))
+    backend = backend_named("onnxruntime")
+    build_engine(tmp_path, backend, "fp32", tmp_path / "full")
+    with pytest.raises(GateFailed, match="c2"):
+        build_engine(tmp_path, backend, "fp16", tmp_path / "half")
+    assert not (tmp_path / "half").exists()
+
+
+@pytest.mark.parametrize("name", ["onnxruntime-fp32", "paddle-fp32"])
+@pytest.mark.parametrize("files", [(), ("../model.onnx",), ("engine.json",)], ids=str)
+def test_a_card_that_names_other_files(engines, tmp_path, name, files):
+    card = read_engine_card(engines[name])
+    records = tuple(FileRecord(file, "0" * 64, 1) for file in files)
+    (tmp_path / ENGINE_CARD).write_bytes(encode(msgspec.structs.replace(card, files=records)))
+    with pytest.raises(BadInput, match="does not name the files"):
+        open_engine(tmp_path)
+
+
+def test_a_file_record_with_a_path_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="no file beside it"):
+        FileRecord("../model.onnx", "0" * 64, 1).verify(tmp_path)
+
+
+def test_a_real_half_engine_does_not_open_where_nothing_would_round(engines, monkeypatch):
+    card = msgspec.structs.replace(read_engine_card(engines["onnxruntime-fp16"]), emulated=False)
+    monkeypatch.setattr(onnx_runtime, "_has_cuda", lambda: False)
+    with pytest.raises(EnvironmentMissing, match="would not round"):
+        backend_named("onnxruntime").open(engines["onnxruntime-fp16"], card)
+
+
+def test_an_engine_built_shows_its_proof(engines):
+    for folder in engines.values():
+        records = read_engine_card(folder).verification
+        assert records[-1].stage == "detections"
+        assert all(record.passed for record in records)
+
+
 class TestChoice:
     def test_auto_takes_the_best_that_runs(self, monkeypatch):
         monkeypatch.setattr(backend_named("tensorrt"), "missing", lambda: "no GPU")
@@ -176,15 +229,23 @@ class TestOnDemand:
     def test_the_default_engine_is_built_once(self, row4_folder, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         exports = []
+        cards = [(row4_folder / "model.json").read_bytes()]
 
         def export(entry, weights, folder, progress):
             exports.append((entry.name, weights))
             folder.mkdir(parents=True)
-            for name in ("model.json", "model.onnx"):
-                (folder / name).symlink_to(row4_folder / name)
+            (folder / "model.onnx").symlink_to(row4_folder / "model.onnx")
+            (folder / "model.json").write_bytes(cards[0])
 
         monkeypatch.setattr("pssdet.export.pipeline.export_model", export)
         first = on_demand.default_engine(lambda _: None)
         assert read_engine_card(first).model.model == ROW4.name
         assert on_demand.default_engine(lambda _: None) == first
         assert exports == [(ROW4.name, "")]
+        built = (first / ENGINE_CARD).stat().st_mtime_ns
+
+        # Another export in the same place: the engine of the first one must not be taken for it.
+        renamed = msgspec.structs.replace(read_model_card(row4_folder), labels=("other",) * 80)
+        (first.parent / "model.json").write_bytes(encode(renamed))
+        assert read_engine_card(on_demand.default_engine(lambda _: None)).model.labels[0] == "other"
+        assert (first / ENGINE_CARD).stat().st_mtime_ns > built

@@ -36,6 +36,9 @@ def run_function(function, inputs, outputs, attributes):
     return session.run(outputs, inputs)
 
 
+FEW = Architecture(num_classes=3, anchor_sizes=(16.0, 32.0), pre_nms_top_n=4, post_nms_top_n=12)
+
+
 def random_maps(generator, batch, heights, widths):
     per_cell = len(SMALL.anchor_ratios)
     scores = [
@@ -48,11 +51,11 @@ def random_maps(generator, batch, heights, widths):
     return scores, deltas
 
 
-def generate(scores, deltas, sizes):
+def generate(scores, deltas, sizes, arch=SMALL):
     inputs = {f"s{i}": x for i, x in enumerate(scores)} | {f"d{i}": x for i, x in enumerate(deltas)}
     inputs["image_size"] = np.asarray(sizes, np.float32)
-    function = proposals_function.generate_proposals(SMALL)
-    return run_function(function, inputs, ["p", "s", "c"], proposals_function.attributes(SMALL, DYGRAPH, 32))
+    function = proposals_function.generate_proposals(arch)
+    return run_function(function, inputs, ["p", "s", "c"], proposals_function.attributes(arch, DYGRAPH, 32))
 
 
 def expected_proposals(scores, deltas, size, image):
@@ -92,6 +95,14 @@ class TestGenerateProposals:
         expected, _ = expected_proposals(scores, deltas, (4, 4), 0)
         assert count[0] == len(expected) <= 6
         np.testing.assert_allclose(boxes[0, : count[0]], expected, atol=1e-4)
+
+    def test_fewer_candidates_in_all_than_proposals_wanted(self):
+        scores, deltas = random_maps(np.random.default_rng(0), 1, (8, 4), (8, 4))
+        boxes, found, count = generate(scores, deltas, [(32, 32)], FEW)
+        assert boxes.shape == (1, 12, 4)
+        assert 2 <= count[0] <= 8
+        assert (found[0, count[0] :] == -np.inf).all()
+        assert not boxes[0, count[0] :].any()
 
     def test_nothing_large_enough(self):
         scores, deltas = random_maps(np.random.default_rng(0), 1, (4, 2), (4, 2))
@@ -187,6 +198,13 @@ class TestMulticlassNms:
             assert (labels[n:] == -1).all()
             assert not found_boxes[n:].any()
             assert not found_scores[n:].any()
+
+    def test_fewer_boxes_than_detections_wanted(self):
+        boxes = random_boxes(np.random.default_rng(0), 2, 4, 1)
+        found_boxes, _, labels, count = suppress(boxes, np.full((2, 4, 1), 0.9, np.float32), [4, 1])
+        assert found_boxes.shape == (2, 10, 4)
+        assert count[1] == 1
+        assert (labels[1] == [0, *[-1] * 9]).all()
 
     def test_nothing_found(self):
         boxes = random_boxes(np.random.default_rng(0), 1, 15, 3)

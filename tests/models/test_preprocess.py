@@ -153,3 +153,12 @@ def test_shape_and_padding(height, width, resize, interpolation):
     assert (prepared.image[:, :content_height, :content_width] > 1).all()
     assert not prepared.image[:, content_height:].any()
     assert not prepared.image[:, :, content_width:].any()
+
+
+@pytest.mark.parametrize(
+    ("row", "height", "width", "scale"),
+    [(3, 480, 800, 800 / 480), (2, 1333, 2000, 1000 / 1333), (3, 480, 801, 1333 / 801), (4, 480, 641, 640 / 641)],
+)
+def test_the_static_program_rounds_before_it_compares_with_the_longest_side(row, height, width, scale):
+    steps = next(entry.preprocessing for entry in ZOO if entry.row == row)
+    assert resize_scale(height, width, steps) == scale

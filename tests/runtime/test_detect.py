@@ -165,8 +165,13 @@ class TestBadPictures:
         assert last.startswith("error: 2 picture(s) could not be used")
 
     def test_all_bad(self, command, mixed):
-        code, out, _ = command("photos/b.jpg", "--json", "-")
+        code, out, _ = command("photos/b.jpg", "photos/b.jpg", "--json", "-")
         assert (code, json.loads(out)) == (2, [])
+
+    def test_the_only_one_is_bad(self, command, mixed):
+        code, out, err = command("photos/b.jpg", "--json", "-")
+        assert (code, out) == (2, "")
+        assert err.count("error: ") == 1
 
 
 class TestBadArguments:

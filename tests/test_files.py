@@ -1,0 +1,97 @@
+"""Files appear whole or not at all, also when something is in the way."""
+
+import os
+import stat
+
+import pytest
+
+from pssdet.errors import BadInput
+from pssdet.files import staged_file, staged_folder, write_atomically
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_files_move_in_when_the_block_succeeds(tmp_path):
+    target = tmp_path / "a" / "b"
+    with staged_folder(target) as stage:
+        (stage / "x").write_text("1")
+        assert not target.exists()
+    assert names(target) == ["x"]
+    assert names(tmp_path) == ["a"]
+
+
+def test_nothing_is_left_when_it_raises(tmp_path):
+    (tmp_path / "x").write_text("old")
+
+    def fail():
+        with staged_folder(tmp_path) as stage:
+            (stage / "x").write_text("new")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert names(tmp_path) == ["x"]
+    assert (tmp_path / "x").read_text() == "old"
+
+
+def test_other_files_of_the_target_stay(tmp_path):
+    (tmp_path / "other").write_text("kept")
+    with staged_folder(tmp_path) as stage:
+        (stage / "x").write_text("1")
+    assert names(tmp_path) == ["other", "x"]
+
+
+def test_a_folder_in_the_way_of_a_file_changes_nothing(tmp_path):
+    (tmp_path / "model.onnx").mkdir()
+    (tmp_path / "model.json").write_text("old")
+
+    def write():
+        with staged_folder(tmp_path) as stage:
+            (stage / "model.json").write_text("new")
+            (stage / "model.onnx").write_text("new")
+
+    with pytest.raises(BadInput, match=r"model\.onnx is a folder"):
+        write()
+    assert (tmp_path / "model.json").read_text() == "old"
+    assert names(tmp_path) == ["model.json", "model.onnx"]
+
+
+def test_cards_move_last(tmp_path, monkeypatch):
+    moved = []
+    replace = type(tmp_path).replace
+    monkeypatch.setattr(type(tmp_path), "replace", lambda self, to: moved.append(self.name) or replace(self, to))
+    with staged_folder(tmp_path / "t") as stage:
+        for name in ("a.json", "z.bin", "m.onnx"):
+            (stage / name).write_text("")
+    assert moved == ["m.onnx", "z.bin", "a.json"]
+
+
+@pytest.mark.parametrize("target", ["/proc/nothing/here", "x" * 300])
+def test_a_place_that_cannot_be_written_to(target, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match="choose another"):
+        write_atomically(type(tmp_path)(target) / "file", b"content")
+
+
+def test_a_full_disk_is_said_to_be_one(tmp_path):
+    with pytest.raises(BadInput, match="No space left"), staged_folder(tmp_path):
+        raise OSError(28, "No space left on device")
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_atomically(pipe, b"content")
+    assert os.read(reader, 100) == b"content"
+    os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert names(tmp_path) == ["pipe"]
+
+
+def test_a_file_in_a_new_folder(tmp_path):
+    with staged_file(tmp_path / "new" / "file") as stage:
+        stage.write_text("1")
+    assert (tmp_path / "new" / "file").read_text() == "1"
