@@ -4,8 +4,7 @@ SUITABLE = import sys; sys.version_info[:2] in ((3, 11), (3, 12)) and print(sys.
 PYTHON ?= $(firstword $(foreach name,$(CANDIDATES),$(shell $(name) -c '$(SUITABLE)' 2>/dev/null)))
 BIN := .venv/bin
 STAMP := .venv/.installed
-MODEL := artifacts/demo
-PICTURE := models/assets/rendered_scene.jpg
+SCENES := artifacts/scenes/heldout-300
 
 .PHONY: venv demo test lint clean
 
@@ -20,16 +19,14 @@ $(STAMP): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --editable ".[export,cpu,report,dev]"
 	@touch $(STAMP)
 
-# The main job: Paddle detector -> verified ONNX -> engines -> detections -> parity, stage by stage.
+# The main job: bundled Paddle detector -> verified ONNX -> engines -> detections -> parity report.
 demo: venv
-	$(BIN)/python export/to_onnx.py --model faster_rcnn_enhance_3x_coco --weights none --output $(MODEL)
-	$(BIN)/python engines/build.py --model $(MODEL)
-	$(BIN)/python engines/build.py --model $(MODEL) --fp16
-	$(BIN)/python engines/build.py --model $(MODEL) --backend paddle
-	$(BIN)/python runtime/detect.py --engine $(MODEL)/onnxruntime-fp32 $(PICTURE) --threshold 0.12 --save-images $(MODEL)/pictures
-	$(BIN)/python validation/stage_parity.py $(PICTURE) --reference $(MODEL)/paddle-fp32 \
-	    --engines $(MODEL)/onnxruntime-fp32 $(MODEL)/onnxruntime-fp16
-	@echo "picture with boxes: $(MODEL)/pictures/rendered_scene.jpg (seeded parameters: boxes to reproduce, not objects)"
+	$(BIN)/python export/to_onnx.py
+	$(BIN)/python engines/build.py
+	$(BIN)/python engines/build.py --fp16
+	$(BIN)/python validation/render_scenes.py $(SCENES) --count 300
+	$(BIN)/python runtime/detect.py $(SCENES)/00000[0-5].jpg --save-images artifacts/detections
+	$(BIN)/python validation/report.py --scenes 300
 
 test: venv
 	$(BIN)/python -m pytest

@@ -7,7 +7,7 @@ from pathlib import Path
 from pssdet.console import Progress
 from pssdet.engines.builder import build_engine, engine_folder
 from pssdet.engines.catalogue import choose_backend
-from pssdet.models.card import ENGINE_CARD, MODEL_CARD, read_engine_card, read_model_card
+from pssdet.models.card import ENGINE_CARD, MODEL_CARD, Precision, read_engine_card, read_model_card
 from pssdet.models.zoo import DEFAULT_MODEL, find
 
 ARTIFACTS = Path("artifacts")
@@ -40,19 +40,30 @@ def model_folder(model: str, progress: Progress) -> Path:
 
 
 def default_engine(progress: Progress) -> Path:
-    """The default model's engine on the best backend of this machine, built if it is missing.
+    """The default model's float32 engine on the best backend of this machine, built if it is missing.
 
     Raises:
         EnvironmentMissing: it is missing and cannot be built here.
         GateFailed: an export could not be verified.
     """
-    backend = choose_backend("auto", "fp32")
-    folder = engine_folder(ARTIFACTS / DEFAULT_MODEL, backend, "fp32")
-    model = model_folder(DEFAULT_MODEL, progress)
-    if not _is_of(folder, model):
-        progress(f"building the {backend.name} engine")
-        build_engine(model, backend, "fp32", folder, progress)
-    return folder
+    return engine_of(DEFAULT_MODEL, "auto", "fp32", progress)
+
+
+def engine_of(model: str, backend_name: str, precision: Precision, progress: Progress) -> Path:
+    """The folder of a model's engine, built if it is missing or of another export.
+
+    Raises:
+        BadInput: there is no such model or backend.
+        EnvironmentMissing: it is missing and cannot be built here.
+        GateFailed: the export or the engine could not be proved.
+    """
+    backend = choose_backend(backend_name, precision)
+    folder = model_folder(model, progress)
+    target = engine_folder(folder, backend, precision)
+    if not _is_of(target, folder):
+        progress(f"building the {backend.name} engine in {precision}")
+        build_engine(folder, backend, precision, target, progress)
+    return target
 
 
 def _is_of(engine: Path, model: Path) -> bool:

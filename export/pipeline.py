@@ -66,7 +66,7 @@ def export_model(entry: ZooEntry, weights: str, output: Path, progress: Progress
     with staged_folder(output) as stage:
         progress("reading the parameters")
         model = TwoStageDetector(entry.architecture, entry.numerics)
-        parameters, source = load_parameters(weights or entry.url, parameter_shapes(model), entry.sha256)
+        parameters, source = load_parameters(weights or entry.checkpoint, parameter_shapes(model), entry.sha256)
         build_detector(model, parameters)
         progress("converting to ONNX")
         converted = _convert(model, entry.preprocessing.stride)

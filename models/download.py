@@ -22,6 +22,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.files import sha256_of
+from pssdet.models.zoo import BUNDLED
+
+_CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
 
 _CHUNK = 1 << 20
 _TIMEOUT_SECONDS = 30.0
@@ -38,7 +41,7 @@ def resolve_weights(source: str, sha256: str = "") -> Path:
     """The local file of a checkpoint given as a path or as a URL.
 
     Args:
-        source: a file, or an http(s) URL, which is fetched into the cache.
+        source: a file, an http(s) URL, which is fetched into the cache, or ``bundled:FILE``.
         sha256: what a download must hash to, as hexadecimal digits; empty: anything.
 
     Raises:
@@ -47,6 +50,8 @@ def resolve_weights(source: str, sha256: str = "") -> Path:
     """
     if "://" in source:
         return fetch(source, sha256)
+    if source.startswith(BUNDLED):
+        return _CHECKPOINTS / source.removeprefix(BUNDLED)
     try:
         path = Path(source).expanduser()
         found = path.is_file()

@@ -16,7 +16,7 @@ def zoo(*, json: bool = False) -> None:
 
     from pssdet.console import OUT
     from pssdet.models.numerics import DYGRAPH, STATIC
-    from pssdet.models.zoo import HEADLINE, ZOO
+    from pssdet.models.zoo import HEADLINE, PUBLISHED, ZOO
 
     if json:
         everything = {"models": ZOO, "headline": HEADLINE}
@@ -25,20 +25,20 @@ def zoo(*, json: bool = False) -> None:
     table = Table(title="PSS-DET as published (not measured here)", title_justify="left")
     for column in ("row", "model", "box AP", "FPS", "year", "test size", "conventions", "export"):
         table.add_column(column, no_wrap=True)
-    for entry in ZOO:
+    for entry, published in PUBLISHED:
         table.add_row(
             str(entry.row),
             entry.name,
-            f"{entry.published.box_ap:.1f} %",
-            f"{entry.published.fps:.3f}",
-            str(entry.published.year),
+            f"{published.box_ap:.1f} %",
+            f"{published.fps:.3f}",
+            str(published.year),
             f"{entry.preprocessing.short_side}/{entry.preprocessing.long_side}",
             "static" if entry.numerics.pixel_offset else "dygraph",
             "yes" if entry.exportable else "not yet",
         )
     OUT.print(table)
     for entry in ZOO:
-        OUT.print(f"row {entry.row}: {entry.url}")
+        OUT.print(f"{f'row {entry.row}' if entry.published else entry.name}: {entry.checkpoint}")
     for name, numerics in (("static", STATIC), ("dygraph", DYGRAPH)):
         fields = ", ".join(f"{field}={value}" for field, value in msgspec.structs.asdict(numerics).items())
         OUT.print(f"{name} conventions: {fields}")

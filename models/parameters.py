@@ -14,6 +14,7 @@ from pssdet.models.card import WeightsRecord
 from pssdet.models.checkpoint import match_parameters, read_checkpoint
 from pssdet.models.download import resolve_weights
 from pssdet.models.seeded import seeded_parameters
+from pssdet.models.zoo import BUNDLED
 
 #: ``--weights`` value that asks for seeded random parameters.
 SEEDED = "none"
@@ -44,7 +45,8 @@ def load_parameters(source: str, shapes: Shapes, sha256: str = "") -> tuple[Para
     if sha256 and found != sha256:
         raise BadInput(f"{path} has sha256 {found}, not {sha256}: it is another checkpoint; give the right one")
     parameters = match_parameters(read_checkpoint(path), shapes, str(path))
-    return parameters, WeightsRecord("checkpoint", source if "://" in source else str(path.resolve()), found)
+    kept = source if "://" in source or source.startswith(BUNDLED) else str(path.resolve())
+    return parameters, WeightsRecord("checkpoint", kept, found)
 
 
 def reload_parameters(record: WeightsRecord, shapes: Shapes) -> Parameters:
@@ -56,6 +58,10 @@ def reload_parameters(record: WeightsRecord, shapes: Shapes) -> Parameters:
     """
     if record.kind == "seeded":
         return seeded_parameters(shapes)
-    if "://" not in record.source and not Path(record.source).is_file():
+    if not _can_be_had(record.source):
         raise BadInput(f"the checkpoint {record.source} is gone; export the model again with --weights FILE")
     return load_parameters(record.source, shapes, record.sha256)[0]
+
+
+def _can_be_had(source: str) -> bool:
+    return "://" in source or source.startswith(BUNDLED) or Path(source).is_file()

@@ -9,6 +9,7 @@ import msgspec
 from pssdet.errors import BadInput
 from pssdet.models.architecture import CASCADE_REG_WEIGHTS, Architecture
 from pssdet.models.labels import COCO
+from pssdet.models.mini import MINI_FASTER, MINI_PREPROCESSING, SHAPES
 from pssdet.models.numerics import DYGRAPH, STATIC, Numerics
 from pssdet.models.reader import Preprocessing
 
@@ -31,13 +32,22 @@ class Published(msgspec.Struct, frozen=True):
 
 
 class ZooEntry(msgspec.Struct, frozen=True):
-    """One published detector; ``name`` is its PaddleDetection configuration."""
+    """A detector.
+
+    Attributes:
+        row: its number among the published detectors; 0 for one that only this project has.
+        name: its PaddleDetection configuration.
+        checkpoint: where its parameters are: an address, or ``bundled:FILE``.
+        published: None for one that only this project has.
+        exportable: this version computes its conventions.
+        sha256: of the checkpoint, where known.
+    """
 
     row: int
     name: str
     title: str
-    url: str
-    published: Published
+    checkpoint: str
+    published: Published | None
     architecture: Architecture
     numerics: Numerics
     preprocessing: Preprocessing
@@ -55,6 +65,9 @@ class Headline(msgspec.Struct, frozen=True):
     fps: float
     url: str
 
+
+#: Prefix of a checkpoint that comes with this project, in ``models/checkpoints``.
+BUNDLED = "bundled:"
 
 _STATIC_URL = "https://paddlemodels.bj.bcebos.com/object_detection/"
 _DYGRAPH_URL = "https://paddledet.bj.bcebos.com/models/"
@@ -110,7 +123,22 @@ ZOO = (
         Preprocessing(640, 640, interpolation="cubic", resize="first"),
         exportable=True,
     ),
+    ZooEntry(
+        0,
+        "mini_faster",
+        "bundled small Faster R-CNN",
+        f"{BUNDLED}mini_faster.pdparams",
+        None,
+        MINI_FASTER,
+        DYGRAPH,
+        MINI_PREPROCESSING,
+        exportable=True,
+        labels=SHAPES,
+    ),
 )
+
+#: The published detectors with their figures.
+PUBLISHED = tuple((entry, entry.published) for entry in ZOO if entry.published is not None)
 
 #: 82.39 % is the ImageNet-1k top-1 of the distilled backbone that rows 1 and 2 start from.
 HEADLINE = Headline(
@@ -121,7 +149,7 @@ HEADLINE = Headline(
     "https://paddle-imagenet-models-name.bj.bcebos.com/dygraph/ResNet50_vd_ssld_pretrained.pdparams",
 )
 
-DEFAULT_MODEL = "faster_rcnn_enhance_3x_coco"
+DEFAULT_MODEL = "mini_faster"
 
 
 def find(name: str) -> ZooEntry:

@@ -35,6 +35,22 @@ def row4_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def mini_folder(tmp_path_factory):
+    """The bundled small detector exported, with its engines inside: paddle-fp32, onnxruntime-fp32 and -fp16."""
+    from pssdet.engines.builder import build_engine, engine_folder
+    from pssdet.engines.catalogue import choose_backend
+    from pssdet.export.pipeline import export_model
+    from pssdet.models.zoo import find
+
+    folder = tmp_path_factory.mktemp("mini")
+    export_model(find("mini_faster"), "", folder)
+    for name, precision in (("paddle", "fp32"), ("onnxruntime", "fp32"), ("onnxruntime", "fp16")):
+        backend = choose_backend(name, precision)
+        build_engine(folder, backend, precision, engine_folder(folder, backend, precision))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def run_row4_onnx(row4_folder, tmp_path_factory):
     """Run row 4 in ONNX Runtime with every stage; cases may shift the background logit."""
     import onnx

@@ -1,5 +1,6 @@
 """An engine without a network: what it "finds" in a picture depends on that picture alone."""
 
+import os
 from pathlib import Path
 
 import cv2
@@ -87,6 +88,11 @@ def fake_card(preprocessing=None):
 
 def fake_engine(session=None, preprocessing=None):
     return OpenEngine(fake_card(preprocessing), session or FakeSession())
+
+
+def crash(engine, pictures):
+    """What an engine does that takes its process down."""
+    os.abort()
 
 
 def picture(width, height, level=100, seed=0):

@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = ("export/to_onnx.py", "engines/build.py", "runtime/detect.py", "validation/stage_parity.py")
+SCRIPTS = (
+    "export/to_onnx.py",
+    "engines/build.py",
+    "runtime/detect.py",
+    "validation/report.py",
+    "validation/stage_parity.py",
+)
 HEAVY = ("paddle", "onnx", "onnxruntime", "cv2", "numpy", "tensorrt")
 
 
@@ -56,7 +62,7 @@ def test_help_imports_nothing_heavy(script, tmp_path):
     assert done.stderr.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", ["export", "build", "detect", "stages", "zoo"])
+@pytest.mark.parametrize("command", ["export", "build", "detect", "report", "scenes", "stages", "zoo"])
 def test_the_console_script_has_the_same_commands(command, tmp_path):
     program = [sys.executable, "-c", "from pssdet.cli import main; main()", command, "--help"]
     done = subprocess.run(program, capture_output=True, text=True, check=False, cwd=tmp_path)
@@ -69,7 +75,7 @@ def test_zoo_as_json(tmp_path):
     assert code == 0
     models = {model["name"]: model for model in json.loads(out)["models"]}
     assert models["faster_rcnn_enhance_3x_coco"]["published"]["box_ap"] == 41.5
-    assert len(models) == 4
+    assert [model["row"] for model in models.values()] == [1, 2, 3, 4, 0]
 
 
 class TestBadInput:
@@ -83,7 +89,7 @@ class TestBadInput:
         assert_one_line_error(code, 2, err, "did you mean faster_rcnn_enhance_3x_coco")
 
     def test_no_network_for_the_published_checkpoint(self, tmp_path):
-        code, _, err = run("export/to_onnx.py", folder=tmp_path)
+        code, _, err = run("export/to_onnx.py", "--model", "faster_rcnn_enhance_3x_coco", folder=tmp_path)
         assert_one_line_error(code, 3, err, "--weights FILE")
         assert not (tmp_path / "artifacts").exists()
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import cyclopts
 
 from pssdet.errors import BadInput, PssDetError
+from pssdet.quiet import quiet_paddle
 
 _COMMANDS = {
     "export": "pssdet.export.to_onnx:export",
     "build": "pssdet.engines.build:build",
     "detect": "pssdet.runtime.detect:detect",
+    "report": "pssdet.validation.report:report",
+    "scenes": "pssdet.validation.render_scenes:scenes",
     "stages": "pssdet.validation.stage_parity:stages",
     "zoo": "pssdet.models.list_zoo:zoo",
 }
@@ -38,16 +40,10 @@ def main() -> NoReturn:
 
 
 def _app(name: str | None, about: str | None) -> cyclopts.App:
-    _quiet_paddle()
+    quiet_paddle()
     return cyclopts.App(
         name=name, help=about, version_flags=[], default_parameter=cyclopts.Parameter(negative=(), show_default=False)
     )
-
-
-def _quiet_paddle() -> None:
-    """Keep Paddle's own warnings, which nobody can act on, out of the commands' output."""
-    os.environ.setdefault("GLOG_minloglevel", "2")
-    warnings.filterwarnings("ignore", module=r"paddle\.")
 
 
 def execute(app: cyclopts.App, arguments: Sequence[str]) -> int:

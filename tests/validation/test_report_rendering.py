@@ -1,0 +1,261 @@
+import io
+import math
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import msgspec
+import pytest
+import sample_reports as samples
+from rich.console import Console
+
+from pssdet.models.zoo import ZOO
+from pssdet.validation import report_table
+from pssdet.validation.report_html import to_html
+from pssdet.validation.report_markdown import to_markdown
+from pssdet.validation.report_schema import Histogram
+from pssdet.validation.report_table import parity_table
+
+ALL = (
+    samples.passing_report,
+    samples.inconclusive_report,
+    samples.failing_report,
+    samples.empty_report,
+    samples.hostile_report,
+)
+VOID = {"meta", "br", "img", "path", "line", "rect", "circle", "polygon"}
+
+
+class Page(HTMLParser):
+    """Checks that elements close in order; collects tags, attributes and what people read."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.attributes, self.words, self.stack = [], [], [], []
+        self.feed(html)
+        self.close()
+        assert self.stack == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.stack.pop() == tag
+
+    def handle_data(self, data):
+        if self.stack and self.stack[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def terminal(report, width=120):
+    stream = io.StringIO()
+    Console(width=width, file=stream).print(parity_table(report))
+    return stream.getvalue()
+
+
+def renderings(report):
+    return to_markdown(report), Page(to_html(report)).text
+
+
+@pytest.mark.parametrize("make", ALL)
+def test_the_page_is_well_formed_and_needs_nothing_else(make):
+    html = to_html(make())
+    page = Page(html)
+    assert html.startswith("<!doctype html>")
+    assert not {"script", "link", "iframe", "object", "embed", "base"} & set(page.tags)
+    for name, value in page.attributes:
+        assert not name.startswith("on")
+        if name in {"src", "href"}:
+            assert value.startswith(("#", "data:image/jpeg;base64,"))
+    style = html[html.index("<style>") : html.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+@pytest.mark.parametrize("make", ALL)
+def test_the_plots_are_well_formed(make):
+    for drawing in re.findall(r"<svg.*?</svg>", to_html(make()), re.DOTALL):
+        ElementTree.fromstring(drawing)
+
+
+@pytest.mark.parametrize(
+    ("make", "verdict"),
+    [
+        (samples.passing_report, "PASS"),
+        (samples.inconclusive_report, "INCONCLUSIVE"),
+        (samples.failing_report, "FAIL"),
+        (samples.empty_report, "NO VERDICT"),
+    ],
+)
+def test_the_verdict_comes_first(make, verdict):
+    report = make()
+    markdown, page = renderings(report)
+    assert markdown.splitlines()[2].startswith(f"**{verdict}**")
+    assert page.index(f"{verdict} {report_table.summary(report)}") < page.index("Box AP")
+    assert (report_table.overall_verdict(report) or "NO VERDICT") == verdict
+
+
+def test_an_open_verdict_says_how_many_images_would_decide():
+    for text in renderings(samples.inconclusive_report()):
+        assert "the difference on 300 images is not settled; about 2,600 images would decide" in text
+
+
+def test_a_reason_that_says_how_many_images_would_decide_is_left_as_it_is():
+    pair = msgspec.structs.replace(samples.inconclusive(), reason="not settled; about 2,600 images would decide")
+    assert report_table.reason(pair) == pair.reason
+    nobody_knows = msgspec.structs.replace(pair, images_to_decide=0, reason="nothing to compare")
+    assert report_table.reason(nobody_knows) == "nothing to compare"
+
+
+def test_the_first_broken_stage_is_named():
+    for text in renderings(samples.failing_report()):
+        assert re.search(r"[Ff]irst broken stage: rpn_scores", text)
+
+
+def test_every_number_of_the_table_is_the_reports():
+    report = samples.passing_report()
+    wanted = ("62.134", "62.146", "+0.012", "-0.018", "+0.041", "±0.062", "99.87 %", "0.011", "PASS")
+    for text in (*renderings(report), terminal(report)):
+        for number in wanted:
+            assert number in text
+    other = samples.report(
+        samples.comparison(delta_ap=0.00987, ci90=(0.00876, 0.01098), ci95=(0.00765, 0.01209), margin=0.02),
+        engines=(samples.engine("onnxruntime-fp32", 0.00987),),
+    )
+    for text in (*renderings(other), terminal(other)):
+        for number in ("63.121", "+0.987", "+0.876", "+1.098", "±2.000"):
+            assert number in text
+
+
+def test_all_statistics_of_all_engines_are_shown():
+    for text in renderings(samples.passing_report()):
+        for name, value in samples.engine("x").stats.items():
+            assert re.search(rf"\b{name}\b", text)
+            assert (f"{100 * value:.3f}" if value >= 0 else "n/a") in text
+
+
+def test_a_failed_engine_gives_its_reason_and_no_numbers():
+    report = samples.failing_report()
+    for text in (*renderings(report), terminal(report)):
+        assert "nan" not in text.lower()
+        assert re.search(r"tensorrt-fp16.*62\.134.*n/a", text, re.DOTALL)
+    for text in renderings(report):
+        assert "the process ended with signal 11" in text
+
+
+def test_a_failed_engine_without_a_comparison_is_a_fail_with_its_reason():
+    report = samples.report(samples.comparison(), engines=(samples.broken("tensorrt-fp16", "no GPU was found"),))
+    assert report_table.overall_verdict(report) == "FAIL"
+    for text in renderings(report):
+        assert re.search(r"tensorrt-fp16\W+gave no result\W+no GPU was found", text)
+
+
+def test_a_failure_that_a_comparison_tells_is_not_told_twice():
+    assert report_table.untold_failures(samples.failing_report()) == []
+
+
+def test_speed_says_what_it_includes_and_what_it_is_not():
+    for text in renderings(samples.inconclusive_report()):
+        assert re.search(r"paddle-fp32[ |]+23\.5[ |]+41\.9[ |]+47\.2[ |]+1[ |]+decoding, preprocessing, network", text)
+        assert re.search(r"onnxruntime-fp32[ |]+not measured", text)
+        assert re.search(r"onnxruntime-fp16[ |]+not a speed of this precision", text)
+
+
+def test_published_figures_stand_with_hardware_and_year_beside_what_was_measured():
+    report = samples.passing_report()
+    measured = msgspec.structs.replace(report.published[0], measured_ap=0.41587, measured_fps=31.25)
+    mixed = msgspec.structs.replace(report, published=(measured, *report.published[1:]))
+    for text in renderings(mixed):
+        for entry in ZOO:
+            assert all(word in text for word in (entry.name, f"{entry.published.box_ap:g} %", str(entry.published.fps)))
+        assert text.count("not measured") == 6
+        assert text.count("Tesla V100") == len(ZOO)
+        assert "41.6 %" in text
+        assert "31.2" in text
+        assert "tools/eval.py" in text
+
+
+def test_warnings_identity_and_disagreements_are_told_in_either_script():
+    report = samples.failing_report()
+    markdown, page = renderings(report)
+    for text in (markdown, page):
+        for wanted in (*report.warnings, report.identity.commit, report.identity.images_sha256, "1.25.0"):
+            assert wanted in text
+        assert "街景_0007.jpg" in text
+        assert "分数相差 0.087" in text
+    assert f"data:image/jpeg;base64,{samples.picture(1)}" in to_html(report)
+
+
+def test_hostile_texts_stay_texts():
+    report = samples.hostile_report()
+    html = to_html(report)
+    assert "<script" not in html.lower()
+    assert '"onerror=' not in html
+    assert "&lt;script&gt;alert(&#39;x&#39;)" in html
+    markdown = to_markdown(report)
+    assert "<" not in markdown
+    assert not re.search(r"(?<!\\)[`\[]|\n# f", markdown)
+    tables = re.findall(r"^\|.*\|\n(?:\|.*\|\n?)+", markdown, re.MULTILINE)
+    assert len(tables) == 6
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+    assert "[b](c)" in terminal(report, width=400)
+
+
+def test_a_report_without_comparisons_says_so():
+    report = samples.report()
+    for text in renderings(report):
+        assert "Nothing was compared" in text
+    assert parity_table(report).row_count == 0
+    assert report_table.overall_verdict(report) is None
+
+
+def test_a_histogram_of_nothing_is_said_to_be_none():
+    nothing = msgspec.structs.replace(samples.agreement(), score_histogram=Histogram((), ()))
+    assert "Nothing to draw." in to_html(samples.report(samples.comparison(agreement=nothing)))
+
+
+def test_the_terminal_table_keeps_one_line_per_comparison_in_a_log_file():
+    lines = [line for line in terminal(samples.failing_report()).splitlines() if "62.134" in line]
+    assert len(lines) == 4
+    assert "INCONCLUSIVE" in lines[1]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_none_read_na(value):
+    for written in (
+        *(report_table.points, report_table.difference, report_table.signed, report_table.margin, report_table.percent),
+        *(report_table.ap_percent, report_table.small, report_table.rate),
+    ):
+        assert written(value) == "n/a"
+    assert report_table.interval((0.0, value)) == "n/a"
+    assert report_table.points(-1) == report_table.percent(-1) == report_table.rate(None) == "n/a"
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        (report_table.signed(-1e-9), "0.00000"),
+        (report_table.signed(0.5), "+0.50000"),
+        (report_table.percent(0.999999), "99.99 %"),
+        (report_table.percent(1.0), "100.00 %"),
+        (report_table.percent(0.29), "29.00 %"),
+        (report_table.rate(1234.5), "1,234.5"),
+        (report_table.rate(0.567), "0.57"),
+        (report_table.small(3.21e-7), "3.2e-07"),
+    ],
+)
+def test_numbers_read_well(written, text):
+    assert written == text

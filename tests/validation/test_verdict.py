@@ -1,0 +1,85 @@
+"""PASS, FAIL and INCONCLUSIVE, and how many images would decide."""
+
+import pytest
+
+from pssdet.validation.bootstrap import Bootstrap
+from pssdet.validation.verdict import MOST_IMAGES, judge, margin
+
+MARGIN = 0.0006
+
+
+def spread(delta, error):
+    """What a bootstrap of normal differences would give."""
+    reach90, reach95 = 1.645 * error, 1.96 * error
+    return Bootstrap(delta, (delta - reach90, delta + reach90), (delta - reach95, delta + reach95), error, 1000, 0)
+
+
+@pytest.mark.parametrize(
+    ("delta", "error", "verdict"),
+    [
+        (0.0, 0.0, "PASS"),
+        (0.0, 0.0003, "PASS"),
+        (-0.0005, 0.00005, "PASS"),
+        (0.0005, 0.00005, "PASS"),
+        (0.0, 0.0004, "INCONCLUSIVE"),
+        (-0.0005, 0.0001, "INCONCLUSIVE"),
+        (-0.0008, 0.0002, "INCONCLUSIVE"),
+        (0.0008, 0.0002, "INCONCLUSIVE"),
+        (-0.0010, 0.0002, "FAIL"),
+        (0.0010, 0.0002, "FAIL"),
+    ],
+)
+def test_verdict(delta, error, verdict):
+    found = judge(0.6, spread(delta, error), MARGIN, 300)
+    assert found.verdict == verdict
+    assert (found.images_to_decide > 300) == (verdict == "INCONCLUSIVE")
+
+
+def test_ends_of_the_intervals():
+    """The 90 % interval may touch the margin; the 95 % interval must leave it."""
+    touches = Bootstrap(0.0, (-MARGIN, MARGIN), (-MARGIN, MARGIN), 0.0003, 1000, 0)
+    assert judge(0.6, touches, MARGIN, 300).verdict == "PASS"
+    leaves = Bootstrap(0.001, (0.0007, 0.0013), (MARGIN, 0.0014), 0.0002, 1000, 0)
+    assert judge(0.6, leaves, MARGIN, 300).verdict == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize("delta", [0.0, 0.0003, -0.0003, 0.0009, -0.0009])
+def test_that_many_images_decide(delta):
+    """With the standard error that the larger number of images would have, the verdict is no longer open."""
+    error = 0.0008
+    needed = judge(0.6, spread(delta, error), MARGIN, 300).images_to_decide
+    expected = "PASS" if abs(delta) < MARGIN else "FAIL"
+    assert judge(0.6, spread(delta, error * (300 / (1.01 * needed)) ** 0.5), MARGIN, needed).verdict == expected
+    assert judge(0.6, spread(delta, error * (300 / (0.99 * needed)) ** 0.5), MARGIN, needed).verdict == "INCONCLUSIVE"
+
+
+def test_images_grow_with_the_square_of_the_error():
+    few, many = (judge(0.6, spread(0.0, error), MARGIN, 300).images_to_decide for error in (0.001, 0.002))
+    assert few == pytest.approx(300 * (1.645 * 0.001 / MARGIN) ** 2, rel=0.01)
+    assert many == pytest.approx(4 * few, rel=0.01)
+
+
+def test_a_difference_on_the_edge():
+    found = judge(0.6, spread(MARGIN, 0.0001), MARGIN, 300)
+    assert found.images_to_decide == MOST_IMAGES
+    assert "more than 1,000,000 images" in found.reason
+
+
+@pytest.mark.parametrize("ap_reference", [0.0, -1.0])
+def test_a_reference_that_finds_nothing(ap_reference):
+    assert margin("fp32", ap_reference) == 0
+    equal = judge(ap_reference, spread(0.0, 0.0), 0.0, 300)
+    assert equal[:2] == ("INCONCLUSIVE", 0)
+    assert "finds nothing" in equal.reason
+    assert judge(ap_reference, spread(0.1, 0.01), 0.0, 300).verdict == "FAIL"
+
+
+def test_margin():
+    assert margin("fp32", 0.5) == margin("fp16", 0.5) == pytest.approx(0.0005)
+    assert margin("int8", 0.5) == pytest.approx(0.005)
+
+
+def test_reason_names_the_numbers():
+    reason = judge(0.6, spread(-0.0010, 0.0002), MARGIN, 300).reason
+    for number in ("-0.100", "300 images", "0.060", "-0.139", "-0.061"):
+        assert number in reason

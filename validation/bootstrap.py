@@ -1,0 +1,242 @@
+"""How sure a difference in AP is: a paired bootstrap over images.
+
+A replica draws as many images as there are, with replacement, and computes both engines' AP on the
+same draw. AP is no mean over images, so it is computed anew in each replica; the matching of
+detections with objects is not, as it concerns one image at a time: an image drawn k times counts k
+times in the running sums of true and false positives. (Efron & Tibshirani, An Introduction to the
+Bootstrap, 1993, chapters 6 and 13; AP as in COCOeval: 10 IoU limits, 101 recalls, all areas, 100
+detections per image and class.)
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pssdet.validation.coco_statistics import Results, check_results
+from pssdet.validation.ground_truth import GroundTruth
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+_IOUS = np.linspace(0.5, 0.95, 10)
+_RECALLS = np.linspace(0, 1, 101)
+_MAX_DETECTIONS = 100
+#: Objects and detections outside of COCO's area range "all" are ignored; pixels squared.
+_MAX_AREA = 1e5**2
+#: Cells of the largest array at work; what fits a processor's cache is fastest.
+_CELLS = 1 << 18
+_MIN_CHUNK = 16
+
+
+class _Class(NamedTuple):
+    """One category's detections, best score first.
+
+    Attributes:
+        image: int64 [D], an index of ``Matched.image_ids``.
+        found: bool [10, D], for each IoU limit: matched an object that counts.
+        ignored: bool [10, D]: neither right nor wrong, e.g. on a crowd.
+        objects: float64 [I], objects that count, for each image.
+    """
+
+    image: NDArray[np.int64]
+    found: Flags
+    ignored: Flags
+    objects: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Matched:
+    """An engine's detections after matching with the objects; what every replica reuses.
+
+    Attributes:
+        image_ids: ascending; the order in which images are weighted.
+        classes: one for each category.
+    """
+
+    image_ids: tuple[int, ...]
+    classes: tuple[_Class, ...]
+
+
+class Bootstrap(NamedTuple):
+    """AP of the candidate minus that of the reference, fractions.
+
+    Attributes:
+        delta: over all images.
+        ci90: percentile interval, 5 % to 95 %.
+        ci95: percentile interval, 2.5 % to 97.5 %.
+        standard_error: standard deviation over the replicas.
+        replicas: how many.
+        seed: of the draws.
+    """
+
+    delta: float
+    ci90: tuple[float, float]
+    ci95: tuple[float, float]
+    standard_error: float
+    replicas: int
+    seed: int
+
+
+def match(truth: GroundTruth, results: Results, image_ids: Sequence[int]) -> Matched:
+    """Match every detection with an object as COCOeval does.
+
+    Raises:
+        BadInput: as ``check_results``.
+    """
+    ids = tuple(sorted(set(image_ids)))
+    position = {image_id: index for index, image_id in enumerate(ids)}
+    detections = _group(check_results(truth, results, image_ids), position)
+    objects = _group(truth.raw["annotations"], position)
+    classes = (_match_class(objects[each], detections[each], len(ids)) for each in truth.category_ids)
+    return Matched(ids, tuple(classes))
+
+
+def ap(matched: Matched, weights: NDArray[Any] | None = None) -> float:
+    """AP, 0..1; -1 if there are no objects.
+
+    Args:
+        matched: an engine's detections.
+        weights: [I], how often each image counts; once if not given. Equal to the AP of a data set
+            with that many copies of each image next to one another, as long as no two detections of
+            a category share a score (COCOeval orders those by image).
+    """
+    once = np.ones(len(matched.image_ids)) if weights is None else np.asarray(weights, np.float64)
+    return float(_replica_aps(matched, once[:, None])[0])
+
+
+def paired_bootstrap(reference: Matched, candidate: Matched, replicas: int = 1000, seed: int = 0) -> Bootstrap:
+    """The difference in AP with its intervals; the same numbers for the same seed.
+
+    A replica without a single object says nothing and counts as no difference.
+    """
+    if reference.image_ids != candidate.image_ids or replicas < 2:
+        raise ValueError("a paired bootstrap takes the same images for both and at least two replicas")
+    images = len(reference.image_ids)
+    generator = np.random.Generator(np.random.PCG64(seed))
+    drawn = (np.bincount(generator.integers(images, size=images), minlength=images) for _ in range(replicas))
+    weights = np.stack([draw.astype(np.float32) for draw in drawn], axis=1)
+    deltas = _replica_aps(candidate, weights) - _replica_aps(reference, weights)
+    low95, low90, high90, high95 = np.percentile(deltas, (2.5, 5, 95, 97.5)).tolist()
+    delta = ap(candidate) - ap(reference)
+    return Bootstrap(delta, (low90, high90), (low95, high95), float(deltas.std(ddof=1)), replicas, seed)
+
+
+def _group(
+    entries: Sequence[Mapping[str, Any]], position: Mapping[int, int]
+) -> defaultdict[int, defaultdict[int, list[Mapping[str, Any]]]]:
+    """Entries by category id and image position."""
+    groups: defaultdict[int, defaultdict[int, list[Mapping[str, Any]]]]
+    groups = defaultdict(lambda: defaultdict(list))
+    for entry in entries:
+        if entry["image_id"] in position:
+            groups[entry["category_id"]][position[entry["image_id"]]].append(entry)
+    return groups
+
+
+def _match_class(
+    objects: Mapping[int, list[Mapping[str, Any]]], detections: Mapping[int, list[Mapping[str, Any]]], images: int
+) -> _Class:
+    counted = np.zeros(images)
+    for index, here in objects.items():
+        counted[index] = np.count_nonzero(~_ignore(here))
+    parts = [
+        _match_image(objects.get(index, []), best)
+        for index, best in ((index, _best(detections[index])) for index in sorted(detections))
+    ]
+    if not parts:
+        nothing = np.zeros((len(_IOUS), 0), np.bool_)
+        return _Class(np.zeros(0, np.int64), nothing, nothing, counted)
+    scores, found, ignored = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
+    image = np.repeat(sorted(detections), [len(part[0]) for part in parts])
+    # A stable sort of images in ascending order: equal scores rank as COCOeval ranks them.
+    order = np.argsort(-scores, kind="stable")
+    return _Class(image[order], found[:, order], ignored[:, order], counted)
+
+
+def _best(detections: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return sorted(detections, key=lambda entry: -float(entry["score"]))[:_MAX_DETECTIONS]
+
+
+def _ignore(objects: Sequence[Mapping[str, Any]]) -> Flags:
+    return np.array([each["iscrowd"] or each["area"] > _MAX_AREA for each in objects], np.bool_)
+
+
+def _match_image(
+    objects: Sequence[Mapping[str, Any]], detections: Sequence[Mapping[str, Any]]
+) -> tuple[Floats, Flags, Flags]:
+    """Scores [D], found and ignored [10, D] of one image and category; detections best first.
+
+    Each takes the free object it overlaps most (the last of equals); one that is ignored only if
+    none that counts will do. Crowds are never used up.
+    """
+    boxes = np.array([each["bbox"] for each in detections], np.float64)
+    scores = np.array([each["score"] for each in detections], np.float64)
+    areas = boxes[:, 2] * boxes[:, 3]
+    taken = np.zeros((len(_IOUS), len(boxes)), np.bool_)
+    ignored = np.zeros_like(taken)
+    if objects:
+        crowd = np.array([each["iscrowd"] for each in objects], np.bool_)
+        ignore = _ignore(objects)
+        ious = _ious(boxes, np.array([each["bbox"] for each in objects], np.float64), crowd)
+        free = np.ones((len(_IOUS), len(objects)), np.bool_)
+        for index in np.flatnonzero(ious.max(axis=1) >= _IOUS[0]):
+            pool = (free | crowd) & (ious[index] >= _IOUS[:, None])
+            taken[:, index] = pool.any(axis=1)
+            pool &= ~(ignore & (pool & ~ignore).any(axis=1, keepdims=True))
+            partner = len(objects) - 1 - np.where(pool, ious[index], -1)[:, ::-1].argmax(axis=1)
+            ignored[:, index] = taken[:, index] & ignore[partner]
+            free[taken[:, index], partner[taken[:, index]]] = False
+    found = taken & ~ignored
+    ignored |= ~taken & ((areas < 0) | (areas > _MAX_AREA))
+    return scores, found, ignored
+
+
+def _ious(boxes: Floats, objects: Floats, crowd: Flags) -> Floats:
+    """[D, G] of boxes x, y, width, height; with a crowd, the share of the box that lies in it."""
+    low = np.maximum(boxes[:, None, :2], objects[:, :2])
+    high = np.minimum(boxes[:, None, :2] + boxes[:, None, 2:], objects[:, :2] + objects[:, 2:])
+    overlap: Floats = (high - low).clip(0).prod(axis=2)
+    own, theirs = boxes[:, 2:].prod(axis=1)[:, None], objects[:, 2:].prod(axis=1)
+    union: Floats = np.where(crowd, own, own + theirs - overlap)
+    return np.divide(overlap, union, out=np.zeros_like(overlap), where=overlap > 0)
+
+
+def _replica_aps(matched: Matched, weights: NDArray[np.floating[Any]]) -> Floats:
+    """AP [R] of every column of ``weights`` [I, R]: the mean over the categories that have objects."""
+    total = np.zeros(weights.shape[1])
+    categories = np.zeros(weights.shape[1])
+    for each in matched.classes:
+        # A few replicas at a time bound the memory: many detections, few replicas.
+        step = max(_MIN_CHUNK, _CELLS // (len(each.image) + 1))
+        for start in range(0, weights.shape[1], step):
+            part = slice(start, start + step)
+            chunk = weights[:, part].astype(np.float64)
+            objects = each.objects @ chunk
+            total[part] += np.where(objects > 0, _class_aps(each, chunk[each.image], objects), 0)
+            categories[part] += objects > 0
+    return np.divide(total, categories, out=np.full_like(total, -1), where=categories > 0)
+
+
+def _class_aps(matches: _Class, weights: Floats, objects: Floats) -> Floats:
+    """AP [R] of one category; weights [D, R] of its detections, objects [R] to find."""
+    seen = weights.cumsum(axis=0)
+    total = np.zeros(len(objects))
+    for found, ignored in zip(matches.found, matches.ignored, strict=True):
+        # Precision peaks and recall grows at true positives alone: nothing else need be looked at.
+        hits = np.flatnonzero(found)
+        counted = seen[hits]
+        if ignored.any():
+            counted -= (weights * ignored[:, None]).cumsum(axis=0)[hits]
+        right = weights[hits].cumsum(axis=0)
+        precision = right / (counted + np.spacing(1))
+        envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+        # Recalls of the 101 that are reached with each true positive have its envelope's precision.
+        reached = np.searchsorted(_RECALLS, right / np.maximum(objects, 1), side="right")
+        total += (envelope * np.diff(reached, axis=0, prepend=0)).sum(axis=0)
+    return total / (len(_RECALLS) * len(_IOUS))
