@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx
 from onnx import TensorProto, helper
 
@@ -31,30 +33,29 @@ _ELEMENT = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32}
 
 
 def compose(
-    trunk: onnx.ModelProto, head: onnx.ModelProto, arch: Architecture, numerics: Numerics, stride: int
+    trunk: onnx.ModelProto, heads: Sequence[onnx.ModelProto], arch: Architecture, numerics: Numerics
 ) -> onnx.ModelProto:
     """One model from image to detections; intermediate tensors bear the names of the stages.
 
     Args:
         trunk: image to the tensors of ``stages.map_stages``.
-        head: region features to class logits and box deltas.
-        stride: multiple to which the reader pads.
+        heads: for each stage, region features to class logits and box deltas.
     """
-    _adopt(trunk.graph, TRUNK_NODES, "image", list(map_stages(arch)))
-    _adopt(head.graph, HEAD_NODES, "roi_features", ["class_logits", "box_deltas"])
-    before = Tracer("detect/")
-    _propose(before, arch, numerics, stride)
-    after = Tracer("finish/")
-    _finish(after, arch, numerics)
-    graph = helper.make_graph(
-        [*trunk.graph.node, *before.nodes, *head.graph.node, *after.nodes],
+    graph = onnx.GraphProto()
+    _take_over(graph, _adopted(trunk.graph, TRUNK_NODES, "image", list(map_stages(arch))))
+    _propose(graph, arch, numerics)
+    for stage in range(arch.stages):
+        _run_stage(graph, heads, arch, numerics, stage)
+    _finish(graph, arch, numerics)
+    whole = helper.make_graph(
+        graph.node,
         "pss-det",
         [_value_info(record) for record in INPUTS],
         [_value_info(record) for record in OUTPUTS],
-        [*trunk.graph.initializer, *head.graph.initializer],
+        graph.initializer,
     )
     return helper.make_model(
-        graph,
+        whole,
         producer_name="pss-det",
         ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)],
@@ -66,9 +67,20 @@ def compose(
     )
 
 
-def _adopt(graph: onnx.GraphProto, prefix: str, input_name: str, outputs: list[str]) -> None:
-    """Simplify a converted graph and bring its tensors under names that cannot collide."""
-    name_outputs(graph, outputs)
+def _take_over(graph: onnx.GraphProto, part: onnx.GraphProto) -> None:
+    """Append a part's nodes, and those of its parameters that are not there yet: heads run more than once."""
+    graph.node.extend(part.node)
+    present = {tensor.name for tensor in graph.initializer}
+    graph.initializer.extend(tensor for tensor in part.initializer if tensor.name not in present)
+
+
+def _adopted(source: onnx.GraphProto, prefix: str, input_name: str, outputs: list[str]) -> onnx.GraphProto:
+    """A converted graph simplified, under names that cannot collide; an output named "" is left out."""
+    graph = onnx.GraphProto()
+    graph.CopyFrom(source)
+    name_outputs(graph, [name or f"unused_{index}" for index, name in enumerate(outputs)])
+    for output in [output for output in graph.output if output.name not in outputs]:
+        graph.output.remove(output)
     simplify(graph)
     parameters = {tensor.name for tensor in graph.initializer}
     public = {*outputs, *parameters, ""}
@@ -78,61 +90,125 @@ def _adopt(graph: onnx.GraphProto, prefix: str, input_name: str, outputs: list[s
         names |= {name: f"{node.name}:{i}" for i, name in enumerate(node.output) if name not in public}
     for node in graph.node:
         rename(node, names)
+    return graph
 
 
 def _value_info(record: TensorRecord) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(record.name, _ELEMENT[record.dtype], list(record.shape))
 
 
-def _propose(t: Tracer, arch: Architecture, numerics: Numerics, stride: int) -> None:
-    """RPN maps to proposals and their features."""
+def _propose(graph: onnx.GraphProto, arch: Architecture, numerics: Numerics) -> None:
+    """RPN maps to proposals."""
+    t = Tracer("propose/")
     levels = range(2, 2 + len(arch.strides))
     scores = [t.value(f"rpn_score_p{level}") for level in levels]
-    deltas = [t.value(f"rpn_delta_p{level}") for level in levels]
+    if numerics.proposal_scores == "probability":
+        # Before the selection: logits that differ may saturate to equal probabilities.
+        scores = [t.op("Sigmoid", score) for score in scores]
     t.op_n(
         proposals_function.NAME,
         *scores,
-        *deltas,
+        *(t.value(f"rpn_delta_p{level}") for level in levels),
         t.value("image_size"),
         outputs=["proposals", "proposal_scores", "proposal_count"],
         domain=DOMAIN,
-        **proposals_function.attributes(arch, numerics, stride),
+        **proposals_function.attributes(arch, numerics),
     )
+    graph.node.extend(t.nodes)
+
+
+def _run_stage(
+    graph: onnx.GraphProto, heads: Sequence[onnx.ModelProto], arch: Architecture, numerics: Numerics, stage: int
+) -> None:
+    """Regions to features, and through the stage's head; before the last stage, to the next regions."""
+    t = Tracer(f"stage{stage + 1}/")
+    last = stage == arch.stages - 1
+    regions = "proposals" if stage == 0 else f"rois_stage{stage + 1}"
+    features = "roi_features" if arch.stages == 1 else f"roi_features_stage{stage + 1}"
     t.op(
         roi_align_function.NAME,
         *(t.value(f"p{level}") for level in ROI_LEVELS),
-        t.value("proposals"),
+        t.value(regions),
         domain=DOMAIN,
-        name="roi_features",
+        name=features,
         **roi_align_function.attributes(arch, numerics),
     )
+    graph.node.extend(t.nodes)
+    deltas = f"box_deltas_{stage + 1}"
+    prefix = f"{HEAD_NODES}{stage + 1}/"
+    logits = f"class_logits_{stage + 1}" if last else ""
+    _take_over(graph, _adopted(heads[stage].graph, prefix, features, [logits, deltas]))
+    if last:
+        # A cascade's earlier heads are asked again, about the features of the last stage.
+        for index, head in enumerate(heads[:-1], start=1):
+            again = _adopted(head.graph, f"{HEAD_NODES}{index}/again/", features, [f"class_logits_{index}", ""])
+            _take_over(graph, again)
+        return
+    t = Tracer(f"stage{stage + 1}/decode/")
+    boxes = _decode(t, t.value(regions), t.value(deltas), arch, numerics, stage)
+    concat(boxes, -1).reshape(-1, arch.post_nms_top_n, 4).named(f"rois_stage{stage + 2}")
+    graph.node.extend(t.nodes)
 
 
-def _finish(t: Tracer, arch: Architecture, numerics: Numerics) -> None:
+def _finish(graph: onnx.GraphProto, arch: Architecture, numerics: Numerics) -> None:
     """Class logits and box deltas to the model's outputs."""
-    shape = (-1, arch.post_nms_top_n, arch.num_classes)
-    probabilities = t.op("Softmax", t.value("class_logits"), axis=-1, name="class_probabilities")
-    foreground = t.op("Slice", probabilities, [0], [arch.num_classes], [1]).reshape(*shape)
-    boxes = _decode(t, arch, numerics)
-    clipped = _clip(boxes.reshape(*shape, 4), t.value("image_size").reshape(0, 1, 1, 2))
+    t = Tracer("finish/")
+    probabilities = _probabilities(t, arch)
+    shape = (-1, arch.post_nms_top_n)
+    start = 1 if numerics.background == "first" else 0
+    foreground = t.op("Slice", probabilities, [start], [start + arch.num_classes], [1]).reshape(
+        *shape, arch.num_classes
+    )
+    regions = t.value("proposals" if arch.stages == 1 else f"rois_stage{arch.stages}")
+    scale_y, scale_x = t.value("scale_factor").reshape(0, 1, 2).split(2)
+    scales = concat([scale_x, scale_y, scale_x, scale_y], -1)
+    in_original = numerics.decode_space == "original"
+    if in_original:
+        regions = regions / scales
+    corners = _decode(t, regions, t.value(f"box_deltas_{arch.stages}"), arch, numerics, arch.stages - 1)
+    boxes = t.op("Concat", *corners, axis=-1, name="decoded_boxes")
+    slots = 1 if arch.stages > 1 else arch.num_classes
+    bound = t.value("original_size" if in_original else "image_size").reshape(0, 1, 1, 2)
+    clipped = _clip(boxes.reshape(*shape, slots, 4), bound - float(numerics.pixel_offset))
     found = t.op_n(
         nms_function.NAME,
         clipped,
         foreground,
         t.value("proposal_count"),
-        outputs=4,
+        outputs=["boxes", "scores", "labels", "count"] if in_original else 4,
         domain=DOMAIN,
-        **nms_function.attributes(),
+        **nms_function.attributes(numerics),
     )
-    _to_original_pixels(t, *found[:3])
+    if not in_original:
+        _to_original_pixels(t, scales, *found[:3])
+    graph.node.extend(t.nodes)
 
 
-def _decode(t: Tracer, arch: Architecture, numerics: Numerics) -> Value:
-    """Class boxes [N * R, C, 4] in network pixels, not clipped (``delta2bbox`` of PaddleDetection)."""
-    regions = t.value("proposals").reshape(-1, 1, 4)
-    deltas = t.value("box_deltas").reshape(-1, arch.num_classes, 4) / list(arch.reg_weights[0])
-    corners = decode(regions, deltas, t.constant(float(numerics.pixel_offset)))
-    return t.op("Concat", *corners, axis=-1, name="decoded_boxes")
+def _probabilities(t: Tracer, arch: Architecture) -> Value:
+    """Softmax [N * R, classes + 1], the mean over a cascade's heads."""
+    if arch.stages == 1:
+        return t.op("Softmax", t.value("class_logits_1"), axis=-1, name="class_probabilities")
+    each = [t.op("Softmax", t.value(f"class_logits_{i + 1}"), axis=-1) for i in range(arch.stages)]
+    total = each[0]
+    for probability in each[1:]:
+        total = total + probability
+    # The static program multiplies by 1/3 in float32, which is not a division by 3: one bit decides saturated ties.
+    return t.op("Mul", total, 1.0 / arch.stages, name="class_probabilities")
+
+
+def _decode(
+    t: Tracer, regions: Value, deltas: Value, arch: Architecture, numerics: Numerics, stage: int
+) -> list[Value]:
+    """Corners of the boxes of the foreground [N * R, slots, 4], in the regions' own pixels, not clipped.
+
+    Sources: ``delta2bbox`` of PaddleDetection, ``box_coder`` of Paddle (with a pixel offset).
+    """
+    slots = 1 if arch.stages > 1 else arch.num_classes
+    if numerics.background == "first":
+        deltas = t.op("Slice", deltas, [4], [4 + 4 * slots], [1])
+    scaled = deltas.reshape(-1, slots, 4) / list(arch.reg_weights[stage])
+    offset = t.constant(float(numerics.pixel_offset))
+    return decode(regions.reshape(-1, 1, 4), scaled, offset, clamp=numerics.clamp_box_deltas)
 
 
 def _clip(boxes: Value, size: Value) -> Value:
@@ -141,7 +217,7 @@ def _clip(boxes: Value, size: Value) -> Value:
     return boxes.at_most(concat([width, height, width, height], -1)).at_least(0.0)
 
 
-def _to_original_pixels(t: Tracer, boxes: Value, scores: Value, labels: Value) -> None:
+def _to_original_pixels(t: Tracer, scales: Value, boxes: Value, scores: Value, labels: Value) -> None:
     """Divide by the scale, clip, drop boxes without area, close the gaps.
 
     The bound is ``floor(image_size / scale_factor + 0.5)`` as in PaddleDetection, which may differ
@@ -149,8 +225,7 @@ def _to_original_pixels(t: Tracer, boxes: Value, scores: Value, labels: Value) -
     """
     scale = t.value("scale_factor").reshape(0, 1, 2)
     bound = t.op("Floor", t.value("image_size").reshape(0, 1, 2) / scale + 0.5)
-    scale_y, scale_x = scale.split(2)
-    boxes = _clip(boxes / concat([scale_x, scale_y, scale_x, scale_y], -1), bound)
+    boxes = _clip(boxes / scales, bound)
     x1, y1, x2, y2 = boxes.split(4)
     valid = ((x2 > x1) & (y2 > y1)).reshape(0, 0)
     exists = t.op("GreaterOrEqual", labels, t.constant(0, "int32")) & valid

@@ -39,10 +39,10 @@ def convert_trunk(model: detector.TwoStageDetector, folder: Path) -> onnx.ModelP
     return _convert(layer, [None, 3, None, None], folder / "trunk")
 
 
-def convert_head(model: detector.TwoStageDetector, folder: Path) -> onnx.ModelProto:
-    """Region features [R, C, 7, 7] to class logits and box deltas; R dynamic."""
-    layer = _Function(model, lambda features: list(model.bbox_head(features)))
-    return _convert(layer, [None, model.arch.fpn_channels, ROI_SIZE, ROI_SIZE], folder / "head")
+def convert_head(model: detector.TwoStageDetector, stage: int, folder: Path) -> onnx.ModelProto:
+    """Region features [R, C, 7, 7] to the stage's class logits and box deltas; R dynamic."""
+    layer = _Function(model, lambda features: list(model.bbox_head(features, stage)))
+    return _convert(layer, [None, model.arch.fpn_channels, ROI_SIZE, ROI_SIZE], folder / f"head{stage}")
 
 
 def _convert(layer: nn.Layer, shape: list[int | None], prefix: Path) -> onnx.ModelProto:

@@ -30,7 +30,7 @@ from pssdet.models.card import (
 from pssdet.models.detector import TwoStageDetector
 from pssdet.models.parameters import load_parameters
 from pssdet.models.reference_run import build_detector, parameter_shapes
-from pssdet.models.stages import first_broken
+from pssdet.models.stages import HEAD_NODES, TRUNK_NODES, first_broken
 from pssdet.models.zoo import ZOO, ZooEntry
 
 _PACKAGES = ("paddlepaddle", "paddle2onnx", "onnx", "onnxruntime", "numpy", "opencv-python-headless")
@@ -69,7 +69,7 @@ def export_model(entry: ZooEntry, weights: str, output: Path, progress: Progress
         parameters, source = load_parameters(weights or entry.checkpoint, parameter_shapes(model), entry.sha256)
         build_detector(model, parameters)
         progress("converting to ONNX")
-        converted = _convert(model, entry.preprocessing.stride)
+        converted = _convert(model)
         onnx.save(converted.model, stage / MODEL_ONNX)
         progress("verifying against Paddle")
         records = verify(model, stage / MODEL_ONNX, entry.preprocessing)
@@ -79,15 +79,16 @@ def export_model(entry: ZooEntry, weights: str, output: Path, progress: Progress
     return card
 
 
-def _convert(model: TwoStageDetector, stride: int) -> _Converted:
+def _convert(model: TwoStageDetector) -> _Converted:
     with tempfile.TemporaryDirectory(prefix="pssdet-") as folder:
-        trunk, head = convert_trunk(model, Path(folder)), convert_head(model, Path(folder))
-    converted_nodes = len(trunk.graph.node) + len(head.graph.node)
-    composed = compose(trunk, head, model.arch, model.numerics, stride)
+        trunk = convert_trunk(model, Path(folder))
+        heads = [convert_head(model, stage, Path(folder)) for stage in range(model.arch.stages)]
+    converted = sum(len(part.graph.node) for part in (trunk, *heads))
+    composed = compose(trunk, heads, model.arch, model.numerics)
     onnx.checker.check_model(composed, full_check=True)
     nodes = inlined_nodes(composed)
-    detection_nodes = nodes - len(trunk.graph.node) - len(head.graph.node)
-    return _Converted(composed, GraphRecord(OPSET, converted_nodes + detection_nodes, nodes))
+    network = sum(node.name.startswith((TRUNK_NODES, HEAD_NODES)) for node in composed.graph.node)
+    return _Converted(composed, GraphRecord(OPSET, converted + nodes - network, nodes))
 
 
 def inlined_nodes(model: onnx.ModelProto) -> int:

@@ -12,7 +12,13 @@ import onnx
 
 from pssdet.export.tracing import AttributeRef, Tracer, Value, concat, function, top_k, where
 from pssdet.models.anchors import base_anchors
-from pssdet.models.architecture import MAX_LOG_SCALE, RPN_MIN_SIZE, RPN_NMS_THRESHOLD, Architecture
+from pssdet.models.architecture import (
+    MAX_LOG_SCALE,
+    PADDING_MULTIPLE,
+    RPN_MIN_SIZE,
+    RPN_NMS_THRESHOLD,
+    Architecture,
+)
 from pssdet.models.numerics import Numerics
 
 NAME = "GenerateProposals"
@@ -30,13 +36,8 @@ _PIXEL_OFFSET = AttributeRef("pixel_offset", onnx.AttributeProto.FLOAT)
 _CLIP_MULTIPLE = AttributeRef("clip_multiple", onnx.AttributeProto.FLOAT)
 
 
-def attributes(arch: Architecture, numerics: Numerics, stride: int) -> dict[str, object]:
-    """The call's attributes for one detector.
-
-    Args:
-        stride: multiple to which the reader pads; bounds are rounded up to it where proposals
-            are clipped to the padded size.
-    """
+def attributes(arch: Architecture, numerics: Numerics) -> dict[str, object]:
+    """The call's attributes for one detector."""
     return {
         "anchors": base_anchors(arch, numerics).reshape(-1).tolist(),
         "strides": list(arch.strides),
@@ -45,7 +46,7 @@ def attributes(arch: Architecture, numerics: Numerics, stride: int) -> dict[str,
         "nms_threshold": RPN_NMS_THRESHOLD,
         "min_size": RPN_MIN_SIZE,
         "pixel_offset": float(numerics.pixel_offset),
-        "clip_multiple": float(stride if numerics.proposal_clip == "padded" else 1),
+        "clip_multiple": float(PADDING_MULTIPLE if numerics.proposal_clip == "padded" else 1),
     }
 
 
@@ -72,7 +73,7 @@ def generate_proposals(arch: Architecture) -> onnx.FunctionProto:
     offset = t.attribute(_PIXEL_OFFSET)
     boxes = _clip(decode(anchors, deltas, offset), image_size, t.attribute(_CLIP_MULTIPLE), offset)
     scores = where(_large_enough(boxes, t.attribute(_MIN_SIZE), offset), scores, NOTHING)
-    _select(t, concat(boxes, -1), scores, image_size.dim(0))
+    _select(t, concat(boxes, -1), scores, image_size.dim(0), offset)
     refs = [
         _ANCHORS, _STRIDES, _PRE_NMS_TOP_N, _POST_NMS_TOP_N, _NMS_THRESHOLD, _MIN_SIZE, _PIXEL_OFFSET, _CLIP_MULTIPLE,
     ]  # fmt: skip
@@ -101,15 +102,19 @@ def _anchors(t: Tracer, indices: Value, widths: Value, levels: int, per_cell: in
     return t.op("Gather", table, kind) + (corners * strides).cast(onnx.TensorProto.FLOAT)
 
 
-def decode(boxes: Value, deltas: Value, offset: Value) -> list[Value]:
+def decode(boxes: Value, deltas: Value, offset: Value, *, clamp: bool = True) -> list[Value]:
     """Boxes [..., 4] moved and scaled by deltas [..., 4]: corners x1, y1, x2, y2, each [..., 1].
 
-    dw and dh are clamped, so that exp() stays finite for any delta; offset as in ``Numerics``.
+    Args:
+        offset: as in ``Numerics``.
+        clamp: limit dw and dh, so that exp() stays finite for any delta.
     """
     x1, y1, x2, y2 = boxes.split(4)
     dx, dy, dw, dh = deltas.split(4)
-    low_x, high_x = _decode_axis(x1, x2, dx, dw.at_most(MAX_LOG_SCALE), offset)
-    low_y, high_y = _decode_axis(y1, y2, dy, dh.at_most(MAX_LOG_SCALE), offset)
+    if clamp:
+        dw, dh = dw.at_most(MAX_LOG_SCALE), dh.at_most(MAX_LOG_SCALE)
+    low_x, high_x = _decode_axis(x1, x2, dx, dw, offset)
+    low_y, high_y = _decode_axis(y1, y2, dy, dh, offset)
     return [low_x, low_y, high_x, high_y]
 
 
@@ -133,13 +138,14 @@ def _large_enough(boxes: list[Value], min_size: Value, offset: Value) -> Value:
     return ((x2 - x1 + offset >= min_size) & (y2 - y1 + offset >= min_size)).reshape(0, 0, 0)
 
 
-def _select(t: Tracer, boxes: Value, scores: Value, batch: Value) -> None:
+def _select(t: Tracer, boxes: Value, scores: Value, batch: Value, offset: Value) -> None:
     """NMS within each level of each image, then the best over all levels."""
     post_top_n = t.attribute(_POST_NMS_TOP_N)
     k = scores.dim(2)
     per_level = t.op("Reshape", boxes, concat([t.constant([-1]), k, t.constant([4])], 0))
     level_scores = t.op("Reshape", scores, concat([t.constant([-1, 1]), k], 0))
     threshold = t.attribute(_NMS_THRESHOLD)
+    per_level = widened(per_level, offset)
     selected = t.op("NonMaxSuppression", per_level, level_scores, post_top_n, threshold, ANY_SCORE)
     kept = keep_selected(level_scores, selected)
     joint = t.op("Reshape", kept, concat([batch, t.constant([-1])], 0))
@@ -150,6 +156,17 @@ def _select(t: Tracer, boxes: Value, scores: Value, batch: Value) -> None:
     t.op("Where", exists.unsqueeze(-1), candidates.rows(order), 0.0, name="proposals")
     t.op("Identity", best, name="scores")
     t.op("ReduceSum", exists.cast(onnx.TensorProto.INT32), [1], keepdims=0, name="count")
+
+
+def widened(boxes: Value, offset: Value) -> Value:
+    """Boxes [..., 4] as NMS without a pixel offset must see them to find the same overlaps.
+
+    A box without area, even an inverted one, overlaps nothing in Paddle, whereas ONNX Runtime would turn
+    an inverted box round: it becomes a point.
+    """
+    x1, y1, x2, y2 = boxes.split(4)
+    proper = (x2 >= x1) & (y2 >= y1)
+    return where(proper, concat([x1, y1, x2 + offset, y2 + offset], -1), 0.0)
 
 
 def padded_with_nothing(scores: Value, count: Value) -> Value:

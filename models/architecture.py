@@ -20,8 +20,8 @@ class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         anchor_ratios: height/width of the anchors of each position.
         pre_nms_top_n: candidates kept per level before NMS.
         post_nms_top_n: proposals kept per level after NMS, and in all.
-        reg_weights: box regression weights (x, y, w, h), one row per cascade stage; one stage
-            is Faster R-CNN, whose box deltas are per class.
+        reg_weights: box regression weights (x, y, w, h), one row per cascade stage. One stage
+            is Faster R-CNN, with box deltas per class; a cascade's deltas are for all classes alike.
     """
 
     blocks: tuple[int, int, int, int] = (3, 4, 6, 3)
@@ -38,6 +38,11 @@ class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reg_weights: tuple[tuple[float, float, float, float], ...] = ((10.0, 10.0, 5.0, 5.0),)
 
     @property
+    def stages(self) -> int:
+        """Second stages in a row: 1 for Faster R-CNN, 3 for Cascade R-CNN."""
+        return len(self.reg_weights)
+
+    @property
     def strides(self) -> tuple[int, ...]:
         """Network pixels per map cell on P2, P3, ... (one per anchor size)."""
         return tuple(4 << level for level in range(len(self.anchor_sizes)))
@@ -49,6 +54,8 @@ class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 #: Constants that all published rows share; they are part of the family, not of a row.
+#: Readers pad with zeros at the right and the bottom to a multiple of this.
+PADDING_MULTIPLE = 32
 RPN_NMS_THRESHOLD = 0.7
 RPN_MIN_SIZE = 1.0
 ROI_SIZE = 7

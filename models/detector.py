@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import signal
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 from paddle.vision import ops
 
-from pssdet.errors import BadInput
 from pssdet.models.anchors import base_anchors
 from pssdet.models.architecture import (
     MAX_DETECTIONS,
     MAX_LOG_SCALE,
     NMS_THRESHOLD,
+    PADDING_MULTIPLE,
     ROI_CANONICAL_LEVEL,
     ROI_CANONICAL_SIZE,
     ROI_LEVELS,
@@ -31,9 +31,9 @@ from pssdet.models.architecture import (
     SCORE_THRESHOLD,
     Architecture,
 )
-from pssdet.models.box_head import BoxHead
+from pssdet.models.box_head import BoxHead, CascadeHead
 from pssdet.models.fpn_rpn import Fpn, RpnHead
-from pssdet.models.numerics import DYGRAPH, Numerics
+from pssdet.models.numerics import Numerics
 from pssdet.models.resnet_vd import ResNetVd
 
 # Importing Paddle replaces the handler of SIGTERM by one that ends the process without clean-up.
@@ -43,7 +43,7 @@ if threading.current_thread() is threading.main_thread():
 
 
 class TwoStageDetector(nn.Layer):  # type: ignore[misc]
-    """Faster R-CNN of the PSS-DET family.
+    """Faster or Cascade R-CNN of the PSS-DET family.
 
     Args:
         arch: sizes and counts of the layers.
@@ -52,14 +52,12 @@ class TwoStageDetector(nn.Layer):  # type: ignore[misc]
 
     def __init__(self, arch: Architecture, numerics: Numerics) -> None:
         super().__init__()
-        if numerics != DYGRAPH or len(arch.reg_weights) != 1:
-            raise BadInput("this version computes single-stage detectors of the dygraph conventions only")
         self.arch = arch
         self.numerics = numerics
         self.backbone = ResNetVd(arch)
         self.neck = Fpn(arch)
         self.rpn_head = RpnHead(arch)
-        self.bbox_head = BoxHead(arch)
+        self.bbox_head = BoxHead(arch, numerics) if arch.stages == 1 else CascadeHead(arch)
         self.anchors = base_anchors(arch, numerics)
 
     def trunk(self, image: Tensor) -> dict[str, Tensor]:
@@ -73,53 +71,72 @@ class TwoStageDetector(nn.Layer):  # type: ignore[misc]
         maps |= {f"rpn_delta_p{level}": x for level, x in enumerate(deltas, start=2)}
         return maps
 
-    def forward(self, image: Tensor, image_size: Tensor, scale_factor: Tensor) -> dict[str, Any]:
+    def forward(self, image: Tensor, image_size: Tensor, original_size: Tensor, scale_factor: Tensor) -> dict[str, Any]:
         """Every stage of the detector.
 
         Args:
             image: float32 [N, 3, H, W], normalised RGB, H and W multiples of 32.
             image_size: float32 [N, 2], (h, w) of the content before padding.
+            original_size: float32 [N, 2], (h, w) of the picture.
             scale_factor: float32 [N, 2], (y, x) network pixels per original pixel.
 
         Returns:
             The trunk's maps for the batch, and for every other stage a list with one entry per
             image (counts differ): proposals [R, 4], proposal_scores [R], roi_features
-            [R, C, 7, 7], class_probabilities [R, classes + 1], decoded_boxes [R, classes, 4],
-            detections [D, 6] (label, score, x1, y1, x2, y2 in original pixels).
+            [R, C, 7, 7], class_probabilities [R, classes + 1], decoded_boxes [R, classes, 4]
+            (a cascade: [R, 1, 4], and features and regions of each stage), detections [D, 6]
+            (0-based label, score, x1, y1, x2, y2 in original pixels).
         """
         maps = self.trunk(image)
         images: list[dict[str, Tensor]] = []
         for index in range(image.shape[0]):
             of_one = {name: x[index : index + 1] for name, x in maps.items()}
-            images.append(self._detect(of_one, image_size[index : index + 1], scale_factor[index]))
+            sizes = _Sizes(image_size[index], original_size[index], scale_factor[index])
+            images.append(self._detect(of_one, sizes))
         return maps | {name: [stages[name] for stages in images] for name in images[0]}
 
-    def _detect(self, maps: dict[str, Tensor], image_size: Tensor, scale_factor: Tensor) -> dict[str, Tensor]:
-        proposals, proposal_scores = self._proposals(maps, image_size)
-        features = self._roi_align(maps, proposals)
-        logits, deltas = self.bbox_head(features)
-        probabilities = F.softmax(logits)
-        boxes = self._decode(proposals, deltas)
-        detections = self._suppress(boxes, probabilities, image_size[0])
-        return {
-            "proposals": proposals,
-            "proposal_scores": proposal_scores,
-            "roi_features": features,
-            "class_probabilities": probabilities,
-            "decoded_boxes": boxes,
-            "detections": _to_original_pixels(detections, image_size[0], scale_factor),
-        }
+    def _detect(self, maps: dict[str, Tensor], sizes: _Sizes) -> dict[str, Tensor]:
+        proposals, scores = self._proposals(maps, sizes.image.unsqueeze(0))
+        stages = {"proposals": proposals, "proposal_scores": scores}
+        rois, last = proposals, self.arch.stages - 1
+        for stage in range(last):
+            stages[f"roi_features_stage{stage + 1}"] = features = self._roi_align(maps, rois)
+            rois = self._decode(rois, self.bbox_head(features, stage)[1], stage)[:, 0]
+            stages[f"rois_stage{stage + 2}"] = rois
+        features = self._roi_align(maps, rois)
+        stages["roi_features" if last == 0 else f"roi_features_stage{last + 1}"] = features
+        stages["class_probabilities"] = probabilities = self._probabilities(features)
+        if self.numerics.decode_space == "original":
+            rois = rois / sizes.scales
+        stages["decoded_boxes"] = boxes = self._decode(rois, self.bbox_head(features, last)[1], last)
+        stages["detections"] = self._finish(boxes, probabilities, sizes)
+        return stages
+
+    def _probabilities(self, features: Tensor) -> Tensor:
+        """Softmax [R, classes + 1]; a cascade runs every stage's head on the last stage's features and averages."""
+        each = [F.softmax(self.bbox_head(features, stage)[0]) for stage in range(self.arch.stages)]
+        # The static program sums and multiplies by 1/3 in float32, which is not a division by 3.
+        return each[0] if len(each) == 1 else sum(each[1:], each[0]) * (1.0 / len(each))
+
+    def _finish(self, boxes: Tensor, probabilities: Tensor, sizes: _Sizes) -> Tensor:
+        """Detections [D, 6] in original pixels."""
+        if self.numerics.decode_space == "original":
+            return self._suppress(boxes, probabilities, sizes.original)
+        return _to_original_pixels(self._suppress(boxes, probabilities, sizes.image), sizes)
 
     def _proposals(self, maps: dict[str, Tensor], image_size: Tensor) -> tuple[Tensor, Tensor]:
-        """The best proposals [R, 4] over all levels, and their scores [R]."""
+        """The best proposals [R, 4] over all levels, and their scores [R]; ``image_size`` is [1, 2]."""
+        bound = image_size
+        if self.numerics.proposal_clip == "padded":
+            bound = paddle.ceil(image_size / PADDING_MULTIPLE) * PADDING_MULTIPLE
         boxes, scores = [], []
         for level, stride in enumerate(self.arch.strides):
             logits = maps[f"rpn_score_p{level + 2}"]
             anchors = self._level_anchors(level, stride, logits.shape[2], logits.shape[3])
             level_boxes, level_scores, _ = ops.generate_proposals(
-                logits,
+                F.sigmoid(logits) if self.numerics.proposal_scores == "probability" else logits,
                 maps[f"rpn_delta_p{level + 2}"],
-                image_size,
+                bound,
                 anchors,
                 paddle.ones_like(anchors),
                 pre_nms_top_n=self.arch.pre_nms_top_n,
@@ -169,56 +186,71 @@ class TwoStageDetector(nn.Layer):  # type: ignore[misc]
         ]
         return paddle.gather(paddle.concat(features), restore.flatten())
 
-    def _decode(self, proposals: Tensor, deltas: Tensor) -> Tensor:
-        """Per-class boxes [R, classes, 4] in network pixels, not clipped (``delta2bbox``)."""
-        wx, wy, ww, wh = self.arch.reg_weights[0]
-        width = proposals[:, 2:3] - proposals[:, 0:1]
-        height = proposals[:, 3:4] - proposals[:, 1:2]
-        x = proposals[:, 0:1] + 0.5 * width
-        y = proposals[:, 1:2] + 0.5 * height
-        dx, dy = deltas[:, 0::4] / wx, deltas[:, 1::4] / wy
-        dw = paddle.clip(deltas[:, 2::4] / ww, max=MAX_LOG_SCALE)
-        dh = paddle.clip(deltas[:, 3::4] / wh, max=MAX_LOG_SCALE)
+    def _decode(self, rois: Tensor, deltas: Tensor, stage: int) -> Tensor:
+        """Boxes of the foreground [R, slots, 4] in the regions' own pixels, not clipped.
+
+        Sources: ``delta2bbox`` of PaddleDetection, ``box_coder`` of Paddle (with a pixel offset).
+        """
+        if self.numerics.background == "first":
+            deltas = deltas[:, 4:]
+        offset = self.numerics.pixel_offset
+        weights = paddle.to_tensor(self.arch.reg_weights[stage])
+        dx, dy, dw, dh = (deltas[:, side::4] / weights[side] for side in range(4))
+        if self.numerics.clamp_box_deltas:
+            dw, dh = paddle.clip(dw, max=MAX_LOG_SCALE), paddle.clip(dh, max=MAX_LOG_SCALE)
+        width = rois[:, 2:3] - rois[:, 0:1] + offset
+        height = rois[:, 3:4] - rois[:, 1:2] + offset
+        x, y = rois[:, 0:1] + 0.5 * width, rois[:, 1:2] + 0.5 * height
         x, y = dx * width + x, dy * height + y
         half_width, half_height = 0.5 * (paddle.exp(dw) * width), 0.5 * (paddle.exp(dh) * height)
-        corners = [x - half_width, y - half_height, x + half_width, y + half_height]
+        corners = [x - half_width, y - half_height, x + half_width - offset, y + half_height - offset]
         return paddle.stack(corners, axis=-1)
 
-    def _suppress(self, boxes: Tensor, probabilities: Tensor, image_size: Tensor) -> Tensor:
-        """Clip to the image, then per-class NMS: rows [D, 6] in network pixels."""
-        zero = paddle.zeros([])
-        height, width = image_size[0], image_size[1]
-        clipped = paddle.stack(
-            [paddle.maximum(paddle.minimum(boxes[..., side], (width, height)[side % 2]), zero) for side in range(4)],
-            axis=-1,
-        )
-        foreground = probabilities[:, :-1]
+    def _suppress(self, boxes: Tensor, probabilities: Tensor, size: Tensor) -> Tensor:
+        """Clip to (h, w), then per-class NMS: rows [D, 6] in the boxes' own pixels, labels from 0."""
+        first = self.numerics.background == "first"
+        offset = self.numerics.pixel_offset
+        bound = paddle.stack([size[1], size[0]] * 2) - offset
+        clipped = paddle.maximum(paddle.minimum(boxes, bound), paddle.zeros([]))
+        foreground = probabilities[:, 1:] if first else probabilities[:, :-1]
         # Paddle has no public name for its multi-class NMS.
         rows, _, counts = paddle._C_ops.multiclass_nms3(  # noqa: SLF001
-            clipped,
+            clipped.expand([-1, self.arch.num_classes, -1]),
             foreground,
             paddle.to_tensor([clipped.shape[0]], dtype="int32"),
             SCORE_THRESHOLD,
             -1,
             MAX_DETECTIONS,
             NMS_THRESHOLD,
-            not self.numerics.pixel_offset,
+            not offset,
             1.0,
-            self.arch.num_classes,
+            self.arch.num_classes,  # a background index beyond the columns: none of them is skipped
         )
         return rows[: int(counts.sum())]
 
 
-def _to_original_pixels(detections: Tensor, image_size: Tensor, scale_factor: Tensor) -> Tensor:
+class _Sizes(NamedTuple):
+    """One image's sizes, each [2], (h, w) or (y, x)."""
+
+    image: Tensor
+    original: Tensor
+    scale: Tensor
+
+    @property
+    def scales(self) -> Tensor:
+        """The scale of each coordinate of a box, [4]."""
+        return paddle.stack([self.scale[1], self.scale[0]] * 2)
+
+
+def _to_original_pixels(detections: Tensor, sizes: _Sizes) -> Tensor:
     """Rows in original pixels, clipped to the original image; boxes without area are dropped.
 
     The bound is ``floor(image_size / scale_factor + 0.5)`` as in PaddleDetection, which may differ
     by a pixel from the true size of the picture.
     """
-    bound = paddle.floor(image_size / scale_factor + 0.5)
-    scale = paddle.stack([scale_factor[1], scale_factor[0]] * 2)
+    bound = paddle.floor(sizes.image / sizes.scale + 0.5)
     limit = paddle.stack([bound[1], bound[0]] * 2)
-    boxes = detections[:, 2:] / scale
+    boxes = detections[:, 2:] / sizes.scales
     boxes = paddle.maximum(paddle.minimum(boxes, limit), paddle.zeros([]))
     valid = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     rows = paddle.concat([detections[:, :2], boxes], axis=1)

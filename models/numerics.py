@@ -4,6 +4,10 @@ Two programs trained and ran PSS-DET: the static-graph PaddleDetection of 2020 (
 dygraph PaddleDetection of 2021 (row 4). They compute "the same" detector with different pixel
 conventions, anchors, RoIAlign and box arithmetic. Weights only reproduce their published AP under
 the conventions they were trained with, so those travel with every exported model.
+
+One difference in words is none in numbers: the static program drops proposals whose width in original pixels,
+``(x2 - x1) / scale + 1``, is under 1. That is x2 < x1 at any scale, which the dygraph formula with
+``pixel_offset`` 1 says as well.
 """
 
 from __future__ import annotations
@@ -22,8 +26,6 @@ class Numerics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             around the cell's centre (legacy).
         proposal_clip: proposals are clipped to the ``image`` content or to its ``padded`` size.
         proposal_scores: ``logit`` or ``probability``; the order is the same, the values differ.
-        min_size_space: pixels in which proposals under 1 px are dropped: ``network`` (resized)
-            or ``original``.
         roi_aligned: RoIAlign shifts by half a pixel.
         roi_sampling_ratio: samples per bin and axis; 0 means ceil(region size / 7).
         clamp_box_deltas: dw and dh of the second stage are clamped at ln(1000/16).
@@ -36,7 +38,6 @@ class Numerics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     anchors: Literal["exact", "rounded"]
     proposal_clip: Literal["image", "padded"]
     proposal_scores: Literal["logit", "probability"]
-    min_size_space: Literal["network", "original"]
     roi_aligned: bool
     roi_sampling_ratio: int
     clamp_box_deltas: bool
@@ -49,7 +50,6 @@ DYGRAPH = Numerics(
     anchors="exact",
     proposal_clip="image",
     proposal_scores="logit",
-    min_size_space="network",
     roi_aligned=True,
     roi_sampling_ratio=0,
     clamp_box_deltas=True,
@@ -62,7 +62,6 @@ STATIC = Numerics(
     anchors="rounded",
     proposal_clip="padded",
     proposal_scores="probability",
-    min_size_space="original",
     roi_aligned=False,
     roi_sampling_ratio=2,
     clamp_box_deltas=False,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pssdet.models.architecture import MAX_DETECTIONS
 from pssdet.models.detector import TwoStageDetector
-from pssdet.models.stages import REGION_STAGES
+from pssdet.models.stages import region_stages
 
 
 def build_detector(model: TwoStageDetector, parameters: Mapping[str, NDArray[np.float32]]) -> TwoStageDetector:
@@ -30,22 +30,24 @@ def run_reference(model: TwoStageDetector, inputs: Mapping[str, NDArray[np.float
     """Outputs and every stage of a batch.
 
     Args:
-        inputs: ``image``, ``image_size`` and ``scale_factor`` as the model card describes them.
+        inputs: as the model card describes them.
 
     Returns:
         The model card's outputs and the tensors of ``stages.tap_names``, with R region slots and
         D detection slots per image, unused ones zero (labels -1).
     """
     with paddle.no_grad():
-        stages = model(*(paddle.to_tensor(inputs[name]) for name in ("image", "image_size", "scale_factor")))
+        names = ("image", "image_size", "original_size", "scale_factor")
+        stages = model(*(paddle.to_tensor(inputs[name]) for name in names))
     slots = model.arch.post_nms_top_n
     arrays = {name: value.numpy() for name, value in stages.items() if not isinstance(value, list)}
     lists = {name: [x.numpy() for x in value] for name, value in stages.items() if isinstance(value, list)}
     arrays["proposals"] = np.stack([_padded(x, slots) for x in lists["proposals"]])
     arrays["proposal_scores"] = np.stack([_padded(x, slots, -np.inf) for x in lists["proposal_scores"]])
     arrays["proposal_count"] = np.array([len(x) for x in lists["proposals"]], np.int32)
-    for name in REGION_STAGES:
-        arrays[name] = np.concatenate([_padded(x, slots) for x in lists[name]])
+    for name in region_stages(model.arch):
+        join = np.stack if name.startswith("rois_") else np.concatenate
+        arrays[name] = join([_padded(x, slots) for x in lists[name]])
     return arrays | _outputs(lists["detections"])
 
 

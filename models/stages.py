@@ -86,13 +86,22 @@ def map_stages(arch: Architecture) -> tuple[str, ...]:
     )
 
 
-#: Stages with a row for each region, after the proposals.
-REGION_STAGES = ("roi_features", "class_probabilities", "decoded_boxes")
+def region_stages(arch: Architecture) -> tuple[str, ...]:
+    """Names of the stages with a row for each region after the proposals, in the order of the data.
+
+    A cascade's second and third stage start from the boxes of the one before: ``rois_stage2``, ...
+    """
+    if arch.stages == 1:
+        return ("roi_features", "class_probabilities", "decoded_boxes")
+    rois = [f"rois_stage{stage}" for stage in range(2, arch.stages + 1)]
+    features = [f"roi_features_stage{stage}" for stage in range(1, arch.stages + 1)]
+    woven = [name for pair in zip(features[1:], rois, strict=True) for name in reversed(pair)]
+    return (features[0], *woven, "class_probabilities", "decoded_boxes")
 
 
 def tap_names(arch: Architecture) -> tuple[str, ...]:
     """Every intermediate tensor that a stage-by-stage comparison needs."""
-    return (*map_stages(arch), "proposals", "proposal_scores", "proposal_count", *REGION_STAGES)
+    return (*map_stages(arch), "proposals", "proposal_scores", "proposal_count", *region_stages(arch))
 
 
 def detection_rows(outputs: Tensors, image: int) -> _Floats:
@@ -110,8 +119,17 @@ def compare(
     count = len(reference["count"])
     for image in range(count):
         name = case if count == 1 else f"{case}, image {image + 1}"
-        records += _compare_image(name, arch, _of_image(reference, image), _of_image(candidate, image), limits)
+        regions = region_stages(arch)
+        ours, theirs = _of_image(reference, image, regions), _of_image(candidate, image, regions)
+        records += _compare_image(name, arch, ours, theirs, limits)
     return records
+
+
+def rows_of_image(name: str, tensor: NDArray[Any], image: int, batch: int) -> NDArray[Any]:
+    """One image's slots of a region stage: regions are [N, R, 4], what is computed of them [N * R, ...]."""
+    row = tensor.shape[2:] if name.startswith("rois_") else tensor.shape[1:]
+    rows: NDArray[Any] = tensor.reshape(batch, -1, *row)[image]
+    return rows
 
 
 def first_broken(records: Sequence[StageRecord]) -> str:
@@ -126,13 +144,13 @@ def first_broken(records: Sequence[StageRecord]) -> str:
     )
 
 
-def _of_image(tensors: Tensors, image: int) -> dict[str, NDArray[Any]]:
+def _of_image(tensors: Tensors, image: int, region_names: Sequence[str]) -> dict[str, NDArray[Any]]:
     """One image's part, regions cut to those that exist."""
     batch = len(tensors["count"])
     regions = int(tensors["proposal_count"][image])
     part = {name: value[image] for name, value in tensors.items() if len(value) == batch}
-    for name in REGION_STAGES:
-        part[name] = tensors[name].reshape(batch, -1, *tensors[name].shape[1:])[image, :regions]
+    for name in region_names:
+        part[name] = rows_of_image(name, tensors[name], image, batch)[:regions]
     for name in ("proposals", "proposal_scores"):
         part[name] = part[name][:regions]
     part["detections"] = detection_rows(tensors, image)
@@ -146,14 +164,9 @@ def _compare_image(
     pairs = pair_proposals(
         reference["proposals"], reference["proposal_scores"], candidate["proposals"], candidate["proposal_scores"]
     )
-    allowed = {
-        "proposals": (limits.proposals, "px", 1.0),
-        "proposal_scores": (limits.maps, "relative", _largest(reference["proposal_scores"])),
-        "roi_features": (limits.maps, "relative", _largest(reference["roi_features"])),
-        "class_probabilities": (limits.probabilities, "absolute", 1.0),
-        "decoded_boxes": (limits.decoded_boxes, "px", 1.0),
-    }
-    for name, (limit, unit, divisor) in allowed.items():
+    for name in ("proposals", "proposal_scores", *region_stages(arch)):
+        limit, unit = _limit_of(name, limits)
+        divisor = _largest(reference[name]) if unit == "relative" else 1.0
         difference = _row_differences(reference[name], candidate[name], pairs) / divisor
         record = _row_record(case, name, difference, limit, unit, limits.region_share)
         if limits.same_counts and len(reference[name]) != len(candidate[name]):
@@ -161,6 +174,17 @@ def _compare_image(
         records.append(record)
     records.append(_detections_record(case, reference["detections"], candidate["detections"], limits))
     return records
+
+
+def _limit_of(stage: str, limits: Limits) -> tuple[float, str]:
+    """Limit and unit of a stage of regions."""
+    if stage == "proposals":
+        return limits.proposals, "px"
+    if stage == "decoded_boxes" or stage.startswith("rois_"):
+        return limits.decoded_boxes, "px"
+    if stage == "class_probabilities":
+        return limits.probabilities, "absolute"
+    return limits.maps, "relative"
 
 
 def _largest(array: _Floats) -> float:

@@ -88,7 +88,7 @@ ZOO = (
         Architecture(),
         STATIC,
         _static_reader(640, 640),
-        exportable=False,
+        exportable=True,
     ),
     ZooEntry(
         2,
@@ -99,7 +99,7 @@ ZOO = (
         Architecture(reg_weights=CASCADE_REG_WEIGHTS),
         STATIC,
         _static_reader(1000, 1500),
-        exportable=False,
+        exportable=True,
     ),
     ZooEntry(
         3,
@@ -110,7 +110,7 @@ ZOO = (
         Architecture(blocks=_R101, reg_weights=CASCADE_REG_WEIGHTS),
         STATIC,
         _static_reader(800, 1333),
-        exportable=False,
+        exportable=True,
     ),
     ZooEntry(
         4,

@@ -12,15 +12,18 @@ from reference_sampling import sample_positions
 
 from pssdet.models.pairing import match_detections, pair_proposals
 from pssdet.models.preprocess import as_batch, prepare
-from pssdet.models.stages import FLOAT32, detection_rows, map_stages
-from pssdet.models.zoo import find
+from pssdet.models.stages import FLOAT32, detection_rows, map_stages, region_stages, rows_of_image
+from pssdet.models.zoo import ZOO
 
 DATA = Path(__file__).resolve().parent / "data"
-ROW4 = find("faster_rcnn_enhance_3x_coco")
+ROWS = {entry.row: entry for entry in ZOO if entry.row}
+ROW4 = ROWS[4]
 SAMPLES = 2000
 TILE = 16
-#: Regions of a case whose class probabilities and boxes are stored.
-STORED_REGIONS = 50
+
+
+def entry_of(case):
+    return ROWS[int(str(case["row"])[len("row") :])]
 
 
 def load_case(name):
@@ -30,19 +33,27 @@ def load_case(name):
 
 def case_inputs(case):
     """The model's inputs for a case, from its picture or from its seed."""
+    entry = entry_of(case)
     if "image" in case:
         picture = cv2.cvtColor(cv2.imread(str(DATA / str(case["image"]))), cv2.COLOR_BGR2RGB)
-        inputs = as_batch([prepare(picture, ROW4.preprocessing)])
-        np.testing.assert_array_equal(inputs["image_size"], case["im_shape"])
-        np.testing.assert_array_equal(inputs["scale_factor"], case["scale_factor"])
+        inputs = as_batch([prepare(picture, entry.preprocessing)])
+        assert inputs["image"].shape == tuple(case["input_shape"])
+        if "im_info" in case:  # the static program hands on the padded size
+            np.testing.assert_array_equal(np.ceil(inputs["image_size"] / 32) * 32, case["im_info"][:, :2])
+            np.testing.assert_array_equal(inputs["scale_factor"][:, :1], case["im_info"][:, 2:])
+        else:
+            np.testing.assert_array_equal(inputs["image_size"], case["im_shape"])
+            np.testing.assert_array_equal(inputs["scale_factor"], case["scale_factor"])
         return inputs
     image = synthetic_image(int(case["image_seed"]), case["content_size"], case["padded_size"])
     np.testing.assert_allclose(image.sum(dtype=np.float64), case["input_sum"], rtol=1e-9, atol=1e-6)
+    static = "im_info" in case
     return {
         "image": image,
-        "image_size": case["im_shape"],
+        # The static program clips to the tensor's size: that of the content rounded up, or more if overpadded.
+        "image_size": case["im_info"][:, :2] if static else case["im_shape"],
         "original_size": case["original_size"][None].astype(np.float32),
-        "scale_factor": case["scale_factor"],
+        "scale_factor": np.repeat(case["im_info"][:, 2:], 2, axis=1) if static else case["scale_factor"],
     }
 
 
@@ -65,13 +76,11 @@ def disagreements(case, tensors, limits=FLOAT32, image=0):
 
     Proposals are compared as a set, and what follows them through their pairs.
     """
-    found = [
-        _sampled(case, name, tensors[name][image : image + 1], limits.maps) for name in map_stages(ROW4.architecture)
-    ]
-    slots = ROW4.architecture.post_nms_top_n
-    own = slice(image * slots, image * slots + int(tensors["proposal_count"][image]))
-    proposals = tensors["proposals"][image, : int(tensors["proposal_count"][image])]
-    scores = tensors["proposal_scores"][image, : len(proposals)]
+    entry = entry_of(case)
+    arch, batch = entry.architecture, len(tensors["count"])
+    found = [_sampled(case, name, tensors[name][image : image + 1], limits.maps) for name in map_stages(arch)]
+    count = int(tensors["proposal_count"][image])
+    proposals, scores = tensors["proposals"][image, :count], tensors["proposal_scores"][image, :count]
     pairs = pair_proposals(case["proposals"], case["proposal_scores"], proposals, scores)
     difference = np.abs(proposals[pairs] - case["proposals"]).max(axis=1)
     near = (pairs >= 0) & (difference <= limits.proposals)
@@ -80,15 +89,22 @@ def disagreements(case, tensors, limits=FLOAT32, image=0):
     drift = np.abs(scores[pairs] - case["proposal_scores"])[near].max() / np.abs(case["proposal_scores"]).max()
     if not drift <= limits.maps:
         found.append(f"proposal_scores: {drift}")
-    # Sampled positions count regions in the original's order, so ours are brought into it.
-    found.append(_sampled(case, "roi_features", tensors["roi_features"][own][pairs], limits.maps))
-    first = pairs[:STORED_REGIONS]
-    for name, limit in (("class_probabilities", limits.probabilities), ("decoded_boxes", limits.decoded_boxes)):
-        difference = np.abs(tensors[name][own][first] - case[name])[near[:STORED_REGIONS]].max()
-        if not difference <= limit:
-            found.append(f"{name}: {difference}")
+    # What is stored counts regions in the original's order, so ours are brought into it.
+    found += [
+        _region_stage(case, name, rows_of_image(name, tensors[name], image, batch)[pairs], near, limits)
+        for name in region_stages(arch)
+    ]
     found.append(_detections(case, detection_rows(tensors, image), limits))
     return [text for text in found if text]
+
+
+def _region_stage(case, name, rows, near, limits):
+    if name.startswith("roi_features"):
+        return _sampled(case, name, rows, limits.maps)
+    stored = case[name][:, 1:] if name == "decoded_boxes" and case[name].shape[1] == 81 else case[name]
+    limit = limits.probabilities if name == "class_probabilities" else limits.decoded_boxes
+    difference = np.abs(rows[: len(stored)] - stored)[near[: len(stored)]].max()
+    return "" if difference <= limit else f"{name}: {difference}"
 
 
 def _sampled(case, name, array, limit):
@@ -105,9 +121,11 @@ def _sampled(case, name, array, limit):
 
 
 def _detections(case, rows, limits):
-    expected = case["detections"][: int(case["bbox_num"][0])]
-    # Without any detection the original gives one row of score 0.
-    expected = expected[expected[:, 1] > 0]
+    expected = case["detections"]
+    # Without any detection the originals give a row of score 0, or a single -1.
+    expected = expected[expected[:, 1] > 0].copy() if expected.shape[1] == 6 else np.zeros((0, 6), np.float32)
+    if "im_info" in case:
+        expected[:, 0] -= 1  # the static program counts the background as label 0
     match = match_detections(rows, expected, limits.score, limits.box)
     needed = limits.full_share if match.expected == 100 else 1.0
     agree = match.obtained == match.expected and match.matched >= needed * match.expected

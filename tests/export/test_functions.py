@@ -51,11 +51,11 @@ def random_maps(generator, batch, heights, widths):
     return scores, deltas
 
 
-def generate(scores, deltas, sizes, arch=SMALL):
+def generate(scores, deltas, sizes, arch=SMALL, numerics=DYGRAPH):
     inputs = {f"s{i}": x for i, x in enumerate(scores)} | {f"d{i}": x for i, x in enumerate(deltas)}
     inputs["image_size"] = np.asarray(sizes, np.float32)
     function = proposals_function.generate_proposals(arch)
-    return run_function(function, inputs, ["p", "s", "c"], proposals_function.attributes(arch, DYGRAPH, 32))
+    return run_function(function, inputs, ["p", "s", "c"], proposals_function.attributes(arch, numerics))
 
 
 def expected_proposals(scores, deltas, size, image):
@@ -161,10 +161,10 @@ class TestMultilevelRoiAlign:
         assert features.max() == pytest.approx(plain.level_of([0, 0, side, side]) - 2)
 
 
-def suppress(boxes, scores, counts):
+def suppress(boxes, scores, counts, numerics=DYGRAPH):
     inputs = {"boxes": boxes, "scores": scores, "n": np.asarray(counts, np.int32)}
     outputs = ["b", "s", "l", "c"]
-    attributes = nms_function.attributes() | {"max_detections": 10}
+    attributes = nms_function.attributes(numerics) | {"max_detections": 10}
     return run_function(nms_function.multiclass_nms(), inputs, outputs, attributes)
 
 
