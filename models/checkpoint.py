@@ -1,8 +1,9 @@
-"""Paddle's ``.pdparams`` checkpoints, read as untrusted input.
+"""Paddle's checkpoints, read as untrusted input and recognised by what they hold, not by their names.
 
-A checkpoint is a pickle of a dictionary: structured parameter name to NumPy array. It is never
-unpickled: ``inert_pickle`` records what the file says, and the arrays are made here from the
-records. Beside the file and the arrays this takes at most a few times the largest array.
+A ``.pdparams`` file is a pickle of a dictionary: parameter name to NumPy array. It is never unpickled:
+``inert_pickle`` records what the file says, and the arrays are made here from the records. Beside the
+file and the arrays this takes at most a few times the largest array. The other formats of the static
+era are read in ``static_checkpoint``; whatever the format, parameters get their structured names.
 """
 
 from __future__ import annotations
@@ -10,16 +11,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.errors import BadInput
 from pssdet.models.inert_pickle import AGAIN, FOREIGN, HEADER, Array, Refused, read_records
+from pssdet.models.lod_tensor import check_shape, to_float32
+from pssdet.models.static_checkpoint import (
+    GZIP,
+    MAX_BYTES,
+    is_tar,
+    list_folder,
+    list_tar,
+    read_variables,
+    unpack_gzip,
+)
+from pssdet.models.static_names import is_static, to_structured
 
-_MAX_BYTES = 4 << 30
-_MAX_DIMENSIONS = 8
 _NAME_TABLE = "StructuredToParameterName@@"
 _DTYPES = {f"{order}f{size}": np.dtype(f"<f{size}") for order in ("", "<") for size in (2, 4, 8)}
 
@@ -29,15 +39,29 @@ _OTHER_FILES = (
     (0, b"\xff\xd8\xff", f"is a JPEG picture; {FOREIGN}"),
     (0, b"\x89PNG", f"is a PNG picture; {FOREIGN}"),
     (0, b"PK\x03\x04", f"is a zip archive, as PyTorch saves; {FOREIGN}"),
-    (0, b"\x1f\x8b", "is compressed with gzip; unpack it first"),
-    (257, b"ustar", "is a tar archive; unpack it and name the .pdparams file in it"),
 )
 
 
+class Checkpoint(NamedTuple):
+    """What a checkpoint holds.
+
+    Attributes:
+        parameters: finite, C-contiguous float32 arrays by structured name.
+        ignored: how many optimiser variables were left out.
+    """
+
+    parameters: dict[str, NDArray[np.float32]]
+    ignored: int = 0
+
+
 def read_checkpoint(path: Path) -> dict[str, NDArray[np.float32]]:
-    """The parameters of a ``.pdparams`` file by structured name; no code of the file is run.
+    """The parameters of a checkpoint by structured name; no code of the file is run.
 
     Arrays of float16 and float64 are converted. Names that share one array in the file share it here.
+
+    Args:
+        path: a ``.pdparams`` file; of the static era also a tar archive, plain or compressed with gzip,
+            or a folder, of one file per variable, or the folder of an inference model.
 
     Returns:
         Finite, C-contiguous float32 arrays of the shapes that the file gives.
@@ -45,11 +69,23 @@ def read_checkpoint(path: Path) -> dict[str, NDArray[np.float32]]:
     Raises:
         BadInput: the file cannot be read, is damaged, or is not a checkpoint of parameters.
     """
-    content = _read(path)
+    return load_checkpoint(path).parameters
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """The same with the number of variables that were left out.
+
+    Raises:
+        BadInput: as ``read_checkpoint``.
+    """
     try:
-        return _make_arrays(read_records(content), budget=len(content))
+        if path.is_dir():
+            return Checkpoint(*read_variables(list_folder(path), lambda name: memoryview((path / name).read_bytes())))
+        return _parse(_read(path))
     except Refused as refused:
         raise BadInput(f"{path} {refused}") from refused
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror or error}); check the path and permissions") from error
 
 
 def match_parameters(
@@ -86,34 +122,45 @@ def _first(names: list[str], limit: int = 5) -> str:
 
 
 def _read(path: Path) -> bytes:
-    """The content of a regular file that begins as a pickle does."""
-    try:
-        _require_regular_file(path)
-        content = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror or error}); check the path and permissions") from error
+    if not path.exists():
+        raise Refused("does not exist; check the path of the checkpoint")
+    if not path.is_file():
+        raise Refused("is not a regular file; name a checkpoint")
+    if path.stat().st_size > MAX_BYTES:
+        raise Refused(f"is larger than {MAX_BYTES >> 30} GiB; {FOREIGN}")
+    content = path.read_bytes()
     if not content:
-        raise BadInput(f"{path} is empty; {AGAIN}")
-    if not content.startswith(HEADER):
-        raise BadInput(f"{path} {_what_else(content)}")
+        raise Refused(f"is empty; {AGAIN}")
     return content
 
 
-def _require_regular_file(path: Path) -> None:
-    if path.is_dir():
-        raise BadInput(f"{path} is a folder; name the .pdparams file in it")
-    if not path.exists():
-        raise BadInput(f"{path} does not exist; check the path of the checkpoint")
-    if not path.is_file():
-        raise BadInput(f"{path} is not a regular file; name a .pdparams file")
-    if path.stat().st_size > _MAX_BYTES:
-        raise BadInput(f"{path} is larger than {_MAX_BYTES >> 30} GiB; {FOREIGN}")
+def _parse(content: bytes) -> Checkpoint:
+    if content.startswith(HEADER):
+        return _parse_pickle(content)
+    if compressed := content.startswith(GZIP):
+        content = unpack_gzip(content)
+    if is_tar(content):
+        files = list_tar(content)
+        return Checkpoint(*read_variables(files, files.__getitem__))
+    raise Refused("is compressed with gzip and no tar archive; unpack it first" if compressed else _what_else(content))
+
+
+def _parse_pickle(content: bytes) -> Checkpoint:
+    """The arrays of a pickle, which are made only of what is a parameter by its name."""
+    records = read_records(content)
+    names, ignored = {name: name for name in records}, 0
+    if is_static(records):
+        names, ignored = to_structured(names)
+    arrays = _make_arrays({name: records[name] for name in names.values()}, budget=len(content))
+    return Checkpoint({structured: arrays[name] for structured, name in names.items() if name in arrays}, ignored)
 
 
 def _what_else(content: bytes) -> str:
     for start, magic, message in _OTHER_FILES:
         if content.startswith(magic, start):
             return message
+    if content.startswith(bytes(16)) and any(content[16:20]):
+        return "is a single variable of a checkpoint; name the folder or archive of all of them"
     return f"is not a Paddle checkpoint (it does not begin as one); {FOREIGN}"
 
 
@@ -152,15 +199,9 @@ def _make_array(name: str, record: Array) -> NDArray[np.float32]:
     dtype = _DTYPES.get(record.code)
     if record.data is None or dtype is None:
         raise Refused(f"holds {name} with the type {record.code[:8]!r} instead of f2, f4 or f8; {FOREIGN}")
-    shape = [size for size in record.shape if isinstance(size, int) and size > 0]
+    check_shape(name, record.shape)
+    shape = [size for size in record.shape if isinstance(size, int)]
     data = record.data.raw()
-    if len(shape) != len(record.shape) or len(shape) > _MAX_DIMENSIONS:
-        raise Refused(f"holds {name} with an impossible or empty shape; {FOREIGN}")
     if math.prod(shape) * dtype.itemsize != len(data):
         raise Refused(f"holds {name} with {len(data)} bytes, which its shape {tuple(shape)} contradicts; {AGAIN}")
-    values = np.frombuffer(data, dtype).reshape(shape, order="F" if record.fortran else "C")
-    with np.errstate(all="ignore"):  # what overflows is found below
-        parameter = values.astype(np.float32, order="C")
-    if not np.isfinite(parameter).all():
-        raise Refused(f"holds {name} with values that are not finite; {AGAIN}, or {FOREIGN}")
-    return parameter
+    return to_float32(name, np.frombuffer(data, dtype).reshape(shape, order="F" if record.fortran else "C"))

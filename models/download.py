@@ -38,10 +38,10 @@ class _PartUseless(Exception):
 
 
 def resolve_weights(source: str, sha256: str = "") -> Path:
-    """The local file of a checkpoint given as a path or as a URL.
+    """The local file or folder of a checkpoint given as a path or as a URL.
 
     Args:
-        source: a file, an http(s) URL, which is fetched into the cache, or ``bundled:FILE``.
+        source: a file, a folder, an http(s) URL, which is fetched into the cache, or ``bundled:FILE``.
         sha256: what a download must hash to, as hexadecimal digits; empty: anything.
 
     Raises:
@@ -54,11 +54,11 @@ def resolve_weights(source: str, sha256: str = "") -> Path:
         return _CHECKPOINTS / source.removeprefix(BUNDLED)
     try:
         path = Path(source).expanduser()
-        found = path.is_file()
+        found = bool(source) and (path.is_file() or path.is_dir())
     except (OSError, RuntimeError):  # a folder that may not be entered, a user that does not exist
         found = False
     if not found:
-        raise BadInput(f"{source} is not a file; name a .pdparams file or an http(s) URL")
+        raise BadInput(f"{source} is no file or folder; name a checkpoint or an http(s) URL")
     return path
 
 

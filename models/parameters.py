@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pssdet.console import ERR
 from pssdet.errors import BadInput
 from pssdet.files import sha256_of
 from pssdet.models.card import WeightsRecord
-from pssdet.models.checkpoint import match_parameters, read_checkpoint
+from pssdet.models.checkpoint import load_checkpoint, match_parameters
 from pssdet.models.download import resolve_weights
+from pssdet.models.inert_pickle import Refused
 from pssdet.models.seeded import seeded_parameters
+from pssdet.models.static_checkpoint import list_folder
 from pssdet.models.zoo import BUNDLED
 
 #: ``--weights`` value that asks for seeded random parameters.
@@ -27,7 +31,7 @@ def load_parameters(source: str, shapes: Shapes, sha256: str = "") -> tuple[Para
     """Every parameter by name, and the record for the card.
 
     Args:
-        source: a checkpoint file, its URL, or ``none`` for seeded random values.
+        source: a checkpoint's file or folder, its URL, or ``none`` for seeded random values.
         shapes: what the detector needs.
         sha256: expected hash of the file, where one is known.
 
@@ -38,15 +42,28 @@ def load_parameters(source: str, shapes: Shapes, sha256: str = "") -> tuple[Para
     if source == SEEDED:
         return seeded_parameters(shapes), WeightsRecord("seeded")
     path = resolve_weights(source, sha256)
-    try:
-        found = sha256_of(path)
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror}); check its permissions") from error
+    found = _hash_of(path)
     if sha256 and found != sha256:
         raise BadInput(f"{path} has sha256 {found}, not {sha256}: it is another checkpoint; give the right one")
-    parameters = match_parameters(read_checkpoint(path), shapes, str(path))
+    checkpoint = load_checkpoint(path)
+    if checkpoint.ignored:
+        ERR.print(f"  {path.name}: {checkpoint.ignored} optimiser variables ignored", style="dim")
+    parameters = match_parameters(checkpoint.parameters, shapes, str(path))
     kept = source if "://" in source or source.startswith(BUNDLED) else str(path.resolve())
     return parameters, WeightsRecord("checkpoint", kept, found)
+
+
+def _hash_of(path: Path) -> str:
+    """SHA-256 of a file; of a folder, that of a listing of its files as ``sha256sum *`` prints it."""
+    try:
+        if path.is_dir():
+            listing = "".join(f"{sha256_of(path / name)}  {name}\n" for name in list_folder(path))
+            return hashlib.sha256(listing.encode()).hexdigest()
+        return sha256_of(path)
+    except Refused as refused:
+        raise BadInput(f"{path} {refused}") from refused
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}); check its permissions") from error
 
 
 def reload_parameters(record: WeightsRecord, shapes: Shapes) -> Parameters:
@@ -64,4 +81,4 @@ def reload_parameters(record: WeightsRecord, shapes: Shapes) -> Parameters:
 
 
 def _can_be_had(source: str) -> bool:
-    return "://" in source or source.startswith(BUNDLED) or Path(source).is_file()
+    return "://" in source or source.startswith(BUNDLED) or Path(source).exists()

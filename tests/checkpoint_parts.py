@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import struct
+import tarfile
 import tracemalloc
 from pathlib import Path
 
@@ -60,6 +62,93 @@ def array_of(shape: bytes, data: bytes, dtype: bytes = F4) -> bytes:
 
 def bytes_of(data: bytes) -> bytes:
     return b"B" + struct.pack("<I", len(data)) + data
+
+
+def static_variables() -> dict[str, np.ndarray]:
+    """A few variables of a static Faster R-CNN, two of them of its optimiser."""
+    rng = np.random.default_rng(5)
+    return {
+        "bnv1_1_mean": rng.normal(size=4).astype("f4"),
+        "conv1_1_weights": rng.normal(size=(2, 3, 1, 2)).astype("f4"),
+        "conv1_1_weights_velocity_0": np.ones(3, "f4"),
+        "fc6_w": rng.normal(size=(3, 5)).astype("f4"),
+        "learning_rate_0": np.ones(1, "f4"),
+    }
+
+
+def structured_variables() -> dict[str, np.ndarray]:
+    values = static_variables()
+    return {
+        "backbone.conv1.conv1_1.norm._mean": values["bnv1_1_mean"],
+        "backbone.conv1.conv1_1.conv.weight": values["conv1_1_weights"],
+        "bbox_head.head.fc6.weight": values["fc6_w"],
+    }
+
+
+def varint(number: int) -> bytes:
+    digits = b""
+    number &= (1 << 64) - 1
+    while number > 127:
+        digits += bytes([number & 127 | 128])
+        number >>= 7
+    return digits + bytes([number])
+
+
+def message(field: int, content: bytes) -> bytes:
+    return varint(8 * field + 2) + varint(len(content)) + content
+
+
+def tensor_head(description: bytes, levels: tuple[bytes, ...] = ()) -> bytes:
+    """A stream up to the values of its tensor."""
+    detail = b"".join(struct.pack("<Q", len(level)) + level for level in levels)
+    return struct.pack("<IQ", 0, len(levels)) + detail + struct.pack("<Ii", 0, len(description)) + description
+
+
+def description_of(shape: tuple[int, ...], code: int = 5, *, packed: bool = False) -> bytes:
+    sizes = [varint(size) for size in shape]
+    dims = message(2, b"".join(sizes)) if packed else b"".join(b"\x10" + size for size in sizes)
+    return b"\x08" + varint(code) + dims
+
+
+def tensor_of(array: np.ndarray) -> bytes:
+    code = {"float16": 4, "float32": 5, "float64": 6}[array.dtype.name]
+    return tensor_head(description_of(array.shape, code)) + array.tobytes()
+
+
+def tar_of(files: dict[str, bytes], folder: str = "model/", form: int = tarfile.USTAR_FORMAT) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=form) as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"{folder}{name}")
+            member.size = len(content)
+            if form == tarfile.PAX_FORMAT:
+                member.mtime = 1.5  # what makes an extended header necessary
+            archive.addfile(member, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def variable_of(name: str, *, stored: bool = True, kind: int = 7) -> bytes:
+    """A variable of a program, as a field of its block."""
+    return message(3, message(1, name.encode()) + message(2, b"\x08" + varint(kind)) + b"\x18" + bytes([stored]))
+
+
+def program_of(*variables: bytes) -> bytes:
+    """A program whose main block has these variables, and an operator."""
+    return message(1, b"\x08\x00\x10\x01" + b"".join(variables) + message(4, b"operator")) + message(2, b"")
+
+
+def inference_model(values: dict[str, np.ndarray]) -> dict[str, bytes]:
+    """Its two files; the program also has variables without stored values."""
+    others = variable_of("feed", kind=9), variable_of("tmp_0", stored=False)
+    program = program_of(*others, *(variable_of(name) for name in reversed(values)))
+    return {"__model__": program, "__params__": b"".join(tensor_of(values[name]) for name in sorted(values))}
+
+
+def folder_of(folder: Path, files: dict[str, bytes]) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder
 
 
 def expect_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:

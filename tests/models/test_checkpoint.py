@@ -160,7 +160,7 @@ def test_other_files_are_recognised(tmp_path):
         (b"\x89PNG\r\n\x1a\n", "PNG"),
         (b"PK\x03\x04" + bytes(100), "zip"),
         (gzip.compress(b"x"), "gzip"),
-        (tar.getvalue(), "tar archive"),
+        (tar.getvalue(), "unknown variables (x)"),
         (b"\0" * 100, "not a Paddle checkpoint"),
         (pickle.dumps({}, 0), "not a Paddle checkpoint"),
         (b"\x80\x09}.", "protocol 9"),

@@ -372,11 +372,12 @@ def test_nothing_is_written_to_stdout(server, cache, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_weights_are_a_file_or_a_url(server, tmp_path, monkeypatch):
+def test_weights_are_a_file_a_folder_or_a_url(server, tmp_path, monkeypatch):
     monkeypatch.setenv("PSSDET_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "x.pdparams"
     path.write_bytes(b"x")
     assert resolve_weights(str(path)) == path
+    assert resolve_weights(str(tmp_path)) == tmp_path
     monkeypatch.setenv("HOME", str(tmp_path))
     assert resolve_weights("~/x.pdparams") == path
     assert resolve_weights(server.url, SHA256).read_bytes() == CONTENT
@@ -384,7 +385,7 @@ def test_weights_are_a_file_or_a_url(server, tmp_path, monkeypatch):
         resolve_weights(f"{server.url}?", "0" * 64)
 
 
-@pytest.mark.parametrize("source", ["", "missing.pdparams", "/", "~nobody-here/x", "x" * 300, "file:///etc/passwd"])
+@pytest.mark.parametrize("source", ["", "missing.pdparams", "~nobody-here/x", "x" * 300, "file:///etc/passwd"])
 def test_weights_that_are_neither(source, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadInput, match=r"http\(s\)"):
