@@ -24,7 +24,7 @@ def build(
 
     Args:
         model: Configuration name, or the folder of an exported model.
-        backend: One of auto, onnxruntime, paddle, tensorrt; auto takes the fastest that runs here.
+        backend: One of auto, onnxruntime, paddle; auto takes the fastest that runs here (tensorrt: not yet).
         fp16: Half precision; DCN offsets, box decoding and NMS stay in float32.
         int8: 8-bit integers, where the backend offers them.
         output: Folder to write to (default: MODEL's folder/BACKEND-PRECISION).

@@ -53,7 +53,8 @@ def choose_backend(name: str, precision: Precision) -> Backend:
         for backend in able:
             if backend.missing() is None:
                 return backend
-        raise EnvironmentMissing(f"no backend can run here: {able[-1].missing()}")
+        reasons = "; or: ".join(str(backend.missing()) for backend in able if backend.name != "tensorrt")
+        raise EnvironmentMissing(f"no backend can run here: {reasons}")
     backend = backend_named(name)
     if precision not in backend.precisions:
         raise BadInput(f"backend {name} does not offer {precision}; it offers {', '.join(backend.precisions)}")

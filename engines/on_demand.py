@@ -7,7 +7,8 @@ from pathlib import Path
 from pssdet.console import Progress
 from pssdet.engines.builder import build_engine, engine_folder
 from pssdet.engines.catalogue import choose_backend
-from pssdet.models.card import ENGINE_CARD, MODEL_CARD, Precision, read_engine_card, read_model_card
+from pssdet.errors import BadInput, EnvironmentMissing
+from pssdet.models.card import ENGINE_CARD, MODEL_CARD, EngineCard, Precision, read_engine_card, read_model_card
 from pssdet.models.zoo import DEFAULT_MODEL, find
 
 ARTIFACTS = Path("artifacts")
@@ -27,6 +28,10 @@ def model_folder(model: str, progress: Progress) -> Path:
     """
     if (Path(model) / MODEL_CARD).is_file():
         return Path(model)
+    if (Path(model) / ENGINE_CARD).is_file():
+        raise BadInput(f"{model} is an engine, an exported model is needed; that may be {Path(model).parent}")
+    if Path(model).exists():
+        raise BadInput(f"{model} has no {MODEL_CARD}; name the folder of an exported model, or a model of the zoo")
     entry = find(model)
     folder = ARTIFACTS / entry.name
     if not (folder / MODEL_CARD).is_file():
@@ -35,7 +40,11 @@ def model_folder(model: str, progress: Progress) -> Path:
         require_export()
         from pssdet.export.pipeline import export_model
 
-        export_model(entry, "", folder, progress)
+        try:
+            export_model(entry, "", folder, progress)
+        except EnvironmentMissing as error:
+            way_out = f"{entry.name} is not exported yet: python export/to_onnx.py --model {entry.name} --weights FILE"
+            raise EnvironmentMissing(f"{way_out} does it with a checkpoint of yours ({error})") from error
     return folder
 
 
@@ -71,3 +80,9 @@ def _is_of(engine: Path, model: Path) -> bool:
     if not (engine / ENGINE_CARD).is_file():
         return False
     return read_engine_card(engine).model == read_model_card(model)
+
+
+def is_outdated(engine: Path, card: EngineCard) -> bool:
+    """Whether the engine lies in the folder of a model that has been exported again since."""
+    model = engine.resolve().parent
+    return (model / MODEL_CARD).is_file() and read_model_card(model) != card.model

@@ -67,7 +67,7 @@ def _convert(layer: nn.Layer, shape: list[int | None], prefix: Path) -> onnx.Mod
 def _failure(child: subprocess.CompletedProcess[str]) -> EnvironmentMissing | GateFailed:
     lines = (child.stdout + child.stderr).strip().splitlines() or ["no output"]
     if "No module named 'paddle2onnx'" in lines[-1]:
-        return EnvironmentMissing("paddle2onnx is not installed; pip install 'pss-det[export]'")
+        return EnvironmentMissing("paddle2onnx is not installed; pip install paddle2onnx==2.1.0")
     return GateFailed(f"paddle2onnx failed with status {child.returncode}: {lines[-1]}")
 
 

@@ -18,5 +18,6 @@ def require_export() -> None:
     missing = [name for name in _MODULES if importlib.util.find_spec(name) is None]
     if missing:
         raise EnvironmentMissing(
-            f"exporting needs {', '.join(missing)}; pip install 'pss-det[export]' with Python 3.11 or 3.12"
+            f"exporting needs {', '.join(missing)}; install this project again with its extra [export],"
+            " in Python 3.11 or 3.12"
         )

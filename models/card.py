@@ -160,8 +160,14 @@ def read_engine_card(folder: Path) -> EngineCard:
 
 
 def _read(path: Path, kind: type[_Card], command: str) -> _Card:
+    folder = path.parent
+    if kind is EngineCard and (folder / MODEL_CARD).is_file() and not path.is_file():
+        inside = [str(each.parent) for each in sorted(folder.glob(f"*/{ENGINE_CARD}"))]
+        raise BadInput(f"{folder} is an exported model, an engine is needed; {_choice(inside, command)}")
     try:
         content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise BadInput(f"{folder} is not a folder with {path.name}; make one with {command}") from error
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror}); make one with {command}") from error
     try:
@@ -171,6 +177,10 @@ def _read(path: Path, kind: type[_Card], command: str) -> _Card:
     if card.schema != SCHEMA:
         raise BadInput(f"{path} has schema {card.schema}, this version reads {SCHEMA}; make it again with {command}")
     return card
+
+
+def _choice(engines: list[str], command: str) -> str:
+    return f"choose {' or '.join(engines)}" if engines else f"make one with {command}"
 
 
 def encode(card: ModelCard | EngineCard) -> bytes:

@@ -58,7 +58,9 @@ def resolve_weights(source: str, sha256: str = "") -> Path:
     except (OSError, RuntimeError):  # a folder that may not be entered, a user that does not exist
         found = False
     if not found:
-        raise BadInput(f"{source} is no file or folder; name a checkpoint or an http(s) URL")
+        raise BadInput(
+            f"{source} is no file or folder; name a checkpoint, an http(s) URL, or none for seeded random parameters"
+        )
     return path
 
 

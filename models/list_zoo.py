@@ -23,22 +23,22 @@ def zoo(*, json: bool = False) -> None:
         print(msgspec.json.format(msgspec.json.encode(everything), indent=2).decode())
         return
     table = Table(title="PSS-DET as published (not measured here)", title_justify="left")
-    for column in ("row", "model", "box AP", "FPS", "year", "test size", "conventions", "export"):
+    for column in ("row", "model", "AP", "FPS", "year", "size"):
         table.add_column(column, no_wrap=True)
     for entry, published in PUBLISHED:
         table.add_row(
             str(entry.row),
             entry.name,
-            f"{published.box_ap:.1f} %",
+            f"{published.box_ap:.1f}",
             f"{published.fps:.3f}",
             str(published.year),
             f"{entry.preprocessing.short_side}/{entry.preprocessing.long_side}",
-            "static" if entry.numerics.pixel_offset else "dygraph",
-            "yes" if entry.exportable else "not yet",
         )
     OUT.print(table)
     for entry in ZOO:
-        OUT.print(f"{f'row {entry.row}' if entry.published else entry.name}: {entry.checkpoint}")
+        era = "static" if entry.numerics == STATIC else "dygraph"
+        ready = "" if entry.exportable else ", not exportable yet"
+        print(f"{f'row {entry.row}' if entry.published else entry.name} ({era} conventions{ready}): {entry.checkpoint}")
     for name, numerics in (("static", STATIC), ("dygraph", DYGRAPH)):
         fields = ", ".join(f"{field}={value}" for field, value in msgspec.structs.asdict(numerics).items())
         OUT.print(f"{name} conventions: {fields}")

@@ -134,6 +134,7 @@ ZOO = (
         MINI_PREPROCESSING,
         exportable=True,
         labels=SHAPES,
+        sha256="4b2c996063bd75ec8fbdc4bc97ff16a0190c2baca3326d3cdd6b6570c53ac47f",
     ),
 )
 

@@ -25,14 +25,15 @@ def detect(
     left out; the exit code is then 2.
 
     Args:
-        images: Pictures, folders of pictures, videos.
+        images: Pictures, folders of pictures (not their subfolders), videos.
         engine: Folder of the engine, as python engines/build.py makes it
             (default: the default model's on the best backend, built if missing).
         threshold: Leave out what scores no more than this, from 0 to 1 (default: 0.5).
         json: File for the detections as JSON; - prints them.
-        save_images: Folder for copies of the pictures with the boxes drawn, as JPEG.
+        save_images: Folder for copies of the pictures with the boxes drawn, as JPEG (a video frame by frame).
     """
     # Only here, so that --help needs neither OpenCV nor NumPy.
+    from pssdet.engines.on_demand import is_outdated
     from pssdet.runtime.detector import Detector
     from pssdet.runtime.images import find_files, read_pictures
     from pssdet.runtime.results import open_sinks, progress
@@ -42,13 +43,18 @@ def detect(
     if str(json).startswith("--"):
         raise BadInput(f"--json needs a file, or - for standard output, before {json}")
     files = find_files(images)
+    folder = engine or _default_engine()
     refused: list[str] = []
 
     with (
-        Detector.load(engine or _default_engine()) as detector,
+        Detector.load(folder) as detector,
         open_sinks(json, save_images, files) as sinks,
         progress(files, quiet=json is None and sys.stdout.isatty()) as advance,
     ):
+        if is_outdated(folder, detector.card):
+            print(
+                f"note: {folder} was built from an earlier export; build it again to use the new one", file=sys.stderr
+            )
         if detector.card.model.weights.kind == "seeded":
             print("note: the engine has seeded random parameters; its boxes mean nothing", file=sys.stderr)
 
@@ -59,10 +65,15 @@ def detect(
 
         # A single picture that cannot be used is an error like any other; among many it is left out.
         pictures = detector.stream(read_pictures(files), refuse if len(files) > 1 else None)
+        total = 0
         for picture, detections in pictures:
+            total += 1
             for sink in sinks:
                 sink(picture, detections.above(threshold))
             advance()
+    written = [str(path) for path in (json, save_images) if path is not None and str(path) != "-"]
+    if written:
+        print(f"wrote {' and '.join(written)}: {total} picture{'' if total == 1 else 's'}", file=sys.stderr)
     if refused:
         raise BadInput(f"{len(refused)} picture(s) could not be used, as said above; results are of the others")
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pssdet.models.labels import COCO_CATEGORY_IDS
+
 
 @dataclass(frozen=True, eq=False)
 class Detections:
@@ -47,13 +49,13 @@ class Detections:
         return np.column_stack((self.labels.astype(np.float32), self.scores, self.boxes)).astype(np.float32)
 
     def to_coco_results(
-        self, image_id: int, category_ids: Sequence[int], pixel_offset: int = 0
+        self, image_id: int, category_ids: Sequence[int] = COCO_CATEGORY_IDS, pixel_offset: int = 0
     ) -> list[dict[str, int | float | list[float]]]:
         """Entries of a COCO results file, ``bbox`` as x, y, width, height in original pixels.
 
         Args:
             image_id: the picture's id in the annotations.
-            category_ids: the annotations' category id of each label.
+            category_ids: the annotations' category id of each label; COCO's by default.
             pixel_offset: what a box is wider and higher than its corners' distance: the
                 detector's own ``numerics.pixel_offset``, with which its AP was published.
         """

@@ -24,6 +24,12 @@ _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _JPEG_SCAN = 0xDA
 
 
+class _Broken(NamedTuple):
+    """Stands for the rest of a video that cannot be read."""
+
+    flaw: str
+
+
 class NamedPicture(NamedTuple):
     """A picture to look at; a file is only read when its turn comes.
 
@@ -35,10 +41,10 @@ class NamedPicture(NamedTuple):
 
     name: str
     stem: str
-    image: Image
+    image: Image | _Broken
 
 
-def load(image: Image, name: str = "") -> NDArray[np.uint8]:
+def load(image: Image | _Broken, name: str = "") -> NDArray[np.uint8]:
     """The pixels of a picture, uint8 [H, W, 3] RGB, turned upright as its EXIF data say.
 
     Args:
@@ -49,6 +55,8 @@ def load(image: Image, name: str = "") -> NDArray[np.uint8]:
     Raises:
         BadInput: it cannot be read, is damaged or cut off, is no picture, or is too large.
     """
+    if isinstance(image, _Broken):
+        raise BadInput(f"{name} {image.flaw}; the video is damaged or cut off, get it again")
     if isinstance(image, np.ndarray):
         return _checked(image, name or "the array")
     if isinstance(image, bytes):
@@ -162,10 +170,13 @@ def _opens(video: Path) -> bool:
 
 def _frames(video: Path) -> Iterator[NamedPicture]:
     capture = cv2.VideoCapture(str(video))
+    promised = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))  # negative or 0 where the container does not say
     try:
         for index in itertools.count():
             there_is_one, frame = capture.read()
             if not there_is_one:
+                if index < promised:
+                    yield NamedPicture(f"{video}#{index:06d}", "", _Broken(f"ends early: {index} of {promised} frames"))
                 return
             rgb = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
             yield NamedPicture(f"{video}#{index:06d}", f"{video.stem}_{index:06d}", rgb)

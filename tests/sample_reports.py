@@ -9,7 +9,7 @@ import cv2
 import msgspec
 import numpy as np
 
-from pssdet.models.zoo import ZOO
+from pssdet.models.zoo import PUBLISHED
 from pssdet.validation.agreement import IOU_EDGES, SCORE_EDGES
 from pssdet.validation.report_schema import (
     Agreement,
@@ -141,7 +141,7 @@ def report(*comparisons: Comparison, engines: tuple[EngineResult, ...] = (), war
         {"onnxruntime": "1.25.0", "paddlepaddle": "3.2.2"},
         "2026-03-01T12:34:56Z",
     )
-    published = tuple(PublishedRow(entry.row, entry.name, entry.published, None, None) for entry in ZOO)
+    published = tuple(PublishedRow(entry.row, entry.name, figures, None, None) for entry, figures in PUBLISHED)
     return Report(identity, (engine("paddle-fp32"), *engines), comparisons, published, warnings)
 
 

@@ -145,15 +145,16 @@ def test_being_stopped_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-class TestWithAnEngine:
-    @pytest.fixture(scope="class")
-    def engine(self, row4_folder, tmp_path_factory):
-        folder = tmp_path_factory.mktemp("engine")
-        code, out, err = run("engines/build.py", "--model", row4_folder, "--output", folder / "e", folder=folder)
-        assert code == 0, err
-        assert "fp32" in out
-        return folder / "e"
+@pytest.fixture(scope="module")
+def engine(row4_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("engine")
+    code, out, err = run("engines/build.py", "--model", row4_folder, "--output", folder / "e", folder=folder)
+    assert code == 0, err
+    assert "fp32" in out
+    return folder / "e"
 
+
+class TestWithAnEngine:
     def test_detections_of_the_original_program_from_the_jpeg_on(self, engine, tmp_path):
         import numpy as np
         from reference import DATA, load_case
@@ -164,7 +165,10 @@ class TestWithAnEngine:
         options = ("--threshold", "0", "--json", "out.json", "--save-images", "drawn")
         code, _, err = run("runtime/detect.py", "--engine", engine, picture, *options, folder=tmp_path)
         assert code == 0
-        assert err == "note: the engine has seeded random parameters; its boxes mean nothing\n"
+        assert err == (
+            "note: the engine has seeded random parameters; its boxes mean nothing\n"
+            "wrote out.json and drawn: 1 picture\n"
+        )
         (entry,) = json.loads((tmp_path / "out.json").read_text())
         assert (entry["width"], entry["height"]) == (853, 480)
         rows = np.array([[d["label"], d["score"], *d["box"]] for d in entry["detections"]])
@@ -234,6 +238,26 @@ class TestWithAnEngine:
         (copy / "model.onnx").write_bytes((engine / "model.onnx").read_bytes()[:-1] + b"x")
         code, _, err = run("runtime/detect.py", "--engine", copy, DATA / "rendered_scene.jpg", folder=tmp_path)
         assert_one_line_error(code, 2, err, "sha256")
+
+    def test_an_engine_of_an_earlier_export_is_named(self, engine, row4_folder, tmp_path):
+        from reference import DATA
+
+        (tmp_path / "e").mkdir()
+        for path in engine.iterdir():
+            (tmp_path / "e" / path.name).write_bytes(path.read_bytes())
+        card = (row4_folder / "model.json").read_text()
+        (tmp_path / "model.json").write_text(card.replace('"person"', '"somebody"'))
+        code, _, err = run("runtime/detect.py", "--engine", "e", DATA / "rendered_scene.jpg", folder=tmp_path)
+        assert code == 0
+        assert "built from an earlier export" in err
+
+    def test_a_model_folder_is_no_engine(self, engine, row4_folder, tmp_path):
+        from reference import DATA
+
+        code, _, err = run("runtime/detect.py", "--engine", row4_folder, DATA / "rendered_scene.jpg", folder=tmp_path)
+        assert_one_line_error(code, 2, err, "exported model, an engine is needed")
+        code, _, err = run("engines/build.py", "--model", engine, folder=tmp_path)
+        assert_one_line_error(code, 2, err, "is an engine, an exported model is needed")
 
     def test_no_pictures(self, engine, tmp_path):
         code, _, err = run("runtime/detect.py", "--engine", engine, folder=tmp_path)

@@ -37,7 +37,7 @@ def coco_statistics(truth: GroundTruth, results: Results, image_ids: Sequence[in
     try:
         import hotcoco
     except ImportError as error:
-        raise EnvironmentMissing("COCO statistics need hotcoco; pip install 'pss-det[report]'") from error
+        raise EnvironmentMissing("COCO statistics need hotcoco; pip install 'hotcoco>=1.3,<2'") from error
     kept = check_results(truth, results, image_ids)
     # The evaluator prints its table; what is said is the report's decision.
     with contextlib.redirect_stdout(io.StringIO()):

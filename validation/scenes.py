@@ -1,9 +1,9 @@
 """Scenes to train and judge detectors on: rendered, annotated, and the same wherever they are made.
 
 A scene is a function of two numbers, its split's seed and its index. Where shapes lie is drawn from
-one stream of random numbers and computed in NumPy alone, so annotations are equal on any machine;
-colours and textures come from a second stream and pass through OpenCV, whose versions may round or
-encode a pixel differently.
+one stream of random numbers and computed in NumPy alone, so annotations are equal on any machine,
+but for a pixel whose centre lies within a rounding of an outline. Colours and textures come from a
+second stream and pass through OpenCV, whose versions may round or encode a pixel differently.
 """
 
 from __future__ import annotations

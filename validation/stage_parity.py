@@ -33,12 +33,13 @@ def stages(
     from pssdet.errors import BadInput, GateFailed
     from pssdet.files import write_atomically
     from pssdet.models.stage_table import stage_table
+    from pssdet.runtime.images import find_files
     from pssdet.validation.engine_stages import compare_engines
 
     if not images:
-        raise BadInput("there is nothing to compare on; name at least one picture")
+        raise BadInput("there is nothing to compare on; name the pictures first, what follows --engines is an engine")
     with steps() as progress:
-        results = compare_engines(reference, engines, images, progress)
+        results = compare_engines(reference, engines, find_files(images), progress)
     for result in results:
         OUT.print(stage_table(f"{result.name} against {reference.name}", result.records))
     if json is not None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: The first release whose CPU provider has DeformConv.
 _OLDEST = (1, 25)
-_INSTALL = "pip install 'pss-det[cpu]' with Python 3.11 or later"
+_INSTALL = "pip install 'onnxruntime>=1.25' 'onnx>=1.17,<1.18' with Python 3.11 or later"
 
 
 class OnnxRuntimeSession:

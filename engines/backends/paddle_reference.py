@@ -51,7 +51,7 @@ class PaddleBackend:
     def missing(self) -> str | None:
         """What this machine lacks; see ``Backend``."""
         if importlib.util.find_spec("paddle") is None:
-            return "Paddle is not installed; pip install 'pss-det[export]'"
+            return "Paddle is not installed; pip install paddlepaddle==3.2.2"
         return None
 
     def build(self, model: Path, card: ModelCard, precision: Precision, folder: Path) -> Built:

@@ -32,7 +32,7 @@ class TensorRTBackend:
         if importlib.util.find_spec("tensorrt") is None:
             lacks.append("the package tensorrt is not installed")
         if lacks:
-            return f"TensorRT cannot be used here: {' and '.join(lacks)}; use --backend onnxruntime"
+            return f"TensorRT cannot be used here: {' and '.join(lacks)}; besides, {_NOT_YET}"
         return _NOT_YET
 
     def build(self, model: Path, card: ModelCard, precision: Precision, folder: Path) -> Built:

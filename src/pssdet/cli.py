@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from typing import Any, NoReturn
 
 import cyclopts
@@ -13,14 +14,15 @@ import cyclopts
 from pssdet.errors import BadInput, PssDetError
 from pssdet.quiet import quiet_paddle
 
+#: Where each command is, imported when it is used, and what it does.
 _COMMANDS = {
-    "export": "pssdet.export.to_onnx:export",
-    "build": "pssdet.engines.build:build",
-    "detect": "pssdet.runtime.detect:detect",
-    "report": "pssdet.validation.report:report",
-    "scenes": "pssdet.validation.render_scenes:scenes",
-    "stages": "pssdet.validation.stage_parity:stages",
-    "zoo": "pssdet.models.list_zoo:zoo",
+    "export": ("pssdet.export.to_onnx:export", "Paddle checkpoint to verified ONNX."),
+    "build": ("pssdet.engines.build:build", "Exported model to an engine."),
+    "detect": ("pssdet.runtime.detect:detect", "Pictures and videos to detections."),
+    "report": ("pssdet.validation.report:report", "Accuracy and speed of engines against the original."),
+    "stages": ("pssdet.validation.stage_parity:stages", "Engines against a reference, stage by stage."),
+    "scenes": ("pssdet.validation.render_scenes:scenes", "Render scenes as a COCO data set."),
+    "zoo": ("pssdet.models.list_zoo:zoo", "The detectors and their published figures."),
 }
 
 
@@ -34,15 +36,18 @@ def run(command: Callable[..., Any]) -> NoReturn:
 def main() -> NoReturn:
     """Entry point of the ``pssdet`` console script."""
     app = _app(name="pssdet", about="PSS-DET detectors: from Paddle checkpoints to engines to detections.")
-    for name, target in _COMMANDS.items():
-        app.command(target, name=name)
+    for name, (target, about) in _COMMANDS.items():
+        app.command(target, name=name, help=about)
     sys.exit(execute(app, sys.argv[1:]))
 
 
 def _app(name: str | None, about: str | None) -> cyclopts.App:
     quiet_paddle()
     return cyclopts.App(
-        name=name, help=about, version_flags=[], default_parameter=cyclopts.Parameter(negative=(), show_default=False)
+        name=name,
+        help=about,
+        version=metadata.version("pss-det"),
+        default_parameter=cyclopts.Parameter(negative=(), show_default=False),
     )
 
 
@@ -53,7 +58,7 @@ def execute(app: cyclopts.App, arguments: Sequence[str]) -> int:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except cyclopts.CycloptsError as error:
-        return _report(BadInput(f"{_one_line(str(error))}; --help shows the arguments"))
+        return _report(BadInput(f"{_one_line(str(error)).rstrip('.')}; --help shows the arguments"))
     except PssDetError as error:
         return _report(error)
     except BrokenPipeError:

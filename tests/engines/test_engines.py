@@ -238,6 +238,7 @@ class TestOnDemand:
             (folder / "model.json").write_bytes(cards[0])
 
         monkeypatch.setattr("pssdet.export.pipeline.export_model", export)
+        monkeypatch.setattr(on_demand, "DEFAULT_MODEL", ROW4.name)
         first = on_demand.default_engine(lambda _: None)
         assert read_engine_card(first).model.model == ROW4.name
         assert on_demand.default_engine(lambda _: None) == first

@@ -73,7 +73,8 @@ class TestResults:
         write_picture("photos/b.png", 90, 60)
         write_picture("photos/a.png", 50, 70)
         code, out, err = command("photos", "--threshold", "0.1", "--json", "new/found.json")
-        assert (code, out, err) == (0, "", "")
+        assert (code, out) == (0, "")
+        assert err == "wrote new/found.json: 2 pictures\n"
         first, second = json.loads(Path("new/found.json").read_text())
         assert (first["image"], first["width"], first["height"]) == ("photos/a.png", 50, 70)
         assert second["image"] == "photos/b.png"
@@ -159,7 +160,8 @@ class TestBadPictures:
             "photos/d.png",
         ]
         assert names_in("drawn") == ["a.jpg", "d.jpg"]
-        first, second, last = err.splitlines()
+        first, second, wrote, last = err.splitlines()
+        assert wrote == "wrote found.json and drawn: 2 pictures"
         assert first.startswith("error: photos/b.jpg is damaged")
         assert second.startswith("error: photos/c.png: a picture of 1x1 pixels")
         assert last.startswith("error: 2 picture(s) could not be used")

@@ -234,5 +234,5 @@ class TestLoad:
         assert session.closed
 
     def test_folder_without_an_engine(self, tmp_path):
-        with pytest.raises(BadInput, match=r"engine\.json cannot be read"):
+        with pytest.raises(BadInput, match=r"not a folder with engine\.json"):
             Detector.load(tmp_path)

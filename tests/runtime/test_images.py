@@ -221,6 +221,9 @@ class TestReadPictures:
             def __init__(self, path):
                 self._capture = opened(path)
 
+            def get(self, what):
+                return self._capture.get(what)
+
             def read(self):
                 read.append(1)
                 return self._capture.read()
@@ -235,3 +238,20 @@ class TestReadPictures:
         assert read == [1, 1]
         stream.close()
         assert read == [1, 1, "released"]
+
+
+def test_a_video_that_ends_early_is_said_to(tmp_path):
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (160, 120))
+    generator = np.random.default_rng(0)
+    for _ in range(6):
+        writer.write(generator.integers(0, 255, (120, 160, 3), dtype=np.uint8))
+    writer.release()
+    whole = list(read_pictures([path]))
+    assert len(whole) == 6
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    *frames, rest = read_pictures([path])
+    assert 0 < len(frames) < 6
+    with pytest.raises(BadInput, match="ends early"):
+        load(rest.image, rest.name)

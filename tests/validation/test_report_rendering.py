@@ -9,7 +9,7 @@ import pytest
 import sample_reports as samples
 from rich.console import Console
 
-from pssdet.models.zoo import ZOO
+from pssdet.models.zoo import PUBLISHED
 from pssdet.validation import report_table
 from pssdet.validation.report_html import to_html
 from pssdet.validation.report_markdown import to_markdown
@@ -178,10 +178,10 @@ def test_published_figures_stand_with_hardware_and_year_beside_what_was_measured
     measured = msgspec.structs.replace(report.published[0], measured_ap=0.41587, measured_fps=31.25)
     mixed = msgspec.structs.replace(report, published=(measured, *report.published[1:]))
     for text in renderings(mixed):
-        for entry in ZOO:
-            assert all(word in text for word in (entry.name, f"{entry.published.box_ap:g} %", str(entry.published.fps)))
+        for entry, published in PUBLISHED:
+            assert all(word in text for word in (entry.name, f"{published.box_ap:g} %", str(published.fps)))
         assert text.count("not measured") == 6
-        assert text.count("Tesla V100") == len(ZOO)
+        assert text.count("Tesla V100") == len(PUBLISHED)
         assert "41.6 %" in text
         assert "31.2" in text
         assert "tools/eval.py" in text

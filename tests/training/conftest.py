@@ -1,0 +1,55 @@
+"""A detector and a data set small enough to train in a test."""
+
+import numpy as np
+import pytest
+
+from pssdet.models.architecture import Architecture
+from pssdet.models.numerics import DYGRAPH
+from pssdet.models.reader import Preprocessing
+
+TINY = Architecture(
+    blocks=(1, 1, 1, 1),
+    stem_width=4,
+    base_width=4,
+    fpn_channels=8,
+    head_width=16,
+    num_classes=8,
+    anchor_sizes=(16.0, 32.0, 64.0, 128.0, 256.0),
+    pre_nms_top_n=50,
+    post_nms_top_n=20,
+)
+READER = Preprocessing(96, 96, interpolation="cubic", resize="first")
+
+
+@pytest.fixture(scope="session")
+def tiny_model():
+    import paddle
+
+    from pssdet.training.losses import TrainableDetector
+
+    paddle.seed(0)
+    return TrainableDetector(TINY, DYGRAPH)
+
+
+@pytest.fixture(scope="session")
+def tiny_samples(tmp_path_factory):
+    from pssdet.training.samples import read_annotations
+    from pssdet.validation.scene_files import write_dataset
+
+    return read_annotations(write_dataset(tmp_path_factory.mktemp("scenes"), "train", 24))
+
+
+@pytest.fixture
+def tiny_plan():
+    from pssdet.training.plan import Plan
+
+    def plan(**changes):
+        settings = {"steps": 4, "undeformed": 2, "processes": 1, "batch": 2, "warmup": 2, "report": 1, "save": 2}
+        return Plan(TINY, DYGRAPH, READER, **(settings | changes))
+
+    return plan
+
+
+@pytest.fixture
+def rng():
+    return np.random.RandomState(0)

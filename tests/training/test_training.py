@@ -1,0 +1,195 @@
+"""The training loop: losses fall, steps repeat, an interrupted run continues as if it had not been."""
+
+import itertools
+import threading
+
+import numpy as np
+import paddle
+import pytest
+
+from pssdet.errors import BadInput, GateFailed, PssDetError
+from pssdet.models.checkpoint import match_parameters, read_checkpoint
+from pssdet.models.detector import TwoStageDetector
+from pssdet.models.numerics import DYGRAPH
+from pssdet.models.reference_run import parameter_shapes
+from pssdet.training.loop import Run, Shared
+from pssdet.training.losses import LOSSES
+from pssdet.training.optimiser import AdamW, FlatParameters, learning_rate
+from pssdet.training.processes import train
+from pssdet.training.state import STATE, resume, save_state, write_result
+from pssdet.training.warm_start import set_deforming
+
+
+def parameters_of(run):
+    return {name: tensor.numpy() for name, tensor in run.model.state_dict().items()}
+
+
+def assert_equal(first, second):
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, second[name], err_msg=name)
+
+
+def test_steps_lower_the_losses_of_a_fixed_batch(tiny_plan, tiny_samples):
+    run = Run(tiny_plan(warmup=1, steps=1000), tiny_samples)
+    fixed = run._batches.batch(0)[0]
+    run._batches.batch = lambda number: (fixed, np.random.RandomState(0))
+    run.advance(12)
+    totals = [sum(row.losses) for row in run.rows]
+    assert totals[-1] < 0.8 * totals[0]
+
+
+def test_flat_anchors_belong_to_their_logits_and_deltas(tiny_model):
+    """Row (y, x, a) of the flat tensors is channel a, cell (y, x) of the maps, as the detector reads them."""
+    sizes = [(12, 8), (6, 4), (3, 2), (2, 1), (1, 1)]
+    maps = {}
+    for level, (height, width) in enumerate(sizes, start=2):
+        count = 2 * 3 * height * width
+        maps[f"rpn_score_p{level}"] = paddle.arange(count, dtype="float32").reshape([2, 3, height, width])
+        maps[f"rpn_delta_p{level}"] = paddle.arange(4 * count, dtype="float32").reshape([2, 12, height, width])
+    logits, deltas, anchors = tiny_model._flat_rpn(maps)
+    assert len(logits) == len(deltas) == 2 * len(anchors) == 2 * sum(3 * h * w for h, w in sizes)
+    second_level = 3 * 12 * 8
+    image, y, x, a = 1, 4, 3, 2
+    row = second_level + (y * 4 + x) * 3 + a
+    flat = image * len(anchors) + row
+    assert logits[flat] == maps["rpn_score_p3"][image, a, y, x]
+    assert deltas[flat].tolist() == maps["rpn_delta_p3"][image, 4 * a : 4 * a + 4, y, x].tolist()
+    assert anchors[row].tolist() == pytest.approx((tiny_model.anchors[1][a] + np.array([x, y, x, y]) * 8).tolist())
+
+
+def test_undeformed_convolutions_equal_deformable_ones_at_the_start(tiny_plan, tiny_samples):
+    model = Run(tiny_plan(), tiny_samples).model
+    model.eval()
+    image = paddle.to_tensor(np.random.RandomState(0).standard_normal((1, 3, 64, 96)).astype(np.float32))
+    outputs = []
+    for on in (True, False, True):
+        set_deforming(model, on=on)
+        outputs.append({name: x.numpy() for name, x in model.trunk(image).items()})
+    for name, value in outputs[0].items():
+        assert outputs[1][name] == pytest.approx(value, abs=1e-4 * float(np.abs(value).max()))
+        np.testing.assert_array_equal(outputs[2][name], value)
+
+
+def test_offsets_learn_once_they_may(tiny_plan, tiny_samples):
+    run = Run(tiny_plan(), tiny_samples)
+    offsets = [name for name in parameters_of(run) if "conv_offset" in name]
+    run.advance(2)
+    assert not any(parameters_of(run)[name].any() for name in offsets)
+    run.advance(4)
+    assert all(parameters_of(run)[name].any() for name in offsets)
+
+
+def test_resumed_run_equals_one_that_was_not_stopped(tiny_plan, tiny_samples, tmp_path):
+    straight = Run(tiny_plan(), tiny_samples)
+    straight.advance(4)
+    stopped = Run(tiny_plan(), tiny_samples)
+    stopped.advance(2, save=lambda run: save_state(run, tmp_path))
+    resumed = Run(tiny_plan(), tiny_samples)
+    resume(resumed, tmp_path)
+    assert resumed.step == 2
+    resumed.advance(4)
+    assert_equal(parameters_of(straight), parameters_of(resumed))
+    assert [row[:3] for row in straight.rows] == [row[:3] for row in resumed.rows]
+
+
+def test_state_of_another_plan_or_damaged_is_refused(tiny_plan, tiny_samples, tmp_path):
+    save_state(Run(tiny_plan(), tiny_samples), tmp_path)
+    with pytest.raises(BadInput, match="another plan"):
+        resume(Run(tiny_plan(seed=5), tiny_samples), tmp_path)
+    content = (tmp_path / STATE).read_bytes()
+    (tmp_path / STATE).write_bytes(content[: len(content) // 2])
+    with pytest.raises(BadInput, match="delete it"):
+        resume(Run(tiny_plan(), tiny_samples), tmp_path)
+
+
+def test_processes_share_a_step(tiny_plan, tiny_samples):
+    """Two of them end with equal parameters: those of the mean of their gradients."""
+    plan = tiny_plan(processes=2)
+    size = FlatParameters(Run(plan, tiny_samples).model).size
+    shared = Shared(threading.Barrier(2), bytearray(4 * 2 * size))
+    runs = [Run(plan, tiny_samples, rank, shared) for rank in range(2)]
+    alone = [Run(plan, tiny_samples, rank) for rank in range(2)]
+    gradients = []
+    for run in alone:
+        run.model.train()
+        set_deforming(run.model, on=False)
+        gradients.append(run._gradient()[0])
+    helper = threading.Thread(target=runs[1].advance, args=(1,))
+    helper.start()
+    runs[0].advance(1)
+    helper.join()
+    values = [run.parameters.values() for run in runs]
+    np.testing.assert_array_equal(values[0], values[1])
+    rate = learning_rate(0, plan.steps, plan.warmup, plan.rate)
+    optimiser = AdamW(size, plan.decay, plan.clip)
+    flat = alone[0].parameters
+    expected = optimiser.update(flat.values(), np.mean(gradients, axis=0), flat.decays, 0, rate)
+    assert np.abs(values[0] - expected).max() < 1e-6
+
+
+def test_run_of_two_processes_ends_with_its_state(tiny_plan, tiny_samples, tmp_path):
+    rows = []
+    plan = tiny_plan(processes=2, steps=2, undeformed=1)
+    run = train(plan, tiny_samples, tmp_path, rows.append)
+    assert [row.step for row in rows] == [1, 2]
+    again = train(plan, tiny_samples, tmp_path, rows.append)  # nothing is left to do
+    assert len(rows) == 2
+    assert_equal(parameters_of(run), parameters_of(again))
+
+
+def test_failure_of_one_process_ends_the_run(tiny_plan, tiny_samples, tmp_path):
+    missing = [sample._replace(path=tmp_path / "missing.jpg") for sample in tiny_samples]
+    with pytest.raises(PssDetError):
+        train(tiny_plan(processes=2), missing, tmp_path, lambda row: None)
+
+
+def test_gradient_that_is_not_finite_stop_the_run(tiny_plan, tiny_samples):
+    run = Run(tiny_plan(), tiny_samples)
+    weight = run.model.bbox_head.bbox_score.weight
+    run.model.losses = lambda batch, rng: dict.fromkeys(LOSSES, weight.sum() * float("inf"))
+    with pytest.raises(GateFailed, match="lower rate"):
+        run._gradient()
+
+
+def test_checkpoint_is_one_that_the_project_reads(tiny_plan, tiny_samples, tmp_path):
+    run = Run(tiny_plan(), tiny_samples)
+    run.advance(2)
+    weights, curve = write_result(run, tmp_path, "tiny")
+    found = read_checkpoint(weights)
+    shapes = parameter_shapes(TwoStageDetector(run.plan.architecture, DYGRAPH))
+    assert_equal(match_parameters(found, shapes, "tiny"), parameters_of(run))
+    lines = curve.read_text().splitlines()
+    assert lines[0] == f"step,rate,{','.join(LOSSES)},seconds"
+    assert [line.split(",")[0] for line in lines[1:]] == ["1", "2"]
+
+
+def test_adamw_is_paddles():
+    rng = np.random.RandomState(0)
+    start, gradients = rng.standard_normal(50).astype(np.float32), rng.standard_normal((6, 50)).astype(np.float32)
+    parameter = paddle.create_parameter([50], "float32", default_initializer=paddle.nn.initializer.Assign(start))
+    theirs = paddle.optimizer.AdamW(0.01, parameters=[parameter], weight_decay=0.1)
+    ours, values = AdamW(50, decay=0.1, limit=1e9), start
+    for step, gradient in enumerate(gradients):
+        (parameter * paddle.to_tensor(gradient)).sum().backward()
+        theirs.step()
+        theirs.clear_grad()
+        values = ours.update(values, gradient, np.ones(50, np.float32), step, 0.01)
+    assert values.dtype == np.float32
+    assert values == pytest.approx(parameter.numpy(), abs=1e-5)
+
+
+def test_long_gradients_are_shortened():
+    gradient = np.full(4, 100.0, np.float32)
+    short, long = AdamW(4, 0.0, limit=1.0), AdamW(4, 0.0, limit=1e9)
+    for optimiser in (short, long):
+        optimiser.update(np.zeros(4, np.float32), gradient, np.zeros(4, np.float32), 0, 0.1)
+    assert long.moments[0] == pytest.approx(200 * short.moments[0], rel=1e-4)
+
+
+def test_learning_rate_rises_then_falls_to_a_hundredth():
+    rates = [learning_rate(step, 100, 10, 1.0) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == rates[10] == 1.0
+    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
+    assert learning_rate(100, 100, 10, 1.0) == pytest.approx(0.01)

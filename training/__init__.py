@@ -1,0 +1,1 @@
+"""Training of the bundled small detectors, in Paddle, on a CPU."""

@@ -1,0 +1,111 @@
+"""The training loop of one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import paddle
+from numpy.typing import NDArray
+
+from pssdet.errors import GateFailed
+from pssdet.training.losses import LOSSES, TrainableDetector
+from pssdet.training.optimiser import AdamW, FlatParameters, learning_rate
+from pssdet.training.plan import Plan
+from pssdet.training.samples import Annotated, Batches
+from pssdet.training.warm_start import set_deforming
+
+#: Seconds that a process waits for another.
+PATIENCE = 600.0
+
+
+class Row(NamedTuple):
+    """One row of the curve: mean losses, of the first process, over the steps since the last row."""
+
+    step: int
+    rate: float
+    losses: tuple[float, ...]
+    seconds: float
+
+
+class Shared(NamedTuple):
+    """What the processes of a run share: a barrier, and memory for a gradient of each."""
+
+    barrier: Any
+    memory: Any
+
+
+class Run:
+    """One process's part of a training run.
+
+    Args:
+        plan: what to do.
+        samples: the data set.
+        rank: 0 is the process that reports and saves.
+        shared: None if it is alone.
+
+    Attributes:
+        step: steps done.
+        rows: of the curve so far.
+    """
+
+    def __init__(self, plan: Plan, samples: list[Annotated], rank: int = 0, shared: Shared | None = None) -> None:
+        paddle.seed(plan.seed)
+        cv2.setNumThreads(1)  # the processes take the cores
+        self.plan, self.rank = plan, rank
+        self.model = TrainableDetector(plan.architecture, plan.numerics)
+        self.parameters = FlatParameters(self.model)
+        self.optimiser = AdamW(self.parameters.size, plan.decay, plan.clip)
+        self.step = 0
+        self.rows: list[Row] = []
+        self._batches = Batches(samples, plan.preprocessing, plan.batch, plan.seed)
+        self._shared = shared
+
+    def advance(
+        self, until: int, report: Callable[[Row], None] = lambda _: None, save: Callable[[Run], None] = lambda _: None
+    ) -> None:
+        """Train up to step ``until``; ``report`` gets each row of the curve, ``save`` is called when it is time to."""
+        self.model.train()
+        values = self.parameters.values()
+        losses: list[list[float]] = []
+        started = perf_counter()
+        while self.step < until:
+            set_deforming(self.model, on=self.step >= self.plan.undeformed)
+            gradient, of_step = self._gradient()
+            rate = learning_rate(self.step, self.plan.steps, self.plan.warmup, self.plan.rate)
+            values = self.optimiser.update(values, gradient, self.parameters.decays, self.step, rate)
+            self.parameters.assign(values)
+            self.step += 1
+            losses.append(of_step)
+            if self.step % self.plan.report == 0:
+                mean = tuple(np.mean(losses, axis=0).tolist())
+                self.rows.append(Row(self.step, rate, mean, perf_counter() - started))
+                losses, started = [], perf_counter()
+                report(self.rows[-1])
+            if self.step % self.plan.save == 0 or self.step == until:
+                save(self)
+        set_deforming(self.model, on=True)
+
+    def _gradient(self) -> tuple[NDArray[np.float32], list[float]]:
+        """The step's gradient, averaged over the processes, and this process's losses."""
+        batch, rng = self._batches.batch(self.step * self.plan.processes + self.rank)
+        losses = self.model.losses(batch, rng)
+        sum(losses[name] for name in LOSSES).backward()
+        values = [float(losses[name]) for name in LOSSES]
+        gradient = self.parameters.take_gradients()
+        if not np.isfinite(gradient).all():  # Paddle's selection steps crash on parameters that are not
+            raise GateFailed(
+                f"the gradient of step {self.step} is not finite, losses {values}; train with a lower rate"
+            )
+        return (gradient if self._shared is None else self._average(gradient, self._shared)), values
+
+    def _average(self, gradient: NDArray[np.float32], shared: Shared) -> NDArray[np.float32]:
+        table = np.frombuffer(shared.memory, np.float32).reshape(self.plan.processes, -1)
+        table[self.rank] = gradient
+        shared.barrier.wait(PATIENCE)
+        mean: NDArray[np.float32] = table.mean(axis=0)
+        shared.barrier.wait(PATIENCE)  # nobody writes before all have read
+        return mean

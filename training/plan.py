@@ -1,0 +1,42 @@
+"""All that decides the result of a training run."""
+
+from __future__ import annotations
+
+import msgspec
+
+from pssdet.models.architecture import Architecture
+from pssdet.models.numerics import Numerics
+from pssdet.models.reader import Preprocessing
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """All that decides a training run's result, apart from the pictures.
+
+    Attributes:
+        steps: optimisation steps.
+        undeformed: how many of them come before the deformable convolutions deform.
+        processes: that share a step; each computes a batch, their gradients are averaged.
+        batch: pictures of a batch; a step sees ``processes`` times as many.
+        rate: peak learning rate.
+        warmup: steps until it is reached.
+        decay: weight decay.
+        clip: longest gradient.
+        seed: of the parameters, the order of the pictures, flips and samples.
+        report: steps between two rows of the curve.
+        save: steps between two states; a multiple of ``report``.
+    """
+
+    architecture: Architecture
+    numerics: Numerics
+    preprocessing: Preprocessing
+    steps: int
+    undeformed: int
+    processes: int = 2
+    batch: int = 4
+    rate: float = 2e-3
+    warmup: int = 300
+    decay: float = 0.02
+    clip: float = 5.0
+    seed: int = 4
+    report: int = 20
+    save: int = 200

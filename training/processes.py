@@ -1,0 +1,61 @@
+"""A training run of several processes, each on its own core."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from pathlib import Path
+from threading import BrokenBarrierError
+
+from pssdet.errors import PssDetError
+from pssdet.training.loop import PATIENCE, Row, Run, Shared
+from pssdet.training.losses import TrainableDetector
+from pssdet.training.optimiser import FlatParameters
+from pssdet.training.plan import Plan
+from pssdet.training.samples import Annotated
+from pssdet.training.state import resume, save_state
+
+
+def train(plan: Plan, samples: list[Annotated], folder: Path, report: Callable[[Row], None]) -> Run:
+    """The finished run, resumed from the folder's state if there is one.
+
+    Raises:
+        BadInput: the folder has the state of another plan.
+        PssDetError: one of the processes failed.
+    """
+    context = multiprocessing.get_context("spawn")
+    size = FlatParameters(TrainableDetector(plan.architecture, plan.numerics)).size
+    shared = Shared(context.Barrier(plan.processes), context.RawArray("f", plan.processes * size))
+    others = [
+        context.Process(target=_take_part, args=(plan, samples, folder, rank, shared), daemon=True)
+        for rank in range(1, plan.processes)
+    ]
+    for process in others:
+        process.start()
+    try:
+        run = _take_part(plan, samples, folder, 0, shared, report)
+    except BrokenBarrierError as error:
+        raise PssDetError("one of the training processes failed; its error stands above") from error
+    for process in others:
+        process.join()
+    return run
+
+
+def _take_part(
+    plan: Plan,
+    samples: list[Annotated],
+    folder: Path,
+    rank: int,
+    shared: Shared,
+    report: Callable[[Row], None] = lambda _: None,
+) -> Run:
+    """One process's whole part; whatever stops it stops the others."""
+    try:
+        run = Run(plan, samples, rank, shared)
+        resume(run, folder)
+        shared.barrier.wait(PATIENCE)  # nobody saves before all have resumed
+        run.advance(plan.steps, report, lambda each: save_state(each, folder) if rank == 0 else None)
+    except BaseException:
+        shared.barrier.abort()
+        raise
+    return run

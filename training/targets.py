@@ -1,0 +1,127 @@
+"""What the two heads of a detector should have said: targets and samples, in NumPy.
+
+Assignment and sampling are those of Faster R-CNN (Ren et al., 2015, sections 3.1.2 and 3.1.3) with the
+pyramid's settings (Lin et al., 2017, section 5); boxes are x1 y1 x2 y2 without pixel offset.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+ANCHOR_POSITIVE = 0.7
+ANCHOR_NEGATIVE = 0.3
+ANCHOR_SAMPLES = 256
+REGION_POSITIVE = 0.5
+REGION_SAMPLES = 128
+REGION_POSITIVE_SHARE = 0.25
+_RPN_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
+
+
+class AnchorTargets(NamedTuple):
+    """Sampled anchors of one image.
+
+    Attributes:
+        rows: int64 [S], which anchors; positives first.
+        positive: number of positives.
+        deltas: float32 [positive, 4], from each positive anchor to its box.
+    """
+
+    rows: Ints
+    positive: int
+    deltas: Floats
+
+
+class RegionTargets(NamedTuple):
+    """Sampled regions of one image.
+
+    Attributes:
+        boxes: float32 [S, 4], network pixels, positives first.
+        labels: int64 [S], the number of classes for background.
+        deltas: float32 [positives, 4].
+    """
+
+    boxes: Floats
+    labels: Ints
+    deltas: Floats
+
+
+def overlaps(first: Floats, second: Floats) -> Floats:
+    """Intersection over union of every pair, float32 [A, B]."""
+    corner = np.maximum(first[:, None, :2], second[None, :, :2])
+    opposite = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    shared = np.clip(opposite - corner, 0, None).prod(axis=2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second)]
+    union = areas[0][:, None] + areas[1][None] - shared
+    return np.asarray(shared / np.maximum(union, np.float32(1e-9)), np.float32)
+
+
+def encode(regions: Floats, boxes: Floats, weights: tuple[float, float, float, float]) -> Floats:
+    """Deltas [R, 4] that move each region to its box: what the detector's decoding undoes.
+
+    Source: Girshick et al., 2014, appendix C, times the configuration's weights.
+    """
+    size, target_size = regions[:, 2:] - regions[:, :2], boxes[:, 2:] - boxes[:, :2]
+    centre, target = regions[:, :2] + 0.5 * size, boxes[:, :2] + 0.5 * target_size
+    deltas = np.concatenate([(target - centre) / size, np.log(target_size / size)], axis=1)
+    return np.asarray(deltas * np.array(weights), np.float32)
+
+
+def anchor_targets(anchors: Floats, boxes: Floats, rng: np.random.RandomState) -> AnchorTargets:
+    """Anchors to learn from: overlapping a box by 0.7, or best for a box; and others below 0.3 with all."""
+    if len(boxes):
+        table = overlaps(anchors, boxes)
+        best = table.max(axis=1)
+        matched = table.argmax(axis=1)
+        positive = best >= ANCHOR_POSITIVE
+        # Each box keeps its best anchors, however little they overlap it.
+        closest = table.max(axis=0)
+        rows, columns = np.nonzero((table == closest) & (closest > 0))
+        positive[rows] = True
+        matched[rows] = columns
+    else:
+        best = np.zeros(len(anchors), np.float32)
+        matched = np.zeros(len(anchors), np.int64)
+        positive = np.zeros(len(anchors), bool)
+    chosen = _choose(np.flatnonzero(positive), ANCHOR_SAMPLES // 2, rng)
+    rest = _choose(np.flatnonzero(~positive & (best < ANCHOR_NEGATIVE)), ANCHOR_SAMPLES - len(chosen), rng)
+    deltas = encode(anchors[chosen], boxes[matched[chosen]], _RPN_WEIGHTS) if len(chosen) else np.zeros((0, 4), "f4")
+    return AnchorTargets(np.concatenate([chosen, rest]), len(chosen), deltas)
+
+
+def region_targets(
+    proposals: Floats,
+    boxes: Floats,
+    labels: Ints,
+    background: int,
+    weights: tuple[float, float, float, float],
+    rng: np.random.RandomState,
+) -> RegionTargets:
+    """Regions to learn from: proposals and the boxes themselves, at most a quarter of them positive.
+
+    Args:
+        background: label of regions that overlap every box by less than 0.5.
+        weights: of the deltas.
+    """
+    regions = np.concatenate([proposals, boxes]).astype(np.float32)
+    if not len(boxes):
+        kept = _choose(np.arange(len(regions)), REGION_SAMPLES, rng)
+        return RegionTargets(regions[kept], np.full(len(kept), background), np.zeros((0, 4), np.float32))
+    table = overlaps(regions, boxes)
+    matched, best = table.argmax(axis=1), table.max(axis=1)
+    most = int(REGION_SAMPLES * REGION_POSITIVE_SHARE)
+    positive = _choose(np.flatnonzero(best >= REGION_POSITIVE), most, rng)
+    negative = _choose(np.flatnonzero(best < REGION_POSITIVE), REGION_SAMPLES - len(positive), rng)
+    chosen = np.concatenate([positive, negative])
+    classes = np.concatenate([labels[matched[positive]], np.full(len(negative), background)])
+    return RegionTargets(regions[chosen], classes, encode(regions[positive], boxes[matched[positive]], weights))
+
+
+def _choose(candidates: Ints, most: int, rng: np.random.RandomState) -> Ints:
+    """At most so many of the candidates, at random."""
+    return candidates if len(candidates) <= most else rng.permutation(candidates)[:most]
