@@ -10,7 +10,7 @@ from typing import NamedTuple
 import onnx
 from onnx import inliner
 
-from pssdet.errors import BadInput, GateFailed
+from pssdet.errors import GateFailed
 from pssdet.export.compose import INPUTS, OUTPUTS, compose
 from pssdet.export.convert import convert_head, convert_trunk
 from pssdet.export.tracing import OPSET
@@ -31,7 +31,7 @@ from pssdet.models.detector import TwoStageDetector
 from pssdet.models.parameters import load_parameters
 from pssdet.models.reference_run import build_detector, parameter_shapes
 from pssdet.models.stages import HEAD_NODES, TRUNK_NODES, first_broken
-from pssdet.models.zoo import ZOO, ZooEntry
+from pssdet.models.zoo import ZooEntry
 
 _PACKAGES = ("paddlepaddle", "paddle2onnx", "onnx", "onnxruntime", "numpy", "opencv-python-headless")
 
@@ -56,13 +56,10 @@ def export_model(entry: ZooEntry, weights: str, output: Path, progress: Progress
         The card that was written.
 
     Raises:
-        BadInput: checkpoint or folder cannot be used, or the entry cannot be exported yet.
+        BadInput: checkpoint or folder cannot be used.
         EnvironmentMissing: the checkpoint cannot be downloaded.
         GateFailed: conversion or verification failed; nothing was written.
     """
-    if not entry.exportable:
-        ready = ", ".join(each.name for each in ZOO if each.exportable)
-        raise BadInput(f"{entry.name} cannot be exported by this version yet; choose {ready}")
     with staged_folder(output) as stage:
         progress("reading the parameters")
         model = TwoStageDetector(entry.architecture, entry.numerics)

@@ -37,8 +37,7 @@ def zoo(*, json: bool = False) -> None:
     OUT.print(table)
     for entry in ZOO:
         era = "static" if entry.numerics == STATIC else "dygraph"
-        ready = "" if entry.exportable else ", not exportable yet"
-        print(f"{f'row {entry.row}' if entry.published else entry.name} ({era} conventions{ready}): {entry.checkpoint}")
+        print(f"{f'row {entry.row}' if entry.published else entry.name} ({era} conventions): {entry.checkpoint}")
     for name, numerics in (("static", STATIC), ("dygraph", DYGRAPH)):
         fields = ", ".join(f"{field}={value}" for field, value in msgspec.structs.asdict(numerics).items())
         OUT.print(f"{name} conventions: {fields}")

@@ -39,7 +39,6 @@ class ZooEntry(msgspec.Struct, frozen=True):
         name: its PaddleDetection configuration.
         checkpoint: where its parameters are: an address, or ``bundled:FILE``.
         published: None for one that only this project has.
-        exportable: this version computes its conventions.
         sha256: of the checkpoint, where known.
     """
 
@@ -51,7 +50,6 @@ class ZooEntry(msgspec.Struct, frozen=True):
     architecture: Architecture
     numerics: Numerics
     preprocessing: Preprocessing
-    exportable: bool
     labels: tuple[str, ...] = COCO
     sha256: str = ""
 
@@ -88,7 +86,6 @@ ZOO = (
         Architecture(),
         STATIC,
         _static_reader(640, 640),
-        exportable=True,
     ),
     ZooEntry(
         2,
@@ -99,7 +96,6 @@ ZOO = (
         Architecture(reg_weights=CASCADE_REG_WEIGHTS),
         STATIC,
         _static_reader(1000, 1500),
-        exportable=True,
     ),
     ZooEntry(
         3,
@@ -110,7 +106,6 @@ ZOO = (
         Architecture(blocks=_R101, reg_weights=CASCADE_REG_WEIGHTS),
         STATIC,
         _static_reader(800, 1333),
-        exportable=True,
     ),
     ZooEntry(
         4,
@@ -121,7 +116,6 @@ ZOO = (
         Architecture(),
         DYGRAPH,
         Preprocessing(640, 640, interpolation="cubic", resize="first"),
-        exportable=True,
     ),
     ZooEntry(
         0,
@@ -132,7 +126,6 @@ ZOO = (
         MINI_FASTER,
         DYGRAPH,
         MINI_PREPROCESSING,
-        exportable=True,
         labels=SHAPES,
         sha256="4b2c996063bd75ec8fbdc4bc97ff16a0190c2baca3326d3cdd6b6570c53ac47f",
     ),
