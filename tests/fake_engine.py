@@ -95,6 +95,13 @@ def crash(engine, pictures):
     os.abort()
 
 
+def crash_if_told(engine, pictures):
+    """The real evaluation, except for an engine in a folder called "doomed"."""
+    from pssdet.validation.evaluation import _evaluate_here
+
+    return crash(engine, pictures) if engine.name == "doomed" else _evaluate_here(engine, pictures)
+
+
 def picture(width, height, level=100, seed=0):
     """Noise around a grey level, uint8 [height, width, 3]."""
     noise = np.random.default_rng(seed).integers(-40, 40, (height, width, 3))

@@ -8,23 +8,25 @@ from typing import Any, NamedTuple
 
 from pssdet.console import Progress
 from pssdet.engines.catalogue import choose_backend
-from pssdet.errors import BadInput, PssDetError
+from pssdet.errors import BadInput
 from pssdet.models.card import EngineCard, read_engine_card
 from pssdet.models.zoo import PUBLISHED
 from pssdet.runtime.images import load
 from pssdet.validation.agreement import agreement, worst_images
 from pssdet.validation.bootstrap import Matched, match, paired_bootstrap
 from pssdet.validation.coco_statistics import coco_statistics
+from pssdet.validation.decoder_complaints import told_by_decoders
 from pssdet.validation.disagreements import disagreements
 from pssdet.validation.engine_stages import first_difference
-from pssdet.validation.evaluation import EngineRun, evaluate
+from pssdet.validation.evaluation import EngineRun, evaluate, in_child
 from pssdet.validation.ground_truth import GroundTruth, Image, read_ground_truth
 from pssdet.validation.identity import identity
 from pssdet.validation.report_schema import Comparison, EngineResult, PublishedRow, Report
-from pssdet.validation.verdict import judge, margin
+from pssdet.validation.verdict import Judgement, judge, margin
 
 REPLICAS = 1000
 SEED = 0
+VAL2017, VAL2017_IMAGES = "instances_val2017.json", 5000
 #: On how many pictures an engine is compared with the reference stage by stage.
 _STAGE_PICTURES = 2
 
@@ -59,6 +61,7 @@ def assemble(
     truth = read_ground_truth(annotations, images, cards[0].model.labels)
     progress("checking the pictures")
     usable, problems = _usable(truth)
+    what = identity(cards, truth, usable)  # now: files may change during a long evaluation
     evaluated = []
     for folder, card in zip(engines, cards, strict=True):
         progress(f"evaluating {folder.name} on {len(usable)} pictures")
@@ -67,10 +70,10 @@ def assemble(
     progress("comparing")
     comparisons = [_compare(reference, each, usable, replicas) for each in evaluated if each is not reference]
     return Report(
-        identity=identity(cards, truth, usable),
+        identity=what,
         engines=tuple(each.result for each in evaluated),
         comparisons=tuple(comparisons),
-        published=_published(evaluated, usable),
+        published=_published(evaluated, is_val2017=annotations.name == VAL2017 and len(usable) == VAL2017_IMAGES),
         warnings=tuple(f"left out: {name}: {reason}" for name, reason in problems),
     )
 
@@ -94,14 +97,27 @@ def _usable(truth: GroundTruth) -> tuple[list[Image], list[tuple[str, str]]]:
     """The pictures that can be decoded, and every one left out with the reason."""
     usable, problems = [], list(truth.problems)
     for image in truth.images:
-        try:
-            load(image.path)
+        if flaw := _flaw(image):
+            problems.append((image.name, flaw))
+        else:
             usable.append(image)
-        except BadInput as error:
-            problems.append((image.name, str(error)))
     if not usable:
         raise BadInput(f"none of the {len(problems)} pictures of {truth.path} can be read; check the folder")
     return usable, problems
+
+
+def _flaw(image: Image) -> str:
+    """Why a picture cannot be judged on; empty if it can."""
+    try:
+        with told_by_decoders() as complaints:
+            height, width = load(image.path).shape[:2]
+    except BadInput as error:
+        return str(error)
+    if complaints:
+        return f"{image.path} is damaged ({complaints[0]}); get it again"
+    if (width, height) != (image.width, image.height):
+        return f"it has {width}x{height} pixels, the annotation file says {image.width}x{image.height}"
+    return ""
 
 
 def _evaluate(folder: Path, card: EngineCard, truth: GroundTruth, images: Sequence[Image]) -> _Evaluated:
@@ -138,7 +154,7 @@ def _compare(reference: _Evaluated, candidate: _Evaluated, images: Sequence[Imag
     if reference.matched is None or candidate.matched is None:
         return _failed(reference, candidate, allowed, replicas)
     bootstrap = paired_bootstrap(reference.matched, candidate.matched, replicas, SEED)
-    verdict = judge(ap, bootstrap, allowed, len(images))
+    verdict = _nothing_found(reference, candidate, len(images)) or judge(ap, bootstrap, allowed, len(images))
     return Comparison(
         candidate=candidate.result.name,
         reference=reference.result.name,
@@ -155,6 +171,15 @@ def _compare(reference: _Evaluated, candidate: _Evaluated, images: Sequence[Imag
         agreement=agreement(reference.run.detections, candidate.run.detections),
         disagreements=disagreements(images, reference.run.detections, candidate.run.detections),
     )
+
+
+def _nothing_found(reference: _Evaluated, candidate: _Evaluated, images: int) -> Judgement | None:
+    """The verdict where one engine finds something and the other nothing at all."""
+    for one, other in ((candidate, reference), (reference, candidate)):
+        if one.result.detections == 0 and other.result.detections > 0:
+            which = "" if one is candidate else "the reference "
+            return Judgement("FAIL", 0, f"{which}{one.result.name} gave no detections at all on {images} images")
+    return None
 
 
 def _failed(reference: _Evaluated, candidate: _Evaluated, allowed: float, replicas: int) -> Comparison:
@@ -181,18 +206,25 @@ def _first_broken_stage(reference: _Evaluated, candidate: _Evaluated, images: Se
     worst = worst_images(reference.run.detections, candidate.run.detections, _STAGE_PICTURES)
     indices = [index for index, _ in worst] or range(min(_STAGE_PICTURES, len(images)))
     pictures = [images[index].path for index in indices]
-    try:
-        return first_difference(reference.folder, candidate.folder, pictures)
-    except PssDetError as error:
-        return f"not looked at: {error}"
+    stage = in_child(_stage_of_first_difference, reference.folder, candidate.folder, pictures)
+    return stage[0] if isinstance(stage, tuple) else f"not looked at: {stage}"
 
 
-def _published(evaluated: Sequence[_Evaluated], images: Sequence[Image]) -> tuple[PublishedRow, ...]:
-    """The published detectors; measured are only engines of that very model on COCO's 5,000 pictures."""
-    best = evaluated[-1]
+def _stage_of_first_difference(reference: Path, candidate: Path, pictures: Sequence[Path]) -> tuple[str]:
+    """In a tuple, which tells a stage from the text of a failure."""
+    return (first_difference(reference, candidate, pictures),)
+
+
+def _published(evaluated: Sequence[_Evaluated], *, is_val2017: bool) -> tuple[PublishedRow, ...]:
+    """The published detectors; measured is only that very model on COCO val2017.
+
+    The figures are of the first engine that is not Paddle's, computes in its own precision and did not fail.
+    """
+    able = [each for each in evaluated if not each.card.emulated and not each.run.failure]
+    best = next((each for each in able if each.card.backend != "paddle"), evaluated[0])
     rows = []
     for entry, published in PUBLISHED:
-        measured = entry.name == best.card.model.model and len(images) == 5000 and not best.run.failure
+        measured = entry.name == best.card.model.model and is_val2017 and best in able
         speed = best.result.speed
         rows.append(
             PublishedRow(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from rich.progress import Progress
@@ -23,6 +23,9 @@ from pssdet.validation.report_schema import Speed
 
 #: Runs before the clock counts: the first ones load kernels and fill caches.
 _WARM_UP = 3
+
+
+_T = TypeVar("_T")
 
 
 class EngineRun(NamedTuple):
@@ -45,23 +48,35 @@ def evaluate(engine: Path, pictures: Sequence[Path]) -> EngineRun:
     Whatever goes wrong in there becomes the run's ``failure``: an error, an output that is not
     finite, a crash of the process.
     """
+    result = in_child(_evaluate_here, engine, list(pictures))
+    return result if isinstance(result, EngineRun) else EngineRun([], None, result)
+
+
+def in_child(function: Callable[..., _T], *arguments: object) -> _T | str:
+    """What the function returns in a process of its own, or in words what went wrong there."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
-            return pool.submit(_evaluate_here, engine, list(pictures)).result()
+            return pool.submit(_guarded, function, arguments).result()
         except BrokenProcessPool:
-            return EngineRun([], None, "the engine crashed its process")
+            return "the engine crashed its process"
+
+
+def _guarded(function: Callable[..., _T], arguments: tuple[object, ...]) -> _T | str:
+    quiet_paddle()
+    try:
+        return function(*arguments)
+    except PssDetError as error:
+        return str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever an engine does is a finding of the report
+        return f"{type(error).__name__}: {error}"
 
 
 def _evaluate_here(engine: Path, pictures: Sequence[Path]) -> EngineRun:
-    quiet_paddle()
-    try:
-        with Detector.load(engine, max_batch=1) as detector:
-            return _timed_run(detector, engine.name, pictures)
-    except PssDetError as error:
-        return EngineRun([], None, str(error))
-    except Exception as error:  # noqa: BLE001 - any failure of an engine is a finding of the report
-        return EngineRun([], None, f"{type(error).__name__}: {error}")
+    with Detector.load(engine, max_batch=1) as detector:
+        return _timed_run(detector, engine.name, pictures)
 
 
 def _timed_run(detector: Detector, name: str, pictures: Sequence[Path]) -> EngineRun:

@@ -131,6 +131,7 @@ def _check_references(path: Path, instances: _Instances) -> None:
     if not instances.images:
         raise BadInput(f"{path} lists no images")
     _check_unique(path, "image id", (image.id for image in instances.images))
+    _check_unique(path, "file name", (image.file_name for image in instances.images))
     image_ids = {image.id for image in instances.images}
     category_ids = {category.id for category in instances.categories}
     for number, annotation in enumerate(instances.annotations):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import shlex
 import subprocess
@@ -34,11 +35,17 @@ def identity(cards: Sequence[EngineCard], truth: GroundTruth, images: Sequence[I
         images=len(images),
         images_sha256=_sha256_of_images(images),
         commit=_commit(),
-        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        machine=f"{_processor()}, {platform.system()} {platform.machine()}",
+        command=_command(),
+        machine=f"{_processor()}, {len(os.sched_getaffinity(0))} cores, {platform.system()} {platform.machine()}",
         versions=installed_versions(*_PACKAGES),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
+
+
+def _command() -> str:
+    """The command line; bytes of file names that are no text are shown escaped."""
+    words = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return words.encode("utf-8", "backslashreplace").decode()
 
 
 def _sha256_of_images(images: Sequence[Image]) -> str:

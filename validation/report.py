@@ -35,6 +35,7 @@ def report(
     """
     from pssdet.console import OUT, steps
     from pssdet.errors import BadInput, GateFailed
+    from pssdet.files import staged_folder
     from pssdet.validation.assemble import assemble
     from pssdet.validation.defaults import bundled_engines, held_out_scenes
     from pssdet.validation.report_files import encode, write_report
@@ -42,6 +43,8 @@ def report(
 
     if (annotations is None) != (images is None):
         raise BadInput("--annotations and --images go together; give both or neither")
+    with staged_folder(output):
+        pass  # tells at once whether the folder can be written to
     with steps() as progress:
         if annotations is None or images is None:
             annotations, images = held_out_scenes(scenes, progress)

@@ -21,6 +21,10 @@ SHARE: dict[Precision, float] = {"fp32": 0.001, "fp16": 0.001, "int8": 0.01}
 MOST_IMAGES = 1_000_000
 
 
+#: The bootstrap resamples images; with fewer than these its intervals mean nothing.
+LEAST_IMAGES = 30
+
+
 class Judgement(NamedTuple):
     """What the interval says.
 
@@ -46,7 +50,8 @@ def judge(ap_reference: float, bootstrap: Bootstrap, margin: float, images: int)
 
     PASS if the 90 % interval lies within the margin (its ends included), FAIL if all of the 95 %
     interval lies outside, else INCONCLUSIVE. A reference with an AP of 0 or less found nothing, so
-    that an equal candidate proves nothing: INCONCLUSIVE, whatever the number of images.
+    that an equal candidate proves nothing: INCONCLUSIVE, whatever the number of images. So is anything
+    on fewer than ``LEAST_IMAGES``, whose resamples are too much alike: one image's interval has no width.
 
     Args:
         ap_reference: fraction; -1 if the images show no objects.
@@ -55,6 +60,9 @@ def judge(ap_reference: float, bootstrap: Bootstrap, margin: float, images: int)
         images: how many the bootstrap drew from.
     """
     (low90, high90), (low95, high95) = bootstrap.ci90, bootstrap.ci95
+    if images < LEAST_IMAGES:
+        reason = f"{images} images say nothing about the spread between images; {LEAST_IMAGES} are the least"
+        return Judgement("INCONCLUSIVE", LEAST_IMAGES, reason)
     shown = f"{_points(bootstrap.delta)} AP points on {images} images, margin {100 * margin:.3f}"
     if low95 > margin or high95 < -margin:
         interval = f"{_points(low95)} to {_points(high95)}"

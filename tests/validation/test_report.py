@@ -138,6 +138,7 @@ class TestPlantedFaults:
         assert comparisons["faulty"].verdict == "FAIL"
         assert comparisons["faulty"].first_broken_stage == "detections"
         assert comparisons["faulty"].agreement.matched_share == 0
+        assert "no detections at all" in comparisons["faulty"].reason
 
     def test_swapped_channels_show_from_the_first_stage_on(self, sound, scenes, tmp_path):
         """The scenes' colours are random, so AP hardly notices; everything else does."""
@@ -182,6 +183,30 @@ class TestBrokenEngines:
         assert run.failure == "the engine crashed its process"
         assert run.speed is None
 
+    def test_a_crash_costs_that_engine_only(self, sound, scenes, tmp_path, monkeypatch):
+        monkeypatch.setattr(evaluation, "_evaluate_here", fake_engine.crash_if_told)
+        doomed = altered(sound, tmp_path / "doomed", find_nothing)
+        report, comparisons = compare(sound, [doomed], scenes)
+        assert comparisons["doomed"].verdict == "FAIL"
+        assert comparisons["doomed"].reason == "the engine crashed its process"
+        assert report.engines[0].stats["AP"] > 0.5
+
+    def test_a_reference_that_finds_nothing_is_to_blame_itself(self, sound, scenes, tmp_path):
+        silent = altered(sound, tmp_path / "silent", find_nothing)
+        report = assemble([silent, sound], *scenes, lambda _: None, replicas=200)
+        assert report.comparisons[0].verdict == "FAIL"
+        assert "the reference silent gave no detections" in report.comparisons[0].reason
+
+    def test_stages_that_cannot_be_compared_do_not_cost_the_report(self, sound, scenes, tmp_path):
+        def drop_a_tap(graph):
+            for node in graph.node:
+                for names in (node.input, node.output):
+                    names[:] = ["renamed" if name == "c2" else name for name in names]
+
+        _, comparisons = compare(sound, [altered(sound, tmp_path / "untapped", drop_a_tap)], scenes)
+        assert comparisons["untapped"].verdict == "PASS"
+        assert comparisons["untapped"].first_broken_stage.startswith("not looked at: ")
+
     def test_files_that_are_no_model(self, sound, scenes, tmp_path):
         folder = tmp_path / "garbage"
         folder.mkdir()
@@ -200,9 +225,16 @@ class TestDataSet:
             (tmp_path / path.name).write_bytes(path.read_bytes())
         (tmp_path / "000003.jpg").unlink()
         (tmp_path / "000005.jpg").write_bytes(b"\xff\xd8\xff but not a picture")
+        content = bytearray((tmp_path / "000007.jpg").read_bytes())
+        middle = len(content) // 2
+        content[middle : middle + 400] = bytes(400)  # decoders go on with grey
+        (tmp_path / "000007.jpg").write_bytes(content)
+        (tmp_path / "000009.jpg").write_bytes((tmp_path / "000008.jpg").read_bytes())
         report = assemble([sound], annotations, tmp_path, lambda _: None)
-        assert report.identity.images == SCENES - 2
-        assert len(report.warnings) == 2
+        assert report.identity.images == SCENES - 4
+        assert len(report.warnings) == 4
+        assert any("000007.jpg" in warning and "damaged" in warning for warning in report.warnings)
+        assert any("000009.jpg" in warning and "the annotation file says" in warning for warning in report.warnings)
         assert any("000003.jpg" in warning for warning in report.warnings)
         assert any("000005.jpg" in warning and "damaged" in warning for warning in report.warnings)
 
