@@ -63,7 +63,9 @@ def export_model(entry: ZooEntry, weights: str, output: Path, progress: Progress
     with staged_folder(output) as stage:
         progress("reading the parameters")
         model = TwoStageDetector(entry.architecture, entry.numerics)
-        parameters, source = load_parameters(weights or entry.checkpoint, parameter_shapes(model), entry.sha256)
+        # The zoo's hash is that of the zoo's own checkpoint, not of one that a user brings.
+        known = "" if weights else entry.sha256
+        parameters, source = load_parameters(weights or entry.checkpoint, parameter_shapes(model), known)
         build_detector(model, parameters)
         progress("converting to ONNX")
         converted = _convert(model)

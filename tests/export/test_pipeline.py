@@ -139,3 +139,23 @@ class TestFailures:
         finally:
             bias.set_value(paddle.to_tensor(original))
         assert all(record.passed for record in records)
+
+
+class TestOwnCheckpoint:
+    def test_a_users_own_checkpoint_of_the_bundled_detector(self, tmp_path, mini_folder):
+        """The zoo knows the hash of its own checkpoint, which must not be asked of another."""
+        import pickle
+
+        from pssdet.models.checkpoint import read_checkpoint
+        from pssdet.models.download import resolve_weights
+        from pssdet.models.zoo import find
+
+        entry = find("mini_faster")
+        parameters = read_checkpoint(resolve_weights(entry.checkpoint))
+        parameters["bbox_head.bbox_score.bias"] = parameters["bbox_head.bbox_score.bias"] + np.float32(0.1)
+        with (tmp_path / "own.pdparams").open("wb") as stream:
+            pickle.dump(parameters, stream, protocol=4)
+        card = pipeline.export_model(entry, str(tmp_path / "own.pdparams"), tmp_path / "out")
+        bundled = read_model_card(mini_folder)
+        assert card.weights.sha256 not in ("", bundled.weights.sha256)
+        assert bundled.weights.sha256 == entry.sha256
