@@ -25,7 +25,7 @@ from pssdet.models.card import (
     read_model_card,
 )
 from pssdet.models.sample import sample_batches
-from pssdet.models.stages import FLOAT32, HALF, compare, first_broken, tap_names
+from pssdet.models.stages import compare, first_broken, limits_of, tap_names
 
 
 def engine_folder(model: Path, backend: Backend, precision: Precision) -> Path:
@@ -79,8 +79,7 @@ def _prove(model: Path, folder: Path, backend: Backend, engine: EngineCard) -> l
         expected = session.run(inputs)
     with closing(backend.open(folder, engine, taps)) as session:
         obtained = session.run(inputs)
-    limits = FLOAT32 if engine.precision == "fp32" else HALF
-    records = compare(name, card.architecture, expected, obtained, limits)
+    records = compare(name, card.architecture, expected, obtained, limits_of(engine.precision))
     if broken := first_broken(records):
         raise GateFailed(
             f"the {engine.backend} engine in {engine.precision} differs from the exported model {broken};"

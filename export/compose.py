@@ -146,7 +146,7 @@ def _run_stage(
         return
     t = Tracer(f"stage{stage + 1}/decode/")
     boxes = _decode(t, t.value(regions), t.value(deltas), arch, numerics, stage)
-    concat(boxes, -1).reshape(-1, arch.post_nms_top_n, 4).named(f"rois_stage{stage + 2}")
+    t.op("Reshape", concat(boxes, -1), [-1, arch.post_nms_top_n, 4], name=f"rois_stage{stage + 2}")
     graph.node.extend(t.nodes)
 
 

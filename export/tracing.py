@@ -82,14 +82,6 @@ class Tracer:
         """A function's attribute as a tensor: a scalar, or one-dimensional for lists."""
         return self._once(ref, {_CONSTANT_ATTRIBUTE[ref.kind]: ref})
 
-    def rename_last(self, value: Value, name: str) -> Value:
-        """Give the output of the node recorded last another name."""
-        (output,) = self.nodes[-1].output
-        if output != value.name:
-            raise ValueError(f"{value.name} is not what the last node made")
-        self.nodes[-1].output[0] = name
-        return Value(self, name)
-
     def value(self, name: str) -> Value:
         """An input, or any tensor by name."""
         return Value(self, name)
@@ -151,10 +143,6 @@ class Value:
     def scalar(self) -> Value:
         """A tensor of one element without its dimensions."""
         return self.tracer.op("Squeeze", self)
-
-    def named(self, name: str) -> Value:
-        """The same tensor under a public name: the node that makes it, the last one recorded, is given it."""
-        return self.tracer.rename_last(self, name)
 
     def transpose(self, *axes: int) -> Value:
         """Axes in a new order."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.models.architecture import MAX_DETECTIONS, ROI_LEVELS, SCORE_THRESHOLD, Architecture
-from pssdet.models.card import StageRecord
+from pssdet.models.card import Precision, StageRecord
 from pssdet.models.pairing import match_detections, pair_proposals
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -73,6 +73,11 @@ HALF = Limits(
     full_share=0.95,
     same_counts=False,
 )
+
+
+def limits_of(precision: Precision) -> Limits:
+    """The limits that an engine of that precision must keep."""
+    return FLOAT32 if precision == "fp32" else HALF
 
 
 def map_stages(arch: Architecture) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from pssdet.engines.catalogue import OpenEngine, open_engine
 from pssdet.errors import BadInput
 from pssdet.models.card import StageRecord
 from pssdet.models.preprocess import as_batch, prepare
-from pssdet.models.stages import FLOAT32, HALF, compare
+from pssdet.models.stages import compare, limits_of
 from pssdet.runtime.images import load
 
 
@@ -50,9 +50,10 @@ def compare_engines(
             inputs = as_batch([prepare(load(picture), expected_card.model.preprocessing)])
             tensors = expected.run(inputs)
             for result, (card, session) in zip(results, opened, strict=True):
-                limits = FLOAT32 if card.precision == "fp32" else HALF
                 arch = card.model.architecture
-                result.records.extend(compare(str(picture), arch, tensors, session.run(inputs), limits))
+                result.records.extend(
+                    compare(str(picture), arch, tensors, session.run(inputs), limits_of(card.precision))
+                )
         return results
 
 
