@@ -18,30 +18,32 @@ _BATCH = 8
 
 def evaluate(
     *,
-    weights: Path = Path("models/checkpoints/mini_faster.pdparams"),
+    model: str = "mini_faster",
+    weights: str = "",
     scenes: Path = Path("artifacts/scenes/heldout"),
     count: int = 1000,
 ) -> None:
-    """Measure the AP of mini_faster on held-out scenes, with Paddle and pycocotools.
+    """Measure the AP of a bundled detector on held-out scenes, with Paddle and pycocotools.
 
     Args:
-        weights: Checkpoint file.
+        model: mini_faster or mini_cascade.
+        weights: Checkpoint file (default: the bundled one).
         scenes: Folder of the held-out scenes; rendered if they are not there.
         count: Held-out scenes.
     """
     from pssdet.console import OUT
-    from pssdet.models.checkpoint import match_parameters, read_checkpoint
     from pssdet.models.detector import TwoStageDetector
-    from pssdet.models.mini import MINI_FASTER, MINI_PREPROCESSING
-    from pssdet.models.numerics import DYGRAPH
+    from pssdet.models.parameters import load_parameters
     from pssdet.models.reference_run import build_detector, parameter_shapes
+    from pssdet.models.zoo import find
     from pssdet.training.samples import read_annotations
     from pssdet.validation.scene_files import ensure_dataset
 
-    model = TwoStageDetector(MINI_FASTER, DYGRAPH)
-    build_detector(model, match_parameters(read_checkpoint(weights), parameter_shapes(model), str(weights)))
+    entry = find(model)
+    detector = TwoStageDetector(entry.architecture, entry.numerics)
+    parameters, _ = load_parameters(weights or entry.checkpoint, parameter_shapes(detector))
     annotations = ensure_dataset(scenes, "heldout", count)
-    results = list(detect_all(model, MINI_PREPROCESSING, read_annotations(annotations)))
+    results = list(detect_all(build_detector(detector, parameters), entry.preprocessing, read_annotations(annotations)))
     for name, value in coco_statistics(annotations, results).items():
         OUT.print(f"{name} {value:.4f}")
 
@@ -61,19 +63,20 @@ def detect_all(
             inputs = as_batch([prepare(load(samples[index].path), preprocessing) for index in indices])
             outputs = run_reference(model, inputs)
             for row, index in enumerate(indices):
-                yield from _results(index + 1, {name: value[row] for name, value in outputs.items() if name in _NAMES})
+                one = {name: value[row] for name, value in outputs.items() if name in _NAMES}
+                yield from _results(index + 1, one, model.numerics.pixel_offset)
 
 
 _NAMES = ("boxes", "scores", "labels", "count")
 
 
-def _results(image_id: int, outputs: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _results(image_id: int, outputs: dict[str, Any], offset: int) -> Iterator[dict[str, Any]]:
     for number in range(int(outputs["count"])):
         x1, y1, x2, y2 = map(float, outputs["boxes"][number])
         yield {
             "image_id": image_id,
             "category_id": int(outputs["labels"][number]) + 1,
-            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "bbox": [x1, y1, x2 - x1 + offset, y2 - y1 + offset],
             "score": float(outputs["scores"][number]),
         }
 

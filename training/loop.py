@@ -16,7 +16,7 @@ from pssdet.training.losses import LOSSES, TrainableDetector
 from pssdet.training.optimiser import AdamW, FlatParameters, learning_rate
 from pssdet.training.plan import Plan
 from pssdet.training.samples import Annotated, Batches
-from pssdet.training.warm_start import set_deforming
+from pssdet.training.warm_start import set_deforming, start_from
 
 #: Seconds that a process waits for another.
 PATIENCE = 600.0
@@ -57,11 +57,13 @@ class Run:
         cv2.setNumThreads(1)  # the processes take the cores
         self.plan, self.rank = plan, rank
         self.model = TrainableDetector(plan.architecture, plan.numerics)
+        if plan.start:
+            start_from(self.model, plan.start)
         self.parameters = FlatParameters(self.model)
         self.optimiser = AdamW(self.parameters.size, plan.decay, plan.clip)
         self.step = 0
         self.rows: list[Row] = []
-        self._batches = Batches(samples, plan.preprocessing, plan.batch, plan.seed)
+        self._batches = Batches(samples, plan.preprocessing, plan.batch, plan.seed, plan.numerics.pixel_offset)
         self._shared = shared
 
     def advance(

@@ -14,13 +14,16 @@ from pssdet.models.architecture import Architecture
 from pssdet.models.detector import TwoStageDetector
 from pssdet.models.numerics import Numerics
 from pssdet.training.samples import Batch
-from pssdet.training.targets import AnchorTargets, RegionTargets, anchor_targets, region_targets
+from pssdet.training.targets import REGION_POSITIVE, AnchorTargets, anchor_targets, region_targets, sample_regions
 
 #: Names of the losses, in the order of the curve's columns.
 LOSSES = ("rpn_score", "rpn_box", "head_score", "head_box")
 
 #: AP averages over overlaps up to 0.95, which ask more of the boxes than the losses' plain sum does.
 _BOX_WEIGHT = 2.0
+
+#: Of the stages' losses in a cascade: the later ones see better boxes and fewer background regions.
+_STAGE_WEIGHTS = (1.0, 0.5, 0.25)
 
 #: Share of the running statistics that a step keeps: batches are small, so many must be averaged.
 _NORM_MOMENTUM = 0.98
@@ -34,9 +37,9 @@ class TrainableDetector(TwoStageDetector):
         for layer in self.sublayers():
             if isinstance(layer, nn.BatchNorm2D):
                 layer._momentum = _NORM_MOMENTUM  # noqa: SLF001 - the layers' constructor leaves no choice
-        heads = self.rpn_head, self.bbox_head
-        for layer in (heads[0].rpn_rois_score, heads[0].rpn_rois_delta, heads[1].bbox_score, heads[1].bbox_delta):
-            nn.initializer.Normal(std=0.01)(layer.weight)
+        for name, layer in self.named_sublayers():
+            if name.rpartition(".")[2].startswith(("rpn_rois_", "bbox_score", "bbox_delta")):
+                nn.initializer.Normal(std=0.01)(layer.weight)
 
     def losses(self, batch: Batch, rng: np.random.RandomState) -> dict[str, Tensor]:
         """The four losses of a batch, by name; ``rng`` samples anchors and regions."""
@@ -45,7 +48,7 @@ class TrainableDetector(TwoStageDetector):
 
     def _rpn_losses(self, maps: dict[str, Tensor], batch: Batch, rng: np.random.RandomState) -> dict[str, Tensor]:
         logits, deltas, anchors = self._flat_rpn(maps)
-        of_image = [anchor_targets(anchors, boxes, rng) for boxes in batch.boxes]
+        of_image = [anchor_targets(anchors, boxes, self.numerics.pixel_offset, rng) for boxes in batch.boxes]
         chosen, positive = _flat_indices(of_image, len(anchors))
         wanted = np.concatenate([np.arange(len(each.rows)) < each.positive for each in of_image])
         score = functional.binary_cross_entropy_with_logits(
@@ -68,26 +71,53 @@ class TrainableDetector(TwoStageDetector):
         return *flat, np.concatenate(anchors)
 
     def _head_losses(self, maps: dict[str, Tensor], batch: Batch, rng: np.random.RandomState) -> dict[str, Tensor]:
-        features, of_image = [], []
-        for index, (boxes, labels) in enumerate(zip(batch.boxes, batch.labels, strict=True)):
-            of_one = {name: x[index : index + 1] for name, x in maps.items()}
-            with paddle.no_grad():
-                proposals, _ = self._proposals(of_one, paddle.to_tensor(batch.image_size[index : index + 1]))
-            targets = region_targets(
-                proposals.numpy(), boxes, labels, self.arch.num_classes, self.arch.reg_weights[0], rng
-            )
-            of_image.append(targets)
-            features.append(self._roi_align(of_one, paddle.to_tensor(targets.boxes)))
-        logits, deltas = self.bbox_head(paddle.concat(features))
-        classes = np.concatenate([each.labels for each in of_image])
-        positive = np.flatnonzero(classes < self.arch.num_classes)
-        rows = positive * self.arch.num_classes + classes[positive]
-        box = _box_loss(deltas.reshape([-1, 4]), rows, _deltas(of_image), len(classes))
-        return {"head_score": functional.cross_entropy(logits, paddle.to_tensor(classes)), "head_box": box}
+        """A cascade's stage learns from the boxes of the stage before it; the losses are summed by weight."""
+        of_image = [{name: x[index : index + 1] for name, x in maps.items()} for index in range(len(batch.boxes))]
+        regions = [self._sampled_regions(of_one, batch, index, rng) for index, of_one in enumerate(of_image)]
+        score, box = paddle.zeros([]), paddle.zeros([])
+        for stage in range(self.arch.stages):
+            features = [self._roi_align(*each) for each in zip(of_image, regions, strict=True)]
+            logits, deltas = self.bbox_head(paddle.concat(features), stage)
+            of_score, of_box = self._stage_losses(logits, deltas, regions, batch, stage)
+            score, box = score + _STAGE_WEIGHTS[stage] * of_score, box + _STAGE_WEIGHTS[stage] * of_box
+            if stage + 1 < self.arch.stages:
+                regions = self._next_regions(regions, deltas, stage)
+        return {"head_score": score, "head_box": box}
 
+    def _sampled_regions(self, maps: dict[str, Tensor], batch: Batch, index: int, rng: np.random.RandomState) -> Tensor:
+        with paddle.no_grad():
+            proposals, _ = self._proposals(maps, paddle.to_tensor(batch.image_size[index : index + 1]))
+        regions = sample_regions(proposals.numpy(), batch.boxes[index], self.numerics.pixel_offset, rng)
+        return paddle.to_tensor(regions)
 
-def _deltas(of_image: list[RegionTargets]) -> NDArray[np.float32]:
-    return np.concatenate([each.deltas for each in of_image])
+    def _next_regions(self, regions: list[Tensor], deltas: Tensor, stage: int) -> list[Tensor]:
+        """The boxes that a stage of a cascade gives the next one; no gradient goes through them."""
+        with paddle.no_grad():
+            boxes = self._decode(paddle.concat(regions), deltas, stage)[:, 0]
+        ends = np.cumsum([len(each) for each in regions])[:-1]
+        return [paddle.to_tensor(each) for each in np.split(boxes.numpy(), ends)]
+
+    def _stage_losses(
+        self, logits: Tensor, deltas: Tensor, regions: list[Tensor], batch: Batch, stage: int
+    ) -> tuple[Tensor, Tensor]:
+        """Score and box loss of one stage, whose regions are those of all images in a row."""
+        least, weights, offset = REGION_POSITIVE[stage], self.arch.reg_weights[stage], self.numerics.pixel_offset
+        targets = [
+            region_targets(each.numpy(), boxes, labels, least, weights, offset)
+            for each, boxes, labels in zip(regions, batch.boxes, batch.labels, strict=True)
+        ]
+        starts = np.cumsum([0, *(len(each) for each in regions)])
+        positive = np.concatenate([start + each.rows for start, each in zip(starts, targets, strict=False)])
+        labels = np.concatenate([each.labels for each in targets])
+        first = int(self.numerics.background == "first")
+        classes = np.full(int(starts[-1]), 0 if first else self.arch.num_classes)
+        classes[positive] = labels + first
+        # A cascade has one box for all classes, in the second of its two slots.
+        slots = deltas.shape[1] // 4
+        slot = labels + first if self.arch.stages == 1 else np.ones_like(labels)
+        wanted = np.concatenate([each.deltas for each in targets])
+        box = _box_loss(deltas.reshape([-1, 4]), positive * slots + slot, wanted, len(classes))
+        return functional.cross_entropy(logits, paddle.to_tensor(classes)), box
 
 
 def _flat_indices(of_image: list[AnchorTargets], count: int) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from pssdet.models.architecture import Architecture
-from pssdet.models.numerics import Numerics
+from pssdet.models.mini import MINI_CASCADE, MINI_CASCADE_PREPROCESSING, MINI_FASTER, MINI_PREPROCESSING
+from pssdet.models.numerics import DYGRAPH, STATIC, Numerics
 from pssdet.models.reader import Preprocessing
 
 
@@ -13,6 +14,7 @@ class Plan(msgspec.Struct, frozen=True):
     """All that decides a training run's result, apart from the pictures.
 
     Attributes:
+        start: checkpoint of another detector, whose parameters of equal name and shape this one starts from.
         steps: optimisation steps.
         undeformed: how many of them come before the deformable convolutions deform.
         processes: that share a step; each computes a batch, their gradients are averaged.
@@ -31,6 +33,7 @@ class Plan(msgspec.Struct, frozen=True):
     preprocessing: Preprocessing
     steps: int
     undeformed: int
+    start: str = ""
     processes: int = 2
     batch: int = 4
     rate: float = 2e-3
@@ -40,3 +43,19 @@ class Plan(msgspec.Struct, frozen=True):
     seed: int = 4
     report: int = 20
     save: int = 200
+
+
+#: How the bundled detectors were made.
+PLANS = {
+    "mini_faster": Plan(MINI_FASTER, DYGRAPH, MINI_PREPROCESSING, steps=5600, undeformed=4600),
+    "mini_cascade": Plan(
+        MINI_CASCADE,
+        STATIC,
+        MINI_CASCADE_PREPROCESSING,
+        start="bundled:mini_faster.pdparams",
+        steps=1600,
+        undeformed=0,
+        rate=1e-3,
+        warmup=100,
+    ),
+}

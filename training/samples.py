@@ -93,10 +93,12 @@ class Batches:
         steps: the detector's reader.
         count: pictures in a batch, all of one padded size.
         seed: decides order, flips and what the losses sample.
+        offset: pixel offset of the boxes: 1 gives x2, y2 as the last pixel of a box, not the one after it.
     """
 
-    def __init__(self, samples: list[Annotated], steps: Preprocessing, count: int, seed: int) -> None:
+    def __init__(self, samples: list[Annotated], steps: Preprocessing, count: int, seed: int, offset: int = 0) -> None:
         self._samples, self._steps, self._count, self._seed = samples, steps, count, seed
+        self._inside = np.array([0, 0, offset, offset], np.float32)
         self._groups = group_by_size(samples, steps)
         self._per_epoch = sum(len(group) // count for group in self._groups)
         if not self._per_epoch:
@@ -128,7 +130,7 @@ class Batches:
             ready = prepare(picture, self._steps)
             images.append(ready.image)
             sizes.append(ready.image_size)
-            boxes.append(flipped * np.float32(ready.scale))
+            boxes.append((flipped - self._inside) * np.float32(ready.scale))
             labels.append(sample.labels)
         return Batch(np.stack(images), np.array(sizes, np.float32), boxes, labels)
 

@@ -1,4 +1,4 @@
-"""Train the bundled small detector from nothing, on rendered scenes."""
+"""Train the bundled small detectors on rendered scenes."""
 
 from __future__ import annotations
 
@@ -10,50 +10,54 @@ from pssdet.cli import run
 
 def train_mini(
     *,
-    output: Path = Path("artifacts/training/mini_faster"),
+    model: str = "mini_faster",
+    output: Path | None = None,
     scenes: Path = Path("artifacts/scenes/train"),
     count: int = 8000,
-    steps: int = 5600,
-    undeformed: int = 4600,
-    seed: int = 4,
+    steps: int = 0,
 ) -> None:
-    """Train mini_faster from nothing on rendered scenes, with two processes of one thread each.
+    """Train a bundled detector on rendered scenes, with two processes of one thread each.
 
     Renders the scenes if they are not there, and resumes from the output folder's state. The result is
-    mini_faster.pdparams and its curve mini_faster.csv.
+    MODEL.pdparams and its curve MODEL.csv.
 
     Args:
-        output: Folder for the state, the checkpoint and the curve.
+        model: mini_faster, from nothing, or mini_cascade, from mini_faster.
+        output: Folder for the state, the checkpoint and the curve (default: artifacts/training/MODEL).
         scenes: Folder of the training scenes.
         count: Training scenes.
-        steps: Optimisation steps, of eight pictures each.
-        undeformed: How many of them come before the deformable convolutions deform.
-        seed: Of the parameters, the order of the pictures and all samples.
+        steps: Optimisation steps, of eight pictures each (default: those of the bundled checkpoint).
     """
     _prepare_environment()
+    import msgspec
+
     from pssdet.console import ERR
-    from pssdet.models.mini import MINI_FASTER, MINI_PREPROCESSING
-    from pssdet.models.numerics import DYGRAPH
+    from pssdet.errors import BadInput
     from pssdet.training.loop import Row
-    from pssdet.training.plan import Plan
+    from pssdet.training.plan import PLANS
     from pssdet.training.processes import train
     from pssdet.training.samples import read_annotations
     from pssdet.training.state import write_result
     from pssdet.validation.scene_files import ensure_dataset
+
+    if model not in PLANS:
+        raise BadInput(f"there is no plan for {model!r}; choose from {', '.join(PLANS)}")
+    plan = PLANS[model]
+    plan = msgspec.structs.replace(plan, steps=steps or plan.steps)
+    folder = output or Path("artifacts/training") / model
 
     def rendered(number: int) -> None:
         if number % 500 == 0:
             ERR.print(f"rendered {number} of {count} scenes")
 
     def report(row: Row) -> None:
-        left = (steps - row.step) * row.seconds / plan.report / 60
+        left = (plan.steps - row.step) * row.seconds / plan.report / 60
         losses = " ".join(f"{loss:.3f}" for loss in row.losses)
-        ERR.print(f"step {row.step} of {steps}: losses {losses}, rate {row.rate:.1e}, {left:.0f} min left")
+        ERR.print(f"step {row.step} of {plan.steps}: losses {losses}, rate {row.rate:.1e}, {left:.0f} min left")
 
-    plan = Plan(MINI_FASTER, DYGRAPH, MINI_PREPROCESSING, steps=steps, undeformed=undeformed, seed=seed)
     samples = read_annotations(ensure_dataset(scenes, "train", count, rendered))
-    finished = train(plan, samples, output, report)
-    for path in write_result(finished, output, "mini_faster"):
+    finished = train(plan, samples, folder, report)
+    for path in write_result(finished, folder, model):
         ERR.print(f"wrote {path}")
 
 

@@ -1,20 +1,40 @@
-"""Deformable convolutions that do not deform yet, for the first part of a training run.
+"""What a training run starts from: another detector's parameters, or convolutions that do not deform yet.
 
-Their offsets start at zero and their masks at one half, where they equal a plain convolution with half
-the weights. Paddle's deformable convolution is several times slower backwards on a CPU, so most steps
-compute just that plain convolution; the last part of the run lets the offsets move.
+Untrained, a deformable convolution's offsets are zero and its masks one half: it equals a plain convolution
+with half the weights. Paddle's deformable convolution is several times slower backwards on a CPU, so a run
+from nothing computes just that plain convolution in most steps; the last part lets the offsets move.
 """
 
 from __future__ import annotations
 
 from functools import partial
 
+import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional
 
+from pssdet.errors import BadInput
+from pssdet.models.checkpoint import read_checkpoint
+from pssdet.models.download import resolve_weights
 from pssdet.models.resnet_vd import ConvNorm
 
 _INITIAL_MASK = 0.5  # sigmoid(0)
+
+
+def start_from(model: nn.Layer, source: str) -> None:
+    """Give ``model`` every parameter that another detector's checkpoint has under the same name and shape.
+
+    Args:
+        source: file, URL or ``bundled:FILE``.
+
+    Raises:
+        BadInput: the checkpoint cannot be read, or has no such parameter.
+    """
+    found, own = read_checkpoint(resolve_weights(source)), model.state_dict()
+    shared = {name: paddle.to_tensor(x) for name, x in found.items() if name in own and [*x.shape] == own[name].shape}
+    if not shared:
+        raise BadInput(f"{source} shares no parameter with the detector; start from another one")
+    model.set_state_dict(own | shared)
 
 
 def set_deforming(model: nn.Layer, *, on: bool) -> None:

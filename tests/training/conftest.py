@@ -1,10 +1,11 @@
 """A detector and a data set small enough to train in a test."""
 
+import msgspec
 import numpy as np
 import pytest
 
-from pssdet.models.architecture import Architecture
-from pssdet.models.numerics import DYGRAPH
+from pssdet.models.architecture import CASCADE_REG_WEIGHTS, Architecture
+from pssdet.models.numerics import DYGRAPH, STATIC
 from pssdet.models.reader import Preprocessing
 
 TINY = Architecture(
@@ -19,6 +20,7 @@ TINY = Architecture(
     post_nms_top_n=20,
 )
 READER = Preprocessing(96, 96, interpolation="cubic", resize="first")
+TINY_CASCADE = msgspec.structs.replace(TINY, reg_weights=CASCADE_REG_WEIGHTS)
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +31,16 @@ def tiny_model():
 
     paddle.seed(0)
     return TrainableDetector(TINY, DYGRAPH)
+
+
+@pytest.fixture(scope="session")
+def tiny_cascade():
+    import paddle
+
+    from pssdet.training.losses import TrainableDetector
+
+    paddle.seed(0)
+    return TrainableDetector(TINY_CASCADE, STATIC)
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +58,14 @@ def tiny_plan():
     def plan(**changes):
         settings = {"steps": 4, "undeformed": 2, "processes": 1, "batch": 2, "warmup": 2, "report": 1, "save": 2}
         return Plan(TINY, DYGRAPH, READER, **(settings | changes))
+
+    return plan
+
+
+@pytest.fixture
+def cascade_plan(tiny_plan):
+    def plan(**changes):
+        return msgspec.structs.replace(tiny_plan(**changes), architecture=TINY_CASCADE, numerics=STATIC)
 
     return plan
 

@@ -31,8 +31,10 @@ def test_padded_size_is_that_of_the_prepared_picture():
         assert padded_size(size, READER) == prepare(np.zeros((*size, 3), np.uint8), READER).image.shape[1:]
 
 
-def test_batches_hold_what_the_annotations_say(tiny_samples):
-    batches = Batches(tiny_samples, READER, 2, seed=1)
+@pytest.mark.parametrize("offset", [0, 1])
+def test_batches_hold_what_the_annotations_say(tiny_samples, offset):
+    """With a pixel offset the second corner is the box's last pixel."""
+    batches = Batches(tiny_samples, READER, 2, 1, offset)
     by_labels = {}
     for sample in tiny_samples:
         by_labels.setdefault(tuple(sample.labels), []).append(sample)
@@ -48,7 +50,7 @@ def test_batches_hold_what_the_annotations_say(tiny_samples):
             ]
             sample, ready, flips = next(s for s in sources if np.array_equal(s[1].image, image))
             assert tuple(content) == ready.image_size
-            expected = flip(load(sample.path), sample.boxes, *flips)[1] * ready.scale
+            expected = (flip(load(sample.path), sample.boxes, *flips)[1] - [0, 0, offset, offset]) * ready.scale
             assert boxes == pytest.approx(expected, abs=1e-3)
 
 

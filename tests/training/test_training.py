@@ -16,7 +16,9 @@ from pssdet.training.loop import Run, Shared
 from pssdet.training.losses import LOSSES
 from pssdet.training.optimiser import AdamW, FlatParameters, learning_rate
 from pssdet.training.processes import train
+from pssdet.training.samples import Batch
 from pssdet.training.state import STATE, resume, save_state, write_result
+from pssdet.training.targets import encode
 from pssdet.training.warm_start import set_deforming
 
 
@@ -30,8 +32,9 @@ def assert_equal(first, second):
         np.testing.assert_array_equal(value, second[name], err_msg=name)
 
 
-def test_steps_lower_the_losses_of_a_fixed_batch(tiny_plan, tiny_samples):
-    run = Run(tiny_plan(warmup=1, steps=1000), tiny_samples)
+@pytest.mark.parametrize("kind", ["tiny_plan", "cascade_plan"])
+def test_steps_lower_the_losses_of_a_fixed_batch(kind, request, tiny_samples):
+    run = Run(request.getfixturevalue(kind)(warmup=1, steps=1000), tiny_samples)
     fixed = run._batches.batch(0)[0]
     run._batches.batch = lambda number: (fixed, np.random.RandomState(0))
     run.advance(12)
@@ -56,6 +59,55 @@ def test_flat_anchors_belong_to_their_logits_and_deltas(tiny_model):
     assert logits[flat] == maps["rpn_score_p3"][image, a, y, x]
     assert deltas[flat].tolist() == maps["rpn_delta_p3"][image, 4 * a : 4 * a + 4, y, x].tolist()
     assert anchors[row].tolist() == pytest.approx((tiny_model.anchors[1][a] + np.array([x, y, x, y]) * 8).tolist())
+
+
+def test_detector_that_is_right_has_no_stage_losses(tiny_model, tiny_cascade):
+    """What inference would turn into the annotated boxes and labels, training is content with."""
+    rng = np.random.RandomState(0)
+    boxes = [np.array([[10, 12, 50, 60], [70, 8, 90, 40]], np.float32), np.array([[5, 5, 30, 30]], np.float32)]
+    labels = [np.array([3, 0]), np.array([7])]
+    batch = Batch(np.zeros((2, 3, 96, 96), np.float32), np.full((2, 2), 96, np.float32), boxes, labels)
+    for model, stage in ((tiny_model, 0), (tiny_cascade, 0), (tiny_cascade, 2)):
+        offset = model.numerics.pixel_offset
+        near = [
+            np.concatenate([each + rng.uniform(-1, 1, each.shape), each + 300]).astype(np.float32) for each in boxes
+        ]
+        regions = [paddle.to_tensor(each) for each in near]
+        classes = model.arch.num_classes
+        logits, slots = np.zeros((6, classes + 1), np.float32), 2 if model.arch.stages > 1 else classes
+        deltas = rng.standard_normal((6, slots, 4)).astype(np.float32)  # of slots that mean nothing
+        for row, (image, number, label) in {0: (0, 0, 3), 1: (0, 1, 0), 4: (1, 0, 7)}.items():
+            logits[row, label + offset] = 50  # the two eras' conventions go together
+            wanted = encode(near[image][[number]], boxes[image][[number]], model.arch.reg_weights[stage], offset)
+            deltas[row, 1 if slots == 2 else label] = wanted[0]
+        logits[[2, 3, 5], 0 if offset else classes] = 50
+        flat = paddle.to_tensor(deltas.reshape(6, -1))
+        found = model._stage_losses(paddle.to_tensor(logits), flat, regions, batch, stage)
+        assert [float(loss) for loss in found] == pytest.approx([0, 0], abs=1e-4)
+        worse = model._stage_losses(paddle.to_tensor(np.roll(logits, 1, 1)), flat + 0.5, regions, batch, stage)
+        assert min(float(loss) for loss in worse) > 0.5
+
+
+def test_stages_of_a_cascade_learn_from_the_boxes_of_the_one_before(tiny_cascade):
+    regions = [paddle.to_tensor([[10.0, 12.0, 50.0, 60.0]]), paddle.to_tensor([[0.0, 0.0, 9.0, 9.0]])]
+    deltas = paddle.to_tensor([[9.0] * 4 + [20.0, 0.0, 0.0, 0.0], [9.0] * 4 + [0.0, 40.0, 0.0, 0.0]])
+    first, second = tiny_cascade._next_regions(regions, deltas, stage=1)  # a twentieth of the side
+    assert first.numpy() == pytest.approx(np.array([[10 + 41, 12, 50 + 41, 60]]))
+    assert second.numpy() == pytest.approx(np.array([[0, 20, 9, 29]]))
+
+
+def test_start_gives_what_has_the_same_name_and_shape(tiny_plan, cascade_plan, tiny_samples, tmp_path):
+    first = Run(tiny_plan(seed=5), tiny_samples)
+    source, _ = write_result(first, tmp_path, "tiny")
+    fresh, started = (parameters_of(Run(cascade_plan(start=start), tiny_samples)) for start in ("", str(source)))
+    given = parameters_of(first)
+    for name, value in started.items():
+        same = name in given and given[name].shape == value.shape
+        np.testing.assert_array_equal(value, given[name] if same else fresh[name], err_msg=name)
+    assert any("bbox_head" in name for name in started.keys() - given.keys())
+    paddle.save({"other.weight": paddle.zeros([2])}, str(tmp_path / "other.pdparams"))
+    with pytest.raises(BadInput, match="shares no parameter"):
+        Run(cascade_plan(start=str(tmp_path / "other.pdparams")), tiny_samples)
 
 
 def test_undeformed_convolutions_equal_deformable_ones_at_the_start(tiny_plan, tiny_samples):
