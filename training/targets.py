@@ -100,12 +100,12 @@ def anchor_targets(anchors: Floats, boxes: Floats, offset: int, rng: np.random.R
 
 def sample_regions(proposals: Floats, boxes: Floats, offset: int, rng: np.random.RandomState) -> Floats:
     """Regions float32 [S, 4] to learn from: proposals and the boxes themselves, at most a quarter of them positive."""
-    regions = np.concatenate([proposals, boxes]).astype(np.float32)
+    regions = np.concatenate([proposals, boxes], dtype=np.float32)
     best = overlaps(regions, boxes, offset).max(axis=1, initial=0.0)
     most = int(REGION_SAMPLES * REGION_POSITIVE_SHARE)
     positive = _choose(np.flatnonzero(best >= REGION_POSITIVE[0]), most, rng)
     negative = _choose(np.flatnonzero(best < REGION_POSITIVE[0]), REGION_SAMPLES - len(positive), rng)
-    return regions[np.concatenate([positive, negative])]
+    return np.asarray(regions[np.concatenate([positive, negative])], np.float32)
 
 
 def region_targets(
