@@ -9,7 +9,13 @@ import msgspec
 from pssdet.errors import BadInput
 from pssdet.models.architecture import CASCADE_REG_WEIGHTS, Architecture
 from pssdet.models.labels import COCO
-from pssdet.models.mini import MINI_FASTER, MINI_PREPROCESSING, SHAPES
+from pssdet.models.mini import (
+    MINI_CASCADE,
+    MINI_CASCADE_PREPROCESSING,
+    MINI_FASTER,
+    MINI_PREPROCESSING,
+    SHAPES,
+)
 from pssdet.models.numerics import DYGRAPH, STATIC, Numerics
 from pssdet.models.reader import Preprocessing
 
@@ -128,6 +134,18 @@ ZOO = (
         MINI_PREPROCESSING,
         labels=SHAPES,
         sha256="4b2c996063bd75ec8fbdc4bc97ff16a0190c2baca3326d3cdd6b6570c53ac47f",
+    ),
+    ZooEntry(
+        0,
+        "mini_cascade",
+        "bundled small Cascade R-CNN",
+        f"{BUNDLED}mini_cascade.pdparams",
+        None,
+        MINI_CASCADE,
+        STATIC,
+        MINI_CASCADE_PREPROCESSING,
+        labels=SHAPES,
+        sha256="04e483b3be197138c321a112bb77f04c46c2e89c69581f632895dfb7a7f0b0fd",
     ),
 )
 
