@@ -184,9 +184,11 @@ def described(setting: Setting, root: Section, supported: str) -> Section:
     if not isinstance(setting.value, dict):
         return component(setting, root, supported)
     layers: list[Layer] = [(setting.place, setting.value)]
-    common = root.get(supported, {}).value
-    if isinstance(common, dict):
-        layers.append((supported, common))
+    common = root.get(supported, {})
+    if isinstance(common.value, dict):
+        layers.append((supported, common.value))
+    else:
+        common.refuse("a mapping")
     section = Section(root.problems, *layers)
     section.get("name").only(supported)
     return section
