@@ -5,28 +5,36 @@ from __future__ import annotations
 from pathlib import Path
 
 from pssdet.cli import run
-from pssdet.models.zoo import DEFAULT_MODEL
+from pssdet.errors import BadInput
+from pssdet.models.zoo import DEFAULT_MODEL, ZooEntry
 
 
-def export(*, model: str = DEFAULT_MODEL, weights: str = "", output: Path | None = None, json: bool = False) -> None:
+def export(
+    *,
+    model: str = "",
+    config: Path | None = None,
+    weights: str = "",
+    output: Path | None = None,
+    json: bool = False,
+) -> None:
     """Export a detector from its Paddle checkpoint to ONNX and prove that nothing was lost.
 
     Writes model.onnx and its card model.json. ONNX Runtime is compared with Paddle stage by stage on a
     picture and on a batch of two; beyond the limits nothing is written and the exit code is 1.
 
     Args:
-        model: Configuration name; ``pssdet zoo`` lists them.
+        model: Configuration name; ``pssdet zoo`` lists them (default: mini_faster).
+        config: A PaddleDetection YAML file of your own, instead of --model; needs --weights.
         weights: Checkpoint file or URL (default: the published one), or ``none`` for seeded random parameters.
-        output: Folder to write to (default: artifacts/MODEL).
+        output: Folder to write to (default: artifacts/MODEL, or artifacts/ and the name of the YAML file).
         json: Print the card instead of a table.
     """
     from pssdet.console import OUT, steps
     from pssdet.export.requirements import require_export
     from pssdet.models.card import encode
     from pssdet.models.stage_table import stage_table
-    from pssdet.models.zoo import find
 
-    entry = find(model)
+    entry = _entry(model, config, weights)
     require_export()
     from pssdet.export.pipeline import export_model
 
@@ -41,6 +49,24 @@ def export(*, model: str = DEFAULT_MODEL, weights: str = "", output: Path | None
         OUT.print("parameters: seeded random values, good for measuring speed, not for detecting anything")
     OUT.print(f"nodes: {card.graph.nodes_converted} as converted, {card.graph.nodes} as exported (functions inlined)")
     OUT.print(f"wrote {folder / card.onnx.name} ({card.onnx.bytes / 1e6:.0f} MB) and its card")
+
+
+def _entry(model: str, config: Path | None, weights: str) -> ZooEntry:
+    """The detector to export: the zoo's, or what a configuration describes."""
+    from pssdet.models.zoo import find
+
+    if config is None:
+        return find(model or DEFAULT_MODEL)
+    if model:
+        raise BadInput("--model and --config both name a detector; give one of them")
+    if not weights:
+        raise BadInput("--config needs --weights: a checkpoint's file or URL, or none for seeded random parameters")
+    from pssdet.console import ERR
+    from pssdet.models.configuration.reading import read_configuration, summary
+
+    entry = read_configuration(config)
+    ERR.print(f"  {config}: {summary(entry)}", style="dim", soft_wrap=True)
+    return entry
 
 
 if __name__ == "__main__":
