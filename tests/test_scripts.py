@@ -73,9 +73,22 @@ def test_the_console_script_has_the_same_commands(command, tmp_path):
 def test_zoo_as_json(tmp_path):
     code, out, _ = run("models/list_zoo.py", "--json", folder=tmp_path)
     assert code == 0
-    models = {model["name"]: model for model in json.loads(out)["models"]}
+    zoo = json.loads(out)
+    models = {model["name"]: model for model in zoo["models"]}
     assert models["faster_rcnn_enhance_3x_coco"]["published"]["box_ap"] == 41.5
-    assert [model["row"] for model in models.values()] == [1, 2, 3, 4, 0]
+    assert [model["row"] for model in models.values() if model["published"]] == [1, 2, 3, 4]
+    assert models["cascade_rcnn_dcn_r50_vd_fpn_gen_server_side"]["published"] is None
+    assert [(model["name"], model["top1"]) for model in zoo["classifiers"]] == [("resnet50_vd_ssld", 82.39)]
+
+
+def test_zoo_shows_what_has_no_published_figures_apart(tmp_path):
+    code, out, _ = run("models/list_zoo.py", folder=tmp_path)
+    assert code == 0
+    published, _, others = out.partition("No published AP/FPS")
+    for name in ("cascade_rcnn_dcn_r50_vd_fpn_gen_server_side", "mini_faster"):
+        assert name not in published
+        assert name in others
+    assert "published top-1 82.39 %" in others
 
 
 class TestBadInput:
