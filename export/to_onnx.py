@@ -8,7 +8,14 @@ from pssdet.cli import run
 from pssdet.models.zoo import DEFAULT_MODEL
 
 
-def export(*, model: str = DEFAULT_MODEL, weights: str = "", output: Path | None = None, json: bool = False) -> None:
+def export(
+    *,
+    model: str = DEFAULT_MODEL,
+    weights: str = "",
+    labels: Path | None = None,
+    output: Path | None = None,
+    json: bool = False,
+) -> None:
     """Export a detector from its Paddle checkpoint to ONNX and prove that nothing was lost.
 
     Writes model.onnx and its card model.json. ONNX Runtime is compared with Paddle stage by stage on a
@@ -17,22 +24,33 @@ def export(*, model: str = DEFAULT_MODEL, weights: str = "", output: Path | None
     Args:
         model: Configuration name; ``pssdet zoo`` lists them.
         weights: Checkpoint file or URL (default: the published one), or ``none`` for seeded random parameters.
+        labels: File with the names of the classes, one per line (default: the model's own, or numbers).
         output: Folder to write to (default: artifacts/MODEL).
         json: Print the card instead of a table.
     """
+    import msgspec
+
     from pssdet.console import OUT, steps
     from pssdet.export.requirements import require_export
-    from pssdet.models.card import encode
+    from pssdet.models.card import ClassifierCard, ModelCard, encode
+    from pssdet.models.labels import read_labels
     from pssdet.models.stage_table import stage_table
-    from pssdet.models.zoo import find
+    from pssdet.models.zoo import ZooEntry, find_any
 
-    entry = find(model)
+    entry = find_any(model)
+    if labels is not None:
+        entry = msgspec.structs.replace(entry, labels=read_labels(labels, entry.architecture.num_classes))
     require_export()
+    from pssdet.export.classifier_pipeline import export_classifier
     from pssdet.export.pipeline import export_model
 
     folder = output or Path("artifacts") / entry.name
+    card: ModelCard | ClassifierCard
     with steps() as progress:
-        card = export_model(entry, weights, folder, progress)
+        if isinstance(entry, ZooEntry):
+            card = export_model(entry, weights, folder, progress)
+        else:
+            card = export_classifier(entry, weights, folder, progress)
     if json:
         print(encode(card).decode(), end="")
         return

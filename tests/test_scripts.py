@@ -106,6 +106,13 @@ class TestBadInput:
         assert_one_line_error(code, 3, err, "--weights FILE")
         assert not (tmp_path / "artifacts").exists()
 
+    @pytest.mark.parametrize(("model", "count"), [("resnet50_vd_ssld", 1000), ("mini_faster", 8)])
+    def test_a_wrong_number_of_names(self, tmp_path, model, count):
+        (tmp_path / "names.txt").write_text("a\nb\n")
+        arguments = ("--model", model, "--weights", "none", "--labels", "names.txt")
+        code, _, err = run("export/to_onnx.py", *arguments, folder=tmp_path)
+        assert_one_line_error(code, 2, err, "names.txt", "2 line", f"give {count} names")
+
     def test_missing_checkpoint(self, tmp_path):
         code, _, err = run("export/to_onnx.py", "--weights", "nowhere.pdparams", folder=tmp_path)
         assert_one_line_error(code, 2, err, "nowhere.pdparams")
