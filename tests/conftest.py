@@ -51,6 +51,18 @@ def mini_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def classifier_folder(tmp_path_factory):
+    """A narrow classifier exported by the pipeline that users run, with seeded parameters."""
+    from classifier_parts import NARROW_ENTRY
+
+    from pssdet.export.classifier_pipeline import export_classifier
+
+    folder = tmp_path_factory.mktemp("classifier")
+    export_classifier(NARROW_ENTRY, "none", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def run_row4_onnx(row4_folder, tmp_path_factory):
     """Run row 4 in ONNX Runtime with every stage; cases may shift the background logit."""
     import onnx

@@ -13,7 +13,7 @@ from pssdet.models.configuration.section import Problems, Section, shown
 from pssdet.models.configuration.static import read_static
 from pssdet.models.configuration.tree import Tagged
 from pssdet.models.configuration.variant import BLOCKS, Variant
-from pssdet.models.labels import COCO
+from pssdet.models.labels import COCO, numbered
 from pssdet.models.zoo import ZooEntry
 
 #: Keys that only one of the two formats has.
@@ -139,7 +139,7 @@ def _labels(values: Mapping[str, object], count: int) -> tuple[str, ...]:
     coco = all(isinstance(name, str) and _COCO_FILE.fullmatch(name) for name in files)
     if coco and values.get("metric") == "COCO" and count == len(COCO):
         return COCO
-    return tuple(f"class {index}" for index in range(count))
+    return numbered(count, first=0)
 
 
 def _annotations(values: Mapping[str, object]) -> list[object]:

@@ -57,12 +57,12 @@ def proposals_of_image(score_maps, delta_maps, image_size, anchors, strides, *, 
     return np.array(boxes).reshape(-1, 4)[order], np.array(scores)[order]
 
 
-def detections_of_image(boxes, scores, *, score_threshold, nms_threshold, limit):
+def detections_of_image(boxes, scores, *, score_threshold, nms_threshold, limit, offset=0.0):
     """Rows (label, score, x1, y1, x2, y2) of one image, best first; boxes [R, C, 4], scores [R, C]."""
     rows = []
     for label in range(scores.shape[1]):
         candidates = np.flatnonzero(scores[:, label] > score_threshold)
-        kept = nms(boxes[candidates, label], scores[candidates, label], nms_threshold, 0.0)
+        kept = nms(boxes[candidates, label], scores[candidates, label], nms_threshold, offset)
         # Paddle keeps each class's boxes in the order of the proposals.
         rows += [(label, scores[i, label], *boxes[i, label]) for i in sorted(candidates[kept])]
     rows.sort(key=lambda row: -row[1])
