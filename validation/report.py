@@ -39,7 +39,8 @@ def report(
     from pssdet.validation.assemble import assemble
     from pssdet.validation.defaults import bundled_engines, held_out_scenes
     from pssdet.validation.report_files import encode, write_report
-    from pssdet.validation.report_table import overall_verdict, parity_table, summary
+    from pssdet.validation.report_table import parity_table
+    from pssdet.validation.report_text import overall_verdict, summary
 
     if (annotations is None) != (images is None):
         raise BadInput("--annotations and --images go together; give both or neither")

@@ -7,7 +7,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pssdet.validation import report_table as text
+from pssdet.validation import report_numbers as numbers
+from pssdet.validation import report_text as text
 from pssdet.validation import svg
 from pssdet.validation.report_schema import Comparison, Histogram, Report
 
@@ -48,6 +49,7 @@ def to_html(report: Report) -> str:
             stat_meanings=_STATS,
             identity=text.identity_rows(report),
             text=text,
+            numbers=numbers,
         )
     )
 
@@ -67,12 +69,12 @@ def _environment() -> Environment:
 def _interval_plots(report: Report) -> list[Markup]:
     """A plot for each row of the AP table, all to the same scale in margins."""
     rows = text.parity_rows(report)
-    reach = _reach([row.comparison for row in rows if row.delta != text.NOT_AVAILABLE])
+    reach = _reach([row.comparison for row in rows if row.delta != numbers.NOT_AVAILABLE])
     return [_interval_plot(row, reach) for row in rows]
 
 
 def _interval_plot(row: text.ParityRow, reach: float) -> Markup:
-    if row.delta == text.NOT_AVAILABLE:
+    if row.delta == numbers.NOT_AVAILABLE:
         return Markup("")
     pair = row.comparison
     label = f"difference {row.delta}, 90 % interval {row.ci90}, 95 % interval {row.ci95}, margin {row.margin}"

@@ -5,22 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from pssdet.validation.report_numbers import ap_percent, percent, points, rate, signed, small
 from pssdet.validation.report_schema import Comparison, EngineResult, PublishedRow, Report
-from pssdet.validation.report_table import (
+from pssdet.validation.report_text import (
     EMULATED,
     NOT_MEASURED,
     PUBLISHED_NOTE,
-    ap_percent,
     bootstraps,
     identity_rows,
     overall_verdict,
     parity_rows,
-    percent,
-    points,
-    rate,
     reason,
-    signed,
-    small,
     stat_names,
     summary,
     untold_failures,

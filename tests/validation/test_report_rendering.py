@@ -10,7 +10,8 @@ import sample_reports as samples
 from rich.console import Console
 
 from pssdet.models.zoo import PUBLISHED
-from pssdet.validation import report_table
+from pssdet.validation import report_numbers as numbers
+from pssdet.validation import report_text
 from pssdet.validation.report_html import to_html
 from pssdet.validation.report_markdown import to_markdown
 from pssdet.validation.report_schema import Histogram
@@ -103,8 +104,8 @@ def test_the_verdict_comes_first(make, verdict):
     report = make()
     markdown, page = renderings(report)
     assert markdown.splitlines()[2].startswith(f"**{verdict}**")
-    assert page.index(f"{verdict} {report_table.summary(report)}") < page.index("Box AP")
-    assert (report_table.overall_verdict(report) or "NO VERDICT") == verdict
+    assert page.index(f"{verdict} {report_text.summary(report)}") < page.index("Box AP")
+    assert (report_text.overall_verdict(report) or "NO VERDICT") == verdict
 
 
 def test_an_open_verdict_says_how_many_images_would_decide():
@@ -114,9 +115,9 @@ def test_an_open_verdict_says_how_many_images_would_decide():
 
 def test_a_reason_that_says_how_many_images_would_decide_is_left_as_it_is():
     pair = msgspec.structs.replace(samples.inconclusive(), reason="not settled; about 2,600 images would decide")
-    assert report_table.reason(pair) == pair.reason
+    assert report_text.reason(pair) == pair.reason
     nobody_knows = msgspec.structs.replace(pair, images_to_decide=0, reason="nothing to compare")
-    assert report_table.reason(nobody_knows) == "nothing to compare"
+    assert report_text.reason(nobody_knows) == "nothing to compare"
 
 
 def test_the_first_broken_stage_is_named():
@@ -157,13 +158,13 @@ def test_a_failed_engine_gives_its_reason_and_no_numbers():
 
 def test_a_failed_engine_without_a_comparison_is_a_fail_with_its_reason():
     report = samples.report(samples.comparison(), engines=(samples.broken("tensorrt-fp16", "no GPU was found"),))
-    assert report_table.overall_verdict(report) == "FAIL"
+    assert report_text.overall_verdict(report) == "FAIL"
     for text in renderings(report):
         assert re.search(r"tensorrt-fp16\W+gave no result\W+no GPU was found", text)
 
 
 def test_a_failure_that_a_comparison_tells_is_not_told_twice():
-    assert report_table.untold_failures(samples.failing_report()) == []
+    assert report_text.untold_failures(samples.failing_report()) == []
 
 
 def test_speed_says_what_it_includes_and_what_it_is_not():
@@ -219,7 +220,7 @@ def test_a_report_without_comparisons_says_so():
     for text in renderings(report):
         assert "Nothing was compared" in text
     assert parity_table(report).row_count == 0
-    assert report_table.overall_verdict(report) is None
+    assert report_text.overall_verdict(report) is None
 
 
 def test_a_histogram_of_nothing_is_said_to_be_none():
@@ -236,25 +237,25 @@ def test_the_terminal_table_keeps_one_line_per_comparison_in_a_log_file():
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_numbers_that_are_none_read_na(value):
     for written in (
-        *(report_table.points, report_table.difference, report_table.signed, report_table.margin, report_table.percent),
-        *(report_table.ap_percent, report_table.small, report_table.rate),
+        *(numbers.points, numbers.difference, numbers.signed, numbers.margin, numbers.percent),
+        *(numbers.ap_percent, numbers.small, numbers.rate),
     ):
         assert written(value) == "n/a"
-    assert report_table.interval((0.0, value)) == "n/a"
-    assert report_table.points(-1) == report_table.percent(-1) == report_table.rate(None) == "n/a"
+    assert numbers.interval((0.0, value)) == "n/a"
+    assert numbers.points(-1) == numbers.percent(-1) == numbers.rate(None) == "n/a"
 
 
 @pytest.mark.parametrize(
     ("written", "text"),
     [
-        (report_table.signed(-1e-9), "0.00000"),
-        (report_table.signed(0.5), "+0.50000"),
-        (report_table.percent(0.999999), "99.99 %"),
-        (report_table.percent(1.0), "100.00 %"),
-        (report_table.percent(0.29), "29.00 %"),
-        (report_table.rate(1234.5), "1,234.5"),
-        (report_table.rate(0.567), "0.57"),
-        (report_table.small(3.21e-7), "3.2e-07"),
+        (numbers.signed(-1e-9), "0.00000"),
+        (numbers.signed(0.5), "+0.50000"),
+        (numbers.percent(0.999999), "99.99 %"),
+        (numbers.percent(1.0), "100.00 %"),
+        (numbers.percent(0.29), "29.00 %"),
+        (numbers.rate(1234.5), "1,234.5"),
+        (numbers.rate(0.567), "0.57"),
+        (numbers.small(3.21e-7), "3.2e-07"),
     ],
 )
 def test_numbers_read_well(written, text):
