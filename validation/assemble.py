@@ -14,11 +14,12 @@ from pssdet.models.zoo import PUBLISHED
 from pssdet.runtime.images import load
 from pssdet.validation.agreement import agreement, worst_images
 from pssdet.validation.bootstrap import Matched, match, paired_bootstrap
+from pssdet.validation.child import Alive, in_child
 from pssdet.validation.coco_statistics import coco_statistics
 from pssdet.validation.decoder_complaints import told_by_decoders
 from pssdet.validation.disagreements import disagreements
 from pssdet.validation.engine_stages import first_difference
-from pssdet.validation.evaluation import EngineRun, evaluate, in_child
+from pssdet.validation.evaluation import EngineRun, evaluate
 from pssdet.validation.ground_truth import GroundTruth, Image, read_ground_truth
 from pssdet.validation.identity import identity
 from pssdet.validation.report_schema import Comparison, EngineResult, PublishedRow, Report
@@ -210,9 +211,9 @@ def _first_broken_stage(reference: _Evaluated, candidate: _Evaluated, images: Se
     return stage[0] if isinstance(stage, tuple) else f"not looked at: {stage}"
 
 
-def _stage_of_first_difference(reference: Path, candidate: Path, pictures: Sequence[Path]) -> tuple[str]:
+def _stage_of_first_difference(reference: Path, candidate: Path, pictures: Sequence[Path], alive: Alive) -> tuple[str]:
     """In a tuple, which tells a stage from the text of a failure."""
-    return (first_difference(reference, candidate, pictures),)
+    return (first_difference(reference, candidate, pictures, lambda _: alive()),)
 
 
 def _published(evaluated: Sequence[_Evaluated], *, is_val2017: bool) -> tuple[PublishedRow, ...]:

@@ -2,7 +2,7 @@
 
 import json
 
-import fake_engine
+import child_work
 import msgspec
 import numpy as np
 import onnx
@@ -178,13 +178,13 @@ class TestBrokenEngines:
         assert "not finite" in (tmp_path / "out" / "report.html").read_text()
 
     def test_an_engine_that_takes_its_process_down(self, sound, monkeypatch):
-        monkeypatch.setattr(evaluation, "_evaluate_here", fake_engine.crash)
+        monkeypatch.setattr(evaluation, "_evaluate_here", child_work.crash)
         run = evaluation.evaluate(sound, [])
         assert run.failure == "the engine crashed its process"
         assert run.speed is None
 
     def test_a_crash_costs_that_engine_only(self, sound, scenes, tmp_path, monkeypatch):
-        monkeypatch.setattr(evaluation, "_evaluate_here", fake_engine.crash_if_told)
+        monkeypatch.setattr(evaluation, "_evaluate_here", child_work.crash_if_told)
         doomed = altered(sound, tmp_path / "doomed", find_nothing)
         report, comparisons = compare(sound, [doomed], scenes)
         assert comparisons["doomed"].verdict == "FAIL"
