@@ -27,14 +27,6 @@ def hang(engine, pictures, alive):
     time.sleep(600)
 
 
-def crawl(engine, pictures, alive):
-    """Take five seconds in all, but never long for a part."""
-    for _ in range(10):
-        time.sleep(0.5)
-        alive()
-    return "done"
-
-
 def crash_if_told(engine, pictures, alive):
     """The real evaluation, except for an engine in a folder called "doomed"."""
     from pssdet.validation.evaluation import _evaluate_here

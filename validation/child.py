@@ -37,12 +37,12 @@ def in_child(function: Callable[..., _T], *arguments: object) -> _T | str:
     child.start()
     sender.close()
     try:
-        while _speaks(receiver):
-            if (answer := receiver.recv()) is not None:
-                child.join(_CLEAN_UP_SECONDS)
-                result: _T | str = answer[0]
-                return result
-        return f"the engine hung: nothing came of it for {TURNS * TURN_SECONDS / 60:g} minutes, and it was stopped"
+        answer = _answer(receiver)
+        if answer is None:
+            return f"the engine hung: nothing came of it for {TURNS * TURN_SECONDS / 60:g} minutes, and it was stopped"
+        child.join(_CLEAN_UP_SECONDS)
+        result: _T | str = answer[0]
+        return result
     except (EOFError, OSError):
         return "the engine crashed its process"
     finally:
@@ -51,8 +51,13 @@ def in_child(function: Callable[..., _T], *arguments: object) -> _T | str:
         receiver.close()
 
 
-def _speaks(receiver: Connection) -> bool:
-    return any(receiver.poll(TURN_SECONDS) for _ in range(TURNS))
+def _answer(receiver: Connection) -> tuple[Any] | None:
+    """What ``_work`` sends in the end; None if nothing came for too long."""
+    while any(receiver.poll(TURN_SECONDS) for _ in range(TURNS)):
+        message: tuple[Any] | None = receiver.recv()
+        if message is not None:
+            return message
+    return None
 
 
 def _work(sender: Connection, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:

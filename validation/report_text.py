@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pssdet.validation.report_models import by_model, label, models, several
 from pssdet.validation.report_numbers import NOT_AVAILABLE, difference, interval, margin, percent, points, small
 from pssdet.validation.report_schema import Comparison, EngineResult, Report, Verdict
 
@@ -33,16 +34,17 @@ class ParityRow(NamedTuple):
 
 def parity_rows(report: Report) -> list[ParityRow]:
     """The comparisons' numbers as text; without both engines' AP there is no difference to show."""
-    ap = {engine.name: engine.stats.get("AP") for engine in report.engines if not engine.failure}
+    ap = {(each.model, each.name): each.stats.get("AP") for each in report.engines if not each.failure}
     rows = []
     for pair in report.comparisons:
-        known = ap.get(pair.candidate) is not None and ap.get(pair.reference) is not None
+        reference, candidate = (ap.get((pair.model, name)) for name in (pair.reference, pair.candidate))
+        known = reference is not None and candidate is not None
         agreement = pair.agreement
         rows.append(
             ParityRow(
                 pair,
-                points(ap.get(pair.reference)),
-                points(ap.get(pair.candidate)),
+                points(reference),
+                points(candidate),
                 difference(pair.delta_ap) if known else NOT_AVAILABLE,
                 interval(pair.ci90) if known else NOT_AVAILABLE,
                 interval(pair.ci95) if known else NOT_AVAILABLE,
@@ -63,22 +65,43 @@ def overall_verdict(report: Report) -> Verdict | None:
 
 
 def summary(report: Report) -> str:
-    """How many comparisons came to which verdict, in words."""
+    """How many comparisons came to which verdict, of each model if there are several."""
+    counts = _counts(report)
+    text = f"{_counted(len(report.comparisons), 'comparison')}: {counts}" if counts else "Nothing was compared"
+    if counts and several(report):
+        parts = zip(models(report), map(_counts, by_model(report)), strict=True)
+        text += f" ({'; '.join(f'{model}: {part}' if part else f'{model} was not compared' for model, part in parts)})"
+    failed = sum(1 for engine in report.engines if engine.failure)
+    return f"{text}; {_counted(failed, 'engine')} without a result" if failed else text
+
+
+def _counts(report: Report) -> str:
     verdicts = [comparison.verdict for comparison in report.comparisons]
-    counts = ", ".join(f"{verdicts.count(each)} {each}" for each in _WORST_FIRST if each in verdicts)
-    text = f"{_counted(len(verdicts), 'comparison')}: {counts}" if verdicts else "Nothing was compared"
-    failures = sum(1 for engine in report.engines if engine.failure)
-    return f"{text}; {_counted(failures, 'engine')} without a result" if failures else text
+    return ", ".join(f"{verdicts.count(each)} {each}" for each in _WORST_FIRST if each in verdicts)
+
+
+def ap_alone(report: Report, engine: EngineResult) -> str:
+    """What is known of an engine that was not compared."""
+    ap = points(engine.stats.get("AP"))
+    return f"AP {ap} on {report.identity.images:,} images, compared with nothing"
+
+
+def fail_reasons(report: Report) -> list[str]:
+    """Everything that makes the verdict a FAIL: which engine, and why."""
+    pairs = [(pair.model, pair.candidate, pair.reason) for pair in report.comparisons if pair.verdict == "FAIL"]
+    pairs += [(each.model, each.name, each.failure) for each in untold_failures(report)]
+    return [f"{label(report, model, name)}: {why}" for model, name, why in pairs]
 
 
 def untold_failures(report: Report) -> list[EngineResult]:
     """The failed engines whose failure no comparison of theirs gives as its reason."""
-    told = [(pair.candidate, pair.reason) for pair in report.comparisons]
-    told += [(pair.reference, pair.reason) for pair in report.comparisons]
+    told = [
+        ((pair.model, name), pair.reason) for pair in report.comparisons for name in (pair.candidate, pair.reference)
+    ]
     return [
-        engine
-        for engine in report.engines
-        if engine.failure and not any(name == engine.name and engine.failure in reason for name, reason in told)
+        each
+        for each in report.engines
+        if each.failure and not any(who == (each.model, each.name) and each.failure in why for who, why in told)
     ]
 
 
@@ -108,15 +131,22 @@ def identity_rows(report: Report) -> list[tuple[str, str]]:
     """What the report is about, as names and values; an empty value was not known."""
     this = report.identity
     return [
-        ("model", this.model),
+        ("models" if several(report) else "model", ", ".join(models(report))),
         ("images", f"{this.images:,}"),
         ("created", this.created),
         ("commit", this.commit),
         ("command", this.command),
         ("machine", this.machine),
-        ("weights sha256", this.weights_sha256),
-        ("onnx sha256", this.onnx_sha256),
+        *_hash_rows(report),
         ("annotations sha256", this.annotations_sha256),
         ("images sha256", this.images_sha256),
         *this.versions.items(),
     ]
+
+
+def _hash_rows(report: Report) -> list[tuple[str, str]]:
+    rows = []
+    for each in report.identity.models:
+        whose = f"{each.model} " if several(report) else ""
+        rows += [(f"{whose}weights sha256", each.weights_sha256), (f"{whose}onnx sha256", each.onnx_sha256)]
+    return rows

@@ -1,6 +1,8 @@
 """Work in a process of its own: results, errors, crashes, hangs; nothing is left running."""
 
 import multiprocessing
+import threading
+import time
 
 import child_work
 import fake_engine
@@ -14,12 +16,6 @@ from pssdet.validation import child, evaluation
 def _nothing_is_left():
     yield
     assert multiprocessing.active_children() == []
-
-
-@pytest.fixture
-def four_seconds(monkeypatch):
-    """The patience with a process that says nothing, its start included."""
-    monkeypatch.setattr(child, "TURN_SECONDS", 4 / child.TURNS)
 
 
 @pytest.mark.parametrize("given", [(), (1, "two"), (None,)])
@@ -39,11 +35,25 @@ def test_a_crash_is_told():
     assert child.in_child(child_work.crash, None, []) == "the engine crashed its process"
 
 
-def test_slow_work_that_gets_on_is_no_hang(four_seconds):
-    assert child.in_child(child_work.crawl, None, []) == "done"
+def test_slow_work_that_gets_on_is_no_hang(monkeypatch):
+    """Twice the patience in all, but never long for a part."""
+    monkeypatch.setattr(child, "TURN_SECONDS", 2 / child.TURNS)
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+
+    def crawl():
+        for _ in range(16):
+            time.sleep(0.25)
+            sender.send(None)
+        sender.send(("done",))
+
+    worker = threading.Thread(target=crawl)
+    worker.start()
+    assert child._answer(receiver) == ("done",)
+    worker.join()
 
 
-def test_an_engine_that_hangs_is_stopped_and_gives_its_reason(four_seconds, monkeypatch):
+def test_an_engine_that_hangs_is_stopped_and_gives_its_reason(monkeypatch):
+    monkeypatch.setattr(child, "TURN_SECONDS", 4 / child.TURNS)
     monkeypatch.setattr(evaluation, "_evaluate_here", child_work.hang)
     run = evaluation.evaluate("engine", [])
     assert "hung" in run.failure
