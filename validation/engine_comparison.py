@@ -70,6 +70,8 @@ def compare(reference: Evaluated, candidate: Evaluated, images: Sequence[Image],
     allowed = margin(candidate.card.precision, ap)
     if reference.matched is None or candidate.matched is None:
         return _failed(reference, candidate, allowed, replicas)
+    found = (reference.run.detections, candidate.run.detections)
+    offset = candidate.card.model.numerics.pixel_offset
     bootstrap = paired_bootstrap(reference.matched, candidate.matched, replicas, SEED)
     verdict = _nothing_found(reference, candidate, len(images)) or judge(ap, bootstrap, allowed, len(images))
     return Comparison(
@@ -86,8 +88,8 @@ def compare(reference: Evaluated, candidate: Evaluated, images: Sequence[Image],
         images_to_decide=verdict.images_to_decide,
         reason=verdict.reason,
         first_broken_stage=_first_broken_stage(reference, candidate, images),
-        agreement=agreement(reference.run.detections, candidate.run.detections),
-        disagreements=disagreements(images, reference.run.detections, candidate.run.detections),
+        agreement=agreement(*found, pixel_offset=offset),
+        disagreements=disagreements(images, *found, pixel_offset=offset),
     )
 
 
@@ -122,7 +124,9 @@ def _failed(reference: Evaluated, candidate: Evaluated, allowed: float, replicas
 
 def _first_broken_stage(reference: Evaluated, candidate: Evaluated, images: Sequence[Image]) -> str:
     """On the pictures where the two differ most, or on the first ones if they differ nowhere."""
-    worst = worst_images(reference.run.detections, candidate.run.detections, _STAGE_PICTURES)
+    offset = candidate.card.model.numerics.pixel_offset
+    found = (reference.run.detections, candidate.run.detections)
+    worst = worst_images(*found, _STAGE_PICTURES, pixel_offset=offset)
     indices = [index for index, _ in worst] or range(min(_STAGE_PICTURES, len(images)))
     pictures = [images[index].path for index in indices]
     stage = in_child(_stage_of_first_difference, reference.folder, candidate.folder, pictures)
