@@ -34,8 +34,8 @@ def _table(report: Report) -> Table:
     for name, width in (("AP\nreference", 9), ("AP\ncandidate", 9), ("delta", 6), ("90 % interval", 16), ("margin", 6)):
         table.add_column(name, justify="right", min_width=width)
     table.add_column("verdict", min_width=len("INCONCLUSIVE"))
-    for name in ("matched", "score\ndrift p99"):
-        table.add_column(name, justify="right")
+    for name, width in (("matched", 8), ("score\ndrift p99", 9)):
+        table.add_column(name, justify="right", min_width=width)
     for row in parity_rows(report):
         pair = row.comparison
         name = pair.candidate if len(references) == 1 else f"{pair.candidate} vs {pair.reference}"
