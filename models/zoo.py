@@ -192,6 +192,11 @@ HEADLINE = Headline(
 DEFAULT_MODEL = "mini_faster"
 
 
+def bundled() -> tuple[ZooEntry, ...]:
+    """The detectors whose checkpoint comes with this project."""
+    return tuple(entry for entry in ZOO if entry.checkpoint.startswith(BUNDLED))
+
+
 def find(name: str) -> ZooEntry:
     """The detector of that name.
 
