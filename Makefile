@@ -1,4 +1,4 @@
-# make venv | demo | test | lint | clean. Every target sets up .venv first; nothing else is installed.
+# make venv | demo | test | lint | gpu-dcnv2 | clean. All but gpu-dcnv2 set up .venv first; nothing else is installed.
 CANDIDATES := python3.12 python3.11 python3
 SUITABLE = import sys; sys.version_info[:2] in ((3, 11), (3, 12)) and print(sys.executable)
 PYTHON ?= $(firstword $(foreach name,$(CANDIDATES),$(shell $(name) -c '$(SUITABLE)' 2>/dev/null)))
@@ -6,7 +6,11 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 SCENES := artifacts/scenes/heldout-300
 
-.PHONY: venv demo test lint clean
+# A Python with PyTorch and torchvision, of the machine with the GPU; the project's own packages are not needed there.
+GPU_PYTHON ?= python3
+GPU_OPTIONS ?=
+
+.PHONY: venv demo test lint gpu-dcnv2 clean
 
 venv: $(STAMP)
 
@@ -35,6 +39,11 @@ lint: venv
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# Whether the DCNv2 kernel is right, and how fast: on a machine with a GPU, nvcc and CMake.
+gpu-dcnv2:
+	@test -n "$$PSSDET_KERNELS" || { cmake -S . -B build/cmake && cmake --build build/cmake --parallel; }
+	$(GPU_PYTHON) benchmarks/gpu/dcnv2.py $(GPU_OPTIONS)
 
 clean:
 	rm -rf .venv artifacts build dist *.egg-info src/*.egg-info

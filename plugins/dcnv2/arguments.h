@@ -1,0 +1,56 @@
+// What a kernel is told: the problem, worked out to strides.
+#pragma once
+
+#include <cstdint>
+
+#include "../device/device.h"
+#include "dcnv2.h"
+#include "sampling.h"
+
+namespace pssdet::dcnv2 {
+
+// A tensor of which single values are read: element (n, channel, pixel) lies at n * image + channel * plane + pixel * step.
+struct Field {
+  const void* data;
+  bool is_half;
+  int64_t image;
+  int32_t plane, step;
+
+  PSSDET_DEVICE float at(int32_t n, int32_t channel, int32_t pixel) const {
+    const int64_t i = n * image + int64_t(channel) * plane + int64_t(pixel) * step;
+    return is_half ? __half2float(static_cast<const half*>(data)[i]) : static_cast<const float*>(data)[i];
+  }
+};
+
+struct Arguments {
+  pssdet_dcnv2_problem problem;
+  int32_t out_h, out_w;
+  const void* x;
+  const void* weight;
+  const float* bias;  // may be null
+  void* y;
+  Field offset, mask;      // mask.data may be null: all ones
+  int32_t first_mask;      // channel of the first mask
+  bool raw_mask, relu;
+  int32_t channel_pitch;      // of x, NHWC: values between two pixels
+  int32_t out_channel_pitch;  // of y, NHWC
+
+  PSSDET_HOST_DEVICE int32_t taps() const { return problem.kernel_h * problem.kernel_w; }
+  PSSDET_HOST_DEVICE int32_t pixels() const { return out_h * out_w; }
+
+  // Where tap `tap` of offset group `group` reads for output pixel `pixel` of image `n`.
+  PSSDET_DEVICE Corners<float> corners(int32_t n, int32_t pixel, int32_t group, int32_t tap) const {
+    const int32_t number = group * taps() + tap;
+    const float dy = offset.at(n, 2 * number, pixel), dx = offset.at(n, 2 * number + 1, pixel);
+    float weight = 1.0f;
+    if (mask.data) weight = mask.at(n, first_mask + number, pixel);
+    if (raw_mask) weight = sigmoid(weight);
+    const int32_t row = pixel / out_w, column = pixel - row * out_w;
+    const int32_t tap_row = tap / problem.kernel_w, tap_column = tap - tap_row * problem.kernel_w;
+    const int32_t y = row * problem.stride_h - problem.pad_top + tap_row * problem.dilation_h;
+    const int32_t x = column * problem.stride_w - problem.pad_left + tap_column * problem.dilation_w;
+    return corners_at(float(y) + dy, float(x) + dx, weight, problem.height, problem.width);
+  }
+};
+
+}  // namespace pssdet::dcnv2

@@ -1,0 +1,241 @@
+// The fused kernel: sampling and matrix product in one pass, half NHWC, on tensor cores.
+//
+// An implicit matrix product: rows are output pixels of the whole batch, columns are output channels, and k runs over taps, then
+// channels. A block computes kRows x kColumns of it. First it works out where each of its pixels reads for each tap (once,
+// in shared memory); then it walks over k in chunks: eight channels at a time are read at the four corners, blended in float32 and stored
+// as halves where the tensor cores take them from. While one chunk is multiplied, the corners of the next are on their way.
+#pragma once
+
+#include "arguments.h"
+#include "tensor_core.cuh"
+#include "weight_copy.cuh"
+
+namespace pssdet::dcnv2 {
+
+constexpr int kMaxFusedTaps = 9;
+//: Values that every row in shared memory is longer than its content: without them, rows would fall on the same banks.
+constexpr int kSkew = 8;
+
+// Rows x Columns outputs of a block; Chunk values of k at a time. WarpsM x WarpsN warps share the outputs; WarpsK such teams share
+// each chunk's k, so that a small problem has more warps.
+template <int Rows, int Columns, int Chunk, int WarpsM, int WarpsN, int WarpsK>
+struct Tile {
+  static constexpr int kRows = Rows, kColumns = Columns, kChunk = Chunk;
+  static constexpr int kWarpsM = WarpsM, kWarpsN = WarpsN, kWarpsK = WarpsK;
+  static constexpr int kThreads = 32 * WarpsM * WarpsN * WarpsK;
+  static constexpr int kPitch = Chunk + kSkew, kOutPitch = Columns + 4;
+  static constexpr int kTilesM = Rows / WarpsM / 16, kTilesN = Columns / WarpsN / 16, kStepsK = Chunk / WarpsK / 16;
+  static constexpr int kSamples = Rows * (Chunk / 8) / kThreads;  // eight channels of a pixel each, by a thread
+
+  static_assert(Rows % (16 * WarpsM) == 0 && Columns % (16 * WarpsN) == 0 && Chunk % (16 * WarpsK) == 0);
+  static_assert(Rows * (Chunk / 8) % kThreads == 0 && Columns * (Chunk / 8) % kThreads == 0);
+
+  static constexpr int kStageBytes = (Rows + Columns) * kPitch * int(sizeof(half));
+
+  static PSSDET_HOST_DEVICE constexpr int plan_bytes(int taps) { return taps * Rows * int(sizeof(float4) + sizeof(int32_t)); }
+  static PSSDET_HOST_DEVICE constexpr int shared_bytes(int taps) {
+    const int working = 2 * kStageBytes + plan_bytes(taps), result = Rows * kOutPitch * int(sizeof(float));
+    return working > result ? working : result;
+  }
+};
+
+// The fused kernel's part of a thread.
+template <typename Core, typename Tile>
+class Fused {
+ public:
+  PSSDET_DEVICE Fused(const Arguments& arguments, unsigned char* shared) : arguments_(arguments), shared_(shared) {
+    const int column_tiles = ceil_div(arguments.problem.out_channels, Tile::kColumns);
+    // Blocks that read the same pixels are neighbours, so that they share them in the caches.
+    first_row_ = int(blockIdx.x) / column_tiles * Tile::kRows;
+    first_column_ = int(blockIdx.x) % column_tiles * Tile::kColumns;
+    depth_ = arguments.taps() * arguments.problem.channels;
+    plan_weights_ = reinterpret_cast<float4*>(shared + 2 * Tile::kStageBytes);
+    plan_places_ = reinterpret_cast<int32_t*>(plan_weights_ + arguments.taps() * Tile::kRows);
+  }
+
+  PSSDET_DEVICE void run() {
+    make_plan();
+    __syncthreads();
+    multiply_all();
+    add_up_teams();
+    write_result();
+  }
+
+ private:
+  PSSDET_DEVICE half* samples(int stage) const { return reinterpret_cast<half*>(shared_ + stage * Tile::kStageBytes); }
+  PSSDET_DEVICE half* weights(int stage) const { return samples(stage) + Tile::kRows * Tile::kPitch; }
+
+  PSSDET_DEVICE void make_plan() {
+    const int pixels = arguments_.pixels(), rows = arguments_.problem.batch * pixels;
+    for (int entry = threadIdx.x; entry < arguments_.taps() * Tile::kRows; entry += Tile::kThreads) {
+      const int tap = entry / Tile::kRows, row = first_row_ + entry % Tile::kRows;
+      float4 weight = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+      int32_t place = 0;
+      if (row < rows) {
+        const int n = row / pixels;
+        const Corners<float> corners = arguments_.corners(n, row - n * pixels, 0, tap);
+        weight = make_float4(corners.weight[0], corners.weight[1], corners.weight[2], corners.weight[3]);
+        const int pixel = (n * arguments_.problem.height + corners.y) * arguments_.problem.width + corners.x;
+        place = pixel << 2 | corners.down << 1 | corners.right;
+      }
+      plan_weights_[entry] = weight;
+      plan_places_[entry] = place;
+    }
+  }
+
+  // Starts reading the four corners of this thread's samples of the chunk at `k`.
+  PSSDET_DEVICE void read_corners(int k) {
+    const float per_tap = 1.0f / float(arguments_.problem.channels);
+#pragma unroll
+    for (int i = 0; i < Tile::kSamples; ++i) {
+      const int task = int(threadIdx.x) + i * Tile::kThreads;
+      const int row = task / (Tile::kChunk / 8), at = k + task % (Tile::kChunk / 8) * 8;
+      // Exact: a half more than a multiple of eight is far enough from both neighbours of the quotient.
+      const int tap = int((float(at) + 0.5f) * per_tap);
+      entry_[i] = at < depth_ ? tap * Tile::kRows + row : -1;
+      if (entry_[i] < 0) continue;
+      const int32_t place = plan_places_[entry_[i]];
+      const int64_t pitch = arguments_.channel_pitch;
+      const half* corner = static_cast<const half*>(arguments_.x) + (place >> 2) * pitch + (at - tap * arguments_.problem.channels);
+      const int64_t right = (place & 1) * pitch, down = (place >> 1 & 1) * arguments_.problem.width * pitch;
+      corners_[i][0] = load8(corner);
+      corners_[i][1] = load8(corner + right);
+      corners_[i][2] = load8(corner + down);
+      corners_[i][3] = load8(corner + down + right);
+    }
+  }
+
+  PSSDET_DEVICE void store_samples(int stage) {
+#pragma unroll
+    for (int i = 0; i < Tile::kSamples; ++i) {
+      const int task = int(threadIdx.x) + i * Tile::kThreads;
+      const int row = task / (Tile::kChunk / 8), column = task % (Tile::kChunk / 8) * 8;
+      Half8 blended;
+      if (entry_[i] >= 0) {
+        blended = blend(corners_[i], plan_weights_[entry_[i]]);
+      } else {
+#pragma unroll
+        for (int pair = 0; pair < 4; ++pair) blended.pair[pair] = __floats2half2_rn(0.0f, 0.0f);
+      }
+      store8(samples(stage) + row * Tile::kPitch + column, blended);
+    }
+  }
+
+  static PSSDET_DEVICE Half8 blend(const Half8 (&corner)[4], float4 weight) {
+    Half8 result;
+#pragma unroll
+    for (int pair = 0; pair < 4; ++pair) {
+      const float2 a = __half22float2(corner[0].pair[pair]), b = __half22float2(corner[1].pair[pair]);
+      const float2 c = __half22float2(corner[2].pair[pair]), d = __half22float2(corner[3].pair[pair]);
+      result.pair[pair] = __floats2half2_rn(weight.x * a.x + weight.y * b.x + weight.z * c.x + weight.w * d.x,
+          weight.x * a.y + weight.y * b.y + weight.z * c.y + weight.w * d.y);
+    }
+    return result;
+  }
+
+  PSSDET_DEVICE void multiply_all() {
+#pragma unroll
+    for (int m = 0; m < Tile::kTilesM; ++m) {
+#pragma unroll
+      for (int n = 0; n < Tile::kTilesN; ++n) Core::clear(sums_[m][n]);
+    }
+    typename Core::template WeightCopy<Tile> copy(arguments_, first_column_, depth_);
+    copy.start(0, weights(0));
+    read_corners(0);
+    store_samples(0);
+    copy.finish(weights(0));
+    __syncthreads();
+    const int chunks = ceil_div(depth_, Tile::kChunk);
+    for (int chunk = 0; chunk < chunks; ++chunk) {
+      const int stage = chunk & 1, other = stage ^ 1;
+      const bool more = chunk + 1 < chunks;
+      if (more) {
+        copy.start((chunk + 1) * Tile::kChunk, weights(other));
+        read_corners((chunk + 1) * Tile::kChunk);
+      }
+      multiply(stage);
+      if (more) {
+        store_samples(other);
+        copy.finish(weights(other));
+      }
+      __syncthreads();
+    }
+  }
+
+  PSSDET_DEVICE void multiply(int stage) {
+    const half* a = samples(stage) + warp_m() * Tile::kTilesM * 16 * Tile::kPitch;
+    const half* b = weights(stage) + warp_n() * Tile::kTilesN * 16 * Tile::kPitch;
+#pragma unroll
+    for (int step = 0; step < Tile::kStepsK; ++step) {
+      const int k = (warp_k() * Tile::kStepsK + step) * 16;
+      typename Core::A left[Tile::kTilesM];
+#pragma unroll
+      for (int m = 0; m < Tile::kTilesM; ++m) Core::load(left[m], a + m * 16 * Tile::kPitch + k, Tile::kPitch);
+#pragma unroll
+      for (int n = 0; n < Tile::kTilesN; ++n) {
+        typename Core::B right;
+        Core::load(right, b + n * 16 * Tile::kPitch + k, Tile::kPitch);
+#pragma unroll
+        for (int m = 0; m < Tile::kTilesM; ++m) Core::multiply(sums_[m][n], left[m], right);
+      }
+    }
+  }
+
+  // The sums of all teams, one after the other, into shared memory.
+  PSSDET_DEVICE void add_up_teams() {
+    float* mine = result() + warp_m() * Tile::kTilesM * 16 * Tile::kOutPitch + warp_n() * Tile::kTilesN * 16;
+    for (int team = 0; team < Tile::kWarpsK; ++team) {
+      if (warp_k() == team) {
+#pragma unroll
+        for (int m = 0; m < Tile::kTilesM; ++m) {
+#pragma unroll
+          for (int n = 0; n < Tile::kTilesN; ++n) {
+            float* matrix = mine + m * 16 * Tile::kOutPitch + n * 16;
+            if (team > 0) Core::add(sums_[m][n], matrix, Tile::kOutPitch);
+            Core::store(matrix, Tile::kOutPitch, sums_[m][n]);
+          }
+        }
+      }
+      __syncthreads();
+    }
+  }
+
+  PSSDET_DEVICE void write_result() const {
+    const int rows = arguments_.problem.batch * arguments_.pixels();
+    for (int task = threadIdx.x; task < Tile::kRows * (Tile::kColumns / 8); task += Tile::kThreads) {
+      const int row = task / (Tile::kColumns / 8), column = task % (Tile::kColumns / 8) * 8;
+      const int out_row = first_row_ + row, out_column = first_column_ + column;
+      if (out_row >= rows || out_column >= arguments_.problem.out_channels) continue;
+      const float* sums = result() + row * Tile::kOutPitch + column;
+      Half8 values;
+#pragma unroll
+      for (int pair = 0; pair < 4; ++pair) {
+        values.pair[pair] =
+            __floats2half2_rn(finished(sums[2 * pair], out_column + 2 * pair), finished(sums[2 * pair + 1], out_column + 2 * pair + 1));
+      }
+      store8(static_cast<half*>(arguments_.y) + int64_t(out_row) * arguments_.out_channel_pitch + out_column, values);
+    }
+  }
+
+  PSSDET_DEVICE float finished(float sum, int column) const {
+    if (arguments_.bias) sum += arguments_.bias[column];
+    return arguments_.relu && sum < 0.0f ? 0.0f : sum;
+  }
+
+  PSSDET_DEVICE float* result() const { return reinterpret_cast<float*>(shared_); }
+  static PSSDET_DEVICE int warp() { return int(threadIdx.x) / 32; }
+  static PSSDET_DEVICE int warp_m() { return warp() % Tile::kWarpsM; }
+  static PSSDET_DEVICE int warp_n() { return warp() / Tile::kWarpsM % Tile::kWarpsN; }
+  static PSSDET_DEVICE int warp_k() { return warp() / (Tile::kWarpsM * Tile::kWarpsN); }
+
+  const Arguments& arguments_;
+  unsigned char* shared_;
+  int first_row_, first_column_, depth_;
+  float4* plan_weights_;
+  int32_t* plan_places_;
+  int32_t entry_[Tile::kSamples];
+  Half8 corners_[Tile::kSamples][4];
+  typename Core::C sums_[Tile::kTilesM][Tile::kTilesN];
+};
+
+}  // namespace pssdet::dcnv2

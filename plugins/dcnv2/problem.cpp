@@ -1,0 +1,105 @@
+#include "problem.h"
+
+#include <limits>
+
+namespace pssdet::dcnv2 {
+
+namespace {
+
+constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+
+int32_t padded_channels(int32_t channels) { return ceil_div(channels, 8) * 8; }
+
+bool positive(std::initializer_list<int32_t> values) {
+  for (const int32_t value : values) {
+    if (value < 1) return false;
+  }
+  return true;
+}
+
+// Zero if the kernel does not fit.
+int64_t out_side(int64_t side, int64_t before, int64_t after, int64_t kernel, int64_t dilation, int64_t stride) {
+  const int64_t room = side + before + after - (dilation * (kernel - 1) + 1);
+  return room < 0 ? 0 : room / stride + 1;
+}
+
+Field field_of(const void* data, const pssdet_dcnv2_format& format, int32_t channels, int32_t pixels) {
+  const bool is_half = format.offset_type == PSSDET_F16;
+  if (format.offset_layout == PSSDET_NCHW) return {data, is_half, int64_t(channels) * pixels, pixels, 1};
+  const int32_t pitch = padded_channels(channels);
+  return {data, is_half, int64_t(pitch) * pixels, 1, pitch};
+}
+
+bool usable(const void* pointer) { return pointer && reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
+
+bool known(pssdet_dtype type) { return type == PSSDET_F32 || type == PSSDET_F16; }
+bool known(pssdet_layout layout) { return layout == PSSDET_NCHW || layout == PSSDET_NHWC; }
+
+}  // namespace
+
+pssdet_status check(const pssdet_dcnv2_problem& p, int32_t* out_h, int32_t* out_w) {
+  if (!positive({p.batch, p.channels, p.height, p.width, p.out_channels, p.kernel_h, p.kernel_w, p.stride_h, p.stride_w,
+          p.dilation_h, p.dilation_w, p.groups, p.offset_groups})) {
+    return PSSDET_BAD_PROBLEM;
+  }
+  if (p.pad_top < 0 || p.pad_left < 0 || p.pad_bottom < 0 || p.pad_right < 0) return PSSDET_BAD_PROBLEM;
+  if (p.channels % p.groups || p.out_channels % p.groups || p.channels % p.offset_groups) return PSSDET_BAD_PROBLEM;
+  const int64_t rows = out_side(p.height, p.pad_top, p.pad_bottom, p.kernel_h, p.dilation_h, p.stride_h);
+  const int64_t columns = out_side(p.width, p.pad_left, p.pad_right, p.kernel_w, p.dilation_w, p.stride_w);
+  const int64_t taps = int64_t(p.kernel_h) * p.kernel_w;
+  if (rows < 1 || columns < 1 || rows > kMost || columns > kMost || taps > kMost) return PSSDET_BAD_PROBLEM;
+  // The kernels count pixels of a batch in 30 bits, values of an image's channel and channels with taps in 31.
+  const int64_t in_pixels = int64_t(p.height) * p.width, out_pixels = rows * columns;
+  if (in_pixels > (kMost / 4) / p.batch || out_pixels > (kMost / 4) / p.batch) return PSSDET_BAD_PROBLEM;
+  if (taps > kMost / 3 / p.offset_groups || taps > kMost / p.channels) return PSSDET_BAD_PROBLEM;
+  *out_h = int32_t(rows);
+  *out_w = int32_t(columns);
+  return PSSDET_OK;
+}
+
+pssdet_status prepare(const pssdet_dcnv2_problem& problem, const pssdet_dcnv2_format& format, const void* x, const void* offset,
+    const void* mask, const void* weight, const float* bias, void* y, Arguments* arguments) {
+  int32_t out_h = 0, out_w = 0;
+  if (check(problem, &out_h, &out_w) != PSSDET_OK) return PSSDET_BAD_PROBLEM;
+  if (!known(format.data_type) || !known(format.offset_type) || !known(format.data_layout) || !known(format.offset_layout)) {
+    return PSSDET_BAD_PROBLEM;
+  }
+  if (!usable(x) || !usable(offset) || !usable(weight) || !usable(y)) return PSSDET_BAD_PROBLEM;
+  if ((mask && (format.raw_mask || !usable(mask))) || (bias && !usable(bias))) return PSSDET_BAD_PROBLEM;
+  const int32_t pixels = out_h * out_w, masks = problem.kernel_h * problem.kernel_w * problem.offset_groups;
+  arguments->problem = problem;
+  arguments->out_h = out_h;
+  arguments->out_w = out_w;
+  arguments->x = x;
+  arguments->weight = weight;
+  arguments->bias = bias;
+  arguments->y = y;
+  arguments->offset = field_of(offset, format, format.raw_mask ? 3 * masks : 2 * masks, pixels);
+  arguments->mask = format.raw_mask ? arguments->offset : field_of(mask, format, masks, pixels);
+  arguments->first_mask = format.raw_mask ? 2 * masks : 0;
+  arguments->raw_mask = format.raw_mask != 0;
+  arguments->relu = format.relu != 0;
+  arguments->channel_pitch = padded_channels(problem.channels);
+  arguments->out_channel_pitch = padded_channels(problem.out_channels);
+  return PSSDET_OK;
+}
+
+bool is_fused(const pssdet_dcnv2_problem& problem, const pssdet_dcnv2_format& format) {
+  constexpr int32_t kMaxTaps = 9;
+  return format.data_type == PSSDET_F16 && format.data_layout == PSSDET_NHWC && problem.groups == 1 && problem.offset_groups == 1 &&
+      problem.channels % 8 == 0 && problem.out_channels % 8 == 0 && problem.kernel_h * problem.kernel_w <= kMaxTaps &&
+      problem.channels <= 1 << 14;
+}
+
+}  // namespace pssdet::dcnv2
+
+extern "C" {
+
+const char* pssdet_dcnv2_version(void) { return "1"; }
+
+pssdet_status pssdet_dcnv2_output_size(const pssdet_dcnv2_problem* problem, int32_t* out_h, int32_t* out_w) {
+  if (!problem || !out_h || !out_w) return PSSDET_BAD_PROBLEM;
+  return pssdet::dcnv2::check(*problem, out_h, out_w);
+}
+
+}  // extern "C"

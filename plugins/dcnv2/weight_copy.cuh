@@ -1,0 +1,77 @@
+// How a chunk of the weights comes into shared memory while the one before it is multiplied.
+#pragma once
+
+#include "arguments.h"
+#include "instructions.cuh"
+
+namespace pssdet::dcnv2 {
+
+// The place in the weights of each of a thread's groups of eight values.
+template <typename Tile>
+class WeightGroups {
+ public:
+  static constexpr int kCount = Tile::kColumns * (Tile::kChunk / 8) / Tile::kThreads;
+
+  PSSDET_DEVICE WeightGroups(const Arguments& arguments, int first_column, int depth)
+      : weight_(static_cast<const half*>(arguments.weight)), columns_(arguments.problem.out_channels), first_(first_column),
+        depth_(depth) {}
+
+ protected:
+  static PSSDET_DEVICE int row(int i) { return (int(threadIdx.x) + i * Tile::kThreads) / (Tile::kChunk / 8); }
+  static PSSDET_DEVICE int within(int i) { return (int(threadIdx.x) + i * Tile::kThreads) % (Tile::kChunk / 8) * 8; }
+  static PSSDET_DEVICE int target(int i) { return row(i) * Tile::kPitch + within(i); }
+  PSSDET_DEVICE bool exists(int i, int k) const { return first_ + row(i) < columns_ && k + within(i) < depth_; }
+  // An address that may be read even where nothing exists.
+  PSSDET_DEVICE const half* source(int i, int k) const {
+    return exists(i, k) ? weight_ + int64_t(first_ + row(i)) * depth_ + k + within(i) : weight_;
+  }
+
+ private:
+  const half* weight_;
+  int columns_, first_, depth_;
+};
+
+#if !defined(__CUDACC__) || (defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800)
+
+// sm_80 and newer: straight into shared memory.
+template <typename Tile>
+class AsyncCopy : WeightGroups<Tile> {
+ public:
+  using WeightGroups<Tile>::WeightGroups;
+
+  PSSDET_DEVICE void start(int k, half* to) {
+#pragma unroll
+    for (int i = 0; i < this->kCount; ++i) copy_async(to + this->target(i), this->source(i, k), this->exists(i, k));
+    commit_copies();
+  }
+  PSSDET_DEVICE void finish(half*) { wait_for_copies<0>(); }
+};
+
+#endif
+
+// Older: by way of registers.
+template <typename Tile>
+class RegisterCopy : WeightGroups<Tile> {
+ public:
+  using WeightGroups<Tile>::WeightGroups;
+
+  PSSDET_DEVICE void start(int k, half*) {
+#pragma unroll
+    for (int i = 0; i < this->kCount; ++i) {
+      values_[i] = load8(this->source(i, k));
+      if (!this->exists(i, k)) {
+#pragma unroll
+        for (int pair = 0; pair < 4; ++pair) values_[i].pair[pair] = __floats2half2_rn(0.0f, 0.0f);
+      }
+    }
+  }
+  PSSDET_DEVICE void finish(half* to) {
+#pragma unroll
+    for (int i = 0; i < this->kCount; ++i) store8(to + this->target(i), values_[i]);
+  }
+
+ private:
+  Half8 values_[WeightGroups<Tile>::kCount];
+};
+
+}  // namespace pssdet::dcnv2

@@ -1,0 +1,212 @@
+// Runs kernels on a CPU, thread by thread: for tests only, and for correctness only.
+//
+// Each CUDA thread of a block is a fiber. A fiber runs until it reaches a barrier; when all of its warp (or block) have, they go
+// on. What a kernel reads too early it therefore reads wrongly: shared memory starts as NaN, asynchronous copies arrive only when they
+// are waited for, and the order in which threads run can be reversed. Tensor core instructions follow the layouts of the PTX ISA.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include <ucontext.h>
+
+namespace pssdet::emulator {
+
+struct Index3 {
+  unsigned x = 0, y = 0, z = 0;
+};
+
+constexpr int kWarp = 32;
+constexpr size_t kStack = 256 * 1024;
+
+enum class State { kReady, kAtWarpBarrier, kAtBlockBarrier, kDone };
+
+struct Copy {
+  void* to;
+  const void* from;
+  size_t bytes;  // the rest of the 16 is zero
+};
+
+struct Thread {
+  Index3 index;
+  int number = 0;
+  State state = State::kReady;
+  ucontext_t context;
+  std::vector<std::vector<Copy>> groups = std::vector<std::vector<Copy>>(1);  // the last one is not committed yet
+  unsigned char exchange[64];                                                  // what the lanes of a warp show each other
+};
+
+struct Block {
+  Index3 index, grid, size;
+  std::vector<Thread> threads;
+  std::vector<unsigned char> stacks;
+  ucontext_t scheduler;
+  Thread* running = nullptr;
+  const std::function<void()>* body = nullptr;
+};
+
+inline Block*& block() {
+  static thread_local Block* current = nullptr;
+  return current;
+}
+
+inline Thread& thread() { return *block()->running; }
+
+inline void wait_in(State state) {
+  Thread& self = thread();
+  self.state = state;
+  swapcontext(&self.context, &block()->scheduler);
+}
+
+[[noreturn]] inline void fail(const char* why) {
+  std::fprintf(stderr, "emulator: %s (block %u, thread %d)\n", why, block()->index.x, thread().number);
+  std::abort();
+}
+
+inline void run_fiber() {
+  (*block()->body)();
+  thread().state = State::kDone;
+  swapcontext(&thread().context, &block()->scheduler);
+}
+
+// Lets the threads [first, last) go on if all that are not done wait for each other; true if any could.
+inline bool release(std::vector<Thread>& threads, size_t first, size_t last, State state) {
+  size_t waiting = 0, done = 0;
+  for (size_t i = first; i < last; ++i) {
+    waiting += threads[i].state == state;
+    done += threads[i].state == State::kDone;
+  }
+  if (waiting == 0 || waiting + done < last - first) return false;
+  if (done) fail("a thread ended while others wait for it at a barrier");
+  for (size_t i = first; i < last; ++i) threads[i].state = State::kReady;
+  return true;
+}
+
+inline void run_block(Block& self, bool reversed) {
+  const size_t count = self.threads.size();
+  for (size_t done = 0; done < count;) {
+    for (size_t step = 0; step < count; ++step) {
+      Thread& next = self.threads[reversed ? count - 1 - step : step];
+      if (next.state != State::kReady) continue;
+      self.running = &next;
+      swapcontext(&self.scheduler, &next.context);
+      done += next.state == State::kDone;
+    }
+    bool released = false;
+    for (size_t warp = 0; warp < count; warp += kWarp) {
+      released |= release(self.threads, warp, std::min(warp + kWarp, count), State::kAtWarpBarrier);
+    }
+    released |= release(self.threads, 0, count, State::kAtBlockBarrier);
+    if (!released && done < count) fail("threads wait for each other at different barriers");
+  }
+}
+
+// Runs `body` for every thread of a grid of `blocks` blocks; `body` is given the block's shared memory.
+inline void launch(unsigned blocks, unsigned threads, size_t shared_bytes, const std::function<void(unsigned char*)>& body,
+    bool reversed = false) {
+  Block self;
+  self.grid.x = blocks;
+  self.grid.y = self.grid.z = 1;
+  self.size.x = threads;
+  self.size.y = self.size.z = 1;
+  self.stacks.resize(threads * kStack);
+  block() = &self;
+  std::vector<unsigned char> memory(shared_bytes + 128);
+  unsigned char* shared = memory.data() + (128 - reinterpret_cast<uintptr_t>(memory.data()) % 128) % 128;
+  const std::function<void()> call = [&] { body(shared); };
+  self.body = &call;
+  for (self.index.x = 0; self.index.x < blocks; ++self.index.x) {
+    std::memset(shared, 0xFF, shared_bytes);  // NaN, as float and as half
+    self.threads.assign(threads, Thread());
+    for (unsigned i = 0; i < threads; ++i) {
+      Thread& each = self.threads[i];
+      each.index.x = i;
+      each.number = int(i);
+      getcontext(&each.context);
+      each.context.uc_stack.ss_sp = self.stacks.data() + i * kStack;
+      each.context.uc_stack.ss_size = kStack;
+      each.context.uc_link = nullptr;
+      makecontext(&each.context, run_fiber, 0);
+    }
+    run_block(self, reversed);
+  }
+  block() = nullptr;
+}
+
+// What each lane of a warp shows, by lane; no lane goes on before all have looked.
+template <typename Shown, typename Look>
+inline void exchange(const Shown& shown, const Look& look) {
+  static_assert(sizeof(Shown) <= sizeof(Thread::exchange));
+  Thread& self = thread();
+  std::memcpy(self.exchange, &shown, sizeof(Shown));
+  wait_in(State::kAtWarpBarrier);
+  const int first = self.number / kWarp * kWarp;
+  Shown all[kWarp];
+  for (int lane = 0; lane < kWarp; ++lane) std::memcpy(&all[lane], block()->threads[first + lane].exchange, sizeof(Shown));
+  look(all, self.number % kWarp);
+  wait_in(State::kAtWarpBarrier);
+}
+
+}  // namespace pssdet::emulator
+
+#define threadIdx (::pssdet::emulator::thread().index)
+#define blockIdx (::pssdet::emulator::block()->index)
+#define gridDim (::pssdet::emulator::block()->grid)
+#define blockDim (::pssdet::emulator::block()->size)
+
+inline void __syncthreads() { ::pssdet::emulator::wait_in(::pssdet::emulator::State::kAtBlockBarrier); }
+inline void __syncwarp() { ::pssdet::emulator::wait_in(::pssdet::emulator::State::kAtWarpBarrier); }
+
+template <typename T>
+inline T __ldg(const T* from) {
+  return *from;
+}
+
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct float2 {
+  float x, y;
+};
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+
+// IEEE binary16 as bits; conversions round to nearest even, as the GPU's do.
+struct half {
+  uint16_t bits;
+};
+struct alignas(4) half2 {
+  half x, y;
+};
+
+inline float __half2float(half value) {
+  const uint32_t sign = uint32_t(value.bits & 0x8000u) << 16, exponent = (value.bits >> 10) & 31u, fraction = value.bits & 1023u;
+  if (exponent == 0) return (sign ? -1.0f : 1.0f) * std::ldexp(float(fraction), -24);
+  const uint32_t bits = sign | (exponent == 31 ? 0x7F800000u : (exponent + 112) << 23) | fraction << 13;
+  float result;
+  std::memcpy(&result, &bits, sizeof(result));
+  return result;
+}
+
+inline half __float2half_rn(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  const uint16_t sign = uint16_t(bits >> 16 & 0x8000u);
+  const float magnitude = std::fabs(value);
+  if (std::isnan(value)) return {uint16_t(sign | 0x7FFFu)};
+  if (magnitude >= 65520.0f) return {uint16_t(sign | 0x7C00u)};
+  // Below 2^-14 halves are multiples of 2^-24; above, of 2^-10 of their power of two. nearbyint rounds to even.
+  int power = -14;
+  if (magnitude >= 6.103515625e-05f) power = std::ilogb(magnitude);
+  const auto steps = uint32_t(std::nearbyint(std::ldexp(magnitude, 10 - power)));
+  return {uint16_t(sign | (uint32_t(power + 14) * 1024u + steps))};
+}
+
+inline float2 __half22float2(half2 value) { return {__half2float(value.x), __half2float(value.y)}; }
+inline half2 __floats2half2_rn(float x, float y) { return {__float2half_rn(x), __float2half_rn(y)}; }
