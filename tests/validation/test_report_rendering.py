@@ -254,6 +254,11 @@ class TestSeveralModels:
                 assert number not in first
                 assert number in second
 
+    def test_rows_of_the_whole_report_are_of_their_own_models(self):
+        rows = report_text.parity_rows(samples.two_models_report())
+        assert [row.ap_reference for row in rows] == ["62.134", "62.134", "42.134", "42.134"]
+        assert [row.ap_candidate for row in rows] == ["62.146", "62.103", "42.134", "40.704"]
+
     def test_statistics_speed_agreement_and_disagreements_are_told_by_model(self):
         markdown, page = renderings(samples.two_models_report())
         for section in ("COCO statistics", "Agreement of the detections", "Speed"):
