@@ -27,6 +27,7 @@ struct Tile {
   static constexpr int kTilesM = Rows / WarpsM / 16, kTilesN = Columns / WarpsN / 16, kStepsK = Chunk / WarpsK / 16;
   static constexpr int kSamples = Rows * (Chunk / 8) / kThreads;  // eight channels of a pixel each, by a thread
 
+  static_assert(kThreads % Rows == 0);
   static_assert(Rows % (16 * WarpsM) == 0 && Columns % (16 * WarpsN) == 0 && Chunk % (16 * WarpsK) == 0);
   static_assert(Rows * (Chunk / 8) % kThreads == 0 && Columns * (Chunk / 8) % kThreads == 0);
 
@@ -50,7 +51,7 @@ class Fused {
     first_column_ = int(blockIdx.x) % column_tiles * Tile::kColumns;
     depth_ = arguments.taps() * arguments.problem.channels;
     plan_weights_ = reinterpret_cast<float4*>(shared + 2 * Tile::kStageBytes);
-    plan_places_ = reinterpret_cast<int32_t*>(plan_weights_ + arguments.taps() * Tile::kRows);
+    plan_places_ = reinterpret_cast<uint32_t*>(plan_weights_ + arguments.taps() * Tile::kRows);
   }
 
   PSSDET_DEVICE void run() {
@@ -66,17 +67,17 @@ class Fused {
   PSSDET_DEVICE half* weights(int stage) const { return samples(stage) + Tile::kRows * Tile::kPitch; }
 
   PSSDET_DEVICE void make_plan() {
-    const int pixels = arguments_.pixels(), rows = arguments_.problem.batch * pixels;
+    const int pixels = arguments_.pixels(), row = first_row_ + int(threadIdx.x) % Tile::kRows, n = row / pixels;
+    const bool exists = row < arguments_.problem.batch * pixels;
+    const OutputPixel at = arguments_.pixel(n, row - n * pixels);
     for (int entry = threadIdx.x; entry < arguments_.taps() * Tile::kRows; entry += Tile::kThreads) {
-      const int tap = entry / Tile::kRows, row = first_row_ + entry % Tile::kRows;
       float4 weight = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-      int32_t place = 0;
-      if (row < rows) {
-        const int n = row / pixels;
-        const Corners<float> corners = arguments_.corners(n, row - n * pixels, 0, tap);
+      uint32_t place = 0;
+      if (exists) {
+        const Corners<float> corners = arguments_.corners(at, 0, entry / Tile::kRows);
         weight = make_float4(corners.weight[0], corners.weight[1], corners.weight[2], corners.weight[3]);
         const int pixel = (n * arguments_.problem.height + corners.y) * arguments_.problem.width + corners.x;
-        place = pixel << 2 | corners.down << 1 | corners.right;
+        place = uint32_t(pixel << 2 | corners.down << 1 | corners.right);
       }
       plan_weights_[entry] = weight;
       plan_places_[entry] = place;
@@ -94,14 +95,15 @@ class Fused {
       const int tap = int((float(at) + 0.5f) * per_tap);
       entry_[i] = at < depth_ ? tap * Tile::kRows + row : -1;
       if (entry_[i] < 0) continue;
-      const int32_t place = plan_places_[entry_[i]];
-      const int64_t pitch = arguments_.channel_pitch;
-      const half* corner = static_cast<const half*>(arguments_.x) + (place >> 2) * pitch + (at - tap * arguments_.problem.channels);
-      const int64_t right = (place & 1) * pitch, down = (place >> 1 & 1) * arguments_.problem.width * pitch;
-      corners_[i][0] = load8(corner);
-      corners_[i][1] = load8(corner + right);
-      corners_[i][2] = load8(corner + down);
-      corners_[i][3] = load8(corner + down + right);
+      // In eights of values, 32 bits are enough: one instruction makes an address.
+      const Half8* x = static_cast<const Half8*>(arguments_.x);
+      const uint32_t place = plan_places_[entry_[i]], pitch = uint32_t(arguments_.channel_pitch) / 8;
+      const uint32_t corner = (place >> 2) * pitch + uint32_t(at - tap * arguments_.problem.channels) / 8;
+      const uint32_t right = (place & 1) * pitch, down = (place >> 1 & 1) * (arguments_.problem.width * pitch);
+      corners_[i][0] = load8(x + corner);
+      corners_[i][1] = load8(x + corner + right);
+      corners_[i][2] = load8(x + corner + down);
+      corners_[i][3] = load8(x + corner + down + right);
     }
   }
 
@@ -232,7 +234,7 @@ class Fused {
   unsigned char* shared_;
   int first_row_, first_column_, depth_;
   float4* plan_weights_;
-  int32_t* plan_places_;
+  uint32_t* plan_places_;
   int32_t entry_[Tile::kSamples];
   Half8 corners_[Tile::kSamples][4];
   typename Core::C sums_[Tile::kTilesM][Tile::kTilesN];

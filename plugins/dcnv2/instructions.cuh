@@ -39,13 +39,13 @@ PSSDET_DEVICE void load_matrices(uint32_t (&part)[4], const half* row) {
 }
 
 PSSDET_DEVICE void multiply_16x8x16(float* c, const uint32_t* a, const uint32_t* b) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
 // 16 bytes from global to shared memory, or as many zeros.
-PSSDET_DEVICE void copy_async(half* to, const half* from, bool inside) {
+PSSDET_DEVICE void copy_async(half* to, const Half8* from, bool inside) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(inside ? 16 : 0) : "memory");
 }
 PSSDET_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
@@ -119,7 +119,7 @@ inline void multiply_16x8x16(float* c, const uint32_t* a, const uint32_t* b) {
   });
 }
 
-inline void copy_async(half* to, const half* from, bool inside) {
+inline void copy_async(half* to, const Half8* from, bool inside) {
   emulator::thread().groups.back().push_back({to, from, inside ? size_t(16) : size_t(0)});
 }
 inline void commit_copies() { emulator::thread().groups.emplace_back(); }

@@ -86,8 +86,13 @@ pssdet_status prepare(const pssdet_dcnv2_problem& problem, const pssdet_dcnv2_fo
 
 bool is_fused(const pssdet_dcnv2_problem& problem, const pssdet_dcnv2_format& format) {
   constexpr int32_t kMaxTaps = 9;
+  // The kernel counts eights of values in 32 bits.
+  constexpr int64_t kMostValues = int64_t(8) << 32;
+  const int64_t taps = int64_t(problem.kernel_h) * problem.kernel_w;
+  if (int64_t(problem.batch) * problem.height * problem.width > kMostValues / problem.channels) return false;
+  if (problem.out_channels > kMostValues / (taps * problem.channels)) return false;
   return format.data_type == PSSDET_F16 && format.data_layout == PSSDET_NHWC && problem.groups == 1 && problem.offset_groups == 1 &&
-      problem.channels % 8 == 0 && problem.out_channels % 8 == 0 && problem.kernel_h * problem.kernel_w <= kMaxTaps &&
+      problem.channels % 8 == 0 && problem.out_channels % 8 == 0 && taps <= kMaxTaps &&
       problem.channels <= 1 << 14;
 }
 

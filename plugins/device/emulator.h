@@ -164,17 +164,16 @@ inline void exchange(const Shown& shown, const Look& look) {
 inline void __syncthreads() { ::pssdet::emulator::wait_in(::pssdet::emulator::State::kAtBlockBarrier); }
 inline void __syncwarp() { ::pssdet::emulator::wait_in(::pssdet::emulator::State::kAtWarpBarrier); }
 
-template <typename T>
-inline T __ldg(const T* from) {
-  return *from;
-}
-
+struct alignas(16) uint4 {
+  uint32_t x, y, z, w;
+};
 struct alignas(16) float4 {
   float x, y, z, w;
 };
 struct float2 {
   float x, y;
 };
+inline uint4 __ldg(const uint4* from) { return *from; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
 // IEEE binary16 as bits; conversions round to nearest even, as the GPU's do.
