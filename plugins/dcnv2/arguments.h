@@ -9,6 +9,10 @@
 
 namespace pssdet::dcnv2 {
 
+// Limits of the fused kernel: its plan's shared memory, and the exactness of its division by the channels.
+constexpr int32_t kMaxFusedTaps = 9;
+constexpr int32_t kMaxFusedChannels = 1 << 14;
+
 // A tensor of which single values are read: element (n, channel, pixel) lies at n * image + channel * plane + pixel * step.
 struct Field {
   const void* data;
@@ -34,8 +38,8 @@ struct Arguments {
   const void* weight;
   const float* bias;  // may be null
   void* y;
-  Field offset, mask;      // mask.data may be null: all ones
-  int32_t first_mask;      // channel of the first mask
+  Field offset, mask;  // mask.data may be null: all ones
+  int32_t first_mask;  // channel of the first mask
   bool raw_mask, relu;
   int32_t channel_pitch;      // of x, NHWC: values between two pixels
   int32_t out_channel_pitch;  // of y, NHWC

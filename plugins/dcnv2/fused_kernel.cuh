@@ -12,8 +12,7 @@
 
 namespace pssdet::dcnv2 {
 
-constexpr int kMaxFusedTaps = 9;
-//: Values that every row in shared memory is longer than its content: without them, rows would fall on the same banks.
+// Values that every row in shared memory is longer than its content: without them, rows would fall on the same banks.
 constexpr int kSkew = 8;
 
 // Rows x Columns outputs of a block; Chunk values of k at a time. WarpsM x WarpsN warps share the outputs; WarpsK such teams share
@@ -32,11 +31,16 @@ struct Tile {
   static_assert(Rows * (Chunk / 8) % kThreads == 0 && Columns * (Chunk / 8) % kThreads == 0);
 
   static constexpr int kStageBytes = (Rows + Columns) * kPitch * int(sizeof(half));
+  static constexpr int kRowBytes = kOutPitch * int(sizeof(float));
 
-  static PSSDET_HOST_DEVICE constexpr int plan_bytes(int taps) { return taps * Rows * int(sizeof(float4) + sizeof(int32_t)); }
+  // The result passes through the memory of samples and weights; where it is larger than that, one row of warps at a time.
+  static constexpr int kParts = Rows * kRowBytes <= 2 * kStageBytes ? 1 : WarpsM;
+  static constexpr int kPartRows = Rows / kParts, kPartWarpsM = WarpsM / kParts;
+
+  static_assert(kPartRows * kRowBytes <= 2 * kStageBytes);
+
   static PSSDET_HOST_DEVICE constexpr int shared_bytes(int taps) {
-    const int working = 2 * kStageBytes + plan_bytes(taps), result = Rows * kOutPitch * int(sizeof(float));
-    return working > result ? working : result;
+    return 2 * kStageBytes + taps * Rows * int(sizeof(float4) + sizeof(int32_t));
   }
 };
 
@@ -58,8 +62,11 @@ class Fused {
     make_plan();
     __syncthreads();
     multiply_all();
-    add_up_teams();
-    write_result();
+    for (int part = 0; part < Tile::kParts; ++part) {
+      if (part > 0) __syncthreads();
+      add_up_teams(part);
+      write_result(part);
+    }
   }
 
  private:
@@ -184,10 +191,10 @@ class Fused {
   }
 
   // The sums of all teams, one after the other, into shared memory.
-  PSSDET_DEVICE void add_up_teams() {
-    float* mine = result() + warp_m() * Tile::kTilesM * 16 * Tile::kOutPitch + warp_n() * Tile::kTilesN * 16;
+  PSSDET_DEVICE void add_up_teams(int part) {
+    float* mine = result() + warp_m() % Tile::kPartWarpsM * Tile::kTilesM * 16 * Tile::kOutPitch + warp_n() * Tile::kTilesN * 16;
     for (int team = 0; team < Tile::kWarpsK; ++team) {
-      if (warp_k() == team) {
+      if (warp_k() == team && warp_m() / Tile::kPartWarpsM == part) {
 #pragma unroll
         for (int m = 0; m < Tile::kTilesM; ++m) {
 #pragma unroll
@@ -202,18 +209,18 @@ class Fused {
     }
   }
 
-  PSSDET_DEVICE void write_result() const {
+  PSSDET_DEVICE void write_result(int part) const {
     const int rows = arguments_.problem.batch * arguments_.pixels();
-    for (int task = threadIdx.x; task < Tile::kRows * (Tile::kColumns / 8); task += Tile::kThreads) {
+    for (int task = threadIdx.x; task < Tile::kPartRows * (Tile::kColumns / 8); task += Tile::kThreads) {
       const int row = task / (Tile::kColumns / 8), column = task % (Tile::kColumns / 8) * 8;
-      const int out_row = first_row_ + row, out_column = first_column_ + column;
+      const int out_row = first_row_ + part * Tile::kPartRows + row, out_column = first_column_ + column;
       if (out_row >= rows || out_column >= arguments_.problem.out_channels) continue;
       const float* sums = result() + row * Tile::kOutPitch + column;
       Half8 values;
 #pragma unroll
       for (int pair = 0; pair < 4; ++pair) {
-        values.pair[pair] =
-            __floats2half2_rn(finished(sums[2 * pair], out_column + 2 * pair), finished(sums[2 * pair + 1], out_column + 2 * pair + 1));
+        values.pair[pair] = __floats2half2_rn(
+            finished(sums[2 * pair], out_column + 2 * pair), finished(sums[2 * pair + 1], out_column + 2 * pair + 1));
       }
       store8(static_cast<half*>(arguments_.y) + int64_t(out_row) * arguments_.out_channel_pitch + out_column, values);
     }
