@@ -106,7 +106,8 @@ void places_at_the_limits() {
     // Every offset is memory[0], wherever it would be.
     arguments.offset = {memory, false, 0, 0, 0};
     const int32_t last_tap = arguments.taps() - 1, last_pixel = arguments.pixels() - 1;
-    const Corners<float> corners = arguments.corners(problem.batch - 1, last_pixel, problem.offset_groups - 1, last_tap);
+    const Corners<float> corners =
+        arguments.corners(arguments.pixel(problem.batch - 1, last_pixel), problem.offset_groups - 1, last_tap);
     CHECK(corners.y >= 0 && corners.y < problem.height && corners.x >= 0 && corners.x < problem.width);
     CHECK(arguments.channel_pitch >= problem.channels && arguments.out_channel_pitch >= problem.out_channels);
   }
