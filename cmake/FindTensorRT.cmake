@@ -1,7 +1,7 @@
 # Finds TensorRT's headers, 8.x to 11.x, and its library if it is there.
 #
 # TensorRT_ROOT (CMake or environment variable) names the folder that its tar unpacks to.
-# Gives TensorRT_FOUND, TensorRT_VERSION, TensorRT_INCLUDE_DIR, TensorRT_LIBRARY (may be NOTFOUND) and the target TensorRT::TensorRT.
+# Gives TensorRT_FOUND, TensorRT_VERSION, TensorRT_INCLUDE_DIR, TensorRT_LIBRARY (may be NOTFOUND) and the target TensorRT::headers.
 
 find_path(TensorRT_INCLUDE_DIR NvInfer.h PATH_SUFFIXES include)
 find_library(TensorRT_LIBRARY nvinfer PATH_SUFFIXES lib)
@@ -31,12 +31,9 @@ endif()
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(TensorRT REQUIRED_VARS TensorRT_INCLUDE_DIR TensorRT_VERSION_MAJOR VERSION_VAR TensorRT_VERSION)
 
-if(TensorRT_FOUND AND NOT TARGET TensorRT::TensorRT)
-  add_library(TensorRT::TensorRT INTERFACE IMPORTED)
+if(TensorRT_FOUND AND NOT TARGET TensorRT::headers)
+  add_library(TensorRT::headers INTERFACE IMPORTED)
   # As system headers: their warnings are not ours.
-  target_include_directories(TensorRT::TensorRT SYSTEM INTERFACE "${TensorRT_INCLUDE_DIR}")
-  if(TensorRT_LIBRARY)
-    target_link_libraries(TensorRT::TensorRT INTERFACE "${TensorRT_LIBRARY}")
-  endif()
+  target_include_directories(TensorRT::headers SYSTEM INTERFACE "${TensorRT_INCLUDE_DIR}")
 endif()
 mark_as_advanced(TensorRT_INCLUDE_DIR TensorRT_LIBRARY)

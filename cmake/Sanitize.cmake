@@ -1,6 +1,5 @@
 # The target "sanitize" runs test_gpu under compute-sanitizer, which needs a GPU: memory errors, races in shared memory, barriers that
 # not all threads reach, and memory that is read before it is written.
-find_package(CUDAToolkit QUIET REQUIRED)
 find_program(PSSDET_COMPUTE_SANITIZER compute-sanitizer HINTS "${CUDAToolkit_BIN_DIR}")
 if(PSSDET_COMPUTE_SANITIZER)
   add_custom_target(sanitize)

@@ -91,8 +91,8 @@ pssdet_status prepare(const pssdet_dcnv2_problem& problem, const pssdet_dcnv2_fo
 }
 
 bool is_fused(const pssdet_dcnv2_problem& problem, const pssdet_dcnv2_format& format) {
-  // The fused kernel counts eights of values in 32 bits.
-  constexpr int64_t kMostValues = int64_t(8) << 32;
+  // The fused kernel counts eights of values in 32 bits, and its largest number means that there is none.
+  constexpr int64_t kMostValues = 8 * int64_t(std::numeric_limits<uint32_t>::max());
   const int64_t taps = int64_t(problem.kernel_h) * problem.kernel_w;
   if (int64_t(problem.batch) * problem.height * problem.width > kMostValues / problem.channels) return false;
   if (problem.out_channels > kMostValues / (taps * problem.channels)) return false;

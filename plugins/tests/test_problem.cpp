@@ -130,6 +130,11 @@ void formats() {
   CHECK(!fused([](Problem& p) { p.offset_groups = 2; }));
   CHECK(!fused([](Problem& p) { p.kernel_h = 4; }));
   CHECK(fused([](Problem& p) { p.kernel_h = 9, p.kernel_w = 1; }));
+  // 2^32 eights of weights are one too many: the last of them has the number that means none.
+  const auto with_weights = [&](int32_t out) {
+    return fused([&](Problem& p) { p.kernel_h = p.kernel_w = 1, p.channels = 128, p.out_channels = out; });
+  };
+  CHECK(with_weights((1 << 28) - 8) && !with_weights(1 << 28));
   CHECK(fused([](Problem& p) { p.channels = 1 << 14; }));
   CHECK(!fused([](Problem& p) { p.channels = (1 << 14) + 8; }));
 }
