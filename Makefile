@@ -1,4 +1,5 @@
-# make venv | demo | test | lint | plugin | check-sm70 | clean. All but plugin set up .venv first; nothing else is installed.
+# make venv | demo | test | lint | plugin | check-sm70 | gpu-dcnv2 | clean
+# All but plugin and gpu-dcnv2 set up .venv first; nothing else is installed.
 MAKEFLAGS += --no-print-directory
 CANDIDATES := python3.12 python3.11 python3
 SUITABLE = import sys; sys.version_info[:2] in ((3, 11), (3, 12)) and print(sys.executable)
@@ -14,7 +15,12 @@ COMPILER := $(firstword $(foreach name,$(CXX) c++ g++ clang++,$(shell command -v
 JOBS ?= $(shell nproc)
 SOURCES = $(shell find plugins -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
 
-.PHONY: venv demo test lint plugin check-sm70 clean
+
+# A Python with PyTorch and torchvision, of the machine with the GPU; the project's own packages are not needed there.
+GPU_PYTHON ?= python3
+GPU_OPTIONS ?=
+
+.PHONY: venv demo test lint plugin check-sm70 gpu-dcnv2 clean
 
 venv: $(STAMP)
 
@@ -67,6 +73,11 @@ check-sm70: .venv/.kernels
 	@echo "installing NVIDIA's run-time compiler"
 	@$(BIN)/python -m pip install --quiet --editable ".[kernels]"
 	@touch $@
+
+# Whether the DCNv2 kernel is right, and how fast: on a machine with a GPU, nvcc and CMake.
+gpu-dcnv2:
+	@test -n "$$PSSDET_KERNELS" || { $(CMAKE) -S . -B build/cmake && $(CMAKE) --build build/cmake --parallel; }
+	$(GPU_PYTHON) benchmarks/gpu/dcnv2.py $(GPU_OPTIONS)
 
 clean:
 	rm -rf .venv artifacts build dist *.egg-info src/*.egg-info

@@ -70,7 +70,7 @@ def engine_of(model: str, backend_name: str, precision: Precision, progress: Pro
     folder = model_folder(model, progress)
     target = engine_folder(folder, backend, precision)
     if not _is_of(target, folder):
-        progress(f"building the {backend.name} engine in {precision}")
+        progress(f"building the {backend.name} engine of {folder.name} in {precision}")
         build_engine(folder, backend, precision, target, progress)
     return target
 

@@ -42,7 +42,7 @@ def compose(
         heads: for each stage, region features to class logits and box deltas.
     """
     graph = onnx.GraphProto()
-    _take_over(graph, _adopted(trunk.graph, TRUNK_NODES, "image", list(map_stages(arch))))
+    _take_over(graph, adopted(trunk.graph, TRUNK_NODES, "image", list(map_stages(arch))))
     _propose(graph, arch, numerics)
     for stage in range(arch.stages):
         _run_stage(graph, heads, arch, numerics, stage)
@@ -50,8 +50,8 @@ def compose(
     whole = helper.make_graph(
         graph.node,
         "pss-det",
-        [_value_info(record) for record in INPUTS],
-        [_value_info(record) for record in OUTPUTS],
+        [value_info(record) for record in INPUTS],
+        [value_info(record) for record in OUTPUTS],
         graph.initializer,
     )
     return helper.make_model(
@@ -74,7 +74,7 @@ def _take_over(graph: onnx.GraphProto, part: onnx.GraphProto) -> None:
     graph.initializer.extend(tensor for tensor in part.initializer if tensor.name not in present)
 
 
-def _adopted(source: onnx.GraphProto, prefix: str, input_name: str, outputs: list[str]) -> onnx.GraphProto:
+def adopted(source: onnx.GraphProto, prefix: str, input_name: str, outputs: list[str]) -> onnx.GraphProto:
     """A converted graph simplified, under names that cannot collide; an output named "" is left out."""
     graph = onnx.GraphProto()
     graph.CopyFrom(source)
@@ -93,7 +93,8 @@ def _adopted(source: onnx.GraphProto, prefix: str, input_name: str, outputs: lis
     return graph
 
 
-def _value_info(record: TensorRecord) -> onnx.ValueInfoProto:
+def value_info(record: TensorRecord) -> onnx.ValueInfoProto:
+    """The declaration of a model's input or output."""
     return helper.make_tensor_value_info(record.name, _ELEMENT[record.dtype], list(record.shape))
 
 
@@ -137,11 +138,11 @@ def _run_stage(
     deltas = f"box_deltas_{stage + 1}"
     prefix = f"{HEAD_NODES}{stage + 1}/"
     logits = f"class_logits_{stage + 1}" if last else ""
-    _take_over(graph, _adopted(heads[stage].graph, prefix, features, [logits, deltas]))
+    _take_over(graph, adopted(heads[stage].graph, prefix, features, [logits, deltas]))
     if last:
         # A cascade's earlier heads are asked again, about the features of the last stage.
         for index, head in enumerate(heads[:-1], start=1):
-            again = _adopted(head.graph, f"{HEAD_NODES}{index}/again/", features, [f"class_logits_{index}", ""])
+            again = adopted(head.graph, f"{HEAD_NODES}{index}/again/", features, [f"class_logits_{index}", ""])
             _take_over(graph, again)
         return
     t = Tracer(f"stage{stage + 1}/decode/")

@@ -15,7 +15,7 @@ from paddle import Tensor, nn
 from pssdet.errors import EnvironmentMissing, GateFailed
 from pssdet.export.simplify import rename
 from pssdet.export.tracing import OPSET
-from pssdet.models import box_head, detector, fpn_rpn, resnet_vd
+from pssdet.models import box_head, classifier, detector, fpn_rpn, resnet_vd
 from pssdet.models.architecture import ROI_SIZE
 
 _CHILD = "from paddle2onnx import export; import sys; export(*sys.argv[1:4], opset_version=int(sys.argv[4]))"
@@ -45,9 +45,15 @@ def convert_head(model: detector.TwoStageDetector, stage: int, folder: Path) -> 
     return _convert(layer, [None, model.arch.fpn_channels, ROI_SIZE, ROI_SIZE], folder / f"head{stage}")
 
 
+def convert_classifier(model: classifier.Classifier, folder: Path) -> onnx.ModelProto:
+    """Image to every stage of ``Classifier``, outputs in their order; N, H, W dynamic."""
+    layer = _Function(model, lambda image: list(model(image).values()))
+    return _convert(layer, [None, 3, None, None], folder / "classifier")
+
+
 def _convert(layer: nn.Layer, shape: list[int | None], prefix: Path) -> onnx.ModelProto:
     # No control flow depends on tensors, so the source is run as it is instead of being rewritten.
-    paddle.jit.ignore_module([resnet_vd, fpn_rpn, box_head, detector, sys.modules[__name__]])
+    paddle.jit.ignore_module([resnet_vd, fpn_rpn, box_head, detector, classifier, sys.modules[__name__]])
     layer.eval()
     spec: Any = paddle.static.InputSpec(shape, "float32", "input")
     paddle.jit.save(layer, str(prefix), input_spec=[spec])

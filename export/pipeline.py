@@ -33,7 +33,8 @@ from pssdet.models.reference_run import build_detector, parameter_shapes
 from pssdet.models.stages import HEAD_NODES, TRUNK_NODES, first_broken
 from pssdet.models.zoo import ZooEntry
 
-_PACKAGES = ("paddlepaddle", "paddle2onnx", "onnx", "onnxruntime", "numpy", "opencv-python-headless")
+#: Whose versions an exported model's card records.
+PACKAGES = ("paddlepaddle", "paddle2onnx", "onnx", "onnxruntime", "numpy", "opencv-python-headless")
 
 #: Told at the start of each step what it is.
 Progress = Callable[[str], None]
@@ -72,7 +73,7 @@ def export_model(entry: ZooEntry, weights: str, output: Path, progress: Progress
         onnx.save(converted.model, stage / MODEL_ONNX)
         progress("verifying against Paddle")
         records = verify(model, stage / MODEL_ONNX, entry.preprocessing)
-        _require(records)
+        require_agreement(records)
         card = _card(entry, source, stage / MODEL_ONNX, converted.record, records)
         (stage / MODEL_CARD).write_bytes(encode(card))
     return card
@@ -103,7 +104,12 @@ def inlined_nodes(model: onnx.ModelProto) -> int:
     return len(nodes)
 
 
-def _require(records: Sequence[StageRecord]) -> None:
+def require_agreement(records: Sequence[StageRecord]) -> None:
+    """Refuse an export that differs from Paddle.
+
+    Raises:
+        GateFailed: at some stage, which the message names.
+    """
     if broken := first_broken(records):
         raise GateFailed(f"the exported model differs from Paddle {broken}; nothing was written")
 
@@ -122,6 +128,6 @@ def _card(
         inputs=INPUTS,
         outputs=OUTPUTS,
         graph=graph,
-        versions=installed_versions(*_PACKAGES),
+        versions=installed_versions(*PACKAGES),
         verification=tuple(records),
     )

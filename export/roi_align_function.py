@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import onnx
 
-from pssdet.export.tracing import AttributeRef, Tracer, Value, concat, function
+from pssdet.export.tracing import AttributeRef, Tracer, Value, concat, function, where
 from pssdet.models.architecture import ROI_CANONICAL_LEVEL, ROI_CANONICAL_SIZE, ROI_LEVELS, ROI_SIZE, Architecture
 from pssdet.models.numerics import Numerics
 
@@ -16,6 +16,8 @@ NAME = "MultilevelRoiAlign"
 
 #: Added to a region's relative size before its level is chosen, as the originals did.
 _SIZE_EPSILON = 1e-6
+#: Pixels from the origin. Regions beyond see nothing but zeros, and their area is still finite.
+_FARTHEST = 1e9
 
 _STRIDES = AttributeRef("strides", onnx.AttributeProto.INTS)
 _MIN_LEVEL = AttributeRef("min_level", onnx.AttributeProto.INT)
@@ -44,13 +46,14 @@ def attributes(arch: Architecture, numerics: Numerics) -> dict[str, object]:
 def multilevel_roi_align() -> onnx.FunctionProto:
     """The function; inputs P2..P5 [N, C, h, w] and regions [N, R, 4] in network pixels.
 
-    Output: features [N * R, C, output_size, output_size], image by image in the regions' order.
+    Output: features [N * R, C, output_size, output_size], image by image in the regions' order. With
+    sampling ratio 0 and ``half_pixel`` a region must not be inverted, as in Paddle.
     """
     levels = len(ROI_LEVELS)
     t = Tracer("roi_align_")
     maps = [t.value(f"map_{i}") for i in range(levels)]
     rois = t.value("rois")
-    flat = rois.reshape(-1, 4)
+    flat = _finite(rois.reshape(-1, 4))
     level = _level_of(t, flat, levels)
     position = t.op("Range", 0, flat.dim(0).scalar(), 1)
     image = position / rois.dim(1)
@@ -71,15 +74,25 @@ def multilevel_roi_align() -> onnx.FunctionProto:
     return function(NAME, t, [*maps, rois], ["features"], refs)
 
 
+def _finite(boxes: Value) -> Value:
+    """NaN becomes 0 and infinity far: ONNX Runtime refuses the whole batch for one region that is not finite.
+
+    Such regions come from an earlier stage of a cascade whose features or deltas are not finite.
+    """
+    known = where(boxes.tracer.op("IsNaN", boxes), 0.0, boxes)
+    return known.at_most(_FARTHEST).at_least(-_FARTHEST)
+
+
 def _level_of(t: Tracer, boxes: Value, levels: int) -> Value:
     """Index of the level of each box, int64 [M]: floor(log2(size / canonical)) by comparisons.
 
     Comparing with powers of two needs no logarithm, whose rounding would differ between engines
-    just where a box changes its level; and NaN compares false, so it lands on the first level.
+    just where a box changes its level. An inverted box has no area, as in Paddle: it is on the first level.
     """
     x1, y1, x2, y2 = boxes.split(4)
     offset = t.attribute(_PIXEL_OFFSET)
-    side = t.op("Sqrt", (x2 - x1 + offset) * (y2 - y1 + offset))
+    proper = (x2 >= x1) & (y2 >= y1)
+    side = t.op("Sqrt", where(proper, (x2 - x1 + offset) * (y2 - y1 + offset), 0.0))
     relative = side / t.attribute(_CANONICAL_SIZE) + _SIZE_EPSILON
     lowest = t.attribute(_MIN_LEVEL) - t.attribute(_CANONICAL_LEVEL)
     steps = lowest + t.constant(list(range(1, levels)))

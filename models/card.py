@@ -16,6 +16,7 @@ import msgspec
 from pssdet.errors import BadInput
 from pssdet.files import sha256_of
 from pssdet.models.architecture import Architecture
+from pssdet.models.classification import CentreCrop, ClassifierArchitecture
 from pssdet.models.numerics import Numerics
 from pssdet.models.reader import Preprocessing
 
@@ -138,23 +139,56 @@ class EngineCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: int = SCHEMA
 
 
-_Card = TypeVar("_Card", ModelCard, EngineCard)
+class ClassifierCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``model.json``: an exported classifier. Label i of ``labels`` is output i of the model."""
+
+    model: str
+    task: Literal["classification"]
+    architecture: ClassifierArchitecture
+    preprocessing: CentreCrop
+    labels: tuple[str, ...]
+    weights: WeightsRecord
+    onnx: FileRecord
+    inputs: tuple[TensorRecord, ...]
+    outputs: tuple[TensorRecord, ...]
+    graph: GraphRecord
+    versions: dict[str, str]
+    verification: tuple[StageRecord, ...]
+    schema: int = SCHEMA
+
+
+_Card = TypeVar("_Card", ModelCard, EngineCard, ClassifierCard)
+
+
+class _Task(msgspec.Struct):
+    """What tells the card of a classifier from others, whatever else it says."""
+
+    task: str = ""
 
 
 def read_model_card(folder: Path) -> ModelCard:
-    """The card of an exported model's folder.
+    """The card of an exported detector's folder.
+
+    Raises:
+        BadInput: there is none, or it is not such a card; a classifier is called so.
+    """
+    return _read(folder / MODEL_CARD, ModelCard, "python export/to_onnx.py")
+
+
+def read_classifier_card(folder: Path) -> ClassifierCard:
+    """The card of an exported classifier's folder.
 
     Raises:
         BadInput: there is none, or it is not such a card.
     """
-    return _read(folder / MODEL_CARD, ModelCard, "python export/to_onnx.py")
+    return _read(folder / MODEL_CARD, ClassifierCard, "python export/to_onnx.py --model resnet50_vd_ssld")
 
 
 def read_engine_card(folder: Path) -> EngineCard:
     """The card of an engine's folder.
 
     Raises:
-        BadInput: there is none, or it is not such a card.
+        BadInput: there is none, or it is not such a card; an exported model is called so, and a classifier.
     """
     return _read(folder / ENGINE_CARD, EngineCard, "python engines/build.py")
 
@@ -162,6 +196,7 @@ def read_engine_card(folder: Path) -> EngineCard:
 def _read(path: Path, kind: type[_Card], command: str) -> _Card:
     folder = path.parent
     if kind is EngineCard and (folder / MODEL_CARD).is_file() and not path.is_file():
+        _refuse_classifier(folder)
         inside = [str(each.parent) for each in sorted(folder.glob(f"*/{ENGINE_CARD}"))]
         raise BadInput(f"{folder} is an exported model, an engine is needed; {_choice(inside, command)}")
     try:
@@ -173,17 +208,30 @@ def _read(path: Path, kind: type[_Card], command: str) -> _Card:
     try:
         card = msgspec.json.decode(content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} is not a card of this version ({error}); make it again with {command}") from error
+        if kind is ModelCard:
+            _refuse_classifier(folder)
+        what = "a classifier's card" if kind is ClassifierCard else "a card"
+        raise BadInput(f"{path} is not {what} of this version ({error}); make it again with {command}") from error
     if card.schema != SCHEMA:
         raise BadInput(f"{path} has schema {card.schema}, this version reads {SCHEMA}; make it again with {command}")
     return card
+
+
+def _refuse_classifier(folder: Path) -> None:
+    """Say what a classifier's folder is to whoever wants a detector."""
+    try:
+        task = msgspec.json.decode((folder / MODEL_CARD).read_bytes(), type=_Task).task
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return
+    if task == "classification":
+        raise BadInput(f"{folder} is an exported classifier, a detector is needed; pssdet top1 measures a classifier")
 
 
 def _choice(engines: list[str], command: str) -> str:
     return f"choose {' or '.join(engines)}" if engines else f"make one with {command}"
 
 
-def encode(card: ModelCard | EngineCard) -> bytes:
+def encode(card: ModelCard | EngineCard | ClassifierCard) -> bytes:
     """The card as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n"
 

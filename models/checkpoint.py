@@ -150,7 +150,8 @@ def _parse_pickle(content: bytes) -> Checkpoint:
     records = read_records(content)
     names, ignored = {name: name for name in records}, 0
     if is_static(records):
-        names, ignored = to_structured(names)
+        # paddle.save adds its table of names to any dictionary of tensors, to a converted one too.
+        names, ignored = to_structured({name: name for name in names if name != _NAME_TABLE})
     arrays = _make_arrays({name: records[name] for name in names.values()}, budget=len(content))
     return Checkpoint({structured: arrays[name] for structured, name in names.items() if name in arrays}, ignored)
 

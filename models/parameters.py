@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +27,16 @@ Parameters = dict[str, NDArray[np.float32]]
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def load_parameters(source: str, shapes: Shapes, sha256: str = "") -> tuple[Parameters, WeightsRecord]:
+def load_parameters(
+    source: str, shapes: Shapes, sha256: str = "", rename: Callable[[Parameters, str], Parameters] | None = None
+) -> tuple[Parameters, WeightsRecord]:
     """Every parameter by name, and the record for the card.
 
     Args:
         source: a checkpoint's file or folder, its URL, or ``none`` for seeded random values.
         shapes: what the detector needs.
         sha256: expected hash of the file, where one is known.
+        rename: gives a checkpoint's parameters the model's names; called with them and the file's path.
 
     Raises:
         BadInput: the checkpoint is damaged, hostile or of another model.
@@ -48,7 +51,8 @@ def load_parameters(source: str, shapes: Shapes, sha256: str = "") -> tuple[Para
     checkpoint = load_checkpoint(path)
     if checkpoint.ignored:
         ERR.print(f"  {path.name}: {checkpoint.ignored} optimiser variables ignored", style="dim")
-    parameters = match_parameters(checkpoint.parameters, shapes, str(path))
+    named = rename(checkpoint.parameters, str(path)) if rename else checkpoint.parameters
+    parameters = match_parameters(named, shapes, str(path))
     kept = source if "://" in source or source.startswith(BUNDLED) else str(path.resolve())
     return parameters, WeightsRecord("checkpoint", kept, found)
 

@@ -91,6 +91,22 @@ def _pad(content: NDArray[np.generic], stride: int) -> NDArray[np.float32]:
     return padded
 
 
+def padded_alike(pictures: Sequence[NetworkInput]) -> list[NetworkInput]:
+    """The pictures with more zeros at the right and bottom, up to their largest height and width.
+
+    Only the images grow; the sizes of the content, to which boxes are clipped, stay each picture's
+    own. More padding than a picture's own changes what these networks find in it.
+    """
+    height, width = (max(each.image.shape[axis] for each in pictures) for axis in (1, 2))
+    return [each._replace(image=_grown(each.image, height, width)) for each in pictures]
+
+
+def _grown(image: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    if image.shape[1:] == (height, width):
+        return image
+    return np.pad(image, ((0, 0), (0, height - image.shape[1]), (0, width - image.shape[2])))
+
+
 def as_batch(pictures: Sequence[NetworkInput]) -> dict[str, NDArray[np.float32]]:
     """Prepared pictures of one padded size as the inputs of an exported model, by name."""
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import paddle
 from numpy.typing import NDArray
+from paddle import nn
 
 from pssdet.models.architecture import MAX_DETECTIONS
 from pssdet.models.detector import TwoStageDetector
@@ -21,7 +22,7 @@ def build_detector(model: TwoStageDetector, parameters: Mapping[str, NDArray[np.
     return model
 
 
-def parameter_shapes(model: TwoStageDetector) -> dict[str, tuple[int, ...]]:
+def parameter_shapes(model: nn.Layer) -> dict[str, tuple[int, ...]]:
     """Name and shape of every parameter that a checkpoint must bring."""
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 

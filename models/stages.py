@@ -165,7 +165,7 @@ def _of_image(tensors: Tensors, image: int, region_names: Sequence[str]) -> dict
 def _compare_image(
     case: str, arch: Architecture, reference: Tensors, candidate: Tensors, limits: Limits
 ) -> list[StageRecord]:
-    records = [_map_record(case, name, reference[name], candidate[name], limits.maps) for name in map_stages(arch)]
+    records = [map_record(case, name, reference[name], candidate[name], limits.maps) for name in map_stages(arch)]
     pairs = pair_proposals(
         reference["proposals"], reference["proposal_scores"], candidate["proposals"], candidate["proposal_scores"]
     )
@@ -196,7 +196,8 @@ def _largest(array: _Floats) -> float:
     return max(float(np.abs(array).max(initial=0.0)), 1e-30)
 
 
-def _map_record(case: str, name: str, reference: _Floats, candidate: _Floats, limit: float) -> StageRecord:
+def map_record(case: str, name: str, reference: _Floats, candidate: _Floats, limit: float) -> StageRecord:
+    """Agreement of two tensors of one shape, by the largest difference relative to the largest value."""
     if reference.shape != candidate.shape or not np.isfinite(candidate).all():
         return StageRecord(case, name, float("inf"), limit, "relative", 0.0, passed=False)
     difference = float(np.abs(reference - candidate).max()) / _largest(reference)

@@ -56,6 +56,7 @@ _RULES: tuple[tuple[str, Callable[[_Found], str]], ...] = (
     (f"res{_BLOCK}_branch(2b)_conv_offset[.]([wb])_0", lambda m: f"{_branch(m)}.conv_offset.{_PARTS[m[4]]}"),
     (f"({_LATERAL}|fpn_res[2-5]_sum)_([wb])", lambda m: f"neck.{m[1]}.{_PARTS[m[2]]}"),
     (f"({'|'.join(_RPN)})_fpn2_([wb])", lambda m: f"rpn_head.{_RPN[m[1]]}.{_PARTS[m[2]]}"),
+    ("fc_0[.]([wb])_0", lambda m: f"fc.{_PARTS[m[1]]}"),  # of the classifier that a backbone comes from
 )
 _NETWORK = tuple((re.compile(pattern), name) for pattern, name in _RULES)
 _HEADS = (

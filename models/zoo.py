@@ -1,4 +1,4 @@
-"""The published detectors: where they come from, what was published, how they compute."""
+"""The detectors, and the classifier they start from: where they come from, what was published, how they compute."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ import msgspec
 
 from pssdet.errors import BadInput
 from pssdet.models.architecture import CASCADE_REG_WEIGHTS, Architecture
-from pssdet.models.labels import COCO
-from pssdet.models.mini import MINI_FASTER, MINI_PREPROCESSING, SHAPES
+from pssdet.models.classification import RESNET50_VD_SSLD, ClassifierEntry
+from pssdet.models.labels import COCO, numbered
+from pssdet.models.mini import (
+    MINI_CASCADE,
+    MINI_CASCADE_PREPROCESSING,
+    MINI_FASTER,
+    MINI_PREPROCESSING,
+    SHAPES,
+)
 from pssdet.models.numerics import DYGRAPH, STATIC, Numerics
 from pssdet.models.reader import Preprocessing
 
@@ -35,10 +42,10 @@ class ZooEntry(msgspec.Struct, frozen=True):
     """A detector.
 
     Attributes:
-        row: its number among the published detectors; 0 for one that only this project has.
-        name: its PaddleDetection configuration.
+        row: its row in PSS-DET's published table; 0 for one outside it.
+        name: its PaddleDetection configuration, or this project's own name.
         checkpoint: where its parameters are: an address, or ``bundled:FILE``.
-        published: None for one that only this project has.
+        published: None where no AP and FPS were published.
         sha256: of the checkpoint, where known.
     """
 
@@ -70,6 +77,8 @@ BUNDLED = "bundled:"
 _STATIC_URL = "https://paddlemodels.bj.bcebos.com/object_detection/"
 _DYGRAPH_URL = "https://paddledet.bj.bcebos.com/models/"
 _R101 = (3, 4, 23, 3)
+#: Open Images V5 and Objects365 in one; their names are in PaddleDetection's generic_det_label_list.txt.
+_GENERIC_CLASSES = 676
 
 
 def _static_reader(short: int, long: int) -> Preprocessing:
@@ -119,6 +128,28 @@ ZOO = (
     ),
     ZooEntry(
         0,
+        "cascade_rcnn_dcn_r50_vd_fpn_gen_server_side",
+        "Cascade R-CNN R50-vd, generic",
+        f"{_STATIC_URL}cascade_rcnn_dcn_r50_vd_fpn_gen_server_side.pdparams",
+        None,
+        Architecture(num_classes=_GENERIC_CLASSES, reg_weights=CASCADE_REG_WEIGHTS),
+        STATIC,
+        _static_reader(1000, 1500),
+        labels=numbered(_GENERIC_CLASSES),
+    ),
+    ZooEntry(
+        0,
+        "cascade_rcnn_dcn_r101_vd_fpn_gen_server_side",
+        "Cascade R-CNN R101-vd, generic",
+        f"{_STATIC_URL}cascade_rcnn_dcn_r101_vd_fpn_gen_server_side.pdparams",
+        None,
+        Architecture(blocks=_R101, num_classes=_GENERIC_CLASSES, reg_weights=CASCADE_REG_WEIGHTS),
+        STATIC,
+        _static_reader(800, 1333),
+        labels=numbered(_GENERIC_CLASSES),
+    ),
+    ZooEntry(
+        0,
         "mini_faster",
         "bundled small Faster R-CNN",
         f"{BUNDLED}mini_faster.pdparams",
@@ -129,33 +160,69 @@ ZOO = (
         labels=SHAPES,
         sha256="4b2c996063bd75ec8fbdc4bc97ff16a0190c2baca3326d3cdd6b6570c53ac47f",
     ),
+    ZooEntry(
+        0,
+        "mini_cascade",
+        "bundled small Cascade R-CNN",
+        f"{BUNDLED}mini_cascade.pdparams",
+        None,
+        MINI_CASCADE,
+        STATIC,
+        MINI_CASCADE_PREPROCESSING,
+        labels=SHAPES,
+        sha256="04e483b3be197138c321a112bb77f04c46c2e89c69581f632895dfb7a7f0b0fd",
+    ),
 )
 
-#: The published detectors with their figures.
+#: What is no detector: only the export, the zoo and the top-1 check know it.
+CLASSIFIERS = (RESNET50_VD_SSLD,)
+
+#: The detectors of the published table with their figures.
 PUBLISHED = tuple((entry, entry.published) for entry in ZOO if entry.published is not None)
 
 #: 82.39 % is the ImageNet-1k top-1 of the distilled backbone that rows 1 and 2 start from.
 HEADLINE = Headline(
-    "ResNet50-vd SSLD",
-    82.39,
+    RESNET50_VD_SSLD.title,
+    RESNET50_VD_SSLD.top1,
     41.2,
     61.0,
-    "https://paddle-imagenet-models-name.bj.bcebos.com/dygraph/ResNet50_vd_ssld_pretrained.pdparams",
+    RESNET50_VD_SSLD.checkpoint,
 )
 
 DEFAULT_MODEL = "mini_faster"
 
 
+def bundled() -> tuple[ZooEntry, ...]:
+    """The detectors whose checkpoint comes with this project."""
+    return tuple(entry for entry in ZOO if entry.checkpoint.startswith(BUNDLED))
+
+
 def find(name: str) -> ZooEntry:
-    """The zoo's entry of that configuration name.
+    """The detector of that name.
 
     Raises:
-        BadInput: there is no such entry.
+        BadInput: there is no such model, or it is a classifier.
     """
-    for entry in ZOO:
+    entry = find_any(name)
+    if isinstance(entry, ClassifierEntry):
+        raise BadInput(
+            f"{name} is a classifier, a detector is needed; python export/to_onnx.py exports it and pssdet top1"
+            " measures it"
+        )
+    return entry
+
+
+def find_any(name: str) -> ZooEntry | ClassifierEntry:
+    """The detector or classifier of that name.
+
+    Raises:
+        BadInput: there is no such model.
+    """
+    everything: tuple[ZooEntry | ClassifierEntry, ...] = (*ZOO, *CLASSIFIERS)
+    for entry in everything:
         if entry.name == name:
             return entry
-    names = [entry.name for entry in ZOO]
+    names = [entry.name for entry in everything]
     close = difflib.get_close_matches(name, names, n=1)
     advice = f"did you mean {close[0]}?" if close else f"choose from {', '.join(names)}"
     raise BadInput(f"no model is called {name!r}; {advice}")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pssdet.errors import BadInput
 from pssdet.models.labels import COCO_CATEGORY_IDS
 
 
@@ -58,7 +59,14 @@ class Detections:
             category_ids: the annotations' category id of each label; COCO's by default.
             pixel_offset: what a box is wider and higher than its corners' distance: the
                 detector's own ``numerics.pixel_offset``, with which its AP was published.
+
+        Raises:
+            BadInput: the detector has more classes than there are ids.
         """
+        if len(category_ids) < len(self.names):
+            raise BadInput(
+                f"{len(category_ids)} category ids do not do for {len(self.names)} classes; give one for each label"
+            )
         corners = self.boxes.astype(np.float64)
         sizes = corners[:, 2:] - corners[:, :2] + pixel_offset
         rows = zip(self.labels.tolist(), self.scores.tolist(), np.hstack((corners[:, :2], sizes)).tolist(), strict=True)

@@ -15,7 +15,8 @@ from pssdet.engines.catalogue import OpenEngine, open_engine
 from pssdet.engines.protocol import Tensors
 from pssdet.errors import BadInput, GateFailed
 from pssdet.models.card import EngineCard
-from pssdet.models.preprocess import NetworkInput, as_batch, prepare
+from pssdet.models.preprocess import NetworkInput, as_batch, padded_alike, prepare
+from pssdet.runtime.batching import Padding, batches, check_batching
 from pssdet.runtime.detections import Detections
 from pssdet.runtime.images import Image, NamedPicture, load
 
@@ -36,7 +37,8 @@ class Detector:
     """Finds objects in pictures; use it as a context manager, or close it.
 
     Pictures are batched with others of the same padded size only, so each gets exactly what it
-    gets alone. Not safe for use by several threads at once.
+    gets alone, unless padding to a common size is asked for. Not safe for use by several threads
+    at once.
 
     Example:
         with Detector.load("artifacts/my_model/onnxruntime-fp32") as detector:
@@ -44,25 +46,31 @@ class Detector:
                 print(detections.above(0.5).to_json())
     """
 
-    def __init__(self, engine: OpenEngine, max_batch: int = 8) -> None:
-        if max_batch < 1:
-            raise BadInput(f"a batch of at most {max_batch} pictures is none; choose 1 or more")
+    def __init__(self, engine: OpenEngine, max_batch: int = 8, padding: Padding = "own") -> None:
+        check_batching(max_batch, padding)
         self._card, self._session = engine
         self._max_batch = max_batch
+        self._padding = padding
 
     @classmethod
-    def load(cls, folder: Path | str, max_batch: int = 8) -> Detector:
+    def load(cls, folder: Path | str, max_batch: int = 8, padding: Padding = "own") -> Detector:
         """Open an engine's folder.
 
         Args:
             folder: where ``engine.json`` lies.
             max_batch: most pictures to run at once; memory grows with it.
+            padding: ``own`` runs pictures of equal padded size together. ``common`` fills every batch,
+                in the order of the pictures, and pads it to its largest height and width: fewer runs,
+                but **other detections**, which then depend on the batch-mates, since these networks
+                see padding (measured in ``benchmarks/results/padding_drift.md``). Boxes are clipped
+                to each picture's own size either way.
 
         Raises:
-            BadInput: not an engine's folder, or a file differs from what its card says.
+            BadInput: not an engine's folder, a file differs from what its card says, or there is no
+                such batch or padding.
             EnvironmentMissing: this machine cannot run it.
         """
-        return cls(open_engine(Path(folder)), max_batch)
+        return cls(open_engine(Path(folder)), max_batch, padding)
 
     @property
     def card(self) -> EngineCard:
@@ -132,14 +140,15 @@ class Detector:
     def _run_chunk(self, prepared: Sequence[_Prepared]) -> Iterator[tuple[NamedPicture, Detections]]:
         done: dict[int, Detections] = {}
         following = 0
-        for batch in _batches([each.input.image.shape for each in prepared], self._max_batch):
+        shapes = [each.input.image.shape for each in prepared]
+        for batch in batches(shapes, self._max_batch, self._padding):
             done.update(zip(batch, self._run_batch([prepared[index] for index in batch]), strict=True))
             while following in done:
                 yield prepared[following].picture, done.pop(following)
                 following += 1
 
     def _run_batch(self, batch: Sequence[_Prepared]) -> list[Detections]:
-        outputs = self._session.run(as_batch([each.input for each in batch]))
+        outputs = self._session.run(as_batch(padded_alike([each.input for each in batch])))
         return [self._detections(each, outputs, index) for index, each in enumerate(batch)]
 
     def _detections(self, prepared: _Prepared, outputs: Tensors, index: int) -> Detections:
@@ -162,14 +171,6 @@ class Detector:
 def _named(index: int, image: Image) -> NamedPicture:
     name = f"image {index} of the list" if isinstance(image, (bytes, np.ndarray)) else str(image)
     return NamedPicture(name, "", image)
-
-
-def _batches(shapes: Sequence[tuple[int, ...]], largest: int) -> list[list[int]]:
-    """Positions of equal shapes together, at most ``largest`` each, in the order of their first ones."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for index, shape in enumerate(shapes):
-        groups.setdefault(shape, []).append(index)
-    return sorted(group[at : at + largest] for group in groups.values() for at in range(0, len(group), largest))
 
 
 def _flaw(

@@ -1,8 +1,5 @@
 """What several tests need and is slow to make: row 4 with seeded parameters, in Paddle and exported."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 from reference import ROW4
 
@@ -51,26 +48,39 @@ def mini_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def run_row4_onnx(row4_folder, tmp_path_factory):
-    """Run row 4 in ONNX Runtime with every stage; cases may shift the background logit."""
+def classifier_folder(tmp_path_factory):
+    """A narrow classifier exported by the pipeline that users run, with seeded parameters."""
+    from classifier_parts import NARROW_ENTRY
+
+    from pssdet.export.classifier_pipeline import export_classifier
+
+    folder = tmp_path_factory.mktemp("classifier")
+    export_classifier(NARROW_ENTRY, "none", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def row4(row4_model, row4_folder, tmp_path_factory):
+    """Row 4 in Paddle and in ONNX Runtime, with every stage."""
     import onnx
-    from onnx import numpy_helper
+    from row_models import RowModel
 
-    from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
-    from pssdet.models.stages import tap_names
+    exported = onnx.load(row4_folder / "model.onnx")
+    return RowModel(ROW4, row4_model, exported, tmp_path_factory.mktemp("row4-shifted"))
 
-    sessions = {}
 
-    def session(shift):
-        if shift not in sessions:
-            path = Path(tmp_path_factory.mktemp("shifted")) / "model.onnx"
-            model = onnx.load(row4_folder / "model.onnx")
-            bias = next(t for t in model.graph.initializer if t.name == "bbox_head.bbox_score.bias")
-            values = numpy_helper.to_array(bias).copy()
-            values[-1] += np.float32(shift)
-            bias.CopyFrom(numpy_helper.from_array(values, bias.name))
-            onnx.save(model, path)
-            sessions[shift] = OnnxRuntimeSession(path, tap_names(ROW4.architecture), cuda=False)
-        return sessions[shift]
+@pytest.fixture(scope="session")
+def run_row4_onnx(row4):
+    """Run row 4 in ONNX Runtime with every stage; cases may shift the background logit."""
+    return row4.run_onnx
 
-    return lambda inputs, shift=0.0: session(shift).run(inputs)
+
+@pytest.fixture(scope="session")
+def row(request, tmp_path_factory):
+    """The row of an indirect parameter in both forms, with every stage; 0 is the bundled ``mini_faster``."""
+    from row_models import row_model
+
+    if request.param == 4:
+        return request.getfixturevalue("row4")
+    exported = request.getfixturevalue("mini_folder") / "model.onnx" if request.param == 0 else None
+    return row_model(request.param, tmp_path_factory.mktemp(f"row{request.param}"), exported)

@@ -1,6 +1,5 @@
 """An engine without a network: what it "finds" in a picture depends on that picture alone."""
 
-import os
 from pathlib import Path
 
 import cv2
@@ -88,18 +87,6 @@ def fake_card(preprocessing=None):
 
 def fake_engine(session=None, preprocessing=None):
     return OpenEngine(fake_card(preprocessing), session or FakeSession())
-
-
-def crash(engine, pictures):
-    """What an engine does that takes its process down."""
-    os.abort()
-
-
-def crash_if_told(engine, pictures):
-    """The real evaluation, except for an engine in a folder called "doomed"."""
-    from pssdet.validation.evaluation import _evaluate_here
-
-    return crash(engine, pictures) if engine.name == "doomed" else _evaluate_here(engine, pictures)
 
 
 def picture(width, height, level=100, seed=0):

@@ -26,16 +26,16 @@ def entry_of(case):
     return ROWS[int(str(case["row"])[len("row") :])]
 
 
-def load_case(name):
-    with np.load(DATA / "reference" / f"{name}.npz") as arrays:
+def load_case(name, folder=DATA / "reference"):
+    with np.load(folder / f"{name}.npz") as arrays:
         return {key: arrays[key] for key in arrays.files}
 
 
-def case_inputs(case):
-    """The model's inputs for a case, from its picture or from its seed."""
+def case_inputs(case, pictures=DATA):
+    """The model's inputs for a case, from its picture (in the folder ``pictures``) or from its seed."""
     entry = entry_of(case)
     if "image" in case:
-        picture = cv2.cvtColor(cv2.imread(str(DATA / str(case["image"]))), cv2.COLOR_BGR2RGB)
+        picture = cv2.cvtColor(cv2.imread(str(pictures / str(case["image"]))), cv2.COLOR_BGR2RGB)
         inputs = as_batch([prepare(picture, entry.preprocessing)])
         assert inputs["image"].shape == tuple(case["input_shape"])
         if "im_info" in case:  # the static program hands on the padded size
@@ -101,7 +101,7 @@ def disagreements(case, tensors, limits=FLOAT32, image=0):
 def _region_stage(case, name, rows, near, limits):
     if name.startswith("roi_features"):
         return _sampled(case, name, rows, limits.maps)
-    stored = case[name][:, 1:] if name == "decoded_boxes" and case[name].shape[1] == 81 else case[name]
+    stored = stored_regions(case, name)
     limit = limits.probabilities if name == "class_probabilities" else limits.decoded_boxes
     difference = np.abs(rows[: len(stored)] - stored)[near[: len(stored)]].max()
     return "" if difference <= limit else f"{name}: {difference}"
@@ -120,13 +120,23 @@ def _sampled(case, name, array, limit):
     return "" if difference <= limit and whole <= limit else f"{name}: {difference:.2g}, as a whole {whole:.2g}"
 
 
-def _detections(case, rows, limits):
+def expected_detections(case):
+    """Rows (0-based label, score, x1, y1, x2, y2) of the original program."""
     expected = case["detections"]
     # Without any detection the originals give a row of score 0, or a single -1.
     expected = expected[expected[:, 1] > 0].copy() if expected.shape[1] == 6 else np.zeros((0, 6), np.float32)
     if "im_info" in case:
         expected[:, 0] -= 1  # the static program counts the background as label 0
-    match = match_detections(rows, expected, limits.score, limits.box)
+    return expected
+
+
+def stored_regions(case, name):
+    """A stage's rows of the first regions, without the column of the background box that row 1 stores."""
+    return case[name][:, 1:] if name == "decoded_boxes" and case[name].shape[1] == 81 else case[name]
+
+
+def _detections(case, rows, limits):
+    match = match_detections(rows, expected_detections(case), limits.score, limits.box)
     needed = limits.full_share if match.expected == 100 else 1.0
     agree = match.obtained == match.expected and match.matched >= needed * match.expected
     return "" if agree else f"detections: {match}"

@@ -18,6 +18,7 @@ from pssdet.validation.report_schema import (
     EngineResult,
     Histogram,
     Identity,
+    ModelIdentity,
     PublishedRow,
     Report,
     Speed,
@@ -34,12 +35,12 @@ def engine(name: str, shift: float = 0.0, **changes) -> EngineResult:
     stats = dict(zip(_NAMES, _VALUES, strict=True)) | {"AP": 0.62134 + shift}
     speed = Speed(23.456, {"p50": 41.91, "p90": 47.24}, "decoding, preprocessing, network", "start-up", 1)
     backend, _, precision = name.partition("-")
-    result = EngineResult(name, backend, precision, False, stats, 4321, speed, "")  # noqa: FBT003
+    result = EngineResult("mini_faster", name, backend, precision, False, stats, 4321, speed, "")  # noqa: FBT003
     return msgspec.structs.replace(result, **changes)
 
 
-def broken(name: str, failure: str) -> EngineResult:
-    return engine(name, stats={}, detections=0, speed=None, failure=failure)
+def broken(name: str, failure: str, **changes) -> EngineResult:
+    return engine(name, stats={}, detections=0, speed=None, failure=failure, **changes)
 
 
 def agreement(spread: float = 0.0004) -> Agreement:
@@ -72,6 +73,7 @@ def comparison(candidate: str = "onnxruntime-fp32", **changes) -> Comparison:
     """One that passes."""
     reason = "The 90 % interval lies within the margin."
     result = Comparison(
+        "mini_faster",
         candidate,
         "paddle-fp32",
         0.00012,
@@ -129,9 +131,7 @@ def unfinished(name: str, reason: str) -> Comparison:
 def report(*comparisons: Comparison, engines: tuple[EngineResult, ...] = (), warnings: tuple[str, ...] = ()) -> Report:
     """A report with its reference, the published rows and an identity."""
     identity = Identity(
-        "mini_faster",
-        "a1" * 32,
-        "b2" * 32,
+        (ModelIdentity("mini_faster", "a1" * 32, "b2" * 32),),
         "c3" * 32,
         300,
         "d4" * 32,
@@ -177,6 +177,41 @@ def failing_report() -> Report:
     )
 
 
+def two_models_report(**changes) -> Report:
+    """Engines of the same names of two models; the second model's AP is 20 points lower and its half fails."""
+    first = inconclusive_report()
+    lower = {"model": "mini_cascade", "stats": {"AP": 0.42134, "AP50": 0.6417}}
+    names = ("paddle-fp32", "onnxruntime-fp32", "onnxruntime-fp16")
+    second = [engine(name, **lower, emulated=name.endswith("16")) for name in names]
+    second[2] = msgspec.structs.replace(second[2], stats={"AP": 0.40704, "AP50": 0.6267})
+    pairs = (
+        comparison(model="mini_cascade", delta_ap=0.0, ci90=(0.0, 0.0), ci95=(0.0, 0.0), margin=0.00042),
+        msgspec.structs.replace(
+            failing(),
+            model="mini_cascade",
+            candidate="onnxruntime-fp16",
+            margin=0.00042,
+            disagreements=(Disagreement("scene_0099.jpg", "a star found by the candidate only", picture(4)),),
+        ),
+    )
+    models = (*first.identity.models, ModelIdentity("mini_cascade", "e5" * 32, "f6" * 32))
+    whole = msgspec.structs.replace(
+        first,
+        identity=msgspec.structs.replace(first.identity, models=models),
+        engines=(*first.engines, *second),
+        comparisons=(*first.comparisons, *pairs),
+    )
+    return msgspec.structs.replace(whole, **changes)
+
+
+def lonely_report() -> Report:
+    """A second model with one engine only."""
+    whole = two_models_report()
+    kept = (*whole.engines[:3], whole.engines[4])
+    pairs = tuple(pair for pair in whole.comparisons if pair.model == "mini_faster")
+    return msgspec.structs.replace(whole, engines=kept, comparisons=pairs)
+
+
 def empty_report() -> Report:
     whole = report()
     return msgspec.structs.replace(whole, engines=(), published=())
@@ -187,11 +222,21 @@ def hostile_report() -> Report:
     bad = HOSTILE
     whole = report(
         comparison(
-            bad, reference=bad, reason=bad, first_broken_stage=bad, disagreements=(Disagreement(bad, bad, bad),)
+            bad,
+            model=bad,
+            reference=bad,
+            reason=bad,
+            first_broken_stage=bad,
+            disagreements=(Disagreement(bad, bad, bad),),
         ),
-        engines=(engine(bad, stats={bad: 0.5}), broken(f"{bad}2", bad)),
+        engines=(
+            engine(bad, model=bad, stats={bad: 0.5}),
+            engine(bad, model=f"{bad}2"),
+            broken(f"{bad}2", bad, model=bad),
+        ),
         warnings=(bad,),
     )
-    identity = msgspec.structs.replace(whole.identity, model=bad, command=bad, machine=bad, versions={bad: bad})
+    models = (*whole.identity.models, ModelIdentity(bad, "", bad), ModelIdentity(f"{bad}2", bad, ""))
+    identity = msgspec.structs.replace(whole.identity, models=models, command=bad, machine=bad, versions={bad: bad})
     rows = tuple(msgspec.structs.replace(row, model=bad) for row in whole.published)
     return msgspec.structs.replace(whole, identity=identity, published=rows)

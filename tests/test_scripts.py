@@ -18,6 +18,7 @@ SCRIPTS = (
     "validation/report.py",
     "validation/stage_parity.py",
     "plugins/compile_check.py",
+    "validation/top1.py",
 )
 HEAVY = ("paddle", "onnx", "onnxruntime", "cv2", "numpy", "tensorrt")
 
@@ -63,7 +64,7 @@ def test_help_imports_nothing_heavy(script, tmp_path):
     assert done.stderr.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", ["export", "build", "detect", "report", "scenes", "stages", "zoo"])
+@pytest.mark.parametrize("command", ["export", "build", "detect", "report", "scenes", "stages", "top1", "zoo"])
 def test_the_console_script_has_the_same_commands(command, tmp_path):
     program = [sys.executable, "-c", "from pssdet.cli import main; main()", command, "--help"]
     done = subprocess.run(program, capture_output=True, text=True, check=False, cwd=tmp_path)
@@ -74,9 +75,22 @@ def test_the_console_script_has_the_same_commands(command, tmp_path):
 def test_zoo_as_json(tmp_path):
     code, out, _ = run("models/list_zoo.py", "--json", folder=tmp_path)
     assert code == 0
-    models = {model["name"]: model for model in json.loads(out)["models"]}
+    zoo = json.loads(out)
+    models = {model["name"]: model for model in zoo["models"]}
     assert models["faster_rcnn_enhance_3x_coco"]["published"]["box_ap"] == 41.5
-    assert [model["row"] for model in models.values()] == [1, 2, 3, 4, 0]
+    assert [model["row"] for model in models.values() if model["published"]] == [1, 2, 3, 4]
+    assert models["cascade_rcnn_dcn_r50_vd_fpn_gen_server_side"]["published"] is None
+    assert [(model["name"], model["top1"]) for model in zoo["classifiers"]] == [("resnet50_vd_ssld", 82.39)]
+
+
+def test_zoo_shows_what_has_no_published_figures_apart(tmp_path):
+    code, out, _ = run("models/list_zoo.py", folder=tmp_path)
+    assert code == 0
+    published, _, others = out.partition("No published AP/FPS")
+    for name in ("cascade_rcnn_dcn_r50_vd_fpn_gen_server_side", "mini_faster"):
+        assert name not in published
+        assert name in others
+    assert "published top-1 82.39 %" in others
 
 
 class TestBadInput:
@@ -93,6 +107,13 @@ class TestBadInput:
         code, _, err = run("export/to_onnx.py", "--model", "faster_rcnn_enhance_3x_coco", folder=tmp_path)
         assert_one_line_error(code, 3, err, "--weights FILE")
         assert not (tmp_path / "artifacts").exists()
+
+    @pytest.mark.parametrize(("model", "count"), [("resnet50_vd_ssld", 1000), ("mini_faster", 8)])
+    def test_a_wrong_number_of_names(self, tmp_path, model, count):
+        (tmp_path / "names.txt").write_text("a\nb\n")
+        arguments = ("--model", model, "--weights", "none", "--labels", "names.txt")
+        code, _, err = run("export/to_onnx.py", *arguments, folder=tmp_path)
+        assert_one_line_error(code, 2, err, "names.txt", "2 line", f"give {count} names")
 
     def test_missing_checkpoint(self, tmp_path):
         code, _, err = run("export/to_onnx.py", "--weights", "nowhere.pdparams", folder=tmp_path)
@@ -153,6 +174,35 @@ def engine(row4_folder, tmp_path_factory):
     assert code == 0, err
     assert "fp32" in out
     return folder / "e"
+
+
+class TestWithAClassifier:
+    def test_commands_for_detectors_say_that_it_is_none(self, classifier_folder, tmp_path):
+        from reference import DATA
+
+        for script, arguments in (
+            ("engines/build.py", ("--model", "resnet50_vd_ssld")),
+            ("engines/build.py", ("--model", classifier_folder)),
+            ("runtime/detect.py", ("--engine", classifier_folder, DATA / "rendered_scene.jpg")),
+            ("validation/report.py", ("--engines", classifier_folder, "--scenes", "1")),
+        ):
+            code, _, err = run(script, *arguments, folder=tmp_path)
+            assert_one_line_error(code, 2, err, "classifier, a detector is needed")
+
+    def test_its_accuracy(self, classifier_folder, tmp_path):
+        from fake_engine import write_picture
+
+        write_picture(tmp_path / "val" / "a.png", 60, 70)
+        (tmp_path / "list.txt").write_text("val/a.png 3\nval/a.png 3\n")
+        arguments = ("--images", ".", "--list", "list.txt", "--model", classifier_folder)
+        code, out, err = run("validation/top1.py", *arguments, folder=tmp_path)
+        assert (code, err) == (0, "")
+        assert "of 2 pictures" in out
+        (tmp_path / "list.txt").write_text("val/a.png 3\nval/b.png 3\n")
+        code, _, err = run("validation/top1.py", *arguments, folder=tmp_path)
+        assert_one_line_error(code, 2, err, "1 of 2 pictures do not exist", "b.png")
+        code, _, err = run("validation/top1.py", "--images", ".", "--list", "list.txt", folder=tmp_path)
+        assert_one_line_error(code, 2, err, "artifacts/resnet50_vd_ssld", "export/to_onnx.py --model resnet50_vd_ssld")
 
 
 class TestWithAnEngine:

@@ -1,4 +1,4 @@
-"""What a report is about unless something else is asked for: the bundled detector on held-out scenes."""
+"""What a report is about unless something else is asked for: the bundled detectors on held-out scenes."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from pathlib import Path
 from pssdet.console import Progress
 from pssdet.engines.on_demand import ARTIFACTS, engine_of
 from pssdet.models.card import Precision
-from pssdet.models.zoo import DEFAULT_MODEL
+from pssdet.models.zoo import bundled
 from pssdet.validation.scene_files import ensure_dataset
 
-#: Paddle first: it is the reference.
+#: Of each detector.
 _ENGINES: tuple[tuple[str, Precision], ...] = (("paddle", "fp32"), ("onnxruntime", "fp32"), ("onnxruntime", "fp16"))
 
 
 def bundled_engines(progress: Progress) -> list[Path]:
-    """Folders of the bundled detector's engines, made if missing."""
-    return [engine_of(DEFAULT_MODEL, backend, precision, progress) for backend, precision in _ENGINES]
+    """Folders of the bundled detectors' engines, made if missing."""
+    return [
+        engine_of(entry.name, backend, precision, progress) for entry in bundled() for backend, precision in _ENGINES
+    ]
 
 
 def held_out_scenes(count: int, progress: Progress) -> tuple[Path, Path]:

@@ -64,11 +64,13 @@ def _open(folder: Path, stack: ExitStack, progress: Progress) -> OpenEngine:
     return engine
 
 
-def first_difference(reference: Path, candidate: Path, pictures: Sequence[Path]) -> str:
+def first_difference(
+    reference: Path, candidate: Path, pictures: Sequence[Path], progress: Progress = lambda _: None
+) -> str:
     """The first stage at which the candidate is beyond its limits on any picture; empty if none.
 
     Raises:
         BadInput: an engine or a picture cannot be used, or the engines are of different models.
     """
-    (result,) = compare_engines(reference, [candidate], pictures, lambda _: None)
+    (result,) = compare_engines(reference, [candidate], pictures, progress)
     return next((record.stage for record in result.records if not record.passed), "")

@@ -1,31 +1,24 @@
-"""One engine over a data set, in a process of its own: a crash costs that engine, not the report."""
+"""One engine over a data set, in a process of its own: a crash or a hang costs that engine, not the report."""
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from rich.progress import Progress
 
 from pssdet.console import ERR
-from pssdet.errors import PssDetError
 from pssdet.models.card import EngineCard
-from pssdet.quiet import quiet_paddle
 from pssdet.runtime.detections import Detections
 from pssdet.runtime.detector import Detector
+from pssdet.validation.child import Alive, in_child
 from pssdet.validation.report_schema import Speed
 
 #: Runs before the clock counts: the first ones load kernels and fill caches.
 _WARM_UP = 3
-
-
-_T = TypeVar("_T")
 
 
 class EngineRun(NamedTuple):
@@ -46,48 +39,29 @@ def evaluate(engine: Path, pictures: Sequence[Path]) -> EngineRun:
     """Run an engine on every picture, one at a time, in a child process.
 
     Whatever goes wrong in there becomes the run's ``failure``: an error, an output that is not
-    finite, a crash of the process.
+    finite, a crash of the process, a picture that takes for ever.
     """
     result = in_child(_evaluate_here, engine, list(pictures))
     return result if isinstance(result, EngineRun) else EngineRun([], None, result)
 
 
-def in_child(function: Callable[..., _T], *arguments: object) -> _T | str:
-    """What the function returns in a process of its own, or in words what went wrong there."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        try:
-            return pool.submit(_guarded, function, arguments).result()
-        except BrokenProcessPool:
-            return "the engine crashed its process"
-
-
-def _guarded(function: Callable[..., _T], arguments: tuple[object, ...]) -> _T | str:
-    quiet_paddle()
-    try:
-        return function(*arguments)
-    except PssDetError as error:
-        return str(error)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 - whatever an engine does is a finding of the report
-        return f"{type(error).__name__}: {error}"
-
-
-def _evaluate_here(engine: Path, pictures: Sequence[Path]) -> EngineRun:
+def _evaluate_here(engine: Path, pictures: Sequence[Path], alive: Alive) -> EngineRun:
     with Detector.load(engine, max_batch=1) as detector:
-        return _timed_run(detector, engine.name, pictures)
+        alive()
+        return _timed_run(detector, engine.name, pictures, alive)
 
 
-def _timed_run(detector: Detector, name: str, pictures: Sequence[Path]) -> EngineRun:
+def _timed_run(detector: Detector, name: str, pictures: Sequence[Path], alive: Alive) -> EngineRun:
     for picture in pictures[:_WARM_UP]:
         detector([picture])
+        alive()
     detections, seconds = [], []
     with Progress(console=ERR, transient=True, disable=not ERR.is_terminal) as bar:
         for picture in bar.track(pictures, description=name):
             started = perf_counter()
             detections += detector([picture])
             seconds.append(perf_counter() - started)
+            alive()
     return EngineRun(detections, _speed(detector.card, seconds), "")
 
 

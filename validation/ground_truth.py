@@ -82,25 +82,38 @@ class _Instances(msgspec.Struct, frozen=True):
     categories: list[_Category]
 
 
-def read_ground_truth(annotations: Path, images: Path, labels: Sequence[str]) -> GroundTruth:
+def read_ground_truth(
+    annotations: Path, images: Path, labels: Sequence[str], detector: str = "the detector"
+) -> GroundTruth:
     """Read and check a COCO instances file.
 
     Args:
         annotations: the file; keys that no evaluation of boxes needs are ignored.
         images: the folder that the file names are relative to.
         labels: the detector's class names; the file's categories must be the same, in any order.
+        detector: its name, for the message.
 
     Raises:
         BadInput: the file is not such a file, contradicts itself, is of other classes, names
             files outside of the folder, or none of its pictures is there.
     """
     content, instances = _decode(annotations)
-    category_ids = _match_labels(annotations, instances.categories, labels)
+    category_ids = _match_labels(annotations, instances.categories, labels, detector)
     _check_references(annotations, instances)
     present, problems = _find_images(annotations, instances.images, images)
     return GroundTruth(
         annotations, hashlib.sha256(content).hexdigest(), present, category_ids, problems, _raw(instances)
     )
+
+
+def with_labels(truth: GroundTruth, labels: Sequence[str], detector: str = "the detector") -> GroundTruth:
+    """The same data set for a detector with other labels.
+
+    Raises:
+        BadInput: the labels are not the file's categories.
+    """
+    categories = msgspec.convert(truth.raw["categories"], list[_Category])
+    return truth._replace(category_ids=_match_labels(truth.path, categories, labels, detector))
 
 
 def _decode(path: Path) -> tuple[bytes, _Instances]:
@@ -114,7 +127,7 @@ def _decode(path: Path) -> tuple[bytes, _Instances]:
         raise BadInput(f"{path} is not a COCO instances file: {error}") from error
 
 
-def _match_labels(path: Path, categories: Sequence[_Category], labels: Sequence[str]) -> tuple[int, ...]:
+def _match_labels(path: Path, categories: Sequence[_Category], labels: Sequence[str], detector: str) -> tuple[int, ...]:
     _check_unique(path, "category name", (category.name for category in categories))
     _check_unique(path, "category id", (category.id for category in categories))
     ids = {category.name: category.id for category in categories}
@@ -122,8 +135,8 @@ def _match_labels(path: Path, categories: Sequence[_Category], labels: Sequence[
     strange = [name for name in ids if name not in set(labels)]
     if absent or strange:
         complaints = [f"the file lacks {_some(absent)}"] if absent else []
-        complaints += [f"the detector does not know {_some(strange)}"] if strange else []
-        raise BadInput(f"the categories of {path} are not the detector's classes: {'; '.join(complaints)}")
+        complaints += [f"{detector} does not know {_some(strange)}"] if strange else []
+        raise BadInput(f"the categories of {path} are not {detector}'s classes: {'; '.join(complaints)}")
     return tuple(ids[name] for name in labels)
 
 

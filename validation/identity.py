@@ -13,24 +13,21 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from pssdet.files import sha256_of
-from pssdet.models.card import EngineCard, installed_versions
+from pssdet.models.card import ModelCard, installed_versions
 from pssdet.validation.ground_truth import GroundTruth, Image
-from pssdet.validation.report_schema import Identity
+from pssdet.validation.report_schema import Identity, ModelIdentity
 
 _PACKAGES = ("paddlepaddle", "onnx", "onnxruntime", "numpy", "opencv-python-headless", "hotcoco")
 
 
-def identity(cards: Sequence[EngineCard], truth: GroundTruth, images: Sequence[Image]) -> Identity:
-    """The identity of a report on engines of one model, made now.
+def identity(models: Sequence[ModelCard], truth: GroundTruth, images: Sequence[Image]) -> Identity:
+    """The identity of a report on engines of these models, made now.
 
     Args:
         images: those that were evaluated.
     """
-    model = cards[0].model
     return Identity(
-        model=model.model,
-        weights_sha256=model.weights.sha256,
-        onnx_sha256=model.onnx.sha256,
+        models=tuple(ModelIdentity(each.model, each.weights.sha256, each.onnx.sha256) for each in models),
         annotations_sha256=truth.sha256,
         images=len(images),
         images_sha256=_sha256_of_images(images),

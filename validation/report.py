@@ -25,8 +25,8 @@ def report(
     beyond the margin; INCONCLUSIVE names the number of pictures that would decide.
 
     Args:
-        engines: Engines of one model, the first or Paddle's being the reference
-            (default: Paddle, ONNX Runtime fp32 and fp16 of the bundled mini_faster, made if missing).
+        engines: Engines, each compared with the reference engine of its own model: Paddle's, else that model's first
+            (default: Paddle, ONNX Runtime fp32 and fp16 of the bundled detectors, made if missing).
         annotations: COCO instances file (default: rendered held-out scenes).
         images: Folder of its pictures.
         scenes: How many held-out scenes, without --annotations (default: 300).
@@ -39,7 +39,8 @@ def report(
     from pssdet.validation.assemble import assemble
     from pssdet.validation.defaults import bundled_engines, held_out_scenes
     from pssdet.validation.report_files import encode, write_report
-    from pssdet.validation.report_table import overall_verdict, parity_table, summary
+    from pssdet.validation.report_table import notes, parity_tables
+    from pssdet.validation.report_text import fail_reasons, overall_verdict, summary
 
     if (annotations is None) != (images is None):
         raise BadInput("--annotations and --images go together; give both or neither")
@@ -53,13 +54,13 @@ def report(
     if json:
         print(encode(result).decode(), end="")
     else:
-        OUT.print(parity_table(result))
-        for warning in result.warnings:
-            OUT.print(f"warning: {warning}")
+        for table in parity_tables(result):
+            OUT.print(table)
+        for note in notes(result):
+            OUT.print(note)
         OUT.print(f"{summary(result)}; the whole report: {output / 'report.html'}")
     if overall_verdict(result) == "FAIL":
-        reasons = "; ".join(f"{each.candidate}: {each.reason}" for each in result.comparisons if each.verdict == "FAIL")
-        raise GateFailed(f"parity is not given: {reasons or summary(result)}")
+        raise GateFailed(f"parity is not given: {'; '.join(fail_reasons(result))}")
 
 
 if __name__ == "__main__":

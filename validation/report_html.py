@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pssdet.validation import report_table as text
+from pssdet.validation import report_numbers as numbers
+from pssdet.validation import report_text as text
 from pssdet.validation import svg
-from pssdet.validation.report_schema import Comparison, Histogram, Report
+from pssdet.validation.report_models import by_model, label, models, several, uncompared
+from pssdet.validation.report_schema import Comparison, EngineResult, Histogram, Report
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -41,13 +44,15 @@ def to_html(report: Report) -> str:
             report=report,
             overall=text.overall_verdict(report),
             summary=text.summary(report),
-            rows=text.parity_rows(report),
+            title=", ".join(models(report)),
+            several=several(report),
+            parts=_parts(report),
+            alone=uncompared(report),
             failures=text.untold_failures(report),
-            plots=_interval_plots(report),
-            stat_names=text.stat_names(report),
             stat_meanings=_STATS,
             identity=text.identity_rows(report),
             text=text,
+            numbers=numbers,
         )
     )
 
@@ -64,19 +69,37 @@ def _environment() -> Environment:
     return environment
 
 
-def _interval_plots(report: Report) -> list[Markup]:
-    """A plot for each row of the AP table, all to the same scale in margins."""
-    rows = text.parity_rows(report)
-    reach = _reach([row.comparison for row in rows if row.delta != text.NOT_AVAILABLE])
-    return [_interval_plot(row, reach) for row in rows]
+class _Part(NamedTuple):
+    """What the page shows of one model; ``rows`` are those of the AP table, each with its plot."""
+
+    model: str
+    engines: tuple[EngineResult, ...]
+    stat_names: list[str]
+    rows: list[tuple[text.ParityRow, Markup]]
 
 
-def _interval_plot(row: text.ParityRow, reach: float) -> Markup:
-    if row.delta == text.NOT_AVAILABLE:
+def _parts(report: Report) -> list[_Part]:
+    """Of every model; all plots have the same scale in margins."""
+    everything = text.parity_rows(report)
+    reach = _reach([row.comparison for row in everything if row.delta != numbers.NOT_AVAILABLE])
+    return [
+        _Part(
+            models(part)[0],
+            part.engines,
+            text.stat_names(part),
+            [(row, _interval_plot(report, row, reach)) for row in text.parity_rows(part)],
+        )
+        for part in by_model(report)
+    ]
+
+
+def _interval_plot(report: Report, row: text.ParityRow, reach: float) -> Markup:
+    if row.delta == numbers.NOT_AVAILABLE:
         return Markup("")
     pair = row.comparison
-    label = f"difference {row.delta}, 90 % interval {row.ci90}, 95 % interval {row.ci95}, margin {row.margin}"
-    return _drawing(svg.interval_plot(pair.delta_ap, pair.ci90, pair.ci95, pair.margin, reach=reach, label=label))
+    name = label(report, pair.model, pair.candidate)
+    words = f"{name}: difference {row.delta}, 90 % interval {row.ci90}, 95 % interval {row.ci95}, margin {row.margin}"
+    return _drawing(svg.interval_plot(pair.delta_ap, pair.ci90, pair.ci95, pair.margin, reach=reach, label=words))
 
 
 def _reach(comparisons: list[Comparison]) -> float:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from pssdet.validation.report_models import by_model, label, models, several, uncompared
+from pssdet.validation.report_numbers import ap_percent, percent, points, rate, signed, small
 from pssdet.validation.report_schema import Comparison, EngineResult, PublishedRow, Report
-from pssdet.validation.report_table import (
+from pssdet.validation.report_text import (
     EMULATED,
     NOT_MEASURED,
     PUBLISHED_NOTE,
-    ap_percent,
+    ap_alone,
     bootstraps,
     identity_rows,
     overall_verdict,
     parity_rows,
-    percent,
-    points,
-    rate,
     reason,
-    signed,
-    small,
     stat_names,
     summary,
     untold_failures,
@@ -33,16 +30,17 @@ _SPECIAL = re.compile(r"[\\`*\[\]|~#]|(?<![^\W_])_|_(?![^\W_])")
 def to_markdown(report: Report) -> str:
     """The whole report, verdict first; pictures and plots are in the HTML only."""
     parts = [
-        f"# Parity report: {_plain(report.identity.model)}",
+        f"# Parity report: {_plain(', '.join(models(report)))}",
         *_verdict(report),
         "## Box AP",
-        *_ap(report),
+        *_of_each_model(report, _ap),
+        *_ap_note(report),
         "## COCO statistics",
-        *_stats(report),
+        *_of_each_model(report, _stats),
         "## Agreement of the detections",
-        *_agreement(report),
+        *_of_each_model(report, _agreement),
         "## Speed",
-        *_speed(report),
+        *_of_each_model(report, _speed),
         "## Published figures",
         *_published(report),
         "## Warnings",
@@ -53,18 +51,25 @@ def to_markdown(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _of_each_model(report: Report, section: Callable[[Report], list[str]]) -> list[str]:
+    if not several(report):
+        return section(report)
+    return [text for part in by_model(report) for text in (f"### {_plain(models(part)[0])}", *section(part))]
+
+
 def _verdict(report: Report) -> list[str]:
-    lines = [f"**{overall_verdict(report) or 'NO VERDICT'}**: {summary(report)}."]
-    verdicts = _list(_verdict_line(comparison) for comparison in report.comparisons)
+    lines = [f"**{overall_verdict(report) or 'NO VERDICT'}**: {_plain(summary(report))}."]
+    verdicts = _list(_verdict_line(report, comparison) for comparison in report.comparisons)
+    alone = _list(f"{_name(report, engine)}: {_plain(ap_alone(report, engine))}" for engine in uncompared(report))
     failures = _list(
-        f"**{_plain(engine.name)} gave no result**: {_plain(engine.failure)}" for engine in untold_failures(report)
+        f"**{_name(report, engine)} gave no result**: {_plain(engine.failure)}" for engine in untold_failures(report)
     )
-    return [part for part in (*lines, verdicts, failures) if part]
+    return [part for part in (*lines, verdicts, alone, failures) if part]
 
 
-def _verdict_line(pair: Comparison) -> str:
+def _verdict_line(report: Report, pair: Comparison) -> str:
     broken = f"(first broken stage: {_plain(pair.first_broken_stage)})" if pair.first_broken_stage else ""
-    head = f"**{pair.verdict}** {_plain(pair.candidate)} against {_plain(pair.reference)}:"
+    head = f"**{pair.verdict}** {_plain(label(report, pair.model, pair.candidate))} against {_plain(pair.reference)}:"
     return " ".join(part for part in (head, _plain(reason(pair)), broken) if part)
 
 
@@ -75,10 +80,13 @@ def _ap(report: Report) -> list[str]:
         pair = row.comparison
         numbers = (row.ap_reference, row.ap_candidate, row.delta, row.ci90, row.ci95, row.margin)
         rows.append((_plain(pair.candidate), _plain(pair.reference), *map(_plain, numbers), pair.verdict))
-    if not rows:
-        return ["Nothing was compared."]
-    note = f"Intervals: paired bootstrap over images ({bootstraps(report)}). AP in percent; report.json has fractions."
-    return [_table(header, rows), note]
+    return [_table(header, rows)] if rows else ["Nothing was compared."]
+
+
+def _ap_note(report: Report) -> list[str]:
+    drawn = bootstraps(report)
+    note = f"Intervals: paired bootstrap over images ({drawn}). AP in percent; report.json has fractions."
+    return [note] if drawn else []
 
 
 def _stats(report: Report) -> list[str]:
@@ -159,6 +167,10 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _list(items: Iterable[str]) -> str:
     return "\n".join(f"- {item}" for item in items)
+
+
+def _name(report: Report, engine: EngineResult) -> str:
+    return _plain(label(report, engine.model, engine.name))
 
 
 def _plain(text: str) -> str:

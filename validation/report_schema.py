@@ -8,19 +8,31 @@ import msgspec
 
 from pssdet.models.zoo import Published
 
-SCHEMA = 1
+SCHEMA = 2
 
 #: PASS: equal within the margin. FAIL: not. INCONCLUSIVE: too few images to tell.
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+
+
+class ModelIdentity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A model whose engines were compared.
+
+    Attributes:
+        model: configuration name, unique in the report.
+        weights_sha256: of the checkpoint; empty for seeded parameters.
+        onnx_sha256: of the exported model.
+    """
+
+    model: str
+    weights_sha256: str
+    onnx_sha256: str
 
 
 class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What was compared, where and how; enough to repeat it.
 
     Attributes:
-        model: configuration name.
-        weights_sha256: of the checkpoint; empty for seeded parameters.
-        onnx_sha256: of the exported model.
+        models: in the order of the report.
         annotations_sha256: of the annotation file.
         images: images evaluated.
         images_sha256: over the names and contents of the image files, in order.
@@ -31,9 +43,7 @@ class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         created: UTC time, ISO 8601.
     """
 
-    model: str
-    weights_sha256: str
-    onnx_sha256: str
+    models: tuple[ModelIdentity, ...]
     annotations_sha256: str
     images: int
     images_sha256: str
@@ -66,7 +76,8 @@ class EngineResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One engine on the data set.
 
     Attributes:
-        name: unique in the report, e.g. ``onnxruntime-fp32``.
+        model: configuration name.
+        name: unique among the model's engines, e.g. ``onnxruntime-fp32``.
         emulated: its precision is emulated: the accuracy counts, the speed does not.
         stats: the 12 COCO statistics by name, fractions 0..1; -1 where nothing can be said. Empty
             if the engine failed.
@@ -75,6 +86,7 @@ class EngineResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         failure: why the engine gave no result; empty if it did.
     """
 
+    model: str
     name: str
     backend: str
     precision: str
@@ -133,9 +145,12 @@ class Disagreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A candidate engine against a reference engine.
+    """A candidate engine against the reference engine of its model.
 
     Attributes:
+        model: configuration name of both.
+        candidate: the engine's name.
+        reference: likewise.
         delta_ap: AP of the candidate minus that of the reference.
         ci90: of ``delta_ap``, paired bootstrap over images, percentile interval.
         ci95: likewise.
@@ -148,6 +163,7 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         agreement: None if an engine failed.
     """
 
+    model: str
     candidate: str
     reference: str
     delta_ap: float

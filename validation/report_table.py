@@ -1,56 +1,41 @@
-"""The parity table for the terminal, and how the report's numbers are written wherever they are shown."""
+"""The parity table for the terminal."""
 
 from __future__ import annotations
-
-import math
-from collections.abc import Sequence
-from typing import NamedTuple, TypeGuard
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from pssdet.validation.report_schema import Comparison, EngineResult, Report, Verdict
+from pssdet.validation.report_models import by_model, models, uncompared
+from pssdet.validation.report_schema import Report
+from pssdet.validation.report_text import ap_alone, parity_rows
 
-NOT_AVAILABLE = "n/a"
-NOT_MEASURED = "not measured"
-EMULATED = "not a speed of this precision"
-PUBLISHED_NOTE = (
-    "Quoted from PaddleDetection: COCO val2017; FP32 tools/eval.py end to end at batch 1, data loading and "
-    "post-processing included. Speeds on different hardware do not compare."
-)
-
-_WORST_FIRST: tuple[Verdict, ...] = ("FAIL", "INCONCLUSIVE", "PASS")
 _STYLES = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
 
 
-class ParityRow(NamedTuple):
-    """A comparison's numbers as text."""
-
-    comparison: Comparison
-    ap_reference: str
-    ap_candidate: str
-    delta: str
-    ci90: str
-    ci95: str
-    margin: str
-    matched: str
-    drift: str
+def parity_tables(report: Report) -> list[Table]:
+    """What the report comes to: a table for each model that has comparisons, one line for each of them."""
+    return [_table(part) for part in by_model(report) if part.comparisons]
 
 
-def parity_table(report: Report) -> Table:
-    """What the report comes to, one line per comparison."""
+def notes(report: Report) -> list[str]:
+    """What the tables do not show: engines that were not compared, and warnings."""
+    alone = [f"{each.model}/{each.name}: {ap_alone(report, each)}" for each in uncompared(report)]
+    return [*alone, *(f"warning: {warning}" for warning in report.warnings)]
+
+
+def _table(report: Report) -> Table:
     references = sorted({comparison.reference for comparison in report.comparisons})
-    against = f" against {', '.join(references)}" if references else ""
-    title = f"{report.identity.model}, {report.identity.images:,} images{against}"
+    title = f"{', '.join(models(report))}, {report.identity.images:,} images against {', '.join(references)}"
     # Without frames, all of it fits into 120 columns, which is what a log file gets.
     table = Table(title=_line(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("candidate", overflow="fold")
-    for name in ("AP\nreference", "AP\ncandidate", "delta", "90 % interval", "margin"):
-        table.add_column(name, justify="right")
-    table.add_column("verdict")
-    for name in ("matched", "score\ndrift p99"):
-        table.add_column(name, justify="right")
+    # Widths that the usual contents need, so that the tables of several models have the same columns.
+    for name, width in (("AP\nreference", 9), ("AP\ncandidate", 9), ("delta", 6), ("90 % interval", 16), ("margin", 6)):
+        table.add_column(name, justify="right", min_width=width)
+    table.add_column("verdict", min_width=len("INCONCLUSIVE"))
+    for name, width in (("matched", 8), ("score\ndrift p99", 9)):
+        table.add_column(name, justify="right", min_width=width)
     for row in parity_rows(report):
         pair = row.comparison
         name = pair.candidate if len(references) == 1 else f"{pair.candidate} vs {pair.reference}"
@@ -63,146 +48,3 @@ def parity_table(report: Report) -> Table:
 def _line(text: str) -> Text:
     """Text on one line; names may hold "[...]", which is no markup here."""
     return Text(" ".join(text.split()))
-
-
-def parity_rows(report: Report) -> list[ParityRow]:
-    """The comparisons' numbers as text; without both engines' AP there is no difference to show."""
-    ap = {engine.name: engine.stats.get("AP") for engine in report.engines if not engine.failure}
-    rows = []
-    for pair in report.comparisons:
-        known = ap.get(pair.candidate) is not None and ap.get(pair.reference) is not None
-        agreement = pair.agreement
-        rows.append(
-            ParityRow(
-                pair,
-                points(ap.get(pair.reference)),
-                points(ap.get(pair.candidate)),
-                difference(pair.delta_ap) if known else NOT_AVAILABLE,
-                interval(pair.ci90) if known else NOT_AVAILABLE,
-                interval(pair.ci95) if known else NOT_AVAILABLE,
-                margin(pair.margin),
-                percent(agreement.matched_share) if agreement else NOT_AVAILABLE,
-                small(agreement.score_drift.get("p99")) if agreement else NOT_AVAILABLE,
-            )
-        )
-    return rows
-
-
-def overall_verdict(report: Report) -> Verdict | None:
-    """The worst verdict; an engine without a result is a FAIL. None if nothing was compared."""
-    verdicts = {comparison.verdict for comparison in report.comparisons}
-    if any(engine.failure for engine in report.engines):
-        verdicts.add("FAIL")
-    return next((verdict for verdict in _WORST_FIRST if verdict in verdicts), None)
-
-
-def summary(report: Report) -> str:
-    """How many comparisons came to which verdict, in words."""
-    verdicts = [comparison.verdict for comparison in report.comparisons]
-    counts = ", ".join(f"{verdicts.count(each)} {each}" for each in _WORST_FIRST if each in verdicts)
-    text = f"{_counted(len(verdicts), 'comparison')}: {counts}" if verdicts else "Nothing was compared"
-    failures = sum(1 for engine in report.engines if engine.failure)
-    return f"{text}; {_counted(failures, 'engine')} without a result" if failures else text
-
-
-def untold_failures(report: Report) -> list[EngineResult]:
-    """The failed engines whose failure no comparison of theirs gives as its reason."""
-    told = [(pair.candidate, pair.reason) for pair in report.comparisons]
-    told += [(pair.reference, pair.reason) for pair in report.comparisons]
-    return [
-        engine
-        for engine in report.engines
-        if engine.failure and not any(name == engine.name and engine.failure in reason for name, reason in told)
-    ]
-
-
-def bootstraps(report: Report) -> str:
-    """How the intervals were drawn."""
-    kinds = dict.fromkeys(f"{pair.replicas:,} replicas, seed {pair.seed}" for pair in report.comparisons)
-    return "; ".join(kinds)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def reason(comparison: Comparison) -> str:
-    """Why the verdict is what it is and, if it is open and the reason does not say so, how many images would decide."""
-    images = f"{comparison.images_to_decide:,}"
-    told = comparison.verdict != "INCONCLUSIVE" or comparison.images_to_decide <= 0 or images in comparison.reason
-    return comparison.reason if told else f"{comparison.reason.rstrip('.')}; about {images} images would decide"
-
-
-def stat_names(report: Report) -> list[str]:
-    """The names of all engines' statistics, in the order in which they first appear."""
-    return list(dict.fromkeys(name for engine in report.engines for name in engine.stats))
-
-
-def identity_rows(report: Report) -> list[tuple[str, str]]:
-    """What the report is about, as names and values; an empty value was not known."""
-    this = report.identity
-    return [
-        ("model", this.model),
-        ("images", f"{this.images:,}"),
-        ("created", this.created),
-        ("commit", this.commit),
-        ("command", this.command),
-        ("machine", this.machine),
-        ("weights sha256", this.weights_sha256),
-        ("onnx sha256", this.onnx_sha256),
-        ("annotations sha256", this.annotations_sha256),
-        ("images sha256", this.images_sha256),
-        *this.versions.items(),
-    ]
-
-
-def points(value: float | None) -> str:
-    """An AP or AR in percent, as COCO's tables have it; its -1 says that there is none."""
-    return f"{100 * value:.3f}" if _known(value) and value >= 0 else NOT_AVAILABLE
-
-
-def difference(value: float | None) -> str:
-    """A difference of APs in percent."""
-    return signed(100 * value, 3) if _known(value) else NOT_AVAILABLE
-
-
-def signed(value: float | None, digits: int = 5) -> str:
-    """A number with its sign; one that rounds to zero has none."""
-    if not _known(value):
-        return NOT_AVAILABLE
-    text = f"{value:+.{digits}f}"
-    return text[1:] if float(text) == 0 else text
-
-
-def interval(bounds: Sequence[float]) -> str:
-    """Two differences of APs in brackets."""
-    return f"[{', '.join(map(difference, bounds))}]" if all(map(math.isfinite, bounds)) else NOT_AVAILABLE
-
-
-def margin(value: float) -> str:
-    """A margin of AP, which counts both ways."""
-    return f"±{100 * value:.3f}" if math.isfinite(value) else NOT_AVAILABLE
-
-
-def percent(value: float | None) -> str:
-    """A share, cut rather than rounded: only all is 100 %."""
-    return f"{math.floor(value * 1e4 + 1e-6) / 100:.2f} %" if _known(value) and value >= 0 else NOT_AVAILABLE
-
-
-def ap_percent(value: float) -> str:
-    """An AP the way it is published."""
-    return f"{100 * value:.1f} %" if math.isfinite(value) and value >= 0 else NOT_AVAILABLE
-
-
-def small(value: float | None) -> str:
-    """A number whose magnitude matters more than its digits."""
-    return f"{value:.2g}" if _known(value) else NOT_AVAILABLE
-
-
-def rate(value: float | None) -> str:
-    """Images per second, or milliseconds."""
-    return f"{value:,.{1 if value >= 10 else 2}f}" if _known(value) and value >= 0 else NOT_AVAILABLE
-
-
-def _known(value: float | None) -> TypeGuard[float]:
-    return value is not None and math.isfinite(value)

@@ -68,9 +68,13 @@ Creator* const* hand_over(int32_t* count) {
 #define PSSDET_ENTRY_POINT extern "C" __attribute__((visibility("default")))
 
 #if PSSDET_PLUGIN_GENERATION == 3
-PSSDET_ENTRY_POINT nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& count) { return pssdet::tensorrt::hand_over(&count); }
+PSSDET_ENTRY_POINT nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& count) {
+  return pssdet::tensorrt::hand_over(&count);
+}
 #else
-PSSDET_ENTRY_POINT nvinfer1::IPluginCreator* const* getPluginCreators(int32_t& count) { return pssdet::tensorrt::hand_over(&count); }
+PSSDET_ENTRY_POINT nvinfer1::IPluginCreator* const* getPluginCreators(int32_t& count) {
+  return pssdet::tensorrt::hand_over(&count);
+}
 #endif
 
 #if PSSDET_HAS_LOGGER_FINDER

@@ -95,7 +95,8 @@ class Handle {
     return runtime()->onShapeChange(descs.data(), int32_t(descs.size()) - 1, &descs.back(), 1);
   }
 
-  int32_t enqueue(const std::vector<Tensor>& tensors, const std::vector<const void*>& inputs, void* output, cudaStream_t stream = nullptr) {
+  int32_t enqueue(
+      const std::vector<Tensor>& tensors, const std::vector<const void*>& inputs, void* output, cudaStream_t stream = nullptr) {
     const auto descs = describe(tensors);
     return runtime()->enqueue(descs.data(), &descs.back(), inputs.data(), &output, nullptr, stream);
   }
@@ -170,7 +171,8 @@ class Handle {
     return true;
   }
 
-  int32_t enqueue(const std::vector<Tensor>& tensors, const std::vector<const void*>& inputs, void* output, cudaStream_t stream = nullptr) {
+  int32_t enqueue(
+      const std::vector<Tensor>& tensors, const std::vector<const void*>& inputs, void* output, cudaStream_t stream = nullptr) {
     const auto descs = describe(tensors);
     return plugin_->enqueue(descs.data(), &descs.back(), inputs.data(), &output, nullptr, stream);
   }

@@ -17,8 +17,9 @@ constexpr int kSkipped = 77;  // the exit status that ctest knows
 // TensorRT from a path, or by its name if the path is empty; symbols stay local to it, as they do in Python.
 inline void* open_tensorrt(const std::string& path) {
   const std::string major = std::to_string(NV_TENSORRT_MAJOR);
-  const std::vector<std::string> names =
-      path.empty() ? std::vector<std::string>{"libnvinfer.so." + major, "libnvinfer_lean.so." + major} : std::vector<std::string>{path};
+  const std::vector<std::string> names = path.empty()
+      ? std::vector<std::string>{"libnvinfer.so." + major, "libnvinfer_lean.so." + major}
+      : std::vector<std::string>{path};
   for (const std::string& name : names) {
     if (void* library = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
   }
@@ -83,8 +84,8 @@ class Calculator final : public nvinfer1::IExprBuilder, private nvinfer1::apiv::
  private:
   const nvinfer1::IDimensionExpr* constant(Number value) override { return number(value); }
 
-  const nvinfer1::IDimensionExpr* operation(
-      nvinfer1::DimensionOperation operation, const nvinfer1::IDimensionExpr& first, const nvinfer1::IDimensionExpr& second) override {
+  const nvinfer1::IDimensionExpr* operation(nvinfer1::DimensionOperation operation, const nvinfer1::IDimensionExpr& first,
+      const nvinfer1::IDimensionExpr& second) override {
     const Number a = static_cast<const Expression&>(first).value(), b = static_cast<const Expression&>(second).value();
     switch (operation) {
       case nvinfer1::DimensionOperation::kSUM: return number(a + b);
@@ -96,7 +97,8 @@ class Calculator final : public nvinfer1::IExprBuilder, private nvinfer1::apiv::
   }
 
 #if NV_TENSORRT_MAJOR >= 10
-  const nvinfer1::IDimensionExpr* declareSizeTensor(int32_t, const nvinfer1::IDimensionExpr&, const nvinfer1::IDimensionExpr&) override {
+  const nvinfer1::IDimensionExpr* declareSizeTensor(
+      int32_t, const nvinfer1::IDimensionExpr&, const nvinfer1::IDimensionExpr&) override {
     return nullptr;
   }
 #endif

@@ -34,8 +34,9 @@ pssdet_status answer = PSSDET_OK;
 
 }  // namespace
 
-extern "C" pssdet_status __wrap_pssdet_dcnv2_run(const pssdet_dcnv2_problem* problem, const pssdet_dcnv2_format* format, const void* x,
-    const void* offset, const void* mask, const void* weight, const float* bias, void* y, int32_t tile, void* stream) {
+extern "C" pssdet_status __wrap_pssdet_dcnv2_run(const pssdet_dcnv2_problem* problem, const pssdet_dcnv2_format* format,
+    const void* x, const void* offset, const void* mask, const void* weight, const float* bias, void* y, int32_t tile,
+    void* stream) {
   last = {*problem, *format, x, offset, mask, weight, bias, y, stream, tile};
   ++calls;
   return answer;
@@ -56,11 +57,12 @@ constexpr auto kLinear = TensorFormat::kLINEAR;
 void everything() {
   Handle plugin = make({{"pads", kPads, kInt, 4}, {"strides", kStrides, kInt, 2}, {"dilations", kDilations, kInt, 2},
       {"has_bias", &kOne, kInt, 1}, {"has_mask", &kOne, kInt, 1}, {"relu", &kOne, kInt, 1}, {"half_offsets", &kOne, kInt, 1}});
-  const std::vector<Tensor> tensors = {{DataType::kHALF, TensorFormat::kHWC8, {2, 64, 25, 33}}, {DataType::kHALF, kLinear, {128, 1, 3, 64}},
-      {DataType::kHALF, kLinear, {2, 6, 15, 35}}, {DataType::kFLOAT, kLinear, {128}}, {DataType::kHALF, kLinear, {2, 3, 15, 35}},
-      {DataType::kHALF, TensorFormat::kHWC8, {2, 128, 15, 35}}};
+  const std::vector<Tensor> tensors = {{DataType::kHALF, TensorFormat::kHWC8, {2, 64, 25, 33}},
+      {DataType::kHALF, kLinear, {128, 1, 3, 64}}, {DataType::kHALF, kLinear, {2, 6, 15, 35}}, {DataType::kFLOAT, kLinear, {128}},
+      {DataType::kHALF, kLinear, {2, 3, 15, 35}}, {DataType::kHALF, TensorFormat::kHWC8, {2, 128, 15, 35}}};
   const std::vector<const void*> inputs = {address(1), address(2), address(3), address(4), address(5)};
-  expect(plugin.enqueue(tensors, inputs, address(6), reinterpret_cast<cudaStream_t>(address(7))) == 0 && calls == 1, "one launch");
+  expect(
+      plugin.enqueue(tensors, inputs, address(6), reinterpret_cast<cudaStream_t>(address(7))) == 0 && calls == 1, "one launch");
   expect(last.x == address(1) && last.weight == address(2) && last.offset == address(3) && last.bias == address(4), "inputs");
   expect(last.mask == address(5) && last.y == address(6) && last.stream == address(7), "mask, output and stream too");
   const pssdet_dcnv2_problem& p = last.problem;
@@ -79,13 +81,15 @@ void everything() {
   answer = PSSDET_OK;
 #if PSSDET_PLUGIN_GENERATION == 3
   const int32_t count = int32_t(plugin.tactics(tensors).size());
-  for (const auto& [tactic, tile] : std::vector<std::pair<int32_t, int32_t>>{{1, 0}, {count, count - 1}, {0, PSSDET_AUTO_TILE}, {2, 1}}) {
+  for (const auto& [tactic, tile] :
+      std::vector<std::pair<int32_t, int32_t>>{{1, 0}, {count, count - 1}, {0, PSSDET_AUTO_TILE}, {2, 1}}) {
     plugin.choose(tactic);
     expect(plugin.enqueue(tensors, inputs, address(6)) == 0 && last.tile == tile, "a tactic is a tile");
   }
   expect(plugin.clone().enqueue(tensors, inputs, address(6)) == 0 && last.tile == 1, "a clone keeps it");
   plugin.choose(count + 1);
-  expect(plugin.enqueue(tensors, inputs, address(6)) == 0 && last.tile == PSSDET_AUTO_TILE, "one that this library has not is passed over");
+  expect(plugin.enqueue(tensors, inputs, address(6)) == 0 && last.tile == PSSDET_AUTO_TILE,
+      "one that this library has not is passed over");
 #endif
   calls = 0;
   std::vector<Tensor> wrong = tensors;
@@ -109,7 +113,8 @@ void raw() {
       {DataType::kFLOAT, kLinear, {1, 27, 3, 3}}, {DataType::kFLOAT, kLinear, {1, 16, 3, 3}}};
   const std::vector<const void*> inputs = {address(1), address(2), address(3)};
   expect(plugin.enqueue(tensors, inputs, address(4)) == 0, "three inputs");
-  expect(last.mask == nullptr && last.bias == nullptr && last.format.raw_mask == 1 && last.format.relu == 0, "what is absent is null");
+  expect(last.mask == nullptr && last.bias == nullptr && last.format.raw_mask == 1 && last.format.relu == 0,
+      "what is absent is null");
   expect(last.format.data_type == PSSDET_F32 && last.format.offset_type == PSSDET_F32 && last.offset == address(3), "in float");
 #if PSSDET_PLUGIN_GENERATION == 3
   plugin.choose(1);

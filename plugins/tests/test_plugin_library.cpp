@@ -60,7 +60,8 @@ void loaded_by_tensorrt(const Scene& scene) {
 
 void opened_then_loaded(const Scene& scene) {
   scene.open();
-  expect(scene.registry->loadLibrary(scene.library.c_str()) && scene.found(), "a library that registered itself can still be loaded");
+  expect(scene.registry->loadLibrary(scene.library.c_str()) && scene.found(),
+      "a library that registered itself can still be loaded");
 }
 #else
 void loaded_by_tensorrt(const Scene&) {
@@ -97,8 +98,9 @@ void plugin(const Scene& scene) {
   const int64_t wide[] = {1, 1, 1, 1};
   const float real = 1.0f;
   using Type = nvinfer1::PluginFieldType;
-  const Fields fields = {{"pads", pads, Type::kINT32, 4}, {"strides", strides, Type::kINT32, 2}, {"dilations", dilations, Type::kINT32, 2},
-      {"has_bias", &one, Type::kINT32, 1}, {"raw_mask", &one, Type::kINT32, 1}, {"relu", &one, Type::kINT32, 1}};
+  const Fields fields = {{"pads", pads, Type::kINT32, 4}, {"strides", strides, Type::kINT32, 2},
+      {"dilations", dilations, Type::kINT32, 2}, {"has_bias", &one, Type::kINT32, 1}, {"raw_mask", &one, Type::kINT32, 1},
+      {"relu", &one, Type::kINT32, 1}};
   Handle made = Handle::create(creator, fields);
   expect(bool(made), "it is made of fields");
   expect(bool(Handle::create(creator, {})), "and of none: all have defaults");
@@ -107,11 +109,12 @@ void plugin(const Scene& scene) {
 #else
   (void)wide;
 #endif
-  const Fields bad_fields = {{"pads", pads, Type::kINT32, 3}, {"strides", wrong, Type::kINT32, 2}, {"relu", &real, Type::kFLOAT32, 1},
-      {"relu", nullptr, Type::kINT32, 1}, {"pads", pads, Type::kINT32, -4}, {"pads", pads, Type::kINT32, 1 << 30},
-      {"padding", pads, Type::kINT32, 4}, {nullptr, &one, Type::kINT32, 1}};
+  const Fields bad_fields = {{"pads", pads, Type::kINT32, 3}, {"strides", wrong, Type::kINT32, 2},
+      {"relu", &real, Type::kFLOAT32, 1}, {"relu", nullptr, Type::kINT32, 1}, {"pads", pads, Type::kINT32, -4},
+      {"pads", pads, Type::kINT32, 1 << 30}, {"padding", pads, Type::kINT32, 4}, {nullptr, &one, Type::kINT32, 1}};
   for (const nvinfer1::PluginField& bad : bad_fields) expect(!Handle::create(creator, {bad}), "wrong fields make none");
-  expect(!Handle::create(creator, {{"raw_mask", &one, Type::kINT32, 1}, {"has_mask", &one, Type::kINT32, 1}}), "nor do contradictory ones");
+  expect(!Handle::create(creator, {{"raw_mask", &one, Type::kINT32, 1}, {"has_mask", &one, Type::kINT32, 1}}),
+      "nor do contradictory ones");
   if (!made) return;
 
   Handle restored = made.restored(creator);
@@ -126,10 +129,12 @@ void plugin(const Scene& scene) {
 
   const std::vector<std::vector<Number>> shapes = {{2, 64, 25, 33}, {128, 1, 3, 64}, {2, 9, 15, 35}, {128}};
   expect(restored.output_shape(shapes) == std::vector<Number>{2, 128, 15, 35}, "the output's shape");
-  expect(restored.output_type({DataType::kHALF, DataType::kHALF, DataType::kFLOAT, DataType::kFLOAT}) == DataType::kHALF, "and type");
+  expect(restored.output_type({DataType::kHALF, DataType::kHALF, DataType::kFLOAT, DataType::kFLOAT}) == DataType::kHALF,
+      "and type");
   const auto tensors = [&](DataType type, TensorFormat format, DataType offset) {
     return std::vector<Tensor>{{type, format, shapes[0]}, {type, TensorFormat::kLINEAR, shapes[1]},
-        {offset, TensorFormat::kLINEAR, shapes[2]}, {DataType::kFLOAT, TensorFormat::kLINEAR, shapes[3]}, {type, format, {2, 128, 15, 35}}};
+        {offset, TensorFormat::kLINEAR, shapes[2]}, {DataType::kFLOAT, TensorFormat::kLINEAR, shapes[3]},
+        {type, format, {2, 128, 15, 35}}};
   };
   const std::vector<Tensor> good = tensors(DataType::kHALF, TensorFormat::kHWC8, DataType::kFLOAT);
   expect(restored.supports(good), "half channels-last");
@@ -154,8 +159,10 @@ void plugin(const Scene& scene) {
 #if PSSDET_PLUGIN_GENERATION == 3
   expect(restored.output_shape({shapes[0], shapes[1], shapes[2]}).empty(), "a missing input has no shape");
   const std::vector<int32_t> tactics = restored.tactics(good);
-  expect(tactics.size() > 1 && tactics[0] == 1 && tactics.back() == int32_t(tactics.size()), "a tactic for each tile, none of them 0");
-  expect(restored.tactics(tensors(DataType::kFLOAT, TensorFormat::kLINEAR, DataType::kFLOAT)).empty(), "none for the general kernel");
+  expect(tactics.size() > 1 && tactics[0] == 1 && tactics.back() == int32_t(tactics.size()),
+      "a tactic for each tile, none of them 0");
+  expect(restored.tactics(tensors(DataType::kFLOAT, TensorFormat::kLINEAR, DataType::kFLOAT)).empty(),
+      "none for the general kernel");
   expect(restored.choose(0) == 0 && restored.choose(1) == 0 && restored.choose(-1) != 0, "tactics are set");
   expect(restored.change_shape(good) == 0, "shapes are checked before the first enqueue");
   expect(restored.change_shape(contradictory) != 0 && restored.change_shape(short_output) != 0, "and refused there");
@@ -182,8 +189,8 @@ int main(int argc, char** argv) {
     scene.registry = registry_of(tensorrt);
   }
   const std::vector<std::pair<std::string, void (*)(const Scene&)>> scenarios = {{"alone", alone},
-      {"registers_itself", registers_itself}, {"loaded_by_tensorrt", loaded_by_tensorrt}, {"opened_then_loaded", opened_then_loaded},
-      {"two_copies", two_copies}, {"plugin", plugin}};
+      {"registers_itself", registers_itself}, {"loaded_by_tensorrt", loaded_by_tensorrt},
+      {"opened_then_loaded", opened_then_loaded}, {"two_copies", two_copies}, {"plugin", plugin}};
   for (const auto& [name, test] : scenarios) {
     if (name != scenario) continue;
     test(scene);

@@ -119,9 +119,11 @@ void formats() {
     }
   }
   expect(without == 3 && with == 6, "three combinations, and three more with half offsets");
-  for (const Storage& x : {kHalfHwc8, kHalfLinear, kFloatLinear}) expect(supported(a, combination(x, kFloatLinear)), "float offsets");
+  for (const Storage& x : {kHalfHwc8, kHalfLinear, kFloatLinear})
+    expect(supported(a, combination(x, kFloatLinear)), "float offsets");
   for (const Storage& offset : {kHalfHwc8, kHalfLinear}) {
-    expect(supported(half, combination(kHalfHwc8, offset)) && !supported(a, combination(kHalfHwc8, offset)), "half offsets where allowed");
+    expect(supported(half, combination(kHalfHwc8, offset)) && !supported(a, combination(kHalfHwc8, offset)),
+        "half offsets where allowed");
   }
   const std::vector<Storage> good = combination(kHalfHwc8, kFloatLinear);
   for (size_t i = 0; i < good.size(); ++i) {
@@ -153,16 +155,19 @@ void problems() {
   pssdet_dcnv2_problem problem;
   Shape output;
   expect(problem_of(a, good.data(), &problem, &output).empty(), "a good problem");
-  expect(output.rank == 4 && output.size[0] == 2 && output.size[1] == 16 && output.size[2] == 6 && output.size[3] == 16, "its output");
-  expect(problem.pad_top == 1 && problem.pad_left == 2 && problem.pad_bottom == 3 && problem.pad_right == 4 && problem.stride_h == 2 &&
-          problem.stride_w == 1 && problem.kernel_h == 3 && problem.out_channels == 16 && problem.channels == 8 && problem.width == 12,
+  expect(output.rank == 4 && output.size[0] == 2 && output.size[1] == 16 && output.size[2] == 6 && output.size[3] == 16,
+      "its output");
+  expect(problem.pad_top == 1 && problem.pad_left == 2 && problem.pad_bottom == 3 && problem.pad_right == 4 &&
+          problem.stride_h == 2 && problem.stride_w == 1 && problem.kernel_h == 3 && problem.out_channels == 16 &&
+          problem.channels == 8 && problem.width == 12,
       "sizes in their places");
   for (size_t i = 0; i < good.size(); ++i) {
     for (int32_t side = 0; side < good[i].rank; ++side) {
       for (const int64_t value : {int64_t(-1), int64_t(7), int64_t(1) << 40}) {
         std::vector<Shape> bad = good;
         bad[i].size[side] = value;
-        expect(!problem_of(a, bad.data(), &problem, &output).empty(), "input " + std::to_string(i) + " side " + std::to_string(side));
+        expect(!problem_of(a, bad.data(), &problem, &output).empty(),
+            "input " + std::to_string(i) + " side " + std::to_string(side));
       }
     }
     std::vector<Shape> bad = good;

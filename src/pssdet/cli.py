@@ -21,6 +21,7 @@ _COMMANDS = {
     "detect": ("pssdet.runtime.detect:detect", "Pictures and videos to detections."),
     "report": ("pssdet.validation.report:report", "Accuracy and speed of engines against the original."),
     "stages": ("pssdet.validation.stage_parity:stages", "Engines against a reference, stage by stage."),
+    "top1": ("pssdet.validation.top1:top1", "Accuracy of the exported classifier."),
     "scenes": ("pssdet.validation.render_scenes:scenes", "Render scenes as a COCO data set."),
     "zoo": ("pssdet.models.list_zoo:zoo", "The detectors and their published figures."),
 }

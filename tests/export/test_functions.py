@@ -1,39 +1,17 @@
 """Each ONNX function alone, in ONNX Runtime, against plain numpy."""
 
 import numpy as np
-import onnx
-import onnxruntime
 import plain
+import plain_roi
 import pytest
-from onnx import TensorProto, helper
+from single_call import SingleCall
 
 from pssdet.export import nms_function, proposals_function, roi_align_function
-from pssdet.export.tracing import DOMAIN, IR_VERSION, OPSET
 from pssdet.models.anchors import base_anchors
 from pssdet.models.architecture import Architecture
-from pssdet.models.numerics import DYGRAPH
+from pssdet.models.numerics import DYGRAPH, STATIC
 
 SMALL = Architecture(num_classes=3, anchor_sizes=(16.0, 32.0), pre_nms_top_n=40, post_nms_top_n=12)
-
-
-def run_function(function, inputs, outputs, attributes):
-    """A model of one call of the function."""
-    node = helper.make_node(function.name, list(inputs), outputs, domain=DOMAIN, **attributes)
-    types = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.int32): TensorProto.INT32}
-    graph = helper.make_graph(
-        [node],
-        "call",
-        [helper.make_tensor_value_info(name, types[x.dtype], x.shape) for name, x in inputs.items()],
-        [onnx.ValueInfoProto(name=name) for name in outputs],
-    )
-    model = helper.make_model(
-        graph,
-        ir_version=IR_VERSION,
-        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)],
-        functions=[function],
-    )
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(outputs, inputs)
 
 
 FEW = Architecture(num_classes=3, anchor_sizes=(16.0, 32.0), pre_nms_top_n=4, post_nms_top_n=12)
@@ -52,10 +30,9 @@ def random_maps(generator, batch, heights, widths):
 
 
 def generate(scores, deltas, sizes, arch=SMALL, numerics=DYGRAPH):
-    inputs = {f"s{i}": x for i, x in enumerate(scores)} | {f"d{i}": x for i, x in enumerate(deltas)}
-    inputs["image_size"] = np.asarray(sizes, np.float32)
     function = proposals_function.generate_proposals(arch)
-    return run_function(function, inputs, ["p", "s", "c"], proposals_function.attributes(arch, numerics))
+    call = SingleCall(function, proposals_function.attributes(arch, numerics))
+    return call(*scores, *deltas, np.asarray(sizes, np.float32))
 
 
 def expected_proposals(scores, deltas, size, image):
@@ -69,7 +46,7 @@ def expected_proposals(scores, deltas, size, image):
         post=SMALL.post_nms_top_n,
         threshold=0.7,
         min_size=1.0,
-        offset=0.0,
+        offset=0,
     )
 
 
@@ -130,6 +107,11 @@ class TestGenerateProposals:
             np.testing.assert_array_equal(a[1], b[1])
 
 
+def align(maps, rois, strides, numerics=DYGRAPH):
+    attributes = roi_align_function.attributes(SMALL, numerics) | {"strides": strides}
+    return SingleCall(roi_align_function.multilevel_roi_align(), attributes)(*maps, rois)[0]
+
+
 class TestMultilevelRoiAlign:
     def test_equals_plain_numpy(self):
         generator = np.random.default_rng(0)
@@ -139,33 +121,45 @@ class TestMultilevelRoiAlign:
         side = np.array([[0.0, 0.0], [3, 5], [60, 50], [112, 112], [190, 130], [256, 192]])
         rois = np.concatenate([corner, corner + side], axis=2).astype(np.float32)
         rois[:, 5] = [0, 0, 256, 230]  # reaches beyond the maps
-        inputs = {f"m{i}": x for i, x in enumerate(maps)} | {"rois": rois}
-        attributes = roi_align_function.attributes(SMALL, DYGRAPH) | {"strides": [4, 8, 16, 32]}
-        features = run_function(roi_align_function.multilevel_roi_align(), inputs, ["f"], attributes)[0]
+        features = align(maps, rois, [4, 8, 16, 32])
         assert features.shape == (12, 3, 7, 7)
         levels = set()
         for index, box in enumerate(rois.reshape(-1, 4)):
-            level = plain.level_of(box) - 2
+            level = plain_roi.level_of(box) - 2
             levels.add(level)
-            expected = plain.roi_align(maps[level][index // 6].astype(np.float64), box, 4 << level)
+            expected = plain_roi.roi_align(maps[level][index // 6].astype(np.float64), box, 4 << level)
             np.testing.assert_allclose(features[index], expected, atol=1e-4)
         assert levels == {0, 1, 2}
 
-    @pytest.mark.parametrize("side", [55, 56, 111, 112, 223, 224, 447, 448, 2000])
+    @pytest.mark.parametrize("side", [55, 56, 111, 112, 223, 223.9996, 223.9999, 224, 447, 448, 2000])
     def test_level_at_its_bounds(self, side):
+        """A millionth of the canonical size below a bound counts as on it."""
         maps = [np.full((1, 1, 4, 4), level, np.float32) for level in range(4)]
-        inputs = {f"m{i}": x for i, x in enumerate(maps)}
-        inputs["rois"] = np.array([[[0, 0, side, side]]], np.float32)
-        attributes = roi_align_function.attributes(SMALL, DYGRAPH) | {"strides": [512] * 4}
-        features = run_function(roi_align_function.multilevel_roi_align(), inputs, ["f"], attributes)[0]
-        assert features.max() == pytest.approx(plain.level_of([0, 0, side, side]) - 2)
+        features = align(maps, np.array([[[0, 0, side, side]]], np.float32), [512] * 4)
+        assert features.max() == pytest.approx(plain_roi.level_of([0, 0, side, side]) - 2)
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    @pytest.mark.parametrize("numerics", [DYGRAPH, STATIC], ids=["dygraph", "static"])
+    def test_a_region_that_is_not_finite_leaves_the_others_alone(self, numerics, value):
+        """A cascade's features may give one; ONNX Runtime's RoiAlign would refuse the whole batch."""
+        maps = [np.random.default_rng(0).normal(0, 1, (2, 1, 8, 8)).astype(np.float32) for _ in range(4)]
+        rois = np.array([[[0, 0, 9, 9], [4, 4, 20, 30]], [[2, 2, 9, 7], [0, 0, 500, 500]]], np.float32)
+        expected = align(maps, rois, [4, 8, 16, 32], numerics)
+        rois[0, 1] = value
+        obtained = align(maps, rois, [4, 8, 16, 32], numerics)
+        np.testing.assert_array_equal(obtained[[0, 2, 3]], expected[[0, 2, 3]])
+
+    @pytest.mark.parametrize("box", [[400, 400, 20, 20], [0, 0, -0.5, 30_000], [0, 0, 30_000, -0.5]])
+    def test_an_inverted_region_is_on_the_first_level(self, box):
+        """It has no area in Paddle, however far apart its sides are."""
+        maps = [np.full((1, 1, 4, 4), 1 + level, np.float32) for level in range(4)]
+        features = align(maps, np.array([[box]], np.float32), [2**14] * 4, STATIC)
+        assert features.max() == 1
 
 
 def suppress(boxes, scores, counts, numerics=DYGRAPH):
-    inputs = {"boxes": boxes, "scores": scores, "n": np.asarray(counts, np.int32)}
-    outputs = ["b", "s", "l", "c"]
     attributes = nms_function.attributes(numerics) | {"max_detections": 10}
-    return run_function(nms_function.multiclass_nms(), inputs, outputs, attributes)
+    return SingleCall(nms_function.multiclass_nms(), attributes)(boxes, scores, np.asarray(counts, np.int32))
 
 
 def random_boxes(generator, batch, regions, classes):
@@ -186,15 +180,15 @@ class TestMulticlassNms:
         counts = [15, 9]
         obtained = suppress(boxes, scores, counts)
         for image, count in enumerate(counts):
-            expected = plain.detections_of_image(
-                boxes[image, :count], scores[image, :count], score_threshold=0.05, nms_threshold=0.5, limit=10
+            expected_labels, expected_scores, expected_boxes = plain.detections_of_image(
+                boxes[image, :count], scores[image, :count], score_threshold=0.05, nms_threshold=0.5, limit=10, offset=0
             )
-            n = len(expected)
+            n = len(expected_labels)
             found_boxes, found_scores, labels, total = (x[image] for x in obtained)
             assert total == n
-            np.testing.assert_array_equal(labels[:n], expected[:, 0])
-            np.testing.assert_array_equal(found_scores[:n], expected[:, 1].astype(np.float32))
-            np.testing.assert_array_equal(found_boxes[:n], expected[:, 2:].astype(np.float32))
+            np.testing.assert_array_equal(labels[:n], expected_labels)
+            np.testing.assert_array_equal(found_scores[:n], expected_scores)
+            np.testing.assert_array_equal(found_boxes[:n], expected_boxes)
             assert (labels[n:] == -1).all()
             assert not found_boxes[n:].any()
             assert not found_scores[n:].any()

@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from pssdet.models.labels import COCO, COCO_CATEGORY_IDS
+from pssdet.errors import BadInput
+from pssdet.models.labels import COCO, COCO_CATEGORY_IDS, numbered
 from pssdet.runtime.detections import Detections
 
 
@@ -61,6 +63,13 @@ def test_coco_results(three, nothing):
 
 def test_coco_results_of_the_static_programs(three):
     assert three.to_coco_results(1, COCO_CATEGORY_IDS, pixel_offset=1)[0]["bbox"] == [10.5, 20.25, 100.5, 200.75]
+
+
+def test_cocos_ids_are_not_given_to_more_classes_than_coco_has(three):
+    generic = replace(three, names=numbered(676), labels=np.int32([0, 79, 675]))
+    with pytest.raises(BadInput, match="80 category ids do not do for 676 classes"):
+        generic.to_coco_results(1)
+    assert [entry["category_id"] for entry in generic.to_coco_results(1, range(1, 677))] == [1, 80, 676]
 
 
 def test_json(three, nothing):

@@ -117,6 +117,47 @@ class TestBatches:
             Detector(fake_engine(), max_batch)
 
 
+class TestCommonPadding:
+    def common(self, session, max_batch=8):
+        return Detector(fake_engine(session), max_batch, padding="common")
+
+    def test_different_sizes_run_together(self, session):
+        shapes = [WIDE, TALL, WIDE, SQUARE, TALL]
+        results = self.common(session)([picture(*shape) for shape in shapes])
+        assert [(found.width, found.height) for found in results] == shapes
+        assert sizes_of(session) == [(5, 3, 96, 96)]
+
+    def test_batches_are_filled_in_order_and_padded_to_their_own_largest(self, session):
+        self.common(session, max_batch=2)([picture(*shape) for shape in (WIDE, SQUARE, WIDE, TALL, SQUARE)])
+        assert sizes_of(session) == [(2, 3, 64, 96), (2, 3, 96, 96), (1, 3, 64, 64)]
+
+    def test_only_the_image_grows(self, session):
+        """What boxes are clipped to must stay the picture's own, whatever the batch is padded to."""
+        pictures = [picture(*WIDE), picture(*TALL)]
+        self.common(session)(pictures)
+        (together,) = session.batches
+        for index, each in enumerate(pictures):
+            Detector(fake_engine(session))([each])
+            alone = session.batches[-1]
+            for name in ("image_size", "original_size", "scale_factor"):
+                np.testing.assert_array_equal(together[name][index], alone[name][0])
+            height, width = alone["image"].shape[2:]
+            np.testing.assert_array_equal(together["image"][index, :, :height, :width], alone["image"][0])
+            assert not together["image"][index, :, height:].any()
+            assert not together["image"][index, :, :, width:].any()
+
+    def test_order_of_a_stream(self, session):
+        pictures = [NamedPicture(str(i), "", picture(*(WIDE, TALL)[i % 2], seed=i)) for i in range(20)]
+        found = list(self.common(session, max_batch=3).stream(pictures))
+        assert [named.name for named, _ in found] == [str(i) for i in range(20)]
+        assert [(each.width, each.height) for _, each in found] == [(WIDE, TALL)[i % 2] for i in range(20)]
+        assert [shape[0] for shape in sizes_of(session)] == [3, 3, 3, 3, 3, 3, 2]
+
+    def test_no_such_padding(self):
+        with pytest.raises(BadInput, match="'same'; choose own or common"):
+            Detector(fake_engine(), padding="same")
+
+
 class TestStream:
     def test_is_lazy_and_bounded(self, session):
         taken = []

@@ -1,4 +1,4 @@
-"""The checkpoint that is shipped: small, complete, and as good as its README says."""
+"""The checkpoints that are shipped: small, complete, and as good as their README says."""
 
 import csv
 from pathlib import Path
@@ -7,37 +7,57 @@ import pytest
 
 from pssdet.models.checkpoint import match_parameters, read_checkpoint
 from pssdet.models.detector import TwoStageDetector
-from pssdet.models.mini import MINI_FASTER, MINI_PREPROCESSING, SHAPES
-from pssdet.models.numerics import DYGRAPH
+from pssdet.models.mini import SHAPES
 from pssdet.models.reference_run import build_detector, parameter_shapes
+from pssdet.models.zoo import find
 from pssdet.training.evaluate import coco_statistics, detect_all
+from pssdet.training.plan import PLANS
 from pssdet.training.samples import read_annotations
 from pssdet.validation.scene_files import write_dataset
 
-CHECKPOINT = Path(__file__).parents[2] / "models" / "checkpoints" / "mini_faster.pdparams"
+FOLDER = Path(__file__).parents[2] / "models" / "checkpoints"
 
 
-def test_bundled_detector_finds_the_shapes(tmp_path):
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("scenes"), "heldout", 40)
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_bundled_detector_finds_the_shapes(name, scenes):
     pytest.importorskip("pycocotools")
-    model = TwoStageDetector(MINI_FASTER, DYGRAPH)
-    build_detector(model, match_parameters(read_checkpoint(CHECKPOINT), parameter_shapes(model), "mini_faster"))
-    annotations = write_dataset(tmp_path, "heldout", 40)
-    results = list(detect_all(model, MINI_PREPROCESSING, read_annotations(annotations)))
-    assert coco_statistics(annotations, results)["AP"] > 0.65  # 0.772 on 1,000 scenes
+    entry = find(name)
+    model = TwoStageDetector(entry.architecture, entry.numerics)
+    parameters = read_checkpoint(FOLDER / f"{name}.pdparams")
+    build_detector(model, match_parameters(parameters, parameter_shapes(model), name))
+    results = list(detect_all(model, entry.preprocessing, read_annotations(scenes)))
+    assert coco_statistics(scenes, results)["AP"] > 0.65  # 0.77 and 0.80 on 1,000 scenes
     assert {row["category_id"] for row in results} == set(range(1, len(SHAPES) + 1))
 
 
-def test_checkpoint_is_small_and_its_offsets_have_learnt():
-    assert CHECKPOINT.stat().st_size <= 6_000_000
-    parameters = read_checkpoint(CHECKPOINT)
-    offsets = [value for name, value in parameters.items() if "conv_offset" in name]
+@pytest.mark.parametrize("name", PLANS)
+def test_plan_is_of_the_detector_in_the_zoo(name):
+    plan, entry = PLANS[name], find(name)
+    assert (plan.architecture, plan.numerics, plan.preprocessing) == (
+        entry.architecture,
+        entry.numerics,
+        entry.preprocessing,
+    )
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_checkpoint_is_small_and_its_offsets_have_learnt(name):
+    path = FOLDER / f"{name}.pdparams"
+    assert path.stat().st_size <= 6_000_000
+    offsets = [value for key, value in read_checkpoint(path).items() if "conv_offset" in key]
     assert len(offsets) == 10
     assert all(value.any() for value in offsets)
 
 
-def test_curve_is_that_of_a_whole_run():
-    with CHECKPOINT.with_suffix(".csv").open() as stream:
+@pytest.mark.parametrize("name", PLANS)
+def test_curve_is_that_of_a_whole_run(name):
+    with (FOLDER / f"{name}.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert [int(row["step"]) for row in rows] == list(range(20, 5601, 20))
-    totals = [sum(float(value) for name, value in row.items() if name.startswith(("rpn", "head"))) for row in rows]
+    assert [int(row["step"]) for row in rows] == list(range(20, PLANS[name].steps + 1, 20))
+    totals = [sum(float(value) for key, value in row.items() if key.startswith(("rpn", "head"))) for row in rows]
     assert sum(totals[-10:]) < 0.6 * sum(totals[:10])

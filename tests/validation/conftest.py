@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 
 from pssdet.validation.ground_truth import GroundTruth
+from pssdet.validation.scene_files import ensure_dataset
+
+#: Of the data set that engines are judged on.
+SCENES = 40
 
 
 def _truth(images, annotations, categories):
@@ -82,3 +86,10 @@ def make_truth():
 @pytest.fixture(scope="session")
 def pycocotools_stats():
     return _pycocotools
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory):
+    """Annotation file and folder of a few held-out scenes."""
+    folder = tmp_path_factory.mktemp("scenes")
+    return ensure_dataset(folder, "heldout", SCENES), folder

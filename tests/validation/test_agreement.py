@@ -54,6 +54,20 @@ def test_itself():
     assert worst_images(images, images, 5) == []
 
 
+def test_a_box_of_one_row_of_pixels_matches_itself():
+    """Detectors that count pixels, not edges, give such boxes at the picture's edge."""
+    flat = [detections((0, 0.9, 10, 0, 60, 0), (1, 0.8, 299, 5, 299, 90))]
+    found = agreement(flat, flat, pixel_offset=1)
+    assert (found.matched_share, found.iou_loss) == (1, NONE)
+    assert worst_images(flat, flat, 5, pixel_offset=1) == []
+
+
+def test_sizes_count_the_pixel_offset():
+    first, second = [detections((0, 0.9, 0, 0, 9, 9))], [detections((0, 0.9, 0, 0, 9, 7))]
+    assert agreement(first, second, pixel_offset=1).iou_loss["max"] == pytest.approx(0.2)
+    assert agreement(first, second).iou_loss["max"] == pytest.approx(2 / 9)
+
+
 def test_scaled_scores_show_as_drift():
     images = random_images(1)
     scaled = [replace(each, scores=each.scores * np.float32(0.98)) for each in images]

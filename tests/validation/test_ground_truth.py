@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pssdet.errors import BadInput
-from pssdet.validation.ground_truth import read_ground_truth
+from pssdet.validation.ground_truth import read_ground_truth, with_labels
 
 LABELS = ("cat", "dog")
 GOOD = {
@@ -48,6 +48,18 @@ def test_good_file(folder):
     assert truth.images[1].path == folder / "images/deep/a.jpg"
     assert truth.category_ids == (9, 4)
     assert truth.sha256 == hashlib.sha256(truth.path.read_bytes()).hexdigest()
+
+
+def test_labels_in_another_order(folder):
+    truth = read(folder, GOOD)
+    turned = with_labels(truth, ("dog", "cat"))
+    assert turned.category_ids == (4, 9)
+    assert turned._replace(category_ids=truth.category_ids) == truth
+
+
+def test_labels_that_are_not_the_categories_are_told_with_the_detectors_name(folder):
+    with pytest.raises(BadInput, match=r"not mini's classes: the file lacks 'cow'; mini does not know 'cat'"):
+        with_labels(read(folder, GOOD), ("dog", "cow"), "mini")
 
 
 def test_a_missing_picture_is_told(folder):

@@ -1,13 +1,12 @@
 """The report as a whole: sound engines pass, planted faults do not, broken engines cost only themselves."""
 
 import json
+import re
 
-import fake_engine
+import child_work
 import msgspec
-import numpy as np
-import onnx
 import pytest
-from onnx import helper, numpy_helper
+from altered_engines import altered, find_nothing, give_nan, looser_nms, lower_scores, swap_channels
 
 from pssdet.cli import execute
 from pssdet.errors import BadInput
@@ -15,68 +14,11 @@ from pssdet.models.card import ENGINE_CARD, FileRecord, encode, read_engine_card
 from pssdet.validation import evaluation
 from pssdet.validation.assemble import assemble
 from pssdet.validation.report_files import read_report, write_report
-from pssdet.validation.scene_files import ensure_dataset
-
-SCENES = 40
-
-
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("scenes")
-    return ensure_dataset(folder, "heldout", SCENES), folder
 
 
 @pytest.fixture(scope="module")
 def sound(mini_folder):
     return mini_folder / "onnxruntime-fp32"
-
-
-def altered(engine, folder, change):
-    """A copy of an engine whose graph was changed, with a card that is right about it."""
-    folder.mkdir()
-    model = onnx.load(engine / "model.onnx")
-    change(model.graph)
-    onnx.save(model, folder / "model.onnx")
-    card = read_engine_card(engine)
-    card = msgspec.structs.replace(card, files=(FileRecord.of(folder / "model.onnx"),))
-    (folder / ENGINE_CARD).write_bytes(encode(card))
-    return folder
-
-
-def swap_channels(graph):
-    """BGR where RGB is wanted."""
-    for node in graph.node:
-        node.input[:] = ["swapped" if name == "image" else name for name in node.input]
-    graph.initializer.append(numpy_helper.from_array(np.array([2, 1, 0]), "bgr"))
-    graph.node.insert(0, helper.make_node("Gather", ["image", "bgr"], ["swapped"], axis=1))
-
-
-def looser_nms(graph):
-    set_attribute(graph, "nms_threshold", 0.7)
-
-
-def find_nothing(graph):
-    set_attribute(graph, "score_threshold", 2.0)
-
-
-def set_attribute(graph, name, value):
-    (node,) = [node for node in graph.node if node.op_type == "MulticlassNms"]
-    (attribute,) = [attribute for attribute in node.attribute if attribute.name == name]
-    attribute.f = value
-
-
-def lower_scores(graph):
-    for node in graph.node:
-        node.output[:] = ["full" if name == "scores" else name for name in node.output]
-    graph.initializer.append(numpy_helper.from_array(np.float32(0.98), "factor"))
-    graph.node.append(helper.make_node("Mul", ["full", "factor"], ["scores"]))
-
-
-def give_nan(graph):
-    for node in graph.node:
-        node.output[:] = ["full" if name == "scores" else name for name in node.output]
-    graph.initializer.append(numpy_helper.from_array(np.float32(np.nan), "nan"))
-    graph.node.append(helper.make_node("Mul", ["full", "nan"], ["scores"]))
 
 
 def compare(sound, candidates, scenes):
@@ -102,7 +44,7 @@ class TestSoundEngines:
     def test_the_detector_is_worth_comparing(self, full_report):
         for engine in full_report.engines:
             assert engine.stats["AP"] > 0.5
-            assert engine.detections > SCENES
+            assert engine.detections > full_report.identity.images
 
     def test_half_differs_a_little(self, full_report):
         agreement = {c.candidate: c.agreement for c in full_report.comparisons}
@@ -178,13 +120,13 @@ class TestBrokenEngines:
         assert "not finite" in (tmp_path / "out" / "report.html").read_text()
 
     def test_an_engine_that_takes_its_process_down(self, sound, monkeypatch):
-        monkeypatch.setattr(evaluation, "_evaluate_here", fake_engine.crash)
+        monkeypatch.setattr(evaluation, "_evaluate_here", child_work.crash)
         run = evaluation.evaluate(sound, [])
         assert run.failure == "the engine crashed its process"
         assert run.speed is None
 
     def test_a_crash_costs_that_engine_only(self, sound, scenes, tmp_path, monkeypatch):
-        monkeypatch.setattr(evaluation, "_evaluate_here", fake_engine.crash_if_told)
+        monkeypatch.setattr(evaluation, "_evaluate_here", child_work.crash_if_told)
         doomed = altered(sound, tmp_path / "doomed", find_nothing)
         report, comparisons = compare(sound, [doomed], scenes)
         assert comparisons["doomed"].verdict == "FAIL"
@@ -231,21 +173,12 @@ class TestDataSet:
         (tmp_path / "000007.jpg").write_bytes(content)
         (tmp_path / "000009.jpg").write_bytes((tmp_path / "000008.jpg").read_bytes())
         report = assemble([sound], annotations, tmp_path, lambda _: None)
-        assert report.identity.images == SCENES - 4
+        assert report.identity.images == len(json.loads(annotations.read_bytes())["images"]) - 4
         assert len(report.warnings) == 4
         assert any("000007.jpg" in warning and "damaged" in warning for warning in report.warnings)
         assert any("000009.jpg" in warning and "the annotation file says" in warning for warning in report.warnings)
         assert any("000003.jpg" in warning for warning in report.warnings)
         assert any("000005.jpg" in warning and "damaged" in warning for warning in report.warnings)
-
-    def test_engines_of_different_models(self, sound, scenes, tmp_path):
-        other = tmp_path / "other"
-        other.mkdir()
-        card = read_engine_card(sound)
-        model = msgspec.structs.replace(card.model, onnx=FileRecord("model.onnx", "0" * 64, 1))
-        (other / ENGINE_CARD).write_bytes(encode(msgspec.structs.replace(card, model=model)))
-        with pytest.raises(BadInput, match="different models"):
-            assemble([sound, other], *scenes, lambda _: None)
 
     def test_no_engines(self, scenes):
         with pytest.raises(BadInput, match="no engines"):
@@ -278,6 +211,22 @@ class TestCommand:
         assert "faulty" in err
         assert json.loads(out)["comparisons"][0]["verdict"] == "FAIL"
         assert (tmp_path / "artifacts" / "report" / "report.html").exists()
+
+    def test_one_engine_alone_has_an_ap_and_no_verdict(self, command, sound, scenes):
+        annotations, images = scenes
+        code, out, _ = command("--engines", sound, "--annotations", annotations, "--images", images)
+        assert code == 0
+        assert re.search(r"mini_faster/onnxruntime-fp32: AP [5-9]\d\.\d{3} on \d+ images, compared with nothing", out)
+        assert "Nothing was compared" in out
+        assert "verdict" not in out
+
+    def test_one_broken_engine_alone_gives_its_reason(self, command, sound, scenes, tmp_path):
+        annotations, images = scenes
+        nan = altered(sound, tmp_path / "nan", give_nan)
+        code, _, err = command("--engines", nan, "--annotations", annotations, "--images", images)
+        assert code == 1
+        assert "nan: " in err
+        assert "not finite" in err
 
     def test_annotations_without_images(self, command, scenes):
         code, _, err = command("--annotations", scenes[0])

@@ -10,11 +10,12 @@ import sample_reports as samples
 from rich.console import Console
 
 from pssdet.models.zoo import PUBLISHED
-from pssdet.validation import report_table
+from pssdet.validation import report_numbers as numbers
+from pssdet.validation import report_text
 from pssdet.validation.report_html import to_html
 from pssdet.validation.report_markdown import to_markdown
 from pssdet.validation.report_schema import Histogram
-from pssdet.validation.report_table import parity_table
+from pssdet.validation.report_table import notes, parity_tables
 
 ALL = (
     samples.passing_report,
@@ -22,6 +23,8 @@ ALL = (
     samples.failing_report,
     samples.empty_report,
     samples.hostile_report,
+    samples.two_models_report,
+    samples.lonely_report,
 )
 VOID = {"meta", "br", "img", "path", "line", "rect", "circle", "polygon"}
 
@@ -61,7 +64,9 @@ class Page(HTMLParser):
 
 def terminal(report, width=120):
     stream = io.StringIO()
-    Console(width=width, file=stream).print(parity_table(report))
+    console = Console(width=width, file=stream, markup=False, highlight=False)
+    for printed in (*parity_tables(report), *notes(report)):
+        console.print(printed)
     return stream.getvalue()
 
 
@@ -103,8 +108,8 @@ def test_the_verdict_comes_first(make, verdict):
     report = make()
     markdown, page = renderings(report)
     assert markdown.splitlines()[2].startswith(f"**{verdict}**")
-    assert page.index(f"{verdict} {report_table.summary(report)}") < page.index("Box AP")
-    assert (report_table.overall_verdict(report) or "NO VERDICT") == verdict
+    assert page.index(f"{verdict} {report_text.summary(report)}") < page.index("Box AP")
+    assert (report_text.overall_verdict(report) or "NO VERDICT") == verdict
 
 
 def test_an_open_verdict_says_how_many_images_would_decide():
@@ -114,9 +119,9 @@ def test_an_open_verdict_says_how_many_images_would_decide():
 
 def test_a_reason_that_says_how_many_images_would_decide_is_left_as_it_is():
     pair = msgspec.structs.replace(samples.inconclusive(), reason="not settled; about 2,600 images would decide")
-    assert report_table.reason(pair) == pair.reason
+    assert report_text.reason(pair) == pair.reason
     nobody_knows = msgspec.structs.replace(pair, images_to_decide=0, reason="nothing to compare")
-    assert report_table.reason(nobody_knows) == "nothing to compare"
+    assert report_text.reason(nobody_knows) == "nothing to compare"
 
 
 def test_the_first_broken_stage_is_named():
@@ -157,13 +162,13 @@ def test_a_failed_engine_gives_its_reason_and_no_numbers():
 
 def test_a_failed_engine_without_a_comparison_is_a_fail_with_its_reason():
     report = samples.report(samples.comparison(), engines=(samples.broken("tensorrt-fp16", "no GPU was found"),))
-    assert report_table.overall_verdict(report) == "FAIL"
+    assert report_text.overall_verdict(report) == "FAIL"
     for text in renderings(report):
         assert re.search(r"tensorrt-fp16\W+gave no result\W+no GPU was found", text)
 
 
 def test_a_failure_that_a_comparison_tells_is_not_told_twice():
-    assert report_table.untold_failures(samples.failing_report()) == []
+    assert report_text.untold_failures(samples.failing_report()) == []
 
 
 def test_speed_says_what_it_includes_and_what_it_is_not():
@@ -208,7 +213,7 @@ def test_hostile_texts_stay_texts():
     assert "<" not in markdown
     assert not re.search(r"(?<!\\)[`\[]|\n# f", markdown)
     tables = re.findall(r"^\|.*\|\n(?:\|.*\|\n?)+", markdown, re.MULTILINE)
-    assert len(tables) == 6
+    assert len(tables) == 10
     for table in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
     assert "[b](c)" in terminal(report, width=400)
@@ -218,8 +223,93 @@ def test_a_report_without_comparisons_says_so():
     report = samples.report()
     for text in renderings(report):
         assert "Nothing was compared" in text
-    assert parity_table(report).row_count == 0
-    assert report_table.overall_verdict(report) is None
+    assert parity_tables(report) == []
+    assert report_text.overall_verdict(report) is None
+
+
+def test_one_engine_alone_shows_its_ap():
+    report = samples.report()
+    for text in (*renderings(report), terminal(report)):
+        assert re.search(r"paddle-fp32\W+AP 62\.134 on 300 images, compared with nothing", text)
+
+
+class TestSeveralModels:
+    def test_every_verdict_says_of_which_model_it_is(self):
+        markdown, page = renderings(samples.two_models_report())
+        assert re.search(r"\*\*FAIL\*\* mini_cascade/onnxruntime-fp16 against paddle-fp32: The 95 %", markdown)
+        assert re.search(r"\*\*PASS\*\* mini_faster/onnxruntime-fp32 against paddle-fp32: The 90 %", markdown)
+        assert "FAIL mini_cascade onnxruntime-fp16 against paddle-fp32 The 95 %" in page
+        assert "PASS mini_faster onnxruntime-fp32 against paddle-fp32 The 90 %" in page
+
+    def test_engines_of_one_name_have_their_own_models_ap(self):
+        report = samples.two_models_report()
+        for text in (*renderings(report), terminal(report)):
+            table = text[max(0, text.find("Box AP")) :]
+            of_model = [table.index(name) for name in ("mini_faster", "mini_cascade")]
+            first, second = table[slice(*of_model)], table[of_model[1] :]
+            for number in ("62.134", "62.146", "62.103"):
+                assert number in first
+                assert number not in second.partition("COCO")[0]
+            for number in ("42.134", "40.704", "-1.430"):
+                assert number not in first
+                assert number in second
+
+    def test_rows_of_the_whole_report_are_of_their_own_models(self):
+        rows = report_text.parity_rows(samples.two_models_report())
+        assert [row.ap_reference for row in rows] == ["62.134", "62.134", "42.134", "42.134"]
+        assert [row.ap_candidate for row in rows] == ["62.146", "62.103", "42.134", "40.704"]
+
+    def test_statistics_speed_agreement_and_disagreements_are_told_by_model(self):
+        markdown, page = renderings(samples.two_models_report())
+        for section in ("COCO statistics", "Agreement of the detections", "Speed"):
+            assert re.search(rf"## {section}\n\n### mini_faster\n\n(?s:.*?)### mini_cascade\n", markdown)
+        assert page.count("mini_cascade Statistic paddle-fp32 onnxruntime-fp32 onnxruntime-fp16 AP") == 1
+        assert "mini_cascade onnxruntime-fp16 against paddle-fp32 Matched" in page
+        assert "mini_cascade paddle-fp32 23.5" in page[page.index("Engine Images/s") :]
+        html = to_html(samples.two_models_report())
+        assert "scene_0099.jpg: boxes of paddle-fp32 and onnxruntime-fp16 of mini_cascade" in html
+        assert 'aria-label="mini_cascade/onnxruntime-fp16: difference -1.430' in html
+
+    def test_the_summary_counts_by_model(self):
+        assert report_text.summary(samples.two_models_report()) == (
+            "4 comparisons: 1 FAIL, 1 INCONCLUSIVE, 2 PASS"
+            " (mini_faster: 1 INCONCLUSIVE, 1 PASS; mini_cascade: 1 FAIL, 1 PASS)"
+        )
+        assert report_text.overall_verdict(samples.two_models_report()) == "FAIL"
+        assert report_text.fail_reasons(samples.two_models_report()) == [
+            "mini_cascade/onnxruntime-fp16: The 95 % interval lies outside of the margin."
+        ]
+
+    def test_a_model_of_one_engine_has_its_ap_and_no_verdict(self):
+        report = samples.lonely_report()
+        assert report_text.summary(report).endswith("mini_cascade was not compared)")
+        for text in (*renderings(report), terminal(report)):
+            assert re.search(r"mini_cascade\W+onnxruntime-fp32\W+AP 42\.134 on 300 images, compared with nothing", text)
+
+    def test_a_failure_told_of_one_models_engine_does_not_hide_the_others(self):
+        name, reason = "tensorrt-fp16", "no GPU was found"
+        told = samples.unfinished(name, reason)
+        engines = (samples.broken(name, reason), samples.broken(name, reason, model="mini_cascade"))
+        report = samples.two_models_report(comparisons=(told,), engines=engines)
+        assert report_text.untold_failures(report) == [engines[1]]
+        assert report_text.fail_reasons(report) == [f"{each.model}/{name}: {reason}" for each in engines]
+        markdown, page = renderings(report)
+        assert f"**mini_cascade/{name} gave no result**: {reason}" in markdown
+        assert f"FAIL mini_cascade {name} gave no result {reason}" in page
+
+    def test_the_identity_tells_the_hashes_of_each(self):
+        for text in renderings(samples.two_models_report()):
+            for wanted in ("mini_faster weights sha256", "mini_cascade onnx sha256", "e5" * 32, "b2" * 32):
+                assert wanted in text
+
+    def test_the_tables_fit_into_a_log_file_and_have_the_same_columns(self):
+        report = samples.two_models_report()
+        lines = terminal(report).splitlines()
+        rows = [line for line in lines if re.search(r"PASS|FAIL|INCONCLUSIVE", line)]
+        assert len(rows) == 4
+        assert all(len(line) <= 120 for line in lines)
+        assert len({re.search(r"PASS|FAIL|INCONCLUSIVE", row).start() for row in rows}) == 1
+        assert len({row.index("99.87 %") for row in rows}) == 1
 
 
 def test_a_histogram_of_nothing_is_said_to_be_none():
@@ -236,25 +326,25 @@ def test_the_terminal_table_keeps_one_line_per_comparison_in_a_log_file():
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_numbers_that_are_none_read_na(value):
     for written in (
-        *(report_table.points, report_table.difference, report_table.signed, report_table.margin, report_table.percent),
-        *(report_table.ap_percent, report_table.small, report_table.rate),
+        *(numbers.points, numbers.difference, numbers.signed, numbers.margin, numbers.percent),
+        *(numbers.ap_percent, numbers.small, numbers.rate),
     ):
         assert written(value) == "n/a"
-    assert report_table.interval((0.0, value)) == "n/a"
-    assert report_table.points(-1) == report_table.percent(-1) == report_table.rate(None) == "n/a"
+    assert numbers.interval((0.0, value)) == "n/a"
+    assert numbers.points(-1) == numbers.percent(-1) == numbers.rate(None) == "n/a"
 
 
 @pytest.mark.parametrize(
     ("written", "text"),
     [
-        (report_table.signed(-1e-9), "0.00000"),
-        (report_table.signed(0.5), "+0.50000"),
-        (report_table.percent(0.999999), "99.99 %"),
-        (report_table.percent(1.0), "100.00 %"),
-        (report_table.percent(0.29), "29.00 %"),
-        (report_table.rate(1234.5), "1,234.5"),
-        (report_table.rate(0.567), "0.57"),
-        (report_table.small(3.21e-7), "3.2e-07"),
+        (numbers.signed(-1e-9), "0.00000"),
+        (numbers.signed(0.5), "+0.50000"),
+        (numbers.percent(0.999999), "99.99 %"),
+        (numbers.percent(1.0), "100.00 %"),
+        (numbers.percent(0.29), "29.00 %"),
+        (numbers.rate(1234.5), "1,234.5"),
+        (numbers.rate(0.567), "0.57"),
+        (numbers.small(3.21e-7), "3.2e-07"),
     ],
 )
 def test_numbers_read_well(written, text):

@@ -66,7 +66,8 @@ bool output_shape(const Attributes& attributes, const nvinfer1::DimsExprs* input
     const IDimensionExpr* spread = apply(DimensionOperation::kPROD, weight.d[1 + axis], constant(dilation));
     const IDimensionExpr* room = apply(DimensionOperation::kSUM, x.d[2 + axis], constant(pads + dilation - 1));
     room = apply(DimensionOperation::kSUB, room, spread);
-    return apply(DimensionOperation::kSUM, apply(DimensionOperation::kFLOOR_DIV, room, constant(attributes.strides[axis])), constant(1));
+    return apply(
+        DimensionOperation::kSUM, apply(DimensionOperation::kFLOOR_DIV, room, constant(attributes.strides[axis])), constant(1));
   };
   output->nbDims = 4;
   output->d[0] = x.d[0];
@@ -91,8 +92,8 @@ Shape shape_of(const nvinfer1::Dims& dims) noexcept {
   return shape;
 }
 
-bool problem_and_format(const Attributes& attributes, const nvinfer1::PluginTensorDesc* inputs, const nvinfer1::PluginTensorDesc& output,
-    pssdet_dcnv2_problem* problem, pssdet_dcnv2_format* format) noexcept {
+bool problem_and_format(const Attributes& attributes, const nvinfer1::PluginTensorDesc* inputs,
+    const nvinfer1::PluginTensorDesc& output, pssdet_dcnv2_problem* problem, pssdet_dcnv2_format* format) noexcept {
   const Signature signature(attributes);
   Shape shapes[kMostTensors], expected;
   Storage storages[kMostTensors];
@@ -114,8 +115,9 @@ bool problem_and_format(const Attributes& attributes, const nvinfer1::PluginTens
   return true;
 }
 
-int32_t run(const Attributes& attributes, const nvinfer1::PluginTensorDesc* input_descs, const nvinfer1::PluginTensorDesc* output_descs,
-    const void* const* inputs, void* const* outputs, int32_t tile, cudaStream_t stream) noexcept {
+int32_t run(const Attributes& attributes, const nvinfer1::PluginTensorDesc* input_descs,
+    const nvinfer1::PluginTensorDesc* output_descs, const void* const* inputs, void* const* outputs, int32_t tile,
+    cudaStream_t stream) noexcept {
   pssdet_dcnv2_problem problem;
   pssdet_dcnv2_format format;
   if (!problem_and_format(attributes, input_descs, output_descs[0], &problem, &format)) return 1;

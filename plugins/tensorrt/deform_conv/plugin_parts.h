@@ -30,11 +30,12 @@ Storage storage_of(const nvinfer1::PluginTensorDesc& tensor) noexcept;
 Shape shape_of(const nvinfer1::Dims& dims) noexcept;
 
 // The kernel's problem and format. False, and a line in the log, if the tensors contradict each other or the attributes.
-bool problem_and_format(const Attributes& attributes, const nvinfer1::PluginTensorDesc* inputs, const nvinfer1::PluginTensorDesc& output,
-    pssdet_dcnv2_problem* problem, pssdet_dcnv2_format* format) noexcept;
+bool problem_and_format(const Attributes& attributes, const nvinfer1::PluginTensorDesc* inputs,
+    const nvinfer1::PluginTensorDesc& output, pssdet_dcnv2_problem* problem, pssdet_dcnv2_format* format) noexcept;
 
 // Runs the kernel; TensorRT's convention: 0 if it was launched. `tile` is a wish, and passed over where the kernel has no such tile.
-int32_t run(const Attributes& attributes, const nvinfer1::PluginTensorDesc* input_descs, const nvinfer1::PluginTensorDesc* output_descs,
-    const void* const* inputs, void* const* outputs, int32_t tile, cudaStream_t stream) noexcept;
+int32_t run(const Attributes& attributes, const nvinfer1::PluginTensorDesc* input_descs,
+    const nvinfer1::PluginTensorDesc* output_descs, const void* const* inputs, void* const* outputs, int32_t tile,
+    cudaStream_t stream) noexcept;
 
 }  // namespace pssdet::tensorrt::deform_conv

@@ -52,7 +52,8 @@ class Plugin final : public nvinfer1::IPluginV2DynamicExt {
   void configurePlugin(
       const nvinfer1::DynamicPluginTensorDesc*, int32_t, const nvinfer1::DynamicPluginTensorDesc*, int32_t) noexcept override {}
 
-  size_t getWorkspaceSize(const nvinfer1::PluginTensorDesc*, int32_t, const nvinfer1::PluginTensorDesc*, int32_t) const noexcept override {
+  size_t getWorkspaceSize(
+      const nvinfer1::PluginTensorDesc*, int32_t, const nvinfer1::PluginTensorDesc*, int32_t) const noexcept override {
     return 0;
   }
 

@@ -55,8 +55,8 @@ class Plugin final : public nvinfer1::IPluginV3,
   // build
   int32_t getNbOutputs() const noexcept override { return 1; }
 
-  int32_t getOutputDataTypes(
-      nvinfer1::DataType* outputs, int32_t output_count, const nvinfer1::DataType* inputs, int32_t input_count) const noexcept override {
+  int32_t getOutputDataTypes(nvinfer1::DataType* outputs, int32_t output_count, const nvinfer1::DataType* inputs,
+      int32_t input_count) const noexcept override {
     if (output_count != 1 || input_count < 1) return 1;
     outputs[0] = inputs[0];
     return 0;

@@ -94,18 +94,20 @@ std::string problem_of(const Attributes& attributes, const Shape* inputs, pssdet
     const int32_t rank = signature.role(i) == Role::kBias ? 1 : 4;
     const auto impossible = [](int64_t side) { return side < 0 || side > INT32_MAX; };
     if (inputs[i].rank != rank || std::any_of(inputs[i].size, inputs[i].size + rank, impossible)) {
-      return "input " + std::to_string(i) + " is " + text_of(inputs[i]) + ", which has not " + std::to_string(rank) + " possible sides";
+      return "input " + std::to_string(i) + " is " + text_of(inputs[i]) + ", which has not " + std::to_string(rank) +
+          " possible sides";
     }
   }
-  const int64_t *x = inputs[0].size, *weight = inputs[1].size;  // NCHW; out channels, kernel height, kernel width, channels / group
+  const int64_t *x = inputs[0].size,
+                *weight = inputs[1].size;  // NCHW; out channels, kernel height, kernel width, channels / group
   const Attributes& a = attributes;
   if (a.kernel_shape[0] && (weight[1] != a.kernel_shape[0] || weight[2] != a.kernel_shape[1])) {
     return "the weight's " + text_of(inputs[1]) + " contradicts kernel_shape";
   }
   if (x[1] != weight[3] * a.group[0]) return "the weight's " + text_of(inputs[1]) + " does not suit x's " + text_of(inputs[0]);
-  *problem = {int32_t(std::max<int64_t>(x[0], 1)), int32_t(x[1]), int32_t(x[2]), int32_t(x[3]), int32_t(weight[0]), int32_t(weight[1]),
-      int32_t(weight[2]), a.strides[0], a.strides[1], a.dilations[0], a.dilations[1], a.pads[0], a.pads[1], a.pads[2], a.pads[3],
-      a.group[0], a.offset_group[0]};
+  *problem = {int32_t(std::max<int64_t>(x[0], 1)), int32_t(x[1]), int32_t(x[2]), int32_t(x[3]), int32_t(weight[0]),
+      int32_t(weight[1]), int32_t(weight[2]), a.strides[0], a.strides[1], a.dilations[0], a.dilations[1], a.pads[0], a.pads[1],
+      a.pads[2], a.pads[3], a.group[0], a.offset_group[0]};
   int32_t out_h = 0, out_w = 0;
   if (pssdet_dcnv2_output_size(problem, &out_h, &out_w) != PSSDET_OK) {
     return "no kernel convolves x's " + text_of(inputs[0]) + " with the weight's " + text_of(inputs[1]) + " and " + text_of(a);

@@ -1,0 +1,79 @@
+"""The DCNv2 kernel on a GPU: right, and how fast.
+
+    python benchmarks/gpu/dcnv2.py [--output benchmarks/results] [--quick] [--fresh]
+
+Needs a GPU, NumPy, PyTorch, torchvision and the built kernel library (make gpu-dcnv2 builds it), and nothing that this
+project installs. Writes dcnv2_<gpu>.json and .md. A stage's result is stored as soon as it is done; a run that was
+stopped goes on where it was. Exit code: 0 all well, 1 a check failed or a goal was missed, 2 usage, 3 no GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+if __name__ == "__main__":
+    # In place of this script's own folder, whose modules' names are nobody else's business.
+    sys.path[0:1] = [str(ROOT), str(ROOT / "src")]
+
+from benchmarks.gpu import environment  # noqa: E402
+from benchmarks.gpu.kernels import Library, find_library  # noqa: E402
+from benchmarks.gpu.plan import FULL, QUICK, Plan  # noqa: E402
+from benchmarks.gpu.results import Results, slug  # noqa: E402
+from benchmarks.gpu.session import run  # noqa: E402
+from benchmarks.gpu.stages import Bench  # noqa: E402
+from pssdet.errors import EnvironmentMissing, PssDetError  # noqa: E402
+
+
+def main(arguments: Sequence[str] | None = None, make_bench: Callable[[Plan], Bench] | None = None) -> int:
+    """Run the benchmark; the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        bench = (make_bench or gpu_bench)(QUICK if options.quick else FULL)
+        identity = {
+            "gpu": bench.device.name,
+            "kernels": bench.kernels.identity(),
+            "benchmark": environment.hash_of(ROOT / "benchmarks" / "gpu"),
+            "quick": options.quick,
+        }
+        name = f"dcnv2_{slug(bench.device.name)}{'_quick' if options.quick else ''}.json"
+        results = Results.open(options.output / name, identity)
+        if options.fresh:
+            results.stages.clear()
+            results.runs.clear()
+        results.runs.append(environment.describe() | bench.device.describe() | bench.kernels.describe())
+        run(bench, results, _say)
+    except PssDetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def gpu_bench(plan: Plan) -> Bench:
+    """The GPU, the library and the peers of this machine."""
+    try:
+        from benchmarks.gpu.peers import PEERS, torchvision_double
+        from benchmarks.gpu.torch_device import CudaDevice
+    except ImportError as error:
+        raise EnvironmentMissing(f"PyTorch cannot be imported ({error}); this runs where it is, on a GPU") from error
+    return Bench(CudaDevice(), Library(find_library()), PEERS, torchvision_double, plan)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="The DCNv2 kernel on a GPU: right, and how fast.")
+    folder = ROOT / "benchmarks" / "results"
+    parser.add_argument("--output", type=Path, default=folder, help="folder of the results (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="640x640 only, few iterations, a file of its own")
+    parser.add_argument("--fresh", action="store_true", help="forget the stored results")
+    return parser
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

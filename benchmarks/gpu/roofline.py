@@ -1,0 +1,79 @@
+"""The least time that a GPU can take: operations at its peak or bytes at its bandwidth, whichever is longer.
+
+Bytes are counted in half precision and once: the input, offsets and masks, the weights and the output. An im2col
+implementation writes its columns besides, and reads them again in a second kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.gpu.shapes import Layer, Problem
+
+_HALF = 2
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU's dense half-precision peak (float32 sums) and its memory's bandwidth."""
+
+    flop_per_second: float
+    bytes_per_second: float
+    source: str
+
+
+#: By a part of the name that the driver gives.
+GPUS = {
+    "H200": Gpu(790e12, 4.3e12, "measured on such a card: random bf16 matrix product, device-to-device copy"),
+    "V100-SXM2": Gpu(125e12, 900e9, "data sheet"),
+    "A100-SXM4-40GB": Gpu(312e12, 1555e9, "data sheet"),
+    "A100-SXM4-80GB": Gpu(312e12, 2039e9, "data sheet"),
+    "H100 80GB HBM3": Gpu(989e12, 3.35e12, "data sheet"),
+    "Tesla T4": Gpu(65e12, 320e9, "data sheet"),
+}
+
+
+def gpu_named(name: str) -> Gpu | None:
+    """The figures of a GPU, if they are known."""
+    return next((gpu for part, gpu in GPUS.items() if part in name), None)
+
+
+def tensor_bytes(problem: Problem) -> dict[str, int]:
+    """Bytes of each tensor in half precision; ``columns`` is what im2col writes."""
+    in_pixels, out_pixels = problem.height * problem.width, problem.pixels
+    return {
+        "x": _HALF * problem.batch * problem.channels * in_pixels,
+        "offsets": _HALF * problem.batch * 3 * problem.offset_groups * problem.taps * out_pixels,
+        "weights": _HALF * problem.out_channels * problem.depth,
+        "y": _HALF * problem.batch * problem.out_channels * out_pixels,
+        "columns": _HALF * problem.batch * problem.channels * problem.taps * out_pixels,
+    }
+
+
+def least_bytes(problem: Problem) -> int:
+    """Bytes that any implementation moves."""
+    return sum(size for name, size in tensor_bytes(problem).items() if name != "columns")
+
+
+def floor_us(problem: Problem, gpu: Gpu) -> float:
+    """The least time of a fused implementation, in microseconds."""
+    return 1e6 * max(problem.flop / gpu.flop_per_second, least_bytes(problem) / gpu.bytes_per_second)
+
+
+def im2col_floor_us(problem: Problem, gpu: Gpu) -> float:
+    """The least time of two kernels: sampling into a column buffer, and the matrix product over it."""
+    size = tensor_bytes(problem)
+    sampling = (size["x"] + size["offsets"] + size["columns"]) / gpu.bytes_per_second
+    moved = (size["columns"] + size["weights"] + size["y"]) / gpu.bytes_per_second
+    return 1e6 * (sampling + max(problem.flop / gpu.flop_per_second, moved))
+
+
+def sum_floor_us(layers: Sequence[Layer], gpu: Gpu) -> float:
+    """The least time of layers one after the other, in microseconds."""
+    return sum(layer.count * floor_us(layer.problem, gpu) for layer in layers)
+
+
+def sum_im2col_floor_us(layers: Sequence[Layer], gpu: Gpu) -> float:
+    """The same for im2col implementations."""
+    return sum(layer.count * im2col_floor_us(layer.problem, gpu) for layer in layers)

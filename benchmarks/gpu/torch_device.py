@@ -1,0 +1,162 @@
+"""The GPU by PyTorch: arrays, streams, CUDA graphs, events."""
+
+from __future__ import annotations
+
+import ctypes
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.gpu.device import Array, Kind, Replay, Work
+from pssdet.errors import EnvironmentMissing
+
+_WARM_UP = 10
+_NODE_TYPES = {0: "kernel", 1: "memcpy", 2: "memset", 3: "host", 4: "graph", 5: "empty", 10: "alloc", 11: "free"}
+
+
+class TorchArrays:
+    """Arrays of PyTorch on any of its devices."""
+
+    xp: Any = torch
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def normal(self, shape: Sequence[int], seed: int) -> Array:
+        """float32 values of a standard normal distribution."""
+        generator = torch.Generator(self._where).manual_seed(seed)
+        return torch.randn(tuple(shape), generator=generator, device=self._where)
+
+    def full(self, shape: Sequence[int], kind: Kind, value: float) -> Array:
+        """An array of one value."""
+        return torch.full(tuple(shape), value, dtype=getattr(torch, kind), device=self._where)
+
+    def packed(self, array: Array, kind: Kind) -> Array:
+        """The values as that type, without gaps in memory."""
+        return array.to(getattr(torch, kind)).contiguous()
+
+    def put(self, values: NDArray[Any]) -> Array:
+        """An array from the host, its type kept."""
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self._where)
+
+    def take(self, array: Array) -> NDArray[Any]:
+        """An array's values on the host."""
+        return np.asarray(array.cpu().numpy())
+
+    def address(self, array: Array) -> int:
+        """Where the array's first value lies in the device's memory."""
+        return int(array.data_ptr())
+
+
+class CudaDevice(TorchArrays):
+    """The first GPU.
+
+    Raises:
+        EnvironmentMissing: there is none.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("cuda")
+        if not torch.cuda.is_available():
+            raise EnvironmentMissing("PyTorch finds no GPU; run this on a machine with an NVIDIA GPU and its driver")
+        self._properties = torch.cuda.get_device_properties(0)
+        self.name = str(self._properties.name)
+        self.l2_bytes = int(getattr(self._properties, "L2_cache_size", 0)) or 64 << 20
+        # Peers get cuDNN's fastest algorithm.
+        torch.backends.cudnn.benchmark = True
+        torch.set_grad_enabled(mode=False)
+
+    def describe(self) -> dict[str, str]:
+        """What a reader must know of the device to judge a time."""
+        properties = self._properties
+        return {
+            "GPU": self.name,
+            "compute capability": f"{properties.major}.{properties.minor}",
+            "multiprocessors": str(properties.multi_processor_count),
+            "memory": f"{properties.total_memory / 2**30:.0f} GiB",
+            "L2 cache": f"{self.l2_bytes / 2**20:.0f} MiB",
+            "PyTorch": str(torch.__version__),
+            "CUDA of PyTorch": str(torch.version.cuda),
+            "cuDNN": str(torch.backends.cudnn.version()),
+        }
+
+    def stream(self) -> int:
+        """Handle of the stream that work is now given to."""
+        return int(torch.cuda.current_stream().cuda_stream)
+
+    def synchronize(self) -> None:
+        """Wait for all work; an error of any of it is raised here."""
+        torch.cuda.synchronize()
+
+    def at_once(self, replays: Sequence[Replay]) -> None:
+        """Run the recorded works on streams of their own, at the same time, and wait."""
+        streams = [torch.cuda.Stream() for _ in replays]
+        torch.cuda.synchronize()
+        for stream, replay in zip(streams, replays, strict=True):
+            with torch.cuda.stream(stream):
+                replay.run()
+        torch.cuda.synchronize()
+
+    def record(self, work: Work) -> Replay:
+        """Do the work twice for warming up, off the default stream, and record it as a CUDA graph."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            work()
+            work()
+        torch.cuda.synchronize()
+        graph = _new_graph()
+        with torch.cuda.graph(graph):
+            work()
+        nodes = _count_nodes(graph)
+        graph.replay()
+        torch.cuda.synchronize()
+        return Replay(graph.replay, work, nodes)
+
+    def times_us(self, replays: Sequence[Replay], iterations: int) -> list[float]:
+        """Microseconds of each of so many runs, which take turns among the replays; warmed up first.
+
+        Everything is queued without waiting, so that the host's own time falls into that of the runs before.
+        """
+        starts, ends = ([torch.cuda.Event(enable_timing=True) for _ in range(iterations)] for _ in range(2))
+        for number in range(_WARM_UP):
+            replays[number % len(replays)].run()
+        for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
+            start.record()
+            replays[number % len(replays)].run()
+            end.record()
+        torch.cuda.synchronize()
+        return [1e3 * float(start.elapsed_time(end)) for start, end in zip(starts, ends, strict=True)]
+
+
+def _new_graph() -> torch.cuda.CUDAGraph:
+    try:
+        return torch.cuda.CUDAGraph(keep_graph=True)
+    except TypeError:  # PyTorch before 2.8: the record cannot be asked what it holds
+        return torch.cuda.CUDAGraph()
+
+
+def _count_nodes(graph: torch.cuda.CUDAGraph) -> dict[str, int] | None:
+    """How many nodes of each type a graph has, by the driver's own functions; none where it cannot be asked."""
+    try:
+        handle = ctypes.c_void_p(graph.raw_cuda_graph())
+        driver = ctypes.CDLL("libcuda.so.1")
+        count = ctypes.c_size_t()
+        if driver.cuGraphGetNodes(handle, None, ctypes.byref(count)):
+            return None
+        nodes = (ctypes.c_void_p * count.value)()
+        if driver.cuGraphGetNodes(handle, nodes, ctypes.byref(count)):
+            return None
+        found: Counter[str] = Counter()
+        for node in nodes:
+            kind = ctypes.c_int()
+            if driver.cuGraphNodeGetType(ctypes.c_void_p(node), ctypes.byref(kind)):
+                return None
+            found[_NODE_TYPES.get(kind.value, f"type {kind.value}")] += 1
+        return dict(found)
+    except (AttributeError, OSError, RuntimeError):
+        return None

@@ -1,0 +1,144 @@
+"""How a configuration's ``TestReader`` prepares a picture, in the words of either format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from pssdet.models.architecture import PADDING_MULTIPLE
+from pssdet.models.configuration.section import Problems, Section, Setting, is_number, nothing, shown
+from pssdet.models.configuration.tree import Tagged
+from pssdet.models.reader import Preprocessing
+
+#: Verification runs the detector on a batch of two pictures of this size.
+MAX_SIDE = 4096
+
+#: Keys that decide how pictures are fetched, not what becomes of one.
+FETCHING = (
+    "batch_size",
+    "bufsize",
+    "class_aware_sampling",
+    "collate_batch",
+    "drop_empty",
+    "drop_last",
+    "fuse_normalize",
+    "memsize",
+    "mixup_epoch",
+    "cutmix_epoch",
+    "num_classes",
+    "shuffle",
+    "use_process",
+    "use_shared_memory",
+    "worker_num",
+)
+
+_INTERPOLATIONS: dict[int, Literal["linear", "cubic"]] = {1: "linear", 2: "cubic"}
+_MEAN, _STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+
+Step = tuple[str, object]
+
+
+def dygraph_reader(root: Section) -> Preprocessing:
+    """``TestReader`` of the dygraph format: each step is a mapping of one key."""
+    reader = _reader(root)
+    decode, resize, normalise, permute = _steps(
+        reader, "sample_transforms", ("Decode", "Resize", "NormalizeImage", "Permute"), _of_mapping
+    )
+    del permute  # it has no settings
+    decode.ignore("rtn_im_file")
+    resize.get("keep_ratio").must_be_true()
+    short, long = _two_sides(resize.get("target_size"))
+    normalise.get("norm_type", "mean_std").only("mean_std")
+    mean, std = _mean_and_std(normalise, _STD)
+    (padding,) = _steps(reader, "batch_transforms", ("PadBatch",), _of_mapping)
+    padding.ignore("pad_gt")
+    stride = padding.get("pad_to_stride", 0).integer(PADDING_MULTIPLE, 8 * PADDING_MULTIPLE, step=PADDING_MULTIPLE)
+    return Preprocessing(short, long, _interpolation(resize), "first", mean, std, stride)
+
+
+def static_reader(root: Section) -> Preprocessing:
+    """``TestReader`` of the static format: each step is a tagged mapping."""
+    reader = _reader(root)
+    dataset = reader.get("dataset", {}).value
+    if isinstance(dataset, Tagged):
+        dataset = dataset.value
+    if isinstance(dataset, dict) and dataset.get("with_background", True) is not True:
+        reader.problems.add("TestReader.dataset.with_background", "must be true: class 0 is the background")
+    decode, normalise, resize, permute = _steps(
+        reader, "sample_transforms", ("DecodeImage", "NormalizeImage", "ResizeImage", "Permute"), _of_tag
+    )
+    decode.get("to_rgb", default=True).must_be_true()
+    decode.ignore("with_mixup", "with_cutmix")
+    normalise.get("is_channel_first", default=True).must_be_false()
+    mean, std = _mean_and_std(normalise, [1, 1, 1])
+    short = resize.get("target_size", 0).integer(PADDING_MULTIPLE, MAX_SIDE)
+    long = resize.get("max_size", 0).integer(PADDING_MULTIPLE, MAX_SIDE)
+    resize.get("use_cv2", default=True).must_be_true()
+    resize.ignore("resize_box")
+    permute.get("to_bgr", default=True).must_be_false()
+    permute.get("channel_first", default=True).must_be_true()
+    (padding,) = _steps(reader, "batch_transforms", ("PadBatch",), _of_tag)
+    padding.get("pad_to_stride", 0).only(PADDING_MULTIPLE)
+    padding.get("use_padded_im_info", default=True).must_be_true()
+    return Preprocessing(short, long, _interpolation(resize), "last", mean, std, PADDING_MULTIPLE)
+
+
+def _reader(root: Section) -> Section:
+    reader = root.section("TestReader")
+    reader.ignore(*FETCHING)
+    reader.section("inputs_def").ignore("fields", "image_shape")
+    return reader
+
+
+def _steps(reader: Section, key: str, names: Sequence[str], unpack: Callable[[object], list[Step]]) -> list[Section]:
+    """The settings of each step; empty ones that nobody hears of unless the steps are these in this order."""
+    setting = reader.get(key)
+    items = setting.value if isinstance(setting.value, list) else []
+    steps = [step for item in items for step in unpack(item)]
+    found = [name for name, _ in steps]
+    if found == list(names):
+        return [_step(reader.problems, setting.place, name, settings) for name, settings in steps]
+    if setting.given:
+        reader.problems.add(setting.place, f"is {shown(found)} (supported: {shown(names)})")
+    else:
+        setting.refuse(shown(names))
+    return [nothing() for _ in names]
+
+
+def _step(problems: Problems, place: str, name: str, settings: object) -> Section:
+    if isinstance(settings, dict):
+        return Section(problems, (f"{place}.{name}", settings))
+    problems.add(f"{place}.{name}", f"is {shown(settings)} (supported: a mapping)")
+    return nothing()
+
+
+def _of_mapping(item: object) -> list[Step]:
+    return list(item.items()) if isinstance(item, dict) else [(shown(item), None)]
+
+
+def _of_tag(item: object) -> list[Step]:
+    return [(item.tag.removeprefix("!"), item.value)] if isinstance(item, Tagged) else [(shown(item), None)]
+
+
+def _two_sides(setting: Setting) -> tuple[int, int]:
+    """Targets of the shorter and of the longer side, whichever order they are given in."""
+    value = setting.value if isinstance(setting.value, list) else [setting.value] * 2
+    if len(value) == 2 and all(isinstance(each, int) and is_number(each, PADDING_MULTIPLE, MAX_SIDE) for each in value):
+        return min(value), max(value)
+    setting.refuse(f"two sides of {PADDING_MULTIPLE} to {MAX_SIDE} pixels")
+    return PADDING_MULTIPLE, PADDING_MULTIPLE
+
+
+def _interpolation(resize: Section) -> Literal["linear", "cubic"]:
+    setting = resize.get("interp", 1)
+    setting.only(*_INTERPOLATIONS)
+    return _INTERPOLATIONS.get(setting.value, "linear") if isinstance(setting.value, int) else "linear"
+
+
+def _mean_and_std(
+    normalise: Section, default_std: list[float]
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    normalise.get("is_scale", default=True).must_be_true()
+    mean = normalise.get("mean", _MEAN).numbers(3, -1e3, 1e3)
+    std = normalise.get("std", default_std).numbers(3, 1e-6, 1e3)
+    return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])

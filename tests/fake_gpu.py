@@ -1,0 +1,142 @@
+"""NumPy in the GPU's place, and kernels that read and write its memory as the real ones do."""
+
+import ctypes
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from benchmarks.gpu.device import Replay
+from benchmarks.gpu.exact import convolve
+from benchmarks.gpu.kernels import KernelFailed
+
+
+class NumpyDevice:
+    xp = np
+    l2_bytes = 1
+
+    def __init__(self, name="NVIDIA Made-Up 1"):
+        self.name = name
+
+    def describe(self):
+        return {"GPU": self.name}
+
+    def normal(self, shape, seed):
+        return np.random.default_rng(seed).standard_normal(tuple(shape), np.float32)
+
+    def full(self, shape, kind, value):
+        return np.full(tuple(shape), value, kind)
+
+    def packed(self, array, kind):
+        return np.ascontiguousarray(array, kind)
+
+    def put(self, values):
+        return np.array(values)
+
+    def take(self, array):
+        return array
+
+    def address(self, array):
+        return array.ctypes.data
+
+    def stream(self):
+        return 7
+
+    def synchronize(self):
+        pass
+
+    def at_once(self, replays):
+        for replay in replays:
+            replay.run()
+
+    def record(self, work):
+        work()
+        return Replay(work, work, {"kernel": 1})
+
+    def times_us(self, replays, iterations):
+        times = []
+        for number in range(iterations):
+            started = perf_counter()
+            replays[number % len(replays)].run()
+            times.append(1e6 * (perf_counter() - started))
+        return times
+
+
+@dataclass
+class FakeKernels:
+    """The library, by the float64 reference; ``fault`` breaks it in one way, of tile 1 only."""
+
+    fault: str = ""
+    tiles: int = 2
+    launches: int = 0
+
+    def identity(self):
+        return "fake"
+
+    def describe(self):
+        return {"kernel library": "fake"}
+
+    def output_size(self, problem):
+        return problem.out_height, problem.out_width
+
+    def pack_weights(self, problem, oihw, half):
+        return np.moveaxis(oihw, 1, -1).astype("f2" if half else "f4").reshape(-1)
+
+    def tile_count(self, problem, form):
+        fused = form.half and form.channels_last and problem.groups == problem.offset_groups == 1
+        return self.tiles if fused and problem.channels % 8 == problem.out_channels % 8 == 0 else 0
+
+    def run(self, problem, form, tensors, tile, stream):
+        assert stream == 7
+        self.launches += 1
+        fault = self.fault if tile == 1 else ""
+        if fault == "refuses":
+            raise KernelFailed("refused the problem")
+        out = (problem.out_height, problem.out_width)
+        taps = problem.taps * problem.offset_groups
+        x = tensor(
+            tensors.x, form.half, form.channels_last, problem.batch, problem.channels, problem.height, problem.width
+        )
+        layout = (form.half_offset, form.offset_channels_last, problem.batch)
+        offset = tensor(tensors.offset, *layout, 3 * taps if form.raw_mask else 2 * taps, *out)
+        if form.raw_mask:
+            assert tensors.mask == 0
+            offset, mask = offset[:, : 2 * taps], 1 / (1 + np.exp(-offset[:, 2 * taps :].astype("f8")))
+        else:
+            mask = tensor(tensors.mask, *layout, taps, *out)
+        packed = (problem.out_channels, problem.kernel_h, problem.kernel_w, problem.channels // problem.groups)
+        weight = np.moveaxis(memory(tensors.weight, form.half, packed), -1, 1)
+        bias = memory(tensors.bias, 0, (problem.out_channels,))
+        exact = [part.astype("f8") for part in (x, offset, mask, np.ascontiguousarray(weight), bias)]
+        y = convolve(NumpyDevice(), problem, *exact)
+        if form.relu:
+            y = np.maximum(y, 0)
+        self._write(problem, form, tensors.y, y, fault)
+
+    def _write(self, problem, form, address, y, fault):
+        target = tensor(address, form.half, form.channels_last, *y.shape)
+        if fault == "wrong":
+            y = y * 1.01
+        if fault == "random":
+            y = y * (1 + 1e-3 * (self.launches % 2))
+        target[:] = y
+        if fault == "unwritten":
+            target[-1, -1, -1, -1] = np.nan
+        if fault == "outside":
+            memory(address - 4, 1, (1,))[:] = 0
+
+
+def memory(address, half, shape):
+    """A view of so many values at an address."""
+    count = int(np.prod(shape))
+    kind = np.float16 if half else np.float32
+    buffer = (ctypes.c_char * (count * np.dtype(kind).itemsize)).from_address(address)
+    return np.frombuffer(buffer, kind).reshape(shape)
+
+
+def tensor(address, half, channels_last, batch, channels, height, width):
+    """A view as [N, C, H, W] of what lies at an address."""
+    if not channels_last:
+        return memory(address, half, (batch, channels, height, width))
+    pitch = (channels + 7) // 8 * 8
+    return np.moveaxis(memory(address, half, (batch, height, width, pitch))[..., :channels], -1, 1)

@@ -1,0 +1,85 @@
+"""A detector of the zoo in Paddle and in ONNX Runtime, with the parameters of its stored cases."""
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from reference import DATA, ROWS
+from static_parameters import static_parameters
+
+from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+from pssdet.models.parameters import load_parameters
+from pssdet.models.stages import tap_names
+from pssdet.models.static_names import to_structured
+from pssdet.models.zoo import find
+
+#: Rows of the static program.
+STATIC = (1, 2, 3)
+
+
+class RowModel:
+    """Both forms give every stage; the background logit of every head can be shifted, as some cases want it."""
+
+    def __init__(self, entry, model, exported, folder):
+        self.entry = entry
+        self.model = model
+        self.onnx = exported
+        self._folder = folder
+        self._biases = {
+            name: tensor for name, tensor in model.state_dict().items() if "bbox_score" in name and "bias" in name
+        }
+        self._values = {name: tensor.numpy() for name, tensor in self._biases.items()}
+        self._sessions = {}
+
+    def run_paddle(self, inputs, shift=0.0):
+        import paddle
+
+        from pssdet.models.reference_run import run_reference
+
+        try:
+            for name, value in self._shifted(shift).items():
+                self._biases[name].set_value(paddle.to_tensor(value))
+            return run_reference(self.model, inputs)
+        finally:
+            for name, value in self._values.items():
+                self._biases[name].set_value(paddle.to_tensor(value))
+
+    def run_onnx(self, inputs, shift=0.0):
+        if shift not in self._sessions:
+            values = self._shifted(shift)
+            for tensor in self.onnx.graph.initializer:
+                if tensor.name in values:
+                    tensor.CopyFrom(numpy_helper.from_array(values[tensor.name], tensor.name))
+            path = self._folder / f"shifted-{shift}.onnx"
+            onnx.save(self.onnx, path)
+            self._sessions[shift] = OnnxRuntimeSession(path, tap_names(self.entry.architecture), cuda=False)
+        return self._sessions[shift].run(inputs)
+
+    def _shifted(self, shift):
+        background = 0 if self.entry.numerics.background == "first" else -1
+        values = {name: value.copy() for name, value in self._values.items()}
+        for bias in values.values():
+            bias[background] += np.float32(shift)
+        return values
+
+
+def row_model(row, folder, exported=None):
+    """A row with the parameters of its stored cases; 0 is ``mini_faster`` with its own.
+
+    Converted without the verification that a user's export goes through, unless ``exported`` is its file.
+    """
+    from pssdet.export.pipeline import _convert
+    from pssdet.models.detector import TwoStageDetector
+    from pssdet.models.reference_run import build_detector, parameter_shapes
+
+    entry = ROWS[row] if row else find("mini_faster")
+    model = TwoStageDetector(entry.architecture, entry.numerics)
+    build_detector(model, _parameters(entry, parameter_shapes(model)))
+    return RowModel(entry, model, onnx.load(exported) if exported else _convert(model).model, folder)
+
+
+def _parameters(entry, shapes):
+    if entry.row in STATIC:
+        parameters, ignored = to_structured(static_parameters(entry.row, DATA))
+        assert ignored == 0
+        return parameters
+    return load_parameters("none" if entry.row else entry.checkpoint, shapes)[0]
