@@ -1,4 +1,6 @@
-# make venv | demo | test | lint | gpu-dcnv2 | clean. All but gpu-dcnv2 set up .venv first; nothing else is installed.
+# make venv | demo | test | lint | plugin | check-sm70 | gpu-dcnv2 | clean
+# All but plugin and gpu-dcnv2 set up .venv first; nothing else is installed.
+MAKEFLAGS += --no-print-directory
 CANDIDATES := python3.12 python3.11 python3
 SUITABLE = import sys; sys.version_info[:2] in ((3, 11), (3, 12)) and print(sys.executable)
 PYTHON ?= $(firstword $(foreach name,$(CANDIDATES),$(shell $(name) -c '$(SUITABLE)' 2>/dev/null)))
@@ -6,11 +8,19 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 SCENES := artifacts/scenes/heldout-300
 
+# The plugins' build: .venv's CMake, or the system's where there is no .venv.
+CMAKE = $(firstword $(wildcard $(BIN)/cmake) cmake)
+CTEST = $(patsubst %cmake,%ctest,$(CMAKE))
+COMPILER := $(firstword $(foreach name,$(CXX) c++ g++ clang++,$(shell command -v $(name) 2>/dev/null)))
+JOBS ?= $(shell nproc)
+SOURCES = $(shell find plugins -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
+
+
 # A Python with PyTorch and torchvision, of the machine with the GPU; the project's own packages are not needed there.
 GPU_PYTHON ?= python3
 GPU_OPTIONS ?=
 
-.PHONY: venv demo test lint gpu-dcnv2 clean
+.PHONY: venv demo test lint plugin check-sm70 gpu-dcnv2 clean
 
 venv: $(STAMP)
 
@@ -33,16 +43,40 @@ demo: venv
 	$(BIN)/python validation/report.py --scenes 300
 
 test: venv
+ifneq ($(COMPILER),)
+	$(MAKE) plugin
+else
+	@echo "not tested: the plugins' C++, for want of a C++ compiler (apt install g++)"
+endif
 	$(BIN)/python -m pytest
 
 lint: venv
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(SOURCES)
+
+# The DCNv2 library and its tests; with the CUDA kernels and the TensorRT plugins where nvcc and TensorRT's headers are found.
+# Options of CMake: make plugin CMAKE_OPTIONS="-DTensorRT_ROOT=/path/to/TensorRT"
+plugin:
+	@command -v $(CMAKE) >/dev/null || { echo "error: no cmake; make venv installs it, or apt install cmake" >&2; exit 3; }
+	@test -n "$(COMPILER)" || { echo "error: no C++ compiler; apt install g++" >&2; exit 3; }
+	$(CMAKE) -S . -B build/cmake $(CMAKE_OPTIONS)
+	$(CMAKE) --build build/cmake --parallel $(JOBS)
+	$(CTEST) --test-dir build/cmake --no-tests=error --output-on-failure
+
+# The kernels compiled for V100, which CUDA 13 no longer knows; without a GPU and without a CUDA toolkit.
+check-sm70: .venv/.kernels
+	$(BIN)/python plugins/compile_check.py --arch sm_70
+
+.venv/.kernels: $(STAMP)
+	@echo "installing NVIDIA's run-time compiler"
+	@$(BIN)/python -m pip install --quiet --editable ".[kernels]"
+	@touch $@
 
 # Whether the DCNv2 kernel is right, and how fast: on a machine with a GPU, nvcc and CMake.
 gpu-dcnv2:
-	@test -n "$$PSSDET_KERNELS" || { cmake -S . -B build/cmake && cmake --build build/cmake --parallel; }
+	@test -n "$$PSSDET_KERNELS" || { $(CMAKE) -S . -B build/cmake && $(CMAKE) --build build/cmake --parallel; }
 	$(GPU_PYTHON) benchmarks/gpu/dcnv2.py $(GPU_OPTIONS)
 
 clean:

@@ -17,6 +17,7 @@ SCRIPTS = (
     "runtime/detect.py",
     "validation/report.py",
     "validation/stage_parity.py",
+    "plugins/compile_check.py",
     "validation/top1.py",
 )
 HEAVY = ("paddle", "onnx", "onnxruntime", "cv2", "numpy", "tensorrt")

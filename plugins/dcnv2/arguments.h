@@ -9,6 +9,10 @@
 
 namespace pssdet::dcnv2 {
 
+// Limits of the fused kernel: its plan's shared memory, and the exactness of its division by the channels.
+constexpr int32_t kMaxFusedTaps = 9;
+constexpr int32_t kMaxFusedChannels = 1 << 14;
+
 // A tensor of which single values are read: element (n, channel, pixel) lies at n * image + channel * plane + pixel * step.
 struct Field {
   const void* data;
@@ -22,6 +26,11 @@ struct Field {
   }
 };
 
+// An output pixel, and the input pixel of its first tap, which may lie outside of the image.
+struct OutputPixel {
+  int32_t image, index, y, x;
+};
+
 struct Arguments {
   pssdet_dcnv2_problem problem;
   int32_t out_h, out_w;
@@ -29,8 +38,8 @@ struct Arguments {
   const void* weight;
   const float* bias;  // may be null
   void* y;
-  Field offset, mask;      // mask.data may be null: all ones
-  int32_t first_mask;      // channel of the first mask
+  Field offset, mask;  // mask.data may be null: all ones
+  int32_t first_mask;  // channel of the first mask
   bool raw_mask, relu;
   int32_t channel_pitch;      // of x, NHWC: values between two pixels
   int32_t out_channel_pitch;  // of y, NHWC
@@ -38,18 +47,23 @@ struct Arguments {
   PSSDET_HOST_DEVICE int32_t taps() const { return problem.kernel_h * problem.kernel_w; }
   PSSDET_HOST_DEVICE int32_t pixels() const { return out_h * out_w; }
 
-  // Where tap `tap` of offset group `group` reads for output pixel `pixel` of image `n`.
-  PSSDET_DEVICE Corners<float> corners(int32_t n, int32_t pixel, int32_t group, int32_t tap) const {
+  PSSDET_DEVICE OutputPixel pixel(int32_t n, int32_t index) const {
+    const int32_t row = index / out_w, column = index - row * out_w;
+    return {n, index, row * problem.stride_h - problem.pad_top, column * problem.stride_w - problem.pad_left};
+  }
+
+  // Where tap `tap` of offset group `group` reads for an output pixel.
+  PSSDET_DEVICE Corners<float> corners(const OutputPixel& at, int32_t group, int32_t tap) const {
     const int32_t number = group * taps() + tap;
-    const float dy = offset.at(n, 2 * number, pixel), dx = offset.at(n, 2 * number + 1, pixel);
+    const float dy = offset.at(at.image, 2 * number, at.index), dx = offset.at(at.image, 2 * number + 1, at.index);
     float weight = 1.0f;
-    if (mask.data) weight = mask.at(n, first_mask + number, pixel);
+    if (mask.data) weight = mask.at(at.image, first_mask + number, at.index);
     if (raw_mask) weight = sigmoid(weight);
-    const int32_t row = pixel / out_w, column = pixel - row * out_w;
-    const int32_t tap_row = tap / problem.kernel_w, tap_column = tap - tap_row * problem.kernel_w;
-    const int32_t y = row * problem.stride_h - problem.pad_top + tap_row * problem.dilation_h;
-    const int32_t x = column * problem.stride_w - problem.pad_left + tap_column * problem.dilation_w;
-    return corners_at(float(y) + dy, float(x) + dx, weight, problem.height, problem.width);
+    // Division by a constant is a multiplication.
+    const int32_t tap_row = problem.kernel_w == 3 ? tap / 3 : tap / problem.kernel_w;
+    const int32_t tap_column = tap - tap_row * problem.kernel_w;
+    const float y = float(at.y + tap_row * problem.dilation_h) + dy, x = float(at.x + tap_column * problem.dilation_w) + dx;
+    return corners_at(y, x, weight, problem.height, problem.width);
   }
 };
 

@@ -3,7 +3,8 @@
 //   y[n, o, p] = act(bias[o] + sum over k, c of weight[o, c, k] * mask[n, k, p] * x[n, c, p * stride - pad + k * dilation + offset[n, k, p]])
 //
 // x is read by bilinear interpolation, zero outside of the image. Coordinates, interpolation and sums are float32 whatever
-// the tensors' types are. Every function is free of global state and may be called from any thread.
+// the tensors' types are. x must be finite: pixels of weight zero are read too. Offsets may be anything; one that is not finite
+// reads zero. Every function is free of global state and may be called from any thread.
 #ifndef PSSDET_DCNV2_H_
 #define PSSDET_DCNV2_H_
 
@@ -26,10 +27,11 @@ typedef enum {
   PSSDET_CUDA_ERROR = 2,   // the launch failed; cudaGetLastError() has been read
 } pssdet_status;
 
-typedef enum { PSSDET_F32 = 0, PSSDET_F16 = 1 } pssdet_dtype;
+// The last value of an enumeration only makes it 32 bits wide.
+typedef enum { PSSDET_F32 = 0, PSSDET_F16 = 1, PSSDET_ANY_DTYPE = 0x7FFFFFFF } pssdet_dtype;
 
 // Packed, without gaps but for channels: NHWC pads them with unspecified values to a multiple of 8 (TensorRT's kHWC8).
-typedef enum { PSSDET_NCHW = 0, PSSDET_NHWC = 1 } pssdet_layout;
+typedef enum { PSSDET_NCHW = 0, PSSDET_NHWC = 1, PSSDET_ANY_LAYOUT = 0x7FFFFFFF } pssdet_layout;
 
 // Sizes of one convolution; ONNX's attributes by their names.
 typedef struct {
@@ -46,9 +48,9 @@ typedef struct {
 // raw_mask = 1: there is no mask tensor. The offset tensor is the offset convolution's raw output: behind the offsets it has
 //   the masks' channels before their sigmoid. PaddleDetection's order of channels, for offset_groups = 1: 18 offsets, 9 masks.
 typedef struct {
-  pssdet_dtype data_type;      // of x, y and weight
-  pssdet_layout data_layout;   // of x and y
-  pssdet_dtype offset_type;    // of offset and mask
+  pssdet_dtype data_type;     // of x, y and weight
+  pssdet_layout data_layout;  // of x and y
+  pssdet_dtype offset_type;   // of offset and mask
   pssdet_layout offset_layout;
   int32_t raw_mask;
   int32_t relu;

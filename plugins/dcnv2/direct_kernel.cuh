@@ -92,7 +92,7 @@ class Direct {
   PSSDET_DEVICE void find_corners(int offset_group, int tap) {
     const int pixel = first_pixel_ + int(threadIdx.x);
     Corners<float> found = {0, 0, 0, 0, {0, 0, 0, 0}};
-    if (pixel < arguments_.pixels()) found = arguments_.corners(image_, pixel, offset_group, tap);
+    if (pixel < arguments_.pixels()) found = arguments_.corners(arguments_.pixel(image_, pixel), offset_group, tap);
     shared_.corners[threadIdx.x] = found;
   }
 

@@ -12,8 +12,7 @@
 
 namespace pssdet::dcnv2 {
 
-constexpr int kMaxFusedTaps = 9;
-//: Values that every row in shared memory is longer than its content: without them, rows would fall on the same banks.
+// Values that every row in shared memory is longer than its content: without them, rows would fall on the same banks.
 constexpr int kSkew = 8;
 
 // Rows x Columns outputs of a block; Chunk values of k at a time. WarpsM x WarpsN warps share the outputs; WarpsK such teams share
@@ -27,15 +26,21 @@ struct Tile {
   static constexpr int kTilesM = Rows / WarpsM / 16, kTilesN = Columns / WarpsN / 16, kStepsK = Chunk / WarpsK / 16;
   static constexpr int kSamples = Rows * (Chunk / 8) / kThreads;  // eight channels of a pixel each, by a thread
 
+  static_assert(kThreads % Rows == 0);
   static_assert(Rows % (16 * WarpsM) == 0 && Columns % (16 * WarpsN) == 0 && Chunk % (16 * WarpsK) == 0);
   static_assert(Rows * (Chunk / 8) % kThreads == 0 && Columns * (Chunk / 8) % kThreads == 0);
 
   static constexpr int kStageBytes = (Rows + Columns) * kPitch * int(sizeof(half));
+  static constexpr int kRowBytes = kOutPitch * int(sizeof(float));
 
-  static PSSDET_HOST_DEVICE constexpr int plan_bytes(int taps) { return taps * Rows * int(sizeof(float4) + sizeof(int32_t)); }
+  // The result passes through the memory of samples and weights; where it is larger than that, one row of warps at a time.
+  static constexpr int kParts = Rows * kRowBytes <= 2 * kStageBytes ? 1 : WarpsM;
+  static constexpr int kPartRows = Rows / kParts, kPartWarpsM = WarpsM / kParts;
+
+  static_assert(kPartRows * kRowBytes <= 2 * kStageBytes);
+
   static PSSDET_HOST_DEVICE constexpr int shared_bytes(int taps) {
-    const int working = 2 * kStageBytes + plan_bytes(taps), result = Rows * kOutPitch * int(sizeof(float));
-    return working > result ? working : result;
+    return 2 * kStageBytes + taps * Rows * int(sizeof(float4) + sizeof(int32_t));
   }
 };
 
@@ -50,15 +55,18 @@ class Fused {
     first_column_ = int(blockIdx.x) % column_tiles * Tile::kColumns;
     depth_ = arguments.taps() * arguments.problem.channels;
     plan_weights_ = reinterpret_cast<float4*>(shared + 2 * Tile::kStageBytes);
-    plan_places_ = reinterpret_cast<int32_t*>(plan_weights_ + arguments.taps() * Tile::kRows);
+    plan_places_ = reinterpret_cast<uint32_t*>(plan_weights_ + arguments.taps() * Tile::kRows);
   }
 
   PSSDET_DEVICE void run() {
     make_plan();
     __syncthreads();
     multiply_all();
-    add_up_teams();
-    write_result();
+    for (int part = 0; part < Tile::kParts; ++part) {
+      if (part > 0) __syncthreads();
+      add_up_teams(part);
+      write_result(part);
+    }
   }
 
  private:
@@ -66,17 +74,17 @@ class Fused {
   PSSDET_DEVICE half* weights(int stage) const { return samples(stage) + Tile::kRows * Tile::kPitch; }
 
   PSSDET_DEVICE void make_plan() {
-    const int pixels = arguments_.pixels(), rows = arguments_.problem.batch * pixels;
+    const int pixels = arguments_.pixels(), row = first_row_ + int(threadIdx.x) % Tile::kRows, n = row / pixels;
+    const bool exists = row < arguments_.problem.batch * pixels;
+    const OutputPixel at = arguments_.pixel(n, row - n * pixels);
     for (int entry = threadIdx.x; entry < arguments_.taps() * Tile::kRows; entry += Tile::kThreads) {
-      const int tap = entry / Tile::kRows, row = first_row_ + entry % Tile::kRows;
       float4 weight = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-      int32_t place = 0;
-      if (row < rows) {
-        const int n = row / pixels;
-        const Corners<float> corners = arguments_.corners(n, row - n * pixels, 0, tap);
+      uint32_t place = 0;
+      if (exists) {
+        const Corners<float> corners = arguments_.corners(at, 0, entry / Tile::kRows);
         weight = make_float4(corners.weight[0], corners.weight[1], corners.weight[2], corners.weight[3]);
         const int pixel = (n * arguments_.problem.height + corners.y) * arguments_.problem.width + corners.x;
-        place = pixel << 2 | corners.down << 1 | corners.right;
+        place = uint32_t(pixel << 2 | corners.down << 1 | corners.right);
       }
       plan_weights_[entry] = weight;
       plan_places_[entry] = place;
@@ -94,14 +102,15 @@ class Fused {
       const int tap = int((float(at) + 0.5f) * per_tap);
       entry_[i] = at < depth_ ? tap * Tile::kRows + row : -1;
       if (entry_[i] < 0) continue;
-      const int32_t place = plan_places_[entry_[i]];
-      const int64_t pitch = arguments_.channel_pitch;
-      const half* corner = static_cast<const half*>(arguments_.x) + (place >> 2) * pitch + (at - tap * arguments_.problem.channels);
-      const int64_t right = (place & 1) * pitch, down = (place >> 1 & 1) * arguments_.problem.width * pitch;
-      corners_[i][0] = load8(corner);
-      corners_[i][1] = load8(corner + right);
-      corners_[i][2] = load8(corner + down);
-      corners_[i][3] = load8(corner + down + right);
+      // In eights of values, 32 bits are enough: one instruction makes an address.
+      const Half8* x = static_cast<const Half8*>(arguments_.x);
+      const uint32_t place = plan_places_[entry_[i]], pitch = uint32_t(arguments_.channel_pitch) / 8;
+      const uint32_t corner = (place >> 2) * pitch + uint32_t(at - tap * arguments_.problem.channels) / 8;
+      const uint32_t right = (place & 1) * pitch, down = (place >> 1 & 1) * (arguments_.problem.width * pitch);
+      corners_[i][0] = load8(x + corner);
+      corners_[i][1] = load8(x + corner + right);
+      corners_[i][2] = load8(x + corner + down);
+      corners_[i][3] = load8(x + corner + down + right);
     }
   }
 
@@ -182,10 +191,10 @@ class Fused {
   }
 
   // The sums of all teams, one after the other, into shared memory.
-  PSSDET_DEVICE void add_up_teams() {
-    float* mine = result() + warp_m() * Tile::kTilesM * 16 * Tile::kOutPitch + warp_n() * Tile::kTilesN * 16;
+  PSSDET_DEVICE void add_up_teams(int part) {
+    float* mine = result() + warp_m() % Tile::kPartWarpsM * Tile::kTilesM * 16 * Tile::kOutPitch + warp_n() * Tile::kTilesN * 16;
     for (int team = 0; team < Tile::kWarpsK; ++team) {
-      if (warp_k() == team) {
+      if (warp_k() == team && warp_m() / Tile::kPartWarpsM == part) {
 #pragma unroll
         for (int m = 0; m < Tile::kTilesM; ++m) {
 #pragma unroll
@@ -200,18 +209,18 @@ class Fused {
     }
   }
 
-  PSSDET_DEVICE void write_result() const {
+  PSSDET_DEVICE void write_result(int part) const {
     const int rows = arguments_.problem.batch * arguments_.pixels();
-    for (int task = threadIdx.x; task < Tile::kRows * (Tile::kColumns / 8); task += Tile::kThreads) {
+    for (int task = threadIdx.x; task < Tile::kPartRows * (Tile::kColumns / 8); task += Tile::kThreads) {
       const int row = task / (Tile::kColumns / 8), column = task % (Tile::kColumns / 8) * 8;
-      const int out_row = first_row_ + row, out_column = first_column_ + column;
+      const int out_row = first_row_ + part * Tile::kPartRows + row, out_column = first_column_ + column;
       if (out_row >= rows || out_column >= arguments_.problem.out_channels) continue;
       const float* sums = result() + row * Tile::kOutPitch + column;
       Half8 values;
 #pragma unroll
       for (int pair = 0; pair < 4; ++pair) {
-        values.pair[pair] =
-            __floats2half2_rn(finished(sums[2 * pair], out_column + 2 * pair), finished(sums[2 * pair + 1], out_column + 2 * pair + 1));
+        values.pair[pair] = __floats2half2_rn(
+            finished(sums[2 * pair], out_column + 2 * pair), finished(sums[2 * pair + 1], out_column + 2 * pair + 1));
       }
       store8(static_cast<half*>(arguments_.y) + int64_t(out_row) * arguments_.out_channel_pitch + out_column, values);
     }
@@ -232,7 +241,7 @@ class Fused {
   unsigned char* shared_;
   int first_row_, first_column_, depth_;
   float4* plan_weights_;
-  int32_t* plan_places_;
+  uint32_t* plan_places_;
   int32_t entry_[Tile::kSamples];
   Half8 corners_[Tile::kSamples][4];
   typename Core::C sums_[Tile::kTilesM][Tile::kTilesN];

@@ -33,20 +33,21 @@ PSSDET_DEVICE uint32_t shared_address(const void* pointer) { return uint32_t(__c
 // Four 8 x 8 matrices of halves; lane 8 i + j gives the address of row j of matrix i.
 PSSDET_DEVICE void load_matrices(uint32_t (&part)[4], const half* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(part[0]), "=r"(part[1]), "=r"(part[2]), "=r"(part[3])
-               : "r"(shared_address(row))
-               : "memory");
+      : "=r"(part[0]), "=r"(part[1]), "=r"(part[2]), "=r"(part[3])
+      : "r"(shared_address(row))
+      : "memory");
 }
 
 PSSDET_DEVICE void multiply_16x8x16(float* c, const uint32_t* a, const uint32_t* b) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
 // 16 bytes from global to shared memory, or as many zeros.
-PSSDET_DEVICE void copy_async(half* to, const half* from, bool inside) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(inside ? 16 : 0) : "memory");
+PSSDET_DEVICE void copy_async(half* to, const Half8* from, bool inside) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(inside ? 16 : 0)
+      : "memory");
 }
 PSSDET_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int kPending>
@@ -71,17 +72,24 @@ struct WmmaC {  // each lane holds eight consecutive values
 
 inline int wmma_lane() { return int(threadIdx.x) % 32; }
 inline void wmma_fill(WmmaC& c, float value) { std::fill(c.x, c.x + 8, value); }
+template <typename T>
+inline void wmma_check(const T* matrix, int pitch) {
+  if (pitch * sizeof(T) % 16) emulator::fail("wmma needs a pitch of whole 16 bytes");
+  if (reinterpret_cast<uintptr_t>(matrix) % 32) emulator::fail("wmma needs matrices aligned to 32 bytes");
+}
 template <typename Fragment>
 inline void wmma_load_half(Fragment& fragment, const half* from, int pitch) {
-  if (pitch % 8 || reinterpret_cast<uintptr_t>(from) % 32) emulator::fail("wmma needs a pitch of 8 halves and 32-byte alignment");
+  wmma_check(from, pitch);
   for (int i = 0; i < 256; ++i) fragment.x[i] = __half2float(from[i / 16 * pitch + i % 16]);
 }
 inline void wmma_load(WmmaA& a, const half* from, int pitch) { wmma_load_half(a, from, pitch); }
 inline void wmma_load(WmmaB& b, const half* from, int pitch) { wmma_load_half(b, from, pitch); }
 inline void wmma_load(WmmaC& c, const float* from, int pitch) {
+  wmma_check(from, pitch);
   for (int i = 0; i < 8; ++i) c.x[i] = from[(wmma_lane() * 8 + i) / 16 * pitch + (wmma_lane() * 8 + i) % 16];
 }
 inline void wmma_store(float* to, const WmmaC& c, int pitch) {
+  wmma_check(to, pitch);
   for (int i = 0; i < 8; ++i) to[(wmma_lane() * 8 + i) / 16 * pitch + (wmma_lane() * 8 + i) % 16] = c.x[i];
   __syncwarp();
 }
@@ -119,7 +127,7 @@ inline void multiply_16x8x16(float* c, const uint32_t* a, const uint32_t* b) {
   });
 }
 
-inline void copy_async(half* to, const half* from, bool inside) {
+inline void copy_async(half* to, const Half8* from, bool inside) {
   emulator::thread().groups.back().push_back({to, from, inside ? size_t(16) : size_t(0)});
 }
 inline void commit_copies() { emulator::thread().groups.emplace_back(); }

@@ -19,6 +19,7 @@ pssdet_status finished() { return cudaGetLastError() == cudaSuccess ? PSSDET_OK 
 
 template <typename Tile>
 pssdet_status launch_fused(const Arguments& arguments, int64_t blocks, cudaStream_t stream) {
+  if (blocks > INT32_MAX) return PSSDET_BAD_PROBLEM;
   const int shared = Tile::shared_bytes(arguments.taps());
   if (shared > kSharedWithoutAsking &&
       cudaFuncSetAttribute(fused_kernel<Tile>, cudaFuncAttributeMaxDynamicSharedMemorySize, shared) != cudaSuccess) {
@@ -65,9 +66,8 @@ pssdet_status pssdet_dcnv2_run(const pssdet_dcnv2_problem* problem, const pssdet
   if (is_fused(*problem, *format)) {
     if (tile < PSSDET_AUTO_TILE || tile >= kTiles) return PSSDET_BAD_PROBLEM;
     const int chosen = tile == PSSDET_AUTO_TILE ? choose_tile(arguments, multiprocessors()) : tile;
-    return with_tile(chosen, [&](auto which) {
-      return launch_fused<decltype(which)>(arguments, blocks_of(arguments, chosen), on);
-    });
+    return with_tile(
+        chosen, [&](auto which) { return launch_fused<decltype(which)>(arguments, blocks_of(arguments, chosen), on); });
   }
   if (tile != PSSDET_AUTO_TILE) return PSSDET_BAD_PROBLEM;
   if (format->data_type == PSSDET_F16) return launch_direct<half>(arguments, channels_last, on);

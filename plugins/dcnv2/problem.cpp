@@ -1,12 +1,17 @@
 #include "problem.h"
 
+#include <initializer_list>
 #include <limits>
 
 namespace pssdet::dcnv2 {
 
 namespace {
 
+// What the kernels count in 32 bits stays below these.
 constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+constexpr int64_t kMostPixels = kMost / 4;    // of a batch: the fused kernel's plan has two more bits beside each
+constexpr int64_t kMostChannels = kMost / 2;  // with room for the last tile, and for padding
+constexpr int64_t kMostSide = 1 << 24;        // with its padding: float32 knows every whole number up to here
 
 int32_t padded_channels(int32_t channels) { return ceil_div(channels, 8) * 8; }
 
@@ -17,10 +22,10 @@ bool positive(std::initializer_list<int32_t> values) {
   return true;
 }
 
-// Zero if the kernel does not fit.
+// Zero if the kernel does not fit, or if the image with its padding is too large.
 int64_t out_side(int64_t side, int64_t before, int64_t after, int64_t kernel, int64_t dilation, int64_t stride) {
-  const int64_t room = side + before + after - (dilation * (kernel - 1) + 1);
-  return room < 0 ? 0 : room / stride + 1;
+  const int64_t padded = side + before + after, room = padded - (dilation * (kernel - 1) + 1);
+  return room < 0 || padded > kMostSide ? 0 : room / stride + 1;
 }
 
 Field field_of(const void* data, const pssdet_dcnv2_format& format, int32_t channels, int32_t pixels) {
@@ -46,12 +51,13 @@ pssdet_status check(const pssdet_dcnv2_problem& p, int32_t* out_h, int32_t* out_
   if (p.channels % p.groups || p.out_channels % p.groups || p.channels % p.offset_groups) return PSSDET_BAD_PROBLEM;
   const int64_t rows = out_side(p.height, p.pad_top, p.pad_bottom, p.kernel_h, p.dilation_h, p.stride_h);
   const int64_t columns = out_side(p.width, p.pad_left, p.pad_right, p.kernel_w, p.dilation_w, p.stride_w);
-  const int64_t taps = int64_t(p.kernel_h) * p.kernel_w;
-  if (rows < 1 || columns < 1 || rows > kMost || columns > kMost || taps > kMost) return PSSDET_BAD_PROBLEM;
-  // The kernels count pixels of a batch in 30 bits, values of an image's channel and channels with taps in 31.
+  if (rows < 1 || columns < 1) return PSSDET_BAD_PROBLEM;
   const int64_t in_pixels = int64_t(p.height) * p.width, out_pixels = rows * columns;
-  if (in_pixels > (kMost / 4) / p.batch || out_pixels > (kMost / 4) / p.batch) return PSSDET_BAD_PROBLEM;
-  if (taps > kMost / 3 / p.offset_groups || taps > kMost / p.channels) return PSSDET_BAD_PROBLEM;
+  if (in_pixels > kMostPixels / p.batch || out_pixels > kMostPixels / p.batch) return PSSDET_BAD_PROBLEM;
+  const int64_t taps = int64_t(p.kernel_h) * p.kernel_w;
+  if (taps > kMostChannels / 3 / p.offset_groups || taps > kMostChannels / p.channels || p.out_channels > kMostChannels) {
+    return PSSDET_BAD_PROBLEM;
+  }
   *out_h = int32_t(rows);
   *out_w = int32_t(columns);
   return PSSDET_OK;
@@ -85,10 +91,14 @@ pssdet_status prepare(const pssdet_dcnv2_problem& problem, const pssdet_dcnv2_fo
 }
 
 bool is_fused(const pssdet_dcnv2_problem& problem, const pssdet_dcnv2_format& format) {
-  constexpr int32_t kMaxTaps = 9;
-  return format.data_type == PSSDET_F16 && format.data_layout == PSSDET_NHWC && problem.groups == 1 && problem.offset_groups == 1 &&
-      problem.channels % 8 == 0 && problem.out_channels % 8 == 0 && problem.kernel_h * problem.kernel_w <= kMaxTaps &&
-      problem.channels <= 1 << 14;
+  // The fused kernel counts eights of values in 32 bits, and its largest number means that there is none.
+  constexpr int64_t kMostValues = 8 * int64_t(std::numeric_limits<uint32_t>::max());
+  const int64_t taps = int64_t(problem.kernel_h) * problem.kernel_w;
+  if (int64_t(problem.batch) * problem.height * problem.width > kMostValues / problem.channels) return false;
+  if (problem.out_channels > kMostValues / (taps * problem.channels)) return false;
+  return format.data_type == PSSDET_F16 && format.data_layout == PSSDET_NHWC && problem.groups == 1 &&
+      problem.offset_groups == 1 && problem.channels % 8 == 0 && problem.out_channels % 8 == 0 && taps <= kMaxFusedTaps &&
+      problem.channels <= kMaxFusedChannels;
 }
 
 }  // namespace pssdet::dcnv2

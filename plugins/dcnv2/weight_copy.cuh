@@ -13,22 +13,27 @@ class WeightGroups {
   static constexpr int kCount = Tile::kColumns * (Tile::kChunk / 8) / Tile::kThreads;
 
   PSSDET_DEVICE WeightGroups(const Arguments& arguments, int first_column, int depth)
-      : weight_(static_cast<const half*>(arguments.weight)), columns_(arguments.problem.out_channels), first_(first_column),
-        depth_(depth) {}
+      : weight_(static_cast<const Half8*>(arguments.weight)), depth_(depth) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      const int column = first_column + row(i);
+      first_[i] = column < arguments.problem.out_channels ? uint32_t(column) * (uint32_t(depth) / 8) + within(i) / 8 : kNone;
+    }
+  }
 
  protected:
   static PSSDET_DEVICE int row(int i) { return (int(threadIdx.x) + i * Tile::kThreads) / (Tile::kChunk / 8); }
   static PSSDET_DEVICE int within(int i) { return (int(threadIdx.x) + i * Tile::kThreads) % (Tile::kChunk / 8) * 8; }
   static PSSDET_DEVICE int target(int i) { return row(i) * Tile::kPitch + within(i); }
-  PSSDET_DEVICE bool exists(int i, int k) const { return first_ + row(i) < columns_ && k + within(i) < depth_; }
+  PSSDET_DEVICE bool exists(int i, int k) const { return first_[i] != kNone && k + within(i) < depth_; }
   // An address that may be read even where nothing exists.
-  PSSDET_DEVICE const half* source(int i, int k) const {
-    return exists(i, k) ? weight_ + int64_t(first_ + row(i)) * depth_ + k + within(i) : weight_;
-  }
+  PSSDET_DEVICE const Half8* source(int i, int k) const { return weight_ + (exists(i, k) ? first_[i] + uint32_t(k) / 8 : 0); }
 
  private:
-  const half* weight_;
-  int columns_, first_, depth_;
+  static constexpr uint32_t kNone = ~uint32_t(0);
+  const Half8* weight_;
+  int depth_;
+  uint32_t first_[kCount];  // of a column that exists, in eights of values
 };
 
 #if !defined(__CUDACC__) || (defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800)

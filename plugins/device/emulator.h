@@ -40,13 +40,13 @@ struct Thread {
   State state = State::kReady;
   ucontext_t context;
   std::vector<std::vector<Copy>> groups = std::vector<std::vector<Copy>>(1);  // the last one is not committed yet
-  unsigned char exchange[64];                                                  // what the lanes of a warp show each other
+  unsigned char exchange[64];                                                 // what the lanes of a warp show each other
 };
 
 struct Block {
   Index3 index, grid, size;
   std::vector<Thread> threads;
-  std::vector<unsigned char> stacks;
+  std::unique_ptr<unsigned char[]> stacks;
   ucontext_t scheduler;
   Thread* running = nullptr;
   const std::function<void()>* body = nullptr;
@@ -108,6 +108,39 @@ inline void run_block(Block& self, bool reversed) {
   }
 }
 
+// A thread that begins at the block's body when it is first let run.
+inline void start(Thread& thread, unsigned number, unsigned char* stack) {
+  thread = Thread();
+  thread.index.x = number;
+  thread.number = int(number);
+  getcontext(&thread.context);
+  thread.context.uc_stack.ss_sp = stack;
+  thread.context.uc_stack.ss_size = kStack;
+  thread.context.uc_link = nullptr;
+  makecontext(&thread.context, run_fiber, 0);
+}
+
+// Shared memory: aligned as a GPU's, and followed by bytes that nobody may touch.
+class SharedMemory {
+ public:
+  explicit SharedMemory(size_t bytes) : bytes_(bytes), memory_(bytes + kAlignment + kGuard) {
+    start_ = memory_.data() + (kAlignment - reinterpret_cast<uintptr_t>(memory_.data()) % kAlignment) % kAlignment;
+  }
+  unsigned char* start() const { return start_; }
+  void clear() { std::memset(start_, 0xFF, bytes_ + kGuard); }  // NaN, as float and as half
+  void check() const {
+    for (size_t i = 0; i < kGuard; ++i) {
+      if (start_[bytes_ + i] != 0xFF) fail("shared memory was written past its end");
+    }
+  }
+
+ private:
+  static constexpr size_t kAlignment = 128, kGuard = 1024;
+  const size_t bytes_;
+  std::vector<unsigned char> memory_;
+  unsigned char* start_;
+};
+
 // Runs `body` for every thread of a grid of `blocks` blocks; `body` is given the block's shared memory.
 inline void launch(unsigned blocks, unsigned threads, size_t shared_bytes, const std::function<void(unsigned char*)>& body,
     bool reversed = false) {
@@ -116,26 +149,17 @@ inline void launch(unsigned blocks, unsigned threads, size_t shared_bytes, const
   self.grid.y = self.grid.z = 1;
   self.size.x = threads;
   self.size.y = self.size.z = 1;
-  self.stacks.resize(threads * kStack);
+  self.threads.resize(threads);
+  self.stacks.reset(new unsigned char[threads * kStack]);  // not filled: most of it is never touched
   block() = &self;
-  std::vector<unsigned char> memory(shared_bytes + 128);
-  unsigned char* shared = memory.data() + (128 - reinterpret_cast<uintptr_t>(memory.data()) % 128) % 128;
-  const std::function<void()> call = [&] { body(shared); };
+  SharedMemory shared(shared_bytes);
+  const std::function<void()> call = [&] { body(shared.start()); };
   self.body = &call;
   for (self.index.x = 0; self.index.x < blocks; ++self.index.x) {
-    std::memset(shared, 0xFF, shared_bytes);  // NaN, as float and as half
-    self.threads.assign(threads, Thread());
-    for (unsigned i = 0; i < threads; ++i) {
-      Thread& each = self.threads[i];
-      each.index.x = i;
-      each.number = int(i);
-      getcontext(&each.context);
-      each.context.uc_stack.ss_sp = self.stacks.data() + i * kStack;
-      each.context.uc_stack.ss_size = kStack;
-      each.context.uc_link = nullptr;
-      makecontext(&each.context, run_fiber, 0);
-    }
+    shared.clear();
+    for (unsigned i = 0; i < threads; ++i) start(self.threads[i], i, self.stacks.get() + i * kStack);
     run_block(self, reversed);
+    shared.check();
   }
   block() = nullptr;
 }
@@ -164,17 +188,16 @@ inline void exchange(const Shown& shown, const Look& look) {
 inline void __syncthreads() { ::pssdet::emulator::wait_in(::pssdet::emulator::State::kAtBlockBarrier); }
 inline void __syncwarp() { ::pssdet::emulator::wait_in(::pssdet::emulator::State::kAtWarpBarrier); }
 
-template <typename T>
-inline T __ldg(const T* from) {
-  return *from;
-}
-
+struct alignas(16) uint4 {
+  uint32_t x, y, z, w;
+};
 struct alignas(16) float4 {
   float x, y, z, w;
 };
 struct float2 {
   float x, y;
 };
+inline uint4 __ldg(const uint4* from) { return *from; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
 // IEEE binary16 as bits; conversions round to nearest even, as the GPU's do.

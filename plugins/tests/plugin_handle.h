@@ -1,0 +1,197 @@
+// PssDetDeformConv2d as a test holds it: the same calls for both generations of interfaces.
+#pragma once
+
+#include <memory>
+
+#include "../tensorrt/common/generation.h"
+#include "plugin_host.h"
+
+namespace plugin_host {
+
+using Fields = std::vector<nvinfer1::PluginField>;
+
+struct Tensor {
+  nvinfer1::DataType type;
+  nvinfer1::TensorFormat format;
+  std::vector<Number> sizes;
+};
+
+inline nvinfer1::PluginTensorDesc describe(const Tensor& tensor) {
+  nvinfer1::PluginTensorDesc desc{};
+  desc.type = tensor.type;
+  desc.format = tensor.format;
+  desc.dims.nbDims = int32_t(tensor.sizes.size());
+  for (size_t i = 0; i < tensor.sizes.size(); ++i) desc.dims.d[i] = tensor.sizes[i];
+  return desc;
+}
+
+inline std::vector<nvinfer1::PluginTensorDesc> describe(const std::vector<Tensor>& tensors) {
+  std::vector<nvinfer1::PluginTensorDesc> descs;
+  for (const Tensor& tensor : tensors) descs.push_back(describe(tensor));
+  return descs;
+}
+
+inline nvinfer1::PluginFieldCollection collect(const Fields& fields) { return {int32_t(fields.size()), fields.data()}; }
+
+#if PSSDET_PLUGIN_GENERATION == 3
+
+using PluginCreator = nvinfer1::IPluginCreatorV3One;
+
+class Handle {
+ public:
+  explicit Handle(nvinfer1::IPluginV3* plugin) : plugin_(plugin) {}
+
+  static Handle create(PluginCreator* creator, const Fields& fields) {
+    const nvinfer1::PluginFieldCollection collection = collect(fields);
+    return Handle(creator->createPlugin("test", &collection, nvinfer1::TensorRTPhase::kBUILD));
+  }
+
+  explicit operator bool() const { return plugin_ != nullptr; }
+  Handle clone() { return Handle(plugin_->clone()); }
+
+  // What a plan keeps, read back.
+  Handle restored(PluginCreator* creator) {
+    return Handle(creator->createPlugin("test", runtime()->getFieldsToSerialize(), nvinfer1::TensorRTPhase::kRUNTIME));
+  }
+
+  std::string text() { return build()->getTimingCacheID(); }
+
+  std::vector<Number> output_shape(const std::vector<std::vector<Number>>& inputs) {
+    Calculator calculator;
+    std::vector<nvinfer1::DimsExprs> shapes;
+    for (const auto& sizes : inputs) shapes.push_back(calculator.shape(sizes));
+    nvinfer1::DimsExprs output{};
+    const int32_t status = build()->getOutputShapes(shapes.data(), int32_t(shapes.size()), nullptr, 0, &output, 1, calculator);
+    return status ? std::vector<Number>{} : Calculator::sizes(output);
+  }
+
+  nvinfer1::DataType output_type(const std::vector<nvinfer1::DataType>& inputs) {
+    nvinfer1::DataType type{};
+    build()->getOutputDataTypes(&type, 1, inputs.data(), int32_t(inputs.size()));
+    return type;
+  }
+
+  bool supports(const std::vector<Tensor>& tensors) {
+    const auto descs = dynamic(tensors);
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      if (!build()->supportsFormatCombination(int32_t(i), descs.data(), int32_t(tensors.size()) - 1, 1)) return false;
+    }
+    return true;
+  }
+
+  std::vector<int32_t> tactics(const std::vector<Tensor>& tensors) {
+    const auto descs = dynamic(tensors);
+    const int32_t inputs = int32_t(tensors.size()) - 1;
+    if (build()->configurePlugin(descs.data(), inputs, descs.data() + inputs, 1)) return {-1};
+    std::vector<int32_t> values(size_t(build()->getNbTactics()));
+    build()->getValidTactics(values.data(), int32_t(values.size()));
+    return values;
+  }
+
+  int32_t choose(int32_t tactic) { return runtime()->setTactic(tactic); }
+
+  int32_t change_shape(const std::vector<Tensor>& tensors) {
+    const auto descs = describe(tensors);
+    return runtime()->onShapeChange(descs.data(), int32_t(descs.size()) - 1, &descs.back(), 1);
+  }
+
+  int32_t enqueue(
+      const std::vector<Tensor>& tensors, const std::vector<const void*>& inputs, void* output, cudaStream_t stream = nullptr) {
+    const auto descs = describe(tensors);
+    return runtime()->enqueue(descs.data(), &descs.back(), inputs.data(), &output, nullptr, stream);
+  }
+
+ private:
+  nvinfer1::IPluginV3OneBuild* build() {
+    return static_cast<nvinfer1::IPluginV3OneBuild*>(plugin_->getCapabilityInterface(nvinfer1::PluginCapabilityType::kBUILD));
+  }
+  nvinfer1::IPluginV3OneRuntime* runtime() {
+    return static_cast<nvinfer1::IPluginV3OneRuntime*>(plugin_->getCapabilityInterface(nvinfer1::PluginCapabilityType::kRUNTIME));
+  }
+  static std::vector<nvinfer1::DynamicPluginTensorDesc> dynamic(const std::vector<Tensor>& tensors) {
+    std::vector<nvinfer1::DynamicPluginTensorDesc> descs;
+    for (const Tensor& tensor : tensors) {
+      const nvinfer1::PluginTensorDesc desc = describe(tensor);
+      descs.push_back({desc, desc.dims, desc.dims, desc.dims});
+    }
+    return descs;
+  }
+
+  std::unique_ptr<nvinfer1::IPluginV3> plugin_;
+};
+
+#else
+
+using PluginCreator = nvinfer1::IPluginCreator;
+
+class Handle {
+ public:
+  explicit Handle(nvinfer1::IPluginV2* plugin) : plugin_(static_cast<nvinfer1::IPluginV2DynamicExt*>(plugin)) {}
+
+  static Handle create(PluginCreator* creator, const Fields& fields) {
+    const nvinfer1::PluginFieldCollection collection = collect(fields);
+    return Handle(creator->createPlugin("test", &collection));
+  }
+
+  explicit operator bool() const { return plugin_ != nullptr; }
+  Handle clone() { return Handle(plugin_->clone()); }
+
+  std::vector<unsigned char> bytes() {
+    std::vector<unsigned char> bytes(plugin_->getSerializationSize());
+    plugin_->serialize(bytes.data());
+    return bytes;
+  }
+
+  Handle restored(PluginCreator* creator) { return restored(creator, bytes()); }
+  static Handle restored(PluginCreator* creator, const std::vector<unsigned char>& bytes) {
+    return Handle(creator->deserializePlugin("test", bytes.data(), bytes.size()));
+  }
+
+  std::string text() {
+    const std::vector<unsigned char> all = bytes();
+    return std::string(all.begin(), all.end());
+  }
+
+  std::vector<Number> output_shape(const std::vector<std::vector<Number>>& inputs) {
+    Calculator calculator;
+    std::vector<nvinfer1::DimsExprs> shapes;
+    for (const auto& sizes : inputs) shapes.push_back(calculator.shape(sizes));
+    return Calculator::sizes(plugin_->getOutputDimensions(0, shapes.data(), int32_t(shapes.size()), calculator));
+  }
+
+  nvinfer1::DataType output_type(const std::vector<nvinfer1::DataType>& inputs) {
+    return plugin_->getOutputDataType(0, inputs.data(), int32_t(inputs.size()));
+  }
+
+  bool supports(const std::vector<Tensor>& tensors) {
+    const auto descs = describe(tensors);
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      if (!plugin_->supportsFormatCombination(int32_t(i), descs.data(), int32_t(tensors.size()) - 1, 1)) return false;
+    }
+    return true;
+  }
+
+  int32_t enqueue(
+      const std::vector<Tensor>& tensors, const std::vector<const void*>& inputs, void* output, cudaStream_t stream = nullptr) {
+    const auto descs = describe(tensors);
+    return plugin_->enqueue(descs.data(), &descs.back(), inputs.data(), &output, nullptr, stream);
+  }
+
+ private:
+  struct Destroy {
+    void operator()(nvinfer1::IPluginV2DynamicExt* plugin) const { plugin->destroy(); }
+  };
+  std::unique_ptr<nvinfer1::IPluginV2DynamicExt, Destroy> plugin_;
+};
+
+#endif
+
+inline PluginCreator* find_creator(nvinfer1::IPluginRegistry* registry, const char* name_space) {
+#if NV_TENSORRT_MAJOR >= 10
+  return static_cast<PluginCreator*>(registry->getCreator("PssDetDeformConv2d", "1", name_space));
+#else
+  return registry->getPluginCreator("PssDetDeformConv2d", "1", name_space);
+#endif
+}
+
+}  // namespace plugin_host

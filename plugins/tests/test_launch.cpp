@@ -1,0 +1,54 @@
+// What pssdet_dcnv2_run refuses before it asks anything of a GPU; so it needs none.
+#include <climits>
+
+#include "../dcnv2/dcnv2.h"
+#include "checks.h"
+
+namespace {
+
+constexpr pssdet_dcnv2_problem kPlain = {1, 16, 8, 8, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+constexpr pssdet_dcnv2_format kFused = {PSSDET_F16, PSSDET_NHWC, PSSDET_F32, PSSDET_NCHW, 0, 0};
+constexpr pssdet_dcnv2_format kDirect = {PSSDET_F32, PSSDET_NCHW, PSSDET_F32, PSSDET_NCHW, 0, 0};
+
+// Never read: what is called here must not get so far.
+alignas(16) float memory[4];
+
+pssdet_status run(const pssdet_dcnv2_problem& problem, const pssdet_dcnv2_format& format, int32_t tile) {
+  return pssdet_dcnv2_run(&problem, &format, memory, memory, memory, memory, nullptr, memory, tile, nullptr);
+}
+
+void tiles() {
+  const int32_t count = pssdet_dcnv2_tile_count(&kPlain, &kFused);
+  CHECK(count > 0);
+  CHECK(pssdet_dcnv2_tile_count(&kPlain, &kDirect) == 0);
+  CHECK(pssdet_dcnv2_tile_count(nullptr, &kFused) == 0 && pssdet_dcnv2_tile_count(&kPlain, nullptr) == 0);
+  CHECK(run(kPlain, kFused, count) == PSSDET_BAD_PROBLEM);
+  CHECK(run(kPlain, kFused, PSSDET_AUTO_TILE - 1) == PSSDET_BAD_PROBLEM);
+  CHECK(run(kPlain, kDirect, 0) == PSSDET_BAD_PROBLEM);
+}
+
+void pointers() {
+  CHECK(pssdet_dcnv2_run(nullptr, &kFused, memory, memory, memory, memory, nullptr, memory, 0, nullptr) == PSSDET_BAD_PROBLEM);
+  CHECK(pssdet_dcnv2_run(&kPlain, nullptr, memory, memory, memory, memory, nullptr, memory, 0, nullptr) == PSSDET_BAD_PROBLEM);
+  CHECK(
+      pssdet_dcnv2_run(&kPlain, &kFused, memory + 1, memory, memory, memory, nullptr, memory, 0, nullptr) == PSSDET_BAD_PROBLEM);
+}
+
+// More blocks than a grid has.
+void blocks() {
+  pssdet_dcnv2_problem problem = {1 << 9, 8, 1 << 10, (1 << 10) - 1, 1 << 15, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1};
+  const int32_t smallest = pssdet_dcnv2_tile_count(&kPlain, &kFused) - 1;
+  CHECK(run(problem, kFused, smallest) == PSSDET_BAD_PROBLEM);
+  CHECK(run(problem, kDirect, PSSDET_AUTO_TILE) == PSSDET_BAD_PROBLEM);
+  problem.out_channels = 1 << 29;
+  for (int32_t tile = PSSDET_AUTO_TILE; tile <= smallest; ++tile) CHECK(run(problem, kFused, tile) == PSSDET_BAD_PROBLEM);
+}
+
+}  // namespace
+
+int main() {
+  tiles();
+  pointers();
+  blocks();
+  return pssdet::test::summary();
+}

@@ -1,0 +1,37 @@
+"""The plugin library in Python's TensorRT; what it answers in detail, the C++ tests in plugins/tests ask.
+
+PSSDET_PLUGINS_LIBRARY names the library (default: one below build/), PSSDET_TENSORRT_PYTHON a Python that has TensorRT.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = Path(__file__).with_name("use_plugin.py")
+
+
+@pytest.fixture(scope="module")
+def library():
+    named = os.environ.get("PSSDET_PLUGINS_LIBRARY")
+    built = [Path(named)] if named else sorted((ROOT / "build").glob("**/libpssdet_plugins.so"))
+    if not built:
+        pytest.skip("libpssdet_plugins.so has not been built")
+    return built[0].resolve(strict=True)
+
+
+@pytest.mark.parametrize("way", ["dlopen", "load"])
+def test_python_finds_and_makes_the_plugin(library, way):
+    python = os.environ.get("PSSDET_TENSORRT_PYTHON", sys.executable)
+    done = subprocess.run([python, PROGRAM, library, way], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    if "skip" in result:
+        pytest.skip(result["skip"])
+    assert result
+    assert all(result.values()), (result, done.stderr)
+    assert "pads has 3 values, not 4" in done.stdout + done.stderr
