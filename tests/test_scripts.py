@@ -13,7 +13,6 @@ import pytest
 
 from pssdet.cli import _COMMANDS
 
-
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = (
     "export/to_onnx.py",
