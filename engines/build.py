@@ -23,7 +23,7 @@ def build(
     engine that emulates half precision: its accuracy is half precision's, its speed is not.
 
     Args:
-        model: Configuration name, or the folder of an exported model.
+        model: Configuration name, name of an exported model in artifacts/, or its folder.
         backend: One of auto, onnxruntime, paddle; auto takes the fastest that runs here (tensorrt: not yet).
         fp16: Half precision; DCN offsets, box decoding and NMS stay in float32.
         int8: 8-bit integers, where the backend offers them.

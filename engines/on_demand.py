@@ -18,7 +18,7 @@ def model_folder(model: str, progress: Progress) -> Path:
     """The folder of an exported model; a model of the zoo that is not there yet is exported first.
 
     Args:
-        model: a folder with ``model.json``, or a configuration name.
+        model: a folder with ``model.json``, the name of one under ``artifacts/``, or a configuration name.
         progress: told of each step of an export.
 
     Raises:
@@ -28,6 +28,8 @@ def model_folder(model: str, progress: Progress) -> Path:
     """
     if (Path(model) / MODEL_CARD).is_file():
         return Path(model)
+    if (ARTIFACTS / model / MODEL_CARD).is_file():
+        return ARTIFACTS / model
     if (Path(model) / ENGINE_CARD).is_file():
         raise BadInput(f"{model} is an engine, an exported model is needed; that may be {Path(model).parent}")
     if Path(model).exists():

@@ -48,7 +48,7 @@ def export_classifier(
 
     Args:
         entry: the classifier.
-        weights: checkpoint file or URL, or ``none`` for seeded random parameters; empty for the published one.
+        weights: checkpoint file, folder or URL, or ``none`` for seeded random parameters; empty for the published one.
 
     Returns:
         The card that was written.

@@ -50,7 +50,7 @@ def export_model(entry: ZooEntry, weights: str, output: Path, progress: Progress
 
     Args:
         entry: the detector.
-        weights: checkpoint file or URL, or ``none`` for seeded random parameters; empty for the
+        weights: checkpoint file, folder or URL, or ``none`` for seeded random parameters; empty for the
             published checkpoint.
 
     Returns:

@@ -47,7 +47,8 @@ def multilevel_roi_align() -> onnx.FunctionProto:
     """The function; inputs P2..P5 [N, C, h, w] and regions [N, R, 4] in network pixels.
 
     Output: features [N * R, C, output_size, output_size], image by image in the regions' order. With
-    sampling ratio 0 and ``half_pixel`` a region must not be inverted, as in Paddle.
+    sampling ratio 0 the regions must be clipped to their picture: ONNX Runtime keeps a table of all samples, of
+    which a huge region has more than fit into memory; and with ``half_pixel`` none may be inverted, as in Paddle.
     """
     levels = len(ROI_LEVELS)
     t = Tracer("roi_align_")

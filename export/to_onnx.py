@@ -1,4 +1,4 @@
-"""Export a PSS-DET detector from its Paddle checkpoint to a verified ONNX file."""
+"""Export a detector or classifier from its Paddle checkpoint to a verified ONNX file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def export(
     output: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Export a detector from its Paddle checkpoint to ONNX and prove that nothing was lost.
+    """Export a detector or classifier from its Paddle checkpoint to ONNX and prove that nothing was lost.
 
     Writes model.onnx and its card model.json. ONNX Runtime is compared with Paddle stage by stage on a
     picture and on a batch of two; beyond the limits nothing is written and the exit code is 1.
@@ -27,7 +27,7 @@ def export(
     Args:
         model: Configuration name; ``pssdet zoo`` lists them (default: mini_faster).
         config: A PaddleDetection YAML file of your own, instead of --model; needs --weights.
-        weights: Checkpoint file or URL (default: the published one), or ``none`` for seeded random parameters.
+        weights: Checkpoint file, folder or URL (default: the published one), or ``none`` for seeded random parameters.
         labels: File with the names of the classes, one per line (default: the model's own, or numbers).
         output: Folder to write to (default: artifacts/MODEL, or artifacts/ and the name of the YAML file).
         json: Print the card instead of a table.
@@ -73,7 +73,9 @@ def _entry(model: str, config: Path | None, weights: str) -> ZooEntry | Classifi
     if model:
         raise BadInput("--model and --config both name a detector; give one of them")
     if not weights:
-        raise BadInput("--config needs --weights: a checkpoint's file or URL, or none for seeded random parameters")
+        raise BadInput(
+            "--config needs --weights: a checkpoint's file, folder or URL, or none for seeded random parameters"
+        )
     from pssdet.console import ERR
     from pssdet.models.configuration.reading import read_configuration, summary
 

@@ -97,6 +97,6 @@ RESNET50_VD_SSLD = ClassifierEntry(
     96.1,
     ClassifierArchitecture(),
     CentreCrop(),
-    numbered(1000, first=0),
+    numbered(1000),
     note="the file of the same name under dygraph/legendary_models/ is SSLD v2, published with 83.0 %",
 )

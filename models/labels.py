@@ -24,9 +24,9 @@ COCO_CATEGORY_IDS = tuple(i for i in range(1, 91) if i not in _COCO_GAPS)
 _BACKGROUND = {"background", "__background__"}
 
 
-def numbered(count: int, first: int = 1) -> tuple[str, ...]:
-    """Names for classes whose own names are not at hand: ``class 1``, ``class 2``, ..."""
-    return tuple(f"class {number}" for number in range(first, first + count))
+def numbered(count: int) -> tuple[str, ...]:
+    """Names for classes whose own names are not at hand: ``class 0``, ``class 1``, ..."""
+    return tuple(f"class {label}" for label in range(count))
 
 
 def read_labels(path: Path, count: int) -> tuple[str, ...]:

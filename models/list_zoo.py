@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pssdet.cli import run
 
 if TYPE_CHECKING:
+    from pssdet.models.classification import ClassifierEntry
     from pssdet.models.zoo import ZooEntry
 
 
@@ -14,7 +15,7 @@ def zoo(*, json: bool = False) -> None:
     """List the models, with what was published of them.
 
     Args:
-        json: Print everything as JSON.
+        json: Print everything as JSON; where the classes are numbered, how many there are.
     """
     import msgspec
     from rich.table import Table
@@ -24,7 +25,8 @@ def zoo(*, json: bool = False) -> None:
     from pssdet.models.zoo import CLASSIFIERS, HEADLINE, PUBLISHED, ZOO
 
     if json:
-        everything = {"models": ZOO, "classifiers": CLASSIFIERS, "headline": HEADLINE}
+        models, classifiers = ([_plain(entry) for entry in entries] for entries in (ZOO, CLASSIFIERS))
+        everything = {"models": models, "classifiers": classifiers, "headline": HEADLINE}
         print(msgspec.json.format(msgspec.json.encode(everything), indent=2).decode())
         return
     table = Table(title="PSS-DET as published (not measured here)", title_justify="left")
@@ -65,6 +67,17 @@ def zoo(*, json: bool = False) -> None:
         f"The headline: {HEADLINE.backbone} with {HEADLINE.top1} % ImageNet-1k top-1;"
         f" {HEADLINE.box_ap} % COCO mAP at {HEADLINE.fps:.0f} FPS on one V100"
     )
+
+
+def _plain(entry: ZooEntry | ClassifierEntry) -> dict[str, object]:
+    """An entry for JSON, where names that are numbers are but counted."""
+    import msgspec
+
+    from pssdet.models.labels import numbered
+
+    plain: dict[str, object] = msgspec.to_builtins(entry)
+    count = len(entry.labels)
+    return plain | {"labels": count} if entry.labels == numbered(count) else plain
 
 
 def _size(entry: ZooEntry) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -197,19 +199,21 @@ def bundled() -> tuple[ZooEntry, ...]:
     return tuple(entry for entry in ZOO if entry.checkpoint.startswith(BUNDLED))
 
 
+_Entry = TypeVar("_Entry", ZooEntry, ZooEntry | ClassifierEntry)
+
+
 def find(name: str) -> ZooEntry:
     """The detector of that name.
 
     Raises:
         BadInput: there is no such model, or it is a classifier.
     """
-    entry = find_any(name)
-    if isinstance(entry, ClassifierEntry):
+    if name in {entry.name for entry in CLASSIFIERS}:
         raise BadInput(
             f"{name} is a classifier, a detector is needed; python export/to_onnx.py exports it and pssdet top1"
             " measures it"
         )
-    return entry
+    return _named(name, ZOO)
 
 
 def find_any(name: str) -> ZooEntry | ClassifierEntry:
@@ -219,10 +223,14 @@ def find_any(name: str) -> ZooEntry | ClassifierEntry:
         BadInput: there is no such model.
     """
     everything: tuple[ZooEntry | ClassifierEntry, ...] = (*ZOO, *CLASSIFIERS)
-    for entry in everything:
+    return _named(name, everything)
+
+
+def _named(name: str, entries: Sequence[_Entry]) -> _Entry:
+    for entry in entries:
         if entry.name == name:
             return entry
-    names = [entry.name for entry in everything]
+    names = [entry.name for entry in entries]
     close = difflib.get_close_matches(name, names, n=1)
     advice = f"did you mean {close[0]}?" if close else f"choose from {', '.join(names)}"
     raise BadInput(f"no model is called {name!r}; {advice}")

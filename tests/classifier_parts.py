@@ -13,7 +13,7 @@ from pssdet.models.labels import numbered
 
 NARROW = ClassifierArchitecture(blocks=(1, 1, 2, 1), stem_width=4, base_width=4, num_classes=10)
 NARROW_ENTRY = ClassifierEntry(
-    "narrow", "a narrow classifier", "nowhere", 0.0, 0.0, NARROW, CentreCrop(64, 48), numbered(10, first=0)
+    "narrow", "a narrow classifier", "nowhere", 0.0, 0.0, NARROW, CentreCrop(64, 48), numbered(10)
 )
 
 

@@ -1,5 +1,6 @@
 """The commands as users run them: scripts from any folder, exit codes, one-line errors, no heavy --help."""
 
+import importlib
 import json
 import os
 import pickle
@@ -9,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from pssdet.cli import _COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = (
@@ -70,6 +73,9 @@ def test_the_console_script_has_the_same_commands(command, tmp_path):
     done = subprocess.run(program, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0
     assert f"pssdet {command}" in done.stdout
+    module = importlib.import_module(_COMMANDS[command][0].partition(":")[0])
+    told = getattr(module, command).__doc__.partition("\n")[0]
+    assert told in " ".join(done.stdout.split())
 
 
 def test_zoo_as_json(tmp_path):
@@ -80,6 +86,8 @@ def test_zoo_as_json(tmp_path):
     assert models["faster_rcnn_enhance_3x_coco"]["published"]["box_ap"] == 41.5
     assert [model["row"] for model in models.values() if model["published"]] == [1, 2, 3, 4]
     assert models["cascade_rcnn_dcn_r50_vd_fpn_gen_server_side"]["published"] is None
+    assert models["cascade_rcnn_dcn_r50_vd_fpn_gen_server_side"]["labels"] == 676
+    assert models["mini_faster"]["labels"][0] == "circle"
     assert [(model["name"], model["top1"]) for model in zoo["classifiers"]] == [("resnet50_vd_ssld", 82.39)]
 
 

@@ -136,7 +136,10 @@ def _match_labels(path: Path, categories: Sequence[_Category], labels: Sequence[
     if absent or strange:
         complaints = [f"the file lacks {_some(absent)}"] if absent else []
         complaints += [f"{detector} does not know {_some(strange)}"] if strange else []
-        raise BadInput(f"the categories of {path} are not {detector}'s classes: {'; '.join(complaints)}")
+        raise BadInput(
+            f"the categories of {path} are not {detector}'s classes: {'; '.join(complaints)};"
+            " export again with --labels FILE"
+        )
     return tuple(ids[name] for name in labels)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from pssdet.models.architecture import PADDING_MULTIPLE
-from pssdet.models.configuration.section import Problems, Section, Setting, is_number, nothing, shown
+from pssdet.models.configuration.section import MISSING, Problems, Section, Setting, is_number, nothing, shown
 from pssdet.models.configuration.tree import Tagged
 from pssdet.models.reader import Preprocessing
 
@@ -33,7 +33,7 @@ FETCHING = (
 )
 
 _INTERPOLATIONS: dict[int, Literal["linear", "cubic"]] = {1: "linear", 2: "cubic"}
-_MEAN, _STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+_MEAN = [0.485, 0.456, 0.406]
 
 Step = tuple[str, object]
 
@@ -49,7 +49,8 @@ def dygraph_reader(root: Section) -> Preprocessing:
     resize.get("keep_ratio").must_be_true()
     short, long = _two_sides(resize.get("target_size"))
     normalise.get("norm_type", "mean_std").only("mean_std")
-    mean, std = _mean_and_std(normalise, _STD)
+    # The constructor's default was ones until release 2.4 and is ImageNet's from 2.5 on.
+    mean, std = _mean_and_std(normalise, MISSING)
     (padding,) = _steps(reader, "batch_transforms", ("PadBatch",), _of_mapping)
     padding.ignore("pad_gt")
     stride = padding.get("pad_to_stride", 0).integer(PADDING_MULTIPLE, 8 * PADDING_MULTIPLE, step=PADDING_MULTIPLE)
@@ -81,6 +82,20 @@ def static_reader(root: Section) -> Preprocessing:
     padding.get("pad_to_stride", 0).only(PADDING_MULTIPLE)
     padding.get("use_padded_im_info", default=True).must_be_true()
     return Preprocessing(short, long, _interpolation(resize), "last", mean, std, PADDING_MULTIPLE)
+
+
+def sides_of(reader: object) -> tuple[object, ...]:
+    """Targets of the shorter and of the longer side of a reader that nothing is asked of; none if it has none."""
+    items = reader.get("sample_transforms") if isinstance(reader, dict) else None
+    for item in items if isinstance(items, list) else []:
+        (name, settings), *_ = [*(_of_tag(item) if isinstance(item, Tagged) else _of_mapping(item)), ("", None)]
+        if name == "ResizeImage" and isinstance(settings, dict):
+            return settings.get("target_size"), settings.get("max_size")
+        if name == "Resize" and isinstance(settings, dict):
+            target = settings.get("target_size")
+            pair = target if isinstance(target, list) else [target, target]
+            return tuple(sorted(pair)) if all(isinstance(each, int) for each in pair) else tuple(pair)
+    return ()
 
 
 def _reader(root: Section) -> Section:
@@ -136,7 +151,7 @@ def _interpolation(resize: Section) -> Literal["linear", "cubic"]:
 
 
 def _mean_and_std(
-    normalise: Section, default_std: list[float]
+    normalise: Section, default_std: object
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     normalise.get("is_scale", default=True).must_be_true()
     mean = normalise.get("mean", _MEAN).numbers(3, -1e3, 1e3)

@@ -6,15 +6,17 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pssdet.console import ERR
 from pssdet.errors import BadInput
 from pssdet.models.configuration.dygraph import read_dygraph
 from pssdet.models.configuration.includes import BASE, Loaded, load
+from pssdet.models.configuration.readers import sides_of
 from pssdet.models.configuration.section import Problems, Section, shown
 from pssdet.models.configuration.static import read_static
 from pssdet.models.configuration.tree import Tagged
 from pssdet.models.configuration.variant import BLOCKS, Variant
 from pssdet.models.labels import COCO, numbered
-from pssdet.models.zoo import ZooEntry
+from pssdet.models.zoo import CLASSIFIERS, ZOO, ZooEntry
 
 #: Keys that only one of the two formats has.
 _DYGRAPH_KEYS = (
@@ -44,14 +46,20 @@ _GUIDE = "docs/configurations.md lists what is understood"
 def read_configuration(path: Path) -> ZooEntry:
     """The detector that a PaddleDetection configuration describes, without a checkpoint.
 
-    Its name is the file's; its classes bear numbers unless the configuration says that they are COCO's.
+    Its name is the file's; its classes bear numbers unless the configuration says that they are COCO's. A test
+    size that is not the one for evaluation is told on stderr.
 
     Raises:
         BadInput: the file cannot be read, or asks for what is not supported or not understood; every
-            such key is named.
+            such key is named. Or it has the name of another model of the zoo.
         EnvironmentMissing: PyYAML is not installed.
     """
-    return describe(path, load(path))
+    loaded = load(path)
+    entry = describe(path, loaded)
+    _require_own_name(path, entry)
+    if note := evaluated_otherwise(entry, loaded):
+        ERR.print(f"  {path}: {note}", style="dim", soft_wrap=True)
+    return entry
 
 
 def describe(path: Path, loaded: Loaded) -> ZooEntry:
@@ -84,6 +92,34 @@ def summary(entry: ZooEntry) -> str:
         f"{era} format, {entry.title}, {dcn}, FPN {arch.fpn_channels}, {arch.post_nms_top_n} proposals,"
         f" {arch.num_classes} classes ({names}), test size {reader.short_side}/{reader.long_side}"
     )
+
+
+def evaluated_otherwise(entry: ZooEntry, loaded: Loaded) -> str:
+    """What to know of a detector whose AP was measured at another size than ``TestReader``'s; empty if it was not."""
+    evaluated = sides_of(loaded.values.get("EvalReader"))
+    size = entry.preprocessing.short_side, entry.preprocessing.long_side
+    if evaluated in ((), size):
+        return ""
+    return (
+        f"EvalReader resizes to {'/'.join(map(shown, evaluated))}, TestReader to {size[0]}/{size[1]}, which is"
+        " exported; AP was measured with EvalReader"
+    )
+
+
+def _require_own_name(path: Path, entry: ZooEntry) -> None:
+    """Engines and reports know a model by its name, so a variant must not bear that of another one.
+
+    Raises:
+        BadInput: it does.
+    """
+    if entry.name in {each.name for each in CLASSIFIERS} or any(
+        entry.name == each.name and _computes(entry) != _computes(each) for each in ZOO
+    ):
+        raise BadInput(f"{path} describes another model than the zoo's {entry.name}; rename the file")
+
+
+def _computes(entry: ZooEntry) -> Variant:
+    return Variant(entry.architecture, entry.numerics, entry.preprocessing)
 
 
 def _variant(path: Path, loaded: Loaded, root: Section) -> Variant:
@@ -139,7 +175,7 @@ def _labels(values: Mapping[str, object], count: int) -> tuple[str, ...]:
     coco = all(isinstance(name, str) and _COCO_FILE.fullmatch(name) for name in files)
     if coco and values.get("metric") == "COCO" and count == len(COCO):
         return COCO
-    return numbered(count, first=0)
+    return numbered(count)
 
 
 def _annotations(values: Mapping[str, object]) -> list[object]:

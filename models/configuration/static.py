@@ -55,7 +55,7 @@ def read_static(root: Section, architecture: str) -> Variant:
     channels = _neck(fpn, root)
     sizes, ratios, before, after = _proposals(component(parts.get("rpn_head"), root, "FPNRPNHead"), channels)
     extractor = parts.get("roi_extractor", "FPNRoIAlign" if cascade else "")
-    sampling = _roi_align(component(extractor, root, "FPNRoIAlign"))
+    sampling = _roi_align(component(extractor, root, "FPNRoIAlign"), cascade=cascade)
     name = "CascadeBBoxHead" if cascade else "BBoxHead"
     head = component(parts.get("bbox_head", name), root, name)
     if isinstance(loss := head.get("bbox_loss", None).value, str):
@@ -133,15 +133,19 @@ def _proposals(rpn: Section, channels: int) -> tuple[tuple[float, ...], tuple[fl
     return tuple(start * (1 << level) for level in range(_LEVELS)), ratios, before, after
 
 
-def _roi_align(extractor: Section) -> int:
-    """The sampling ratio."""
+def _roi_align(extractor: Section, *, cascade: bool) -> int:
+    """The sampling ratio.
+
+    0 takes as many samples as a region has cells. A cascade's regions are not clipped between its stages, and
+    one that is wide enough would have ONNX Runtime ask for more memory than there is.
+    """
     extractor.ignore("mask_resolution")
     extractor.get("min_level", min(ROI_LEVELS)).only(min(ROI_LEVELS))
     extractor.get("max_level", max(ROI_LEVELS)).only(max(ROI_LEVELS))
     extractor.get("canconical_level", 4).only(ROI_CANONICAL_LEVEL)
     extractor.get("canonical_size", 224).only(ROI_CANONICAL_SIZE)
     extractor.get("box_resolution", 7).only(ROI_SIZE)
-    return extractor.get("sampling_ratio", 0).integer(0, MAX_SAMPLING_RATIO)
+    return extractor.get("sampling_ratio", 0).integer(1 if cascade else 0, MAX_SAMPLING_RATIO)
 
 
 def _width(head: Section, root: Section, *, cascade: bool) -> int:

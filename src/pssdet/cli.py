@@ -38,7 +38,8 @@ def main() -> NoReturn:
     """Entry point of the ``pssdet`` console script."""
     app = _app(name="pssdet", about="PSS-DET detectors: from Paddle checkpoints to engines to detections.")
     for name, (target, about) in _COMMANDS.items():
-        app.command(target, name=name, help=about)
+        # The command that is called tells of itself; asking the others would import them.
+        app.command(target, name=name, help=None if sys.argv[1:2] == [name] else about)
     sys.exit(execute(app, sys.argv[1:]))
 
 

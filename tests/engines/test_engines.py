@@ -226,6 +226,12 @@ class TestOnDemand:
     def test_a_folder_is_taken_as_it_is(self, row4_folder):
         assert on_demand.model_folder(str(row4_folder), lambda _: None) == row4_folder
 
+    def test_an_export_of_a_users_own_by_its_name(self, row4_folder, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "artifacts").mkdir()
+        (tmp_path / "artifacts" / "my_detector").symlink_to(row4_folder)
+        assert on_demand.model_folder("my_detector", lambda _: None) == on_demand.ARTIFACTS / "my_detector"
+
     def test_the_default_engine_is_built_once(self, row4_folder, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         exports = []

@@ -5,13 +5,21 @@ import pickle
 import numpy as np
 import onnx
 import pytest
-from classifier_parts import NARROW, NARROW_ENTRY, under_old_names
+from classifier_parts import (
+    NARROW,
+    NARROW_ENTRY,
+    manifest,
+    reference,
+    reference_input,
+    static_values,
+    under_old_names,
+)
 
 from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
 from pssdet.errors import BadInput, GateFailed
 from pssdet.export import classifier_pipeline
 from pssdet.models.card import encode, read_classifier_card, read_engine_card, read_model_card
-from pssdet.models.classification import CLASSIFIER_STAGES
+from pssdet.models.classification import CLASSIFIER_STAGES, RESNET50_VD_SSLD
 from pssdet.models.classifier import Classifier, load_parameters_into, run_classifier
 from pssdet.models.reference_run import parameter_shapes
 from pssdet.models.seeded import seeded_parameters
@@ -97,6 +105,18 @@ def test_a_model_that_differs_is_not_written(tmp_path, fake_conversion, paramete
     with pytest.raises(GateFailed, match=f"first at {stage} "):
         classifier_pipeline.export_classifier(NARROW_ENTRY, "none", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_published_classifier_gives_the_logits_of_the_original_program(tmp_path):
+    """From a checkpoint of full size under the names of PaddleClas 2.0 to ONNX."""
+    values = static_values()
+    renamed = {name: values[static] for static, name, _, _ in manifest()}
+    (tmp_path / "own.pdparams").write_bytes(pickle.dumps(renamed, protocol=2))
+    folder = tmp_path / "out"
+    classifier_pipeline.export_classifier(RESNET50_VD_SSLD, str(tmp_path / "own.pdparams"), folder)
+    stored = reference()["logits"]
+    obtained = OnnxRuntimeSession(folder / "model.onnx", (), cuda=False).run({"image": reference_input()})
+    np.testing.assert_allclose(obtained["logits"], stored, rtol=0, atol=1e-5 * np.abs(stored).max())
 
 
 class TestCards:

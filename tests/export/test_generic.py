@@ -104,4 +104,4 @@ def test_labels_reach_what_the_detector_finds(folder, tmp_path):
     with Detector.load(tmp_path / "engine") as detector:
         for detections in detector([PICTURE, PICTURE]):
             assert len(detections) > 0
-            assert {detections.name(index) for index in range(len(detections))} == {"class 676"}
+            assert {detections.name(index) for index in range(len(detections))} == {"class 675"}

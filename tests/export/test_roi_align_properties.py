@@ -125,6 +125,32 @@ class TestOnTheLattice:
         np.testing.assert_array_equal(np.delete(obtained, broken, 0), np.delete(expected, broken, 0))
 
 
+#: What boxes come to that were decoded from deltas too large; a cascade does not clip them between its stages.
+HUGE = [
+    [0, 0, np.inf, np.inf],
+    [-np.inf, -np.inf, np.inf, np.inf],
+    [np.inf, np.inf, 0, 0],
+    [-np.inf, 0, np.inf, 5],
+    [np.nan, 0, np.inf, 5],
+    [0, 0, 3e6, 3e6],
+]
+
+
+@pytest.mark.parametrize("box", HUGE, ids=str)
+@pytest.mark.parametrize("ratio", [1, 2, 8])
+@pytest.mark.parametrize(("offset", "aligned"), [(0, True), (0, False), (1, True), (1, False)])
+def test_a_huge_region_leaves_its_neighbours_alone(offset, aligned, ratio, box):
+    """With any fixed number of samples; adaptive sampling has clipped regions, since these would fill the memory."""
+    generator = np.random.default_rng(0)
+    maps = [generator.normal(0, 1, (2, 1, 8, 8)).astype(np.float32) for _ in STRIDES]
+    rois = np.array([[[0, 0, 9, 9], [4, 4, 20, 30]], [[2, 2, 9, 7], [0, 0, 50, 50]]], np.float32)
+    call = align((offset, aligned, ratio))
+    expected = call(*maps, rois)[0]
+    rois[0, 1] = box
+    obtained = call(*maps, rois)[0]
+    np.testing.assert_array_equal(obtained[[0, 2, 3]], expected[[0, 2, 3]])
+
+
 @pytest.mark.parametrize("offset", [0, 1])
 @settings(DETERMINISTIC, max_examples=200)
 @given(

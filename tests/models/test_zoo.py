@@ -20,7 +20,7 @@ class TestGenericDetectors:
         assert entry.numerics == row.numerics
         assert entry.architecture.blocks == row.architecture.blocks
         assert len(entry.labels) == entry.architecture.num_classes == 676
-        assert (entry.labels[0], entry.labels[-1]) == ("class 1", "class 676")
+        assert (entry.labels[0], entry.labels[-1]) == ("class 0", "class 675")
         assert entry.checkpoint.endswith(f"/object_detection/{name}.pdparams")
 
     def test_take_a_static_checkpoint_with_677_scores(self, name):
@@ -50,6 +50,13 @@ def test_a_classifier_is_no_detector():
 
 def test_names_that_do_not_exist():
     with pytest.raises(BadInput, match="did you mean resnet50_vd_ssld"):
-        find("resnet50_ssld")
+        find_any("resnet50_ssld")
     with pytest.raises(BadInput, match=r"choose from .*mini_faster.*resnet50_vd_ssld"):
         find_any("zzz")
+
+
+@pytest.mark.parametrize("name", ["zzz", "resnet50_ssld"])
+def test_whoever_wants_a_detector_chooses_from_detectors(name):
+    with pytest.raises(BadInput, match=r"choose from .*mini_faster") as caught:
+        find(name)
+    assert "ssld" not in str(caught.value).replace(repr(name), "")

@@ -58,7 +58,9 @@ def test_labels_in_another_order(folder):
 
 
 def test_labels_that_are_not_the_categories_are_told_with_the_detectors_name(folder):
-    with pytest.raises(BadInput, match=r"not mini's classes: the file lacks 'cow'; mini does not know 'cat'"):
+    with pytest.raises(
+        BadInput, match=r"not mini's classes: the file lacks 'cow'; mini does not know 'cat'; export again with"
+    ):
         with_labels(read(folder, GOOD), ("dog", "cow"), "mini")
 
 

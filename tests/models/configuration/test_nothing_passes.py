@@ -156,10 +156,28 @@ def test_no_odd_value_is_more_than_refused(path, odd):
         assert len(message) < 2500
 
 
+def words(text):
+    """What the text names as code, whole or in parts."""
+    return set(re.findall(r"[A-Za-z_0-9]+", " ".join(re.findall(r"`([^`]+)`", text))))
+
+
 def test_the_guide_names_every_key():
-    guide = set(re.findall(r"[A-Za-z_0-9]+", GUIDE.read_text()))
-    assert set(dygraph.IRRELEVANT) | set(static.IRRELEVANT) | set(readers.FETCHING) <= guide
+    """Each where a reader looks for it: in the section of its format, or in the right entry of what does not matter."""
+    sections = {each.partition("\n")[0]: each for each in GUIDE.read_text().split("\n## ")}
+    entries = sections["What does not matter"].split("\n- ")[1:]
+    everywhere = set().union(*(words(entry) for entry in entries if "at the top" not in entry))
+    for start, keys in (
+        ("Dygraph, at the top", dygraph.IRRELEVANT),
+        ("Static, at the top", static.IRRELEVANT),
+        ("How pictures are fetched", readers.FETCHING),
+    ):
+        (entry,) = (entry for entry in entries if entry.startswith(start))
+        assert set(keys) <= words(entry), set(keys) - words(entry)
+        if keys is not readers.FETCHING:
+            sections[start] = entry
     for path in ALL:
+        era = "Dygraph" if path == DYGRAPH else "Static"
+        guide = words(sections[f"{era} format"]) | words(sections[f"{era}, at the top"]) | everywhere
         problems = Problems()
         loaded = varied(path)
         reading._variant(path, loaded, Section(problems, ("", loaded.values)))

@@ -1,10 +1,11 @@
 """What configurations come to; the keys of a published detector come to that detector."""
 
 import pytest
-from configurations import CASCADE, DYGRAPH, FASTER, read_varied, varied
+from configurations import CASCADE, DYGRAPH, FASTER, read_varied, varied, write_varied
 
+from pssdet.errors import BadInput
 from pssdet.models.architecture import Architecture
-from pssdet.models.configuration.reading import describe, read_configuration, summary
+from pssdet.models.configuration.reading import describe, evaluated_otherwise, read_configuration, summary
 from pssdet.models.labels import COCO
 from pssdet.models.numerics import DYGRAPH as DYGRAPH_NUMERICS
 from pssdet.models.numerics import STATIC as STATIC_NUMERICS
@@ -175,13 +176,67 @@ def test_conventions_that_can_differ():
 def test_dygraph_test_sizes(steps, expected):
     reader = f"""
 TestReader:
-  sample_transforms: [{{Decode: {{}}}}, {{Resize: {steps}}}, {{NormalizeImage: {{}}}}, {{Permute: {{}}}}]
+  sample_transforms: [{{Decode: {{}}}}, {{Resize: {steps}}}, {{NormalizeImage: {{std: [1, 1, 1]}}}}, {{Permute: {{}}}}]
   batch_transforms: [{{PadBatch: {{pad_to_stride: 64}}}}]
   inputs_def: {{image_shape: [3, 800, 1344]}}
 """
     found = read_varied(DYGRAPH, reader).preprocessing
     assert (found.short_side, found.long_side, found.interpolation, found.stride) == (*expected, 64)
-    assert (found.mean, found.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert (found.mean, found.std) == ((0.485, 0.456, 0.406), (1.0, 1.0, 1.0))
+
+
+class TestEvalReader:
+    """AP was measured with it; a test size of its own is told, and nothing else of it."""
+
+    @pytest.mark.parametrize(
+        ("path", "resize"),
+        [
+            (DYGRAPH, "{Resize: {target_size: [640, 1333]}}"),
+            (DYGRAPH, "{Resize: {target_size: 800}}"),
+            (DYGRAPH, "{Resize: {target_size: [big]}}"),
+            (FASTER, "!ResizeImage {target_size: 800, max_size: 1300}"),
+        ],
+    )
+    def test_another_size(self, path, resize):
+        loaded = varied(path, f"EvalReader: {{sample_transforms: [{{Decode: {{}}}}, {resize}]}}")
+        note = evaluated_otherwise(describe(path, loaded), loaded)
+        assert note.startswith("EvalReader resizes to ")
+        assert "TestReader to 800/1333" in note
+
+    @pytest.mark.parametrize(
+        ("path", "reader"),
+        [
+            (DYGRAPH, "{sample_transforms: [{Decode: {}}, {Resize: {target_size: [1333, 800]}}]}"),
+            (FASTER, "{sample_transforms: [!ResizeImage {target_size: 800, max_size: 1333}]}"),
+            (DYGRAPH, "{sample_transforms: [5, {}, {Resize: 5}]}"),
+            (DYGRAPH, "{sample_transforms: 5}"),
+            (DYGRAPH, "reader.yml"),
+        ],
+    )
+    def test_the_same_size_or_none(self, path, reader):
+        loaded = varied(path, f"EvalReader: {reader}")
+        assert evaluated_otherwise(describe(path, loaded), loaded) == ""
+
+    def test_is_told_on_stderr(self, tmp_path, capsys):
+        changes = "EvalReader: {sample_transforms: [{Resize: {target_size: [640, 1333]}}]}"
+        read_configuration(write_varied(DYGRAPH, changes, tmp_path))
+        captured = capsys.readouterr()
+        assert "EvalReader resizes to 640/1333, TestReader to 800/1333, which is exported" in captured.err
+        assert captured.out == ""
+
+
+class TestNamesOfTheZoo:
+    """A variant must not be taken for a published model in engines and reports."""
+
+    @pytest.mark.parametrize("name", ["faster_rcnn_enhance_3x_coco", "mini_faster", "resnet50_vd_ssld"])
+    def test_are_refused_for_another_model(self, tmp_path, name):
+        path = write_varied(DYGRAPH, "{}", tmp_path).rename(tmp_path / f"{name}.yml")
+        with pytest.raises(BadInput, match=f"the zoo's {name}; rename the file"):
+            read_configuration(path)
+
+    def test_are_taken_for_the_same_model(self, tmp_path):
+        path = write_varied(*PUBLISHED[4], tmp_path).rename(tmp_path / "faster_rcnn_enhance_3x_coco.yml")
+        assert read_configuration(path).name == "faster_rcnn_enhance_3x_coco"
 
 
 @pytest.mark.parametrize(

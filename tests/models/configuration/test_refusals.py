@@ -140,6 +140,7 @@ SUPPORTED = {
         ("CascadeBBoxHead: {head: CascadeXConvNormHead}", 'CascadeBBoxHead.head is "CascadeXConvNormHead"'),
         ("CascadeBBoxAssigner: {class_aware: true}", "CascadeBBoxAssigner.class_aware is true"),
         ("CascadeBBoxAssigner: {bbox_reg_weights: [10, 20]}", "CascadeBBoxAssigner.bbox_reg_weights is [10, 20]"),
+        ("FPNRoIAlign: {sampling_ratio: 0}", "FPNRoIAlign.sampling_ratio is 0 (supported: a whole number from 1 to 8)"),
         ("CascadeRCNN: {bbox_assigner: CascadeLibraBBoxAssigner}", "CascadeRCNN.bbox_assigner is"),
     ],
 }
@@ -186,6 +187,7 @@ def test_defaults_that_are_not_supported_are_named():
     del values["ResNet"]["variant"], values["RPNHead"]["test_proposal"]["nms_thresh"], values["FPN"]["out_channel"]
     del values["BBoxHead"]["roi_extractor"], values["BBoxPostProcess"]["nms"]
     values["TestReader"]["sample_transforms"][1]["Resize"].pop("keep_ratio")
+    values["TestReader"]["sample_transforms"][2]["NormalizeImage"].pop("std")
     with pytest.raises(BadInput) as caught:
         describe(DYGRAPH, loaded)
     for words in (
@@ -195,6 +197,7 @@ def test_defaults_that_are_not_supported_are_named():
         "BBoxHead.roi_extractor.resolution is not given, which means 14 (supported: 7)",
         'BBoxPostProcess.nms is missing (supported: "MultiClassNMS")',
         "TestReader.sample_transforms.Resize.keep_ratio is missing (supported: true)",
+        "TestReader.sample_transforms.NormalizeImage.std is missing (supported: a list of 3 numbers",
     ):
         assert words in str(caught.value)
 
