@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.errors import BadInput
-from pssdet.models.labels import COCO_CATEGORY_IDS
+from pssdet.models.labels import COCO, COCO_CATEGORY_IDS
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,12 +18,15 @@ class Detections:
     """The detections of one picture, best score first.
 
     Attributes:
-        boxes: float32 [D, 4], x1 y1 x2 y2 in pixels of the original picture.
+        boxes: float32 [D, 4], x1 y1 x2 y2 in pixels of the original picture; with a ``pixel_offset``
+            of 1, x2 and y2 are the last pixel of a box.
         scores: float32 [D], 0..1.
         labels: int32 [D], 0-based; an index of ``names``.
         names: the name of every class that the detector knows.
         width: of the original picture, pixels.
         height: of the original picture, pixels.
+        pixel_offset: what a box is wider and higher than its corners' distance: the detector's
+            own ``numerics.pixel_offset``, with which its AP was published.
     """
 
     boxes: NDArray[np.float32]
@@ -32,6 +35,7 @@ class Detections:
     names: tuple[str, ...]
     width: int
     height: int
+    pixel_offset: int
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -46,29 +50,36 @@ class Detections:
         return self.names[int(self.labels[index])]
 
     def to_paddle_rows(self) -> NDArray[np.float32]:
-        """Rows ``[label, score, x1, y1, x2, y2]``, float32 [D, 6], as PaddleDetection's deploy/python gives them."""
+        """Rows ``[label, score, x1, y1, x2, y2]``, float32 [D, 6], as PaddleDetection's deploy/python gives them.
+
+        Labels are 0-based, as with dygraph models; the static programs count the background and give 1 to 80.
+        """
         return np.column_stack((self.labels.astype(np.float32), self.scores, self.boxes)).astype(np.float32)
 
     def to_coco_results(
-        self, image_id: int, category_ids: Sequence[int] = COCO_CATEGORY_IDS, pixel_offset: int = 0
+        self, image_id: int, category_ids: Sequence[int] | None = None
     ) -> list[dict[str, int | float | list[float]]]:
         """Entries of a COCO results file, ``bbox`` as x, y, width, height in original pixels.
 
         Args:
             image_id: the picture's id in the annotations.
-            category_ids: the annotations' category id of each label; COCO's by default.
-            pixel_offset: what a box is wider and higher than its corners' distance: the
-                detector's own ``numerics.pixel_offset``, with which its AP was published.
+            category_ids: the annotations' category id of each label; may be left out only by a
+                detector of COCO's classes, and is then COCO's.
 
         Raises:
-            BadInput: the detector has more classes than there are ids.
+            BadInput: the detector has more classes than there are ids, or other classes than COCO's
+                and no ids.
         """
+        if category_ids is None:
+            if self.names != COCO:
+                raise BadInput(f"the detector's {len(self.names)} classes are not COCO's; give category_ids")
+            category_ids = COCO_CATEGORY_IDS
         if len(category_ids) < len(self.names):
             raise BadInput(
                 f"{len(category_ids)} category ids do not do for {len(self.names)} classes; give one for each label"
             )
         corners = self.boxes.astype(np.float64)
-        sizes = corners[:, 2:] - corners[:, :2] + pixel_offset
+        sizes = corners[:, 2:] - corners[:, :2] + self.pixel_offset
         rows = zip(self.labels.tolist(), self.scores.tolist(), np.hstack((corners[:, :2], sizes)).tolist(), strict=True)
         return [
             {"image_id": image_id, "category_id": category_ids[label], "bbox": bbox, "score": score}

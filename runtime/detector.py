@@ -165,6 +165,7 @@ class Detector:
             names,
             width,
             height,
+            self._card.model.numerics.pixel_offset,
         )
 
 

@@ -1,17 +1,19 @@
-"""Measure the AP of a trained checkpoint on held-out scenes, with Paddle and pycocotools."""
+"""Measure the AP of a trained checkpoint on held-out scenes, with Paddle."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pssdet.cli import run
 
 if TYPE_CHECKING:
     from pssdet.models.detector import TwoStageDetector
-    from pssdet.models.reader import Preprocessing
+    from pssdet.models.zoo import ZooEntry
+    from pssdet.runtime.detections import Detections
     from pssdet.training.samples import Annotated
+    from pssdet.validation.ground_truth import GroundTruth
 
 _BATCH = 8
 
@@ -23,7 +25,7 @@ def evaluate(
     scenes: Path = Path("artifacts/scenes/heldout"),
     count: int = 1000,
 ) -> None:
-    """Measure the AP of a bundled detector on held-out scenes, with Paddle and pycocotools.
+    """Measure the AP of a bundled detector on held-out scenes, with Paddle.
 
     Args:
         model: mini_faster or mini_cascade.
@@ -37,76 +39,66 @@ def evaluate(
     from pssdet.models.reference_run import build_detector, parameter_shapes
     from pssdet.models.zoo import find
     from pssdet.training.samples import read_annotations
+    from pssdet.validation.ground_truth import read_ground_truth
     from pssdet.validation.scene_files import ensure_dataset
 
     entry = find(model)
     detector = TwoStageDetector(entry.architecture, entry.numerics)
     parameters, _ = load_parameters(weights or entry.checkpoint, parameter_shapes(detector))
     annotations = ensure_dataset(scenes, "heldout", count)
-    results = list(detect_all(build_detector(detector, parameters), entry.preprocessing, read_annotations(annotations)))
-    for name, value in coco_statistics(annotations, results).items():
+    truth = read_ground_truth(annotations, scenes, entry.labels, entry.name)
+    found = detect_all(build_detector(detector, parameters), entry, read_annotations(annotations))
+    for name, value in average_precisions(truth, found).items():
         OUT.print(f"{name} {value:.4f}")
 
 
-def detect_all(
-    model: TwoStageDetector, preprocessing: Preprocessing, samples: list[Annotated]
-) -> Iterator[dict[str, Any]]:
-    """COCO results of all pictures; image ids and category ids are positions plus one."""
+def detect_all(model: TwoStageDetector, entry: ZooEntry, samples: list[Annotated]) -> list[Detections]:
+    """What the detector finds in every picture, in their order."""
     from pssdet.models.preprocess import as_batch, prepare
     from pssdet.models.reference_run import run_reference
+    from pssdet.runtime.detections import Detections
     from pssdet.runtime.images import load
     from pssdet.training.samples import group_by_size
 
-    for group in group_by_size(samples, preprocessing):
+    found: dict[int, Detections] = {}
+    for group in group_by_size(samples, entry.preprocessing):
         for start in range(0, len(group), _BATCH):
             indices = group[start : start + _BATCH]
-            inputs = as_batch([prepare(load(samples[index].path), preprocessing) for index in indices])
+            inputs = as_batch([prepare(load(samples[index].path), entry.preprocessing) for index in indices])
             outputs = run_reference(model, inputs)
             for row, index in enumerate(indices):
-                one = {name: value[row] for name, value in outputs.items() if name in _NAMES}
-                yield from _results(index + 1, one, model.numerics.pixel_offset)
+                count, (height, width) = int(outputs["count"][row]), samples[index].size
+                boxes, scores, labels = (outputs[name][row, :count] for name in ("boxes", "scores", "labels"))
+                found[index] = Detections(
+                    boxes, scores, labels, entry.labels, width, height, entry.numerics.pixel_offset
+                )
+    return [found[index] for index in range(len(samples))]
 
 
-_NAMES = ("boxes", "scores", "labels", "count")
-
-
-def _results(image_id: int, outputs: dict[str, Any], offset: int) -> Iterator[dict[str, Any]]:
-    for number in range(int(outputs["count"])):
-        x1, y1, x2, y2 = map(float, outputs["boxes"][number])
-        yield {
-            "image_id": image_id,
-            "category_id": int(outputs["labels"][number]) + 1,
-            "bbox": [x1, y1, x2 - x1 + offset, y2 - y1 + offset],
-            "score": float(outputs["scores"][number]),
-        }
-
-
-def coco_statistics(annotations: Path, results: list[dict[str, Any]]) -> dict[str, float]:
-    """AP of COCO results by pycocotools: over overlaps 0.50:0.95, at 0.50, 0.75, by size, and per category.
+def average_precisions(truth: GroundTruth, found: Sequence[Detections]) -> dict[str, float]:
+    """AP over overlaps 0.50:0.95, at 0.50, 0.75, by size (APs, APm, APl), and of each category.
 
     Raises:
-        EnvironmentMissing: pycocotools is not installed.
+        EnvironmentMissing: the package that computes them is not installed.
     """
-    import contextlib
-    import io
+    from pssdet.validation.coco_statistics import coco_statistics
 
-    from pssdet.errors import EnvironmentMissing
-
-    try:
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-    except ImportError as error:
-        raise EnvironmentMissing("pycocotools is not installed; pip install pycocotools") from error
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(annotations))
-        found = COCOeval(truth, truth.loadRes(results), "bbox")
-        found.evaluate()
-        found.accumulate()
-        found.summarize()
-    names = ("AP", "AP50", "AP75", "AP small", "AP medium", "AP large")
-    per_class = found.eval["precision"][:, :, :, 0, 2].mean(axis=(0, 1))
-    categories = [f"AP {each['name']}" for each in truth.loadCats(truth.getCatIds())]
-    return dict(zip((*names, *categories), (*found.stats[:6], *per_class), strict=True))
+    ids = [image.id for image in truth.images]
+    results = [
+        entry
+        for image_id, detections in zip(ids, found, strict=True)
+        for entry in detections.to_coco_results(image_id, truth.category_ids)
+    ]
+    stats = coco_statistics(truth, results, ids)
+    values = {name: value for name, value in stats.items() if name.startswith("AP")}
+    for category in truth.raw["categories"]:
+        objects = [each for each in truth.raw["annotations"] if each["category_id"] == category["id"]]
+        alone = truth._replace(
+            category_ids=(category["id"],), raw={**truth.raw, "categories": [category], "annotations": objects}
+        )
+        of_category = [each for each in results if each["category_id"] == category["id"]]
+        values[f"AP {category['name']}"] = coco_statistics(alone, of_category, ids)["AP"]
+    return values
 
 
 if __name__ == "__main__":

@@ -59,16 +59,13 @@ def agreement(
     reference: Sequence[Detections],
     candidate: Sequence[Detections],
     threshold: float = THRESHOLD,
-    *,
-    pixel_offset: int = 0,
 ) -> Agreement:
     """Figures over all images; the two sequences are of the same images, scores and boxes finite.
 
     A pair's drift counts if either of the two reaches the threshold, a detection as matched or
-    unmatched if it does itself. Without pairs, every drift is 0. Boxes are ``pixel_offset`` wider and
-    higher than their corners' distance, as the detectors' ``numerics`` have it.
+    unmatched if it does itself. Without pairs, every drift is 0.
     """
-    images = [_pair(*both, threshold, pixel_offset) for both in zip(reference, candidate, strict=True)]
+    images = [_pair(*both, threshold) for both in zip(reference, candidate, strict=True)]
     shift = np.concatenate([np.zeros(0), *(image.drift for image in images)])
     ious = np.concatenate([np.zeros(0), *(image.ious for image in images)])
     counted = sum(image.counted for image in images)
@@ -91,8 +88,6 @@ def worst_images(
     candidate: Sequence[Detections],
     count: int,
     threshold: float = THRESHOLD,
-    *,
-    pixel_offset: int = 0,
 ) -> list[tuple[int, str]]:
     """The images on which the engines differ most, at most ``count``: index and reason.
 
@@ -101,7 +96,7 @@ def worst_images(
     """
     ranked: list[tuple[int, float, int, str]] = []
     for index, (ours, theirs) in enumerate(zip(reference, candidate, strict=True)):
-        image = _pair(ours, theirs, threshold, pixel_offset)
+        image = _pair(ours, theirs, threshold)
         unmatched = len(image.missing) + len(image.extra)
         drift = float(np.abs(image.drift).max(initial=0))
         loss = float((1 - image.ious).max(initial=0))
@@ -110,8 +105,8 @@ def worst_images(
     return [(index, reason) for _, _, index, reason in sorted(ranked)[:count]]
 
 
-def _pair(reference: Detections, candidate: Detections, threshold: float, pixel_offset: int) -> _Pairing:
-    ious = _ious(_closed(reference, pixel_offset), _closed(candidate, pixel_offset))
+def _pair(reference: Detections, candidate: Detections, threshold: float) -> _Pairing:
+    ious = _ious(_closed(reference), _closed(candidate))
     ious[reference.labels[:, None] != candidate.labels] = 0
     ours, theirs = np.nonzero(ious >= IOU_EDGES[0])
     free_ours, free_theirs = np.ones(len(reference), np.bool_), np.ones(len(candidate), np.bool_)
@@ -135,10 +130,10 @@ def _pair(reference: Detections, candidate: Detections, threshold: float, pixel_
     )
 
 
-def _closed(detections: Detections, pixel_offset: int) -> Floats:
+def _closed(detections: Detections) -> Floats:
     """Boxes whose sizes are their corners' distances: one without a height would not even match itself."""
     boxes = detections.boxes.astype(np.float64)
-    boxes[:, 2:] += pixel_offset
+    boxes[:, 2:] += detections.pixel_offset
     return boxes
 
 

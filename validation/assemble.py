@@ -10,7 +10,7 @@ from pssdet.console import Progress
 from pssdet.engines.catalogue import choose_backend
 from pssdet.errors import BadInput
 from pssdet.models.card import EngineCard, ModelCard, read_engine_card
-from pssdet.models.zoo import PUBLISHED
+from pssdet.models.zoo import PUBLISHED, ZooEntry
 from pssdet.runtime.images import load
 from pssdet.validation.decoder_complaints import told_by_decoders
 from pssdet.validation.engine_comparison import Evaluated, compare, evaluate_on
@@ -131,14 +131,14 @@ def _flaw(image: Image) -> str:
 
 
 def _published(evaluated: Sequence[Evaluated], *, is_val2017: bool) -> tuple[PublishedRow, ...]:
-    """The published detectors; measured is only that very model on COCO val2017.
+    """The published detectors; measured is only that very model on COCO val2017, not one that shares its name.
 
-    The figures are of the model's first engine that is not Paddle's, computes in its own precision and did
-    not fail; or of Paddle's, if that is the model's first.
+    The figures are of the model's first engine that computes in its own precision and did not fail, one that
+    is not Paddle's before Paddle's.
     """
     rows = []
     for entry, published in PUBLISHED:
-        of_model = [each for each in evaluated if each.result.model == entry.name]
+        of_model = [each for each in evaluated if _is_published(each.card.model, entry)]
         best = _representative(of_model) if is_val2017 else None
         speed = best.result.speed if best else None
         rows.append(
@@ -153,7 +153,14 @@ def _published(evaluated: Sequence[Evaluated], *, is_val2017: bool) -> tuple[Pub
     return tuple(rows)
 
 
+def _is_published(card: ModelCard, entry: ZooEntry) -> bool:
+    """Whether a checkpoint was exported as the zoo's entry has it, and not as a configuration of its name."""
+    same = all(
+        getattr(card, part) == getattr(entry, part) for part in ("architecture", "numerics", "preprocessing", "labels")
+    )
+    return same and card.model == entry.name and card.weights.kind == "checkpoint"
+
+
 def _representative(evaluated: Sequence[Evaluated]) -> Evaluated | None:
     able = [each for each in evaluated if not each.card.emulated and not each.run.failure]
-    others = [each for each in able if each.card.backend != "paddle"]
-    return next(iter(others + [each for each in able if each is evaluated[0]]), None)
+    return min(able, key=lambda each: each.card.backend == "paddle", default=None)

@@ -25,16 +25,11 @@ def disagreements(
     reference: Sequence[Detections],
     candidate: Sequence[Detections],
     count: int = 6,
-    *,
-    pixel_offset: int = 0,
 ) -> tuple[Disagreement, ...]:
-    """At most ``count`` images, the reference's boxes on the left and the candidate's on the right.
-
-    ``pixel_offset`` is as in ``agreement``.
-    """
+    """At most ``count`` images, the reference's boxes on the left and the candidate's on the right."""
     return tuple(
         Disagreement(images[index].name, reason, _side_by_side(images[index], reference[index], candidate[index]))
-        for index, reason in worst_images(reference, candidate, count, pixel_offset=pixel_offset)
+        for index, reason in worst_images(reference, candidate, count)
     )
 
 

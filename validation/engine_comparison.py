@@ -42,9 +42,8 @@ def evaluate_on(truth: GroundTruth, images: Sequence[Image], folder: Path, card:
     matched = None
     if not run.failure:
         results: list[dict[str, Any]] = []
-        offset = card.model.numerics.pixel_offset
         for image, found in zip(images, run.detections, strict=True):
-            results += found.to_coco_results(image.id, truth.category_ids, offset)
+            results += found.to_coco_results(image.id, truth.category_ids)
         try:
             stats = coco_statistics(truth, results, ids)
             matched = match(truth, results, ids)
@@ -71,7 +70,6 @@ def compare(reference: Evaluated, candidate: Evaluated, images: Sequence[Image],
     if reference.matched is None or candidate.matched is None:
         return _failed(reference, candidate, allowed, replicas)
     found = (reference.run.detections, candidate.run.detections)
-    offset = candidate.card.model.numerics.pixel_offset
     bootstrap = paired_bootstrap(reference.matched, candidate.matched, replicas, SEED)
     verdict = _nothing_found(reference, candidate, len(images)) or judge(ap, bootstrap, allowed, len(images))
     return Comparison(
@@ -88,8 +86,8 @@ def compare(reference: Evaluated, candidate: Evaluated, images: Sequence[Image],
         images_to_decide=verdict.images_to_decide,
         reason=verdict.reason,
         first_broken_stage=_first_broken_stage(reference, candidate, images),
-        agreement=agreement(*found, pixel_offset=offset),
-        disagreements=disagreements(images, *found, pixel_offset=offset),
+        agreement=agreement(*found),
+        disagreements=disagreements(images, *found),
     )
 
 
@@ -124,9 +122,8 @@ def _failed(reference: Evaluated, candidate: Evaluated, allowed: float, replicas
 
 def _first_broken_stage(reference: Evaluated, candidate: Evaluated, images: Sequence[Image]) -> str:
     """On the pictures where the two differ most, or on the first ones if they differ nowhere."""
-    offset = candidate.card.model.numerics.pixel_offset
     found = (reference.run.detections, candidate.run.detections)
-    worst = worst_images(*found, _STAGE_PICTURES, pixel_offset=offset)
+    worst = worst_images(*found, _STAGE_PICTURES)
     indices = [index for index, _ in worst] or range(min(_STAGE_PICTURES, len(images)))
     pictures = [images[index].path for index in indices]
     stage = in_child(_stage_of_first_difference, reference.folder, candidate.folder, pictures)

@@ -18,6 +18,7 @@ def three():
         names=COCO,
         width=640,
         height=480,
+        pixel_offset=0,
     )
 
 
@@ -62,13 +63,23 @@ def test_coco_results(three, nothing):
 
 
 def test_coco_results_of_the_static_programs(three):
-    assert three.to_coco_results(1, COCO_CATEGORY_IDS, pixel_offset=1)[0]["bbox"] == [10.5, 20.25, 100.5, 200.75]
+    """Whose x2 and y2 are the last pixel of a box, also after a threshold."""
+    static = replace(three, pixel_offset=1).above(0.5)
+    assert static.to_coco_results(1)[0]["bbox"] == [10.5, 20.25, 100.5, 200.75]
 
 
-def test_cocos_ids_are_not_given_to_more_classes_than_coco_has(three):
+def test_cocos_ids_are_not_given_to_fewer_or_other_classes(three):
+    assert three.to_coco_results(1) == three.to_coco_results(1, COCO_CATEGORY_IDS)
+    for names in (COCO[:40], COCO[::-1], numbered(80)):
+        other = replace(three.above(1), names=names)
+        with pytest.raises(BadInput, match=rf"{len(names)} classes are not COCO's; give category_ids"):
+            other.to_coco_results(1)
+
+
+def test_every_class_needs_an_id(three):
     generic = replace(three, names=numbered(676), labels=np.int32([0, 79, 675]))
     with pytest.raises(BadInput, match="80 category ids do not do for 676 classes"):
-        generic.to_coco_results(1)
+        generic.to_coco_results(1, COCO_CATEGORY_IDS)
     assert [entry["category_id"] for entry in generic.to_coco_results(1, range(1, 677))] == [1, 80, 676]
 
 

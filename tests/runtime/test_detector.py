@@ -1,11 +1,14 @@
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from fake_engine import LABELS, MAX, FakeSession, fake_engine, picture, score_of, write_picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pssdet.engines.catalogue import OpenEngine
 from pssdet.errors import BadInput, GateFailed
+from pssdet.models.numerics import DYGRAPH, STATIC
 from pssdet.models.preprocess import prepare
 from pssdet.models.reader import Preprocessing
 from pssdet.runtime import detector as detector_module
@@ -194,6 +197,16 @@ class TestStream:
 
     def test_nothing_to_look_at(self, detector):
         assert list(detector.stream([])) == []
+
+
+@pytest.mark.parametrize("numerics", [DYGRAPH, STATIC])
+def test_boxes_are_as_wide_as_the_cards_numerics_have_it(session, numerics):
+    card, _ = fake_engine()
+    card = msgspec.structs.replace(card, model=msgspec.structs.replace(card.model, numerics=numerics))
+    (found,) = Detector(OpenEngine(card, session))([picture(*WIDE)])
+    x1, y1, x2, y2 = found.boxes[0].tolist()
+    offset = numerics.pixel_offset
+    assert found.to_coco_results(1, (1, 2, 3))[0]["bbox"] == [x1, y1, x2 - x1 + offset, y2 - y1 + offset]
 
 
 class TestBadInput:

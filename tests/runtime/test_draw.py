@@ -13,7 +13,7 @@ def detections(boxes, width, height, labels=None):
     boxes = np.float32(boxes).reshape(-1, 4)
     scores = np.linspace(0.9, 0.5, len(boxes), dtype=np.float32)
     labels = np.int32(range(len(boxes)) if labels is None else labels)
-    return Detections(boxes, scores, labels, COCO, width, height)
+    return Detections(boxes, scores, labels, COCO, width, height, 0)
 
 
 def has(pixels, colour):

@@ -10,9 +10,10 @@ from pssdet.models.detector import TwoStageDetector
 from pssdet.models.mini import SHAPES
 from pssdet.models.reference_run import build_detector, parameter_shapes
 from pssdet.models.zoo import find
-from pssdet.training.evaluate import coco_statistics, detect_all
+from pssdet.training.evaluate import average_precisions, detect_all
 from pssdet.training.plan import PLANS
 from pssdet.training.samples import read_annotations
+from pssdet.validation.ground_truth import read_ground_truth
 from pssdet.validation.scene_files import write_dataset
 
 FOLDER = Path(__file__).parents[2] / "models" / "checkpoints"
@@ -25,14 +26,18 @@ def scenes(tmp_path_factory):
 
 @pytest.mark.parametrize("name", PLANS)
 def test_bundled_detector_finds_the_shapes(name, scenes):
-    pytest.importorskip("pycocotools")
     entry = find(name)
     model = TwoStageDetector(entry.architecture, entry.numerics)
     parameters = read_checkpoint(FOLDER / f"{name}.pdparams")
     build_detector(model, match_parameters(parameters, parameter_shapes(model), name))
-    results = list(detect_all(model, entry.preprocessing, read_annotations(scenes)))
-    assert coco_statistics(scenes, results)["AP"] > 0.65  # 0.77 and 0.80 on 1,000 scenes
-    assert {row["category_id"] for row in results} == set(range(1, len(SHAPES) + 1))
+    found = detect_all(model, entry, read_annotations(scenes))
+    values = average_precisions(read_ground_truth(scenes, scenes.parent, SHAPES), found)
+    assert values["AP"] > 0.65  # 0.77 and 0.80 on 1,000 scenes
+    of_shapes = [values[f"AP {name}"] for name in SHAPES]
+    assert min(of_shapes) > 0.4
+    assert values["AP"] == pytest.approx(sum(of_shapes) / len(SHAPES), abs=1e-9)
+    assert {label for each in found for label in each.labels.tolist()} == set(range(len(SHAPES)))
+    assert {each.pixel_offset for each in found} == {entry.numerics.pixel_offset}
 
 
 @pytest.mark.parametrize("name", PLANS)

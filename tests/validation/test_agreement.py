@@ -12,10 +12,10 @@ NAMES = ("circle", "star", "ring")
 NONE = {"p50": 0.0, "p99": 0.0, "max": 0.0}
 
 
-def detections(*rows):
+def detections(*rows, pixel_offset=0):
     """Rows of label, score, x1, y1, x2, y2; best first."""
     table = np.float32(sorted(rows, key=lambda row: -row[1])).reshape(-1, 6)
-    return Detections(table[:, 2:], table[:, 1], table[:, 0].astype(np.int32), NAMES, 300, 300)
+    return Detections(table[:, 2:], table[:, 1], table[:, 0].astype(np.int32), NAMES, 300, 300, pixel_offset)
 
 
 def random_images(seed, images=30):
@@ -56,16 +56,16 @@ def test_itself():
 
 def test_a_box_of_one_row_of_pixels_matches_itself():
     """Detectors that count pixels, not edges, give such boxes at the picture's edge."""
-    flat = [detections((0, 0.9, 10, 0, 60, 0), (1, 0.8, 299, 5, 299, 90))]
-    found = agreement(flat, flat, pixel_offset=1)
+    flat = [detections((0, 0.9, 10, 0, 60, 0), (1, 0.8, 299, 5, 299, 90), pixel_offset=1)]
+    found = agreement(flat, flat)
     assert (found.matched_share, found.iou_loss) == (1, NONE)
-    assert worst_images(flat, flat, 5, pixel_offset=1) == []
+    assert worst_images(flat, flat, 5) == []
 
 
 def test_sizes_count_the_pixel_offset():
-    first, second = [detections((0, 0.9, 0, 0, 9, 9))], [detections((0, 0.9, 0, 0, 9, 7))]
-    assert agreement(first, second, pixel_offset=1).iou_loss["max"] == pytest.approx(0.2)
-    assert agreement(first, second).iou_loss["max"] == pytest.approx(2 / 9)
+    for offset, loss in ((1, 0.2), (0, 2 / 9)):
+        first, second = ([detections((0, 0.9, 0, 0, 9, y2), pixel_offset=offset)] for y2 in (9, 7))
+        assert agreement(first, second).iou_loss["max"] == pytest.approx(loss)
 
 
 def test_scaled_scores_show_as_drift():

@@ -12,7 +12,7 @@ from altered_engines import altered, find_nothing
 from pssdet.cli import execute
 from pssdet.errors import BadInput
 from pssdet.models import zoo
-from pssdet.models.card import FileRecord, read_engine_card
+from pssdet.models.card import FileRecord, WeightsRecord, read_engine_card
 from pssdet.models.mini import SHAPES
 from pssdet.validation import assemble as assembly
 from pssdet.validation import defaults
@@ -133,9 +133,12 @@ def test_the_default_engines_are_those_of_every_bundled_model(monkeypatch):
 
 class TestPublished:
     @staticmethod
-    def evaluated(model, backend, ap, *, emulated=False, failure=""):
-        card = fake_engine.fake_card()
-        card = msgspec.structs.replace(card, backend=backend, emulated=emulated)
+    def evaluated(model, backend, ap, *, emulated=False, failure="", **changes):
+        """An engine of the zoo's own model, with the changes in its model's card."""
+        entry, card = zoo.find(model), fake_engine.fake_card()
+        parts = {part: getattr(entry, part) for part in ("architecture", "numerics", "preprocessing", "labels")}
+        of_model = msgspec.structs.replace(card.model, model=model, **parts | changes)
+        card = msgspec.structs.replace(card, backend=backend, emulated=emulated, model=of_model)
         stats = {} if failure else {"AP": ap}
         speed = None if failure or emulated else Speed(100 * ap, {}, "", "", 1)
         result = EngineResult(model, backend, backend, "fp32", emulated, stats, 1, speed, failure)
@@ -158,9 +161,23 @@ class TestPublished:
         assert self.rows(*engines) == {1: (0.31, 31.0), 2: unmeasured, 3: unmeasured, 4: (0.42, 42.0)}
         assert set(self.rows(*engines, is_val2017=False).values()) == {unmeasured}
 
-    def test_paddles_figures_only_stand_for_the_model_if_it_is_the_first(self):
+    def test_paddles_figures_stand_for_the_model_where_no_other_engine_is_able(self):
         name = "faster_rcnn_enhance_3x_coco"
         paddle = self.evaluated(name, "paddle", 0.41)
         failed = self.evaluated(name, "onnxruntime", 0.0, failure="it hung")
         assert self.rows(paddle, failed)[4] == (0.41, 41.0)
-        assert self.rows(failed, paddle)[4] == (None, None)
+        assert self.rows(failed, paddle)[4] == (0.41, 41.0)
+        assert self.rows(failed)[4] == (None, None)
+
+    def test_another_model_of_a_published_name_has_not_measured_it(self):
+        first, fourth = zoo.find("faster_rcnn_dcn_r50_vd_fpn_3x_server_side"), zoo.find("faster_rcnn_enhance_3x_coco")
+        changes = [
+            {"weights": WeightsRecord("seeded")},
+            {"numerics": first.numerics},
+            {"preprocessing": first.preprocessing},
+            {"labels": fourth.labels[::-1]},
+            {"architecture": msgspec.structs.replace(fourth.architecture, fpn_channels=128)},
+        ]
+        assert self.rows(self.evaluated(fourth.name, "onnxruntime", 0.42))[4] == (0.42, 42.0)
+        for change in changes:
+            assert self.rows(self.evaluated(fourth.name, "onnxruntime", 0.42, **change))[4] == (None, None)
