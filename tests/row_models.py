@@ -63,7 +63,7 @@ class RowModel:
 
 
 def row_model(row, folder, exported=None):
-    """A row with the parameters of its stored cases; 0 is ``mini_faster`` with its own.
+    """A row with the parameters of its stored cases, or a bundled detector, by its name, with its own.
 
     Converted without the verification that a user's export goes through, unless ``exported`` is its file.
     """
@@ -71,7 +71,7 @@ def row_model(row, folder, exported=None):
     from pssdet.models.detector import TwoStageDetector
     from pssdet.models.reference_run import build_detector, parameter_shapes
 
-    entry = ROWS[row] if row else find("mini_faster")
+    entry = ROWS[row] if row in ROWS else find(row)
     model = TwoStageDetector(entry.architecture, entry.numerics)
     build_detector(model, _parameters(entry, parameter_shapes(model)))
     return RowModel(entry, model, onnx.load(exported) if exported else _convert(model).model, folder)

@@ -5,7 +5,7 @@ import onnxruntime
 import pytest
 from onnx import inliner, shape_inference
 
-pytestmark = pytest.mark.parametrize("row", range(5), indirect=True, ids=("mini", "row1", "row2", "row3", "row4"))
+pytestmark = pytest.mark.parametrize("row", ["mini_faster", "mini_cascade", 1, 2, 3, 4], indirect=True, ids="{}".format)
 
 
 @pytest.fixture(scope="module")
