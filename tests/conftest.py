@@ -77,10 +77,10 @@ def run_row4_onnx(row4):
 
 @pytest.fixture(scope="session")
 def row(request, tmp_path_factory):
-    """The row of an indirect parameter in both forms, with every stage; also a bundled detector by name."""
+    """The row of an indirect parameter, or a bundled detector, in both forms, with every stage."""
     from row_models import row_model
 
     if request.param == 4:
         return request.getfixturevalue("row4")
     exported = request.getfixturevalue("mini_folder") / "model.onnx" if request.param == "mini_faster" else None
-    return row_model(request.param, tmp_path_factory.mktemp(f"row-{request.param}"), exported)
+    return row_model(request.param, tmp_path_factory.mktemp(f"row{request.param}"), exported)

@@ -63,7 +63,7 @@ class RowModel:
 
 
 def row_model(row, folder, exported=None):
-    """A row with the parameters of its stored cases, or a bundled detector by name with its own.
+    """A row with the parameters of its stored cases, or a bundled detector, by its name, with its own.
 
     Converted without the verification that a user's export goes through, unless ``exported`` is its file.
     """

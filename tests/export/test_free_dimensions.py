@@ -5,7 +5,7 @@ import onnxruntime
 import pytest
 from onnx import inliner, shape_inference
 
-pytestmark = pytest.mark.parametrize("row", ["mini_faster", 1, 2, 3, 4], indirect=True, ids="row-{}".format)
+pytestmark = pytest.mark.parametrize("row", ["mini_faster", "mini_cascade", 1, 2, 3, 4], indirect=True, ids="{}".format)
 
 
 @pytest.fixture(scope="module")

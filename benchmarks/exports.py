@@ -1,0 +1,158 @@
+"""What an export costs and gives: nodes, size, time and memory of the exported graphs.
+
+    python benchmarks/exports.py    # writes benchmarks/results/exports.md
+
+Every detector is exported as users do it, verification included, in a process of its own: the bundled ones with their
+own parameters, the others with seeded ones.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, NamedTuple
+
+import cyclopts
+import onnx
+from detectors import PACKAGES, RESULTS, ROWS, check_names, table
+from machine import QUIET, as_line, environment, others, peak_of_children
+from onnx import inliner
+
+from pssdet.cli import run
+from pssdet.console import steps
+from pssdet.files import write_atomically
+from pssdet.models.card import GraphRecord
+from pssdet.models.zoo import ZOO
+from pssdet.validation.child import Alive, in_child
+
+#: What an export may take on two free cores.
+MOST_BYTES = 8e9
+MOST_SECONDS = 180.0
+
+
+class Exported(NamedTuple):
+    """One export.
+
+    Attributes:
+        graph: node counts, functions inlined.
+        calls: calls of the functions in the file.
+        kinds: nodes of each operator, functions inlined.
+        size: of the file, bytes.
+        seconds: of each step by name.
+    """
+
+    graph: GraphRecord
+    calls: int
+    kinds: Counter[str]
+    size: int
+    seconds: dict[str, float]
+
+
+class Costs(NamedTuple):
+    """What it cost, measured from outside.
+
+    Attributes:
+        peak: most bytes that the exporting process and its converter occupied together.
+        seconds: from start to end, the start of Python included.
+        others: processor cores that other programs used meanwhile.
+    """
+
+    peak: int
+    seconds: float
+    others: float
+
+
+def exports(
+    *,
+    models: Annotated[tuple[str, ...], cyclopts.Parameter(consume_multiple=True)] = tuple(ROWS),
+    output: Path = RESULTS,
+) -> None:
+    """Export detectors and write down what that took.
+
+    Args:
+        models: Among mini_faster, mini_cascade, row1, row2, row3, row4 (default: all).
+        output: Folder of the results.
+    """
+    check_names(models)
+    rows = []
+    with steps() as progress:
+        for name in models:
+            progress(f"exporting {name}")
+            started = perf_counter()
+            with others() as busy, peak_of_children() as peak:
+                found = in_child(_export, ROWS[name])
+            costs = Costs(peak[0], perf_counter() - started, busy[0])
+            rows.append(_row(name, found, costs) if isinstance(found, Exported) else [name, found, *["-"] * 9])
+    write_atomically(output / "exports.md", _document(rows).encode())
+    print((output / "exports.md").read_text())
+
+
+def _export(key: str | int, alive: Alive) -> Exported:
+    """In the child."""
+    from pssdet.export.pipeline import export_model
+
+    entry = next(entry for entry in ZOO if key in (entry.row, entry.name))
+    begun: list[tuple[str, float]] = []
+
+    def begin(step: str) -> None:
+        begun.append((step, perf_counter()))
+        alive()
+
+    with tempfile.TemporaryDirectory(prefix="pssdet-") as folder:
+        card = export_model(entry, "none" if entry.row else "", Path(folder), begin)
+        begun.append(("", perf_counter()))
+        model = onnx.load(Path(folder) / card.onnx.name)
+    calls = sum(node.domain not in ("", "ai.onnx") for node in model.graph.node)
+    kinds = Counter(node.op_type for node in inliner.inline_local_functions(model).graph.node)
+    seconds = {step: end - start for (step, start), (_, end) in pairwise(begun)}
+    return Exported(card.graph, calls, kinds, card.onnx.bytes, seconds)
+
+
+def _row(name: str, found: Exported, costs: Costs) -> list[str]:
+    times = [f"{seconds:.0f}" for seconds in (costs.seconds, *list(found.seconds.values())[1:])]
+    return [
+        name,
+        str(found.graph.nodes_converted),
+        f"{found.graph.nodes} ({found.kinds['DeformConv']} DeformConv)",
+        str(found.calls),
+        f"{found.size / 1e6:.0f} MB",
+        *(f"({time})" if costs.others > QUIET else time for time in times),
+        f"{costs.peak / 1e9:.1f} GB",
+        f"{costs.others:.1f}",
+        _judged(costs),
+    ]
+
+
+def _judged(costs: Costs) -> str:
+    """Whether the limits were kept; too long a time on a busy processor decides nothing."""
+    if costs.peak > MOST_BYTES:
+        return "**no**, too much memory"
+    if costs.seconds <= MOST_SECONDS:
+        return "yes"
+    return "memory yes, time not judged" if costs.others > QUIET else "**no**, too slow"
+
+
+def _document(rows: list[list[str]]) -> str:
+    head = [
+        "detector", "nodes as converted", "nodes, functions inlined", "function calls", "file", "s in all",
+        "s converting", "s verifying", "peak memory", "others' cores", "within the limits",
+    ]  # fmt: skip
+    notes = (
+        f"Limits: {MOST_BYTES / 1e9:.0f} GB and {MOST_SECONDS:.0f} s on two free cores. In all: from Python's start"
+        " to the written card, a verification against Paddle on a picture and on a batch of two at the test size"
+        " included. Peak memory: of the exporting process and its converter together, pages that they share counted"
+        " twice. One file serves every batch: N, H and W are free dimensions, without If, Loop, Scan or sequences"
+        " (`tests/export/test_free_dimensions.py`). Times in brackets are not to be trusted: other programs used the"
+        " processor meanwhile, as many cores as the last column says."
+    )
+    made = "Made by `python benchmarks/exports.py`."
+    return "\n".join(
+        ["# Exports", "", as_line(environment(*PACKAGES)), "", *table(head, rows), "", notes, "", made, ""]
+    )
+
+
+if __name__ == "__main__":
+    run(exports)
