@@ -98,7 +98,7 @@ def batches(
     Args:
         models: Among mini_faster, mini_cascade, row1, row2, row3, row4 (default: all).
         sizes: Images of a batch (default: 1 2 4 8).
-        no_times: Run each batch once, for its memory alone.
+        no_times: Run each batch three times, for its memory alone.
         output: Folder of the results.
     """
     check_names(models)
@@ -158,7 +158,8 @@ def _run(file: Path, empty: Measured, timed: bool, alive: Alive) -> Measured:  #
     session = OnnxRuntimeSession(file, (), cuda=False)
     loaded, runs = memory_now(), []
     with others() as busy:
-        for index in range(1 + RUNS[1] if timed else 1):
+        # Once is not enough even for the memory: ONNX Runtime plans it anew after the first run of a shape.
+        for index in range(1 + (RUNS[1] if timed else RUNS[0])):
             started = perf_counter()
             session.run(inputs)
             runs.append(perf_counter() - started)

@@ -105,8 +105,8 @@ def test_onnx_runtime(row, alone, order):
 def test_paddle(row):
     shift = shift_of(row)
     alone = [row.run_paddle(inputs, shift) for inputs in IMAGES]
-    for order in ([0, 1, 2, 3], [3, 0]):
-        assert_the_same(row.run_paddle(batch_of(order), shift), order, alone)
+    order = [3, 0, 2, 1]
+    assert_the_same(row.run_paddle(batch_of(order), shift), order, alone)
 
 
 def test_boxes_are_clipped_to_each_images_own_size(row):
