@@ -16,8 +16,9 @@ from pssdet.models.zoo import ZOO
 
 
 def layer(*, prefix="trunk/", mask=True):
-    """A DCNv2 layer and a head's Relu."""
+    """A Relu, a DCNv2 layer and a head's Relu."""
     nodes = [
+        helper.make_node("Relu", ["image"], ["x"], name="trunk/Relu_9"),
         helper.make_node("Conv", ["x", "wo"], [f"{prefix}raw"], name=f"{prefix}Conv_0"),
         helper.make_node("Split", [f"{prefix}raw"], [f"{prefix}o", f"{prefix}l"], name=f"{prefix}Split_1", axis=1),
         helper.make_node("Sigmoid", [f"{prefix}l"], [f"{prefix}m"], name=f"{prefix}Sigmoid_2"),
@@ -30,8 +31,8 @@ def layer(*, prefix="trunk/", mask=True):
         helper.make_node("Relu", ["y"], ["z"], name="head/Relu_0"),
     ]
     weights = [numpy_helper.from_array(np.zeros((1, 1, 3, 3), np.float32), name) for name in ("w", "wo")]
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, 4, 4])
-    return helper.make_graph(nodes, "layer", [x], [onnx.ValueInfoProto(name="z")], weights)
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 1, 4, 4])
+    return helper.make_graph(nodes, "layer", [image], [onnx.ValueInfoProto(name="z")], weights)
 
 
 def test_the_default_keeps_predictors_of_offsets_and_masks():
@@ -102,6 +103,7 @@ def test_unknown_nodes_are_named_when_a_recipe_is_applied():
 def test_the_region_is_all_that_the_recipe_leaves():
     recipe = Recipe(fp32=("head/Relu_0", "trunk/Sigmoid_2"), model="m", note="")
     assert half_region(layer(), emulated=True, recipe=recipe) == {
+        "trunk/Relu_9",
         "trunk/Conv_0",
         "trunk/Split_1",
         "trunk/DeformConv_3",

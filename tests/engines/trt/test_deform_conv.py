@@ -188,6 +188,11 @@ def test_masks_of_another_predictor_are_not_raw():
     same(model)
 
 
+def test_parts_of_other_sizes_are_not_offsets_and_masks():
+    _, _, given = plugin_of(layer(sizes=(17, 10)))
+    assert (given["raw_mask"], given["has_mask"]) == (0, 1)
+
+
 def test_weights_that_are_not_constant_are_refused():
     nodes = [helper.make_node("Identity", ["w"], ["t/w"], name="trunk/Identity_9"), *deform(["x", "t/w", "t/raw"])]
     model = model_of(nodes, ["out"], (18,))

@@ -94,6 +94,8 @@ def test_proposals_read_half_maps_only_if_all_are():
         "rpn_delta_p2:half",
         "image_size",
     ]
+    outputs = ["proposals", "proposal_scores", "proposal_count"]  # float32 and int32 in any case
+    assert list(nodes["propose/GenerateProposals_0"].output) == outputs
     nodes, _ = typed("trunk/Conv_1")  # scores through a sigmoid, which stays float32
     assert list(nodes["propose/GenerateProposals_0"].input) == ["p/score", "rpn_delta_p2", "image_size"]
     nodes, _ = typed("trunk/Conv_4", score="rpn_score_p2")
