@@ -7,7 +7,7 @@
 
 #include "roi_sampling.h"
 
-namespace pssdet::detection {
+namespace pssdet::roi_align {
 
 constexpr int kRoiTable = 256;  // samples per axis that are kept; more are worked out where they are needed
 constexpr int kRoiSlice = 64;   // bins of a pass, NHWC
@@ -168,4 +168,4 @@ class RoiAlign {
   float count_ = 1.0f;
 };
 
-}  // namespace pssdet::detection
+}  // namespace pssdet::roi_align

@@ -6,7 +6,7 @@
 #include "../device/device.h"
 #include "detection.h"
 
-namespace pssdet::detection {
+namespace pssdet::roi_align {
 
 constexpr int kRoiThreads = 224;  // 64 channels of 7 x 7 bins are 14 values for each
 constexpr int kRoiChannels = 64;  // of a block
@@ -26,4 +26,4 @@ struct RoiAlignArguments {
 pssdet_status prepare(const pssdet_roi_align_problem& problem, pssdet_dtype type, pssdet_layout layout, const void* const* maps,
     const float* rois, void* features, RoiAlignArguments* arguments, uint32_t* blocks);
 
-}  // namespace pssdet::detection
+}  // namespace pssdet::roi_align

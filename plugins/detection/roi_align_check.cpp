@@ -4,7 +4,7 @@
 
 #include "roi_align_arguments.h"
 
-namespace pssdet::detection {
+namespace pssdet::roi_align {
 namespace {
 
 constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
@@ -61,8 +61,8 @@ pssdet_status prepare(const pssdet_roi_align_problem& problem, pssdet_dtype type
   return PSSDET_OK;
 }
 
-}  // namespace pssdet::detection
+}  // namespace pssdet::roi_align
 
 extern "C" pssdet_status pssdet_roi_align_check(const pssdet_roi_align_problem* problem) {
-  return problem ? pssdet::detection::check(*problem) : PSSDET_BAD_PROBLEM;
+  return problem ? pssdet::roi_align::check(*problem) : PSSDET_BAD_PROBLEM;
 }

@@ -7,7 +7,7 @@
 #include "../device/arithmetic.h"
 #include "roi_align_arguments.h"
 
-namespace pssdet::detection {
+namespace pssdet::roi_align {
 
 constexpr float kFarthest = 1e9f;      // pixels; what infinity becomes
 constexpr float kSizeEpsilon = 1e-6f;  // added to a relative size, as the originals did
@@ -101,4 +101,4 @@ PSSDET_DEVICE Axis axis_of(const pssdet_roi_align_problem& problem, float from, 
   return {start, bin, problem.sampling_ratio ? problem.sampling_ratio : int32_t(std::ceil(bin)), cells};
 }
 
-}  // namespace pssdet::detection
+}  // namespace pssdet::roi_align
