@@ -77,7 +77,9 @@ class DetectionLibrary:
         """
         levels = len(problem.sizes)
         if not (len(scores) == len(deltas) == levels and len(layouts) == 2 * levels):
-            raise BadInput(f"{len(scores)} score maps, {len(deltas)} delta maps and {len(layouts)} layouts of {levels} levels")
+            raise BadInput(
+                f"{len(scores)} score maps, {len(deltas)} delta maps and {len(layouts)} layouts of {levels} levels"
+            )
         self._run(
             "proposals",
             problem,
