@@ -11,7 +11,7 @@ using Box = float4;
 // which overlaps nothing.
 PSSDET_DEVICE Box as_seen(const Box& box, float pixel_offset) {
   if (!(box.z >= box.x && box.w >= box.y)) return make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-  return make_float4(box.x, box.y, __fadd_rn(box.z, pixel_offset), __fadd_rn(box.w, pixel_offset));
+  return make_float4(box.x, box.y, add_rn(box.z, pixel_offset), add_rn(box.w, pixel_offset));
 }
 
 // Whether intersection over union passes the threshold: boxes as seen, the arithmetic of ONNX Runtime's NonMaxSuppression. With an
@@ -21,11 +21,11 @@ PSSDET_DEVICE bool overlap(const Box& a, const Box& b, float threshold) {
   if (high_x <= low_x) return false;
   const float low_y = fmaxf(a.y, b.y), high_y = fminf(a.w, b.w);
   if (high_y <= low_y) return false;
-  const float common = __fmul_rn(__fsub_rn(high_x, low_x), __fsub_rn(high_y, low_y));
+  const float common = mul_rn(sub_rn(high_x, low_x), sub_rn(high_y, low_y));
   if (common <= 0.0f) return false;
-  const float area_a = __fmul_rn(__fsub_rn(a.z, a.x), __fsub_rn(a.w, a.y));
-  const float area_b = __fmul_rn(__fsub_rn(b.z, b.x), __fsub_rn(b.w, b.y));
-  return __fdiv_rn(common, __fsub_rn(__fadd_rn(area_a, area_b), common)) > threshold;
+  const float area_a = mul_rn(sub_rn(a.z, a.x), sub_rn(a.w, a.y));
+  const float area_b = mul_rn(sub_rn(b.z, b.x), sub_rn(b.w, b.y));
+  return div_rn(common, sub_rn(add_rn(area_a, area_b), common)) > threshold;
 }
 
 }  // namespace pssdet::detection

@@ -1,10 +1,8 @@
-// float32 as tensors compute it: every operation rounds. Left to itself a compiler joins a product and a sum to one rounding (FMA),
-// and then a box may pass a threshold that it meets in ONNX Runtime.
+// float32 as tensors compute it, written as formulas: every operation rounds, or a box might pass a threshold that it meets in ONNX
+// Runtime.
 #pragma once
 
-#include <cmath>
-
-#include "../device/device.h"
+#include "../device/arithmetic.h"
 
 namespace pssdet::detection {
 
@@ -12,10 +10,10 @@ struct Single {
   float value;
 };
 
-PSSDET_DEVICE Single operator+(Single a, Single b) { return {__fadd_rn(a.value, b.value)}; }
-PSSDET_DEVICE Single operator-(Single a, Single b) { return {__fsub_rn(a.value, b.value)}; }
-PSSDET_DEVICE Single operator*(Single a, Single b) { return {__fmul_rn(a.value, b.value)}; }
-PSSDET_DEVICE Single operator/(Single a, Single b) { return {__fdiv_rn(a.value, b.value)}; }
+PSSDET_DEVICE Single operator+(Single a, Single b) { return {add_rn(a.value, b.value)}; }
+PSSDET_DEVICE Single operator-(Single a, Single b) { return {sub_rn(a.value, b.value)}; }
+PSSDET_DEVICE Single operator*(Single a, Single b) { return {mul_rn(a.value, b.value)}; }
+PSSDET_DEVICE Single operator/(Single a, Single b) { return {div_rn(a.value, b.value)}; }
 
 PSSDET_DEVICE bool is_nan(float value) { return value != value; }
 

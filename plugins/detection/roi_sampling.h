@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "../device/device.h"
+#include "../device/arithmetic.h"
 #include "roi_align_arguments.h"
 
 namespace pssdet::roi_align {
@@ -26,10 +26,10 @@ PSSDET_DEVICE int level_of(const RoiAlignArguments& arguments, const Region& reg
   const pssdet_roi_align_problem& problem = arguments.problem;
   float area = 0.0f;
   if (region.x2 >= region.x1 && region.y2 >= region.y1) {
-    const float width = __fadd_rn(__fsub_rn(region.x2, region.x1), problem.pixel_offset);
-    area = __fmul_rn(width, __fadd_rn(__fsub_rn(region.y2, region.y1), problem.pixel_offset));
+    const float width = add_rn(sub_rn(region.x2, region.x1), problem.pixel_offset);
+    area = mul_rn(width, add_rn(sub_rn(region.y2, region.y1), problem.pixel_offset));
   }
-  const float relative = __fadd_rn(__fdiv_rn(__fsqrt_rn(area), problem.canonical_size), kSizeEpsilon);
+  const float relative = add_rn(div_rn(sqrt_rn(area), problem.canonical_size), kSizeEpsilon);
   int level = 0;
   for (int i = 1; i < problem.pyramid.levels; ++i) level += relative >= arguments.bounds[i];
   return level;
@@ -49,8 +49,8 @@ struct Axis {
   int32_t cells;
 
   PSSDET_DEVICE float position(int number, int i) const {
-    const float within = __fdiv_rn(__fmul_rn(__fadd_rn(float(i), 0.5f), bin), float(grid));
-    return __fadd_rn(__fadd_rn(start, __fmul_rn(float(number), bin)), within);
+    const float within = div_rn(mul_rn(add_rn(float(i), 0.5f), bin), float(grid));
+    return add_rn(add_rn(start, mul_rn(float(number), bin)), within);
   }
 
   // The samples of a bin that count: those at most one cell outside of the map. Positions rise, or fall if the region is
@@ -71,7 +71,7 @@ struct Axis {
     if (!(at > 0.0f)) return {0, cells > 1, 0.0f};
     const int cell = int(at);
     if (cell >= cells - 1) return {cells - 1, 0, 0.0f};
-    return {cell, 1, __fsub_rn(at, float(cell))};
+    return {cell, 1, sub_rn(at, float(cell))};
   }
 
  private:
@@ -94,10 +94,10 @@ struct Axis {
 // from, to: the region's sides in pixels of the network's input.
 PSSDET_DEVICE Axis axis_of(const pssdet_roi_align_problem& problem, float from, float to, int32_t stride, int32_t cells) {
   const float shift = problem.aligned ? 0.5f : 0.0f;
-  const float start = __fsub_rn(__fdiv_rn(from, float(stride)), shift), end = __fsub_rn(__fdiv_rn(to, float(stride)), shift);
-  float extent = __fsub_rn(end, start);
+  const float start = sub_rn(div_rn(from, float(stride)), shift), end = sub_rn(div_rn(to, float(stride)), shift);
+  float extent = sub_rn(end, start);
   if (!problem.aligned && !(extent > 1.0f)) extent = 1.0f;
-  const float bin = __fdiv_rn(extent, float(problem.output_size));
+  const float bin = div_rn(extent, float(problem.output_size));
   return {start, bin, problem.sampling_ratio ? problem.sampling_ratio : int32_t(std::ceil(bin)), cells};
 }
 

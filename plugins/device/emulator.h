@@ -247,13 +247,6 @@ inline float __uint_as_float(unsigned bits) {
   return value;
 }
 
-// Rounded one by one, as long as the compiler is told not to contract them (-ffp-contract=off).
-inline float __fadd_rn(float a, float b) { return a + b; }
-inline float __fsub_rn(float a, float b) { return a - b; }
-inline float __fmul_rn(float a, float b) { return a * b; }
-inline float __fdiv_rn(float a, float b) { return a / b; }
-inline float __fsqrt_rn(float a) { return std::sqrt(a); }
-
 struct alignas(16) uint4 {
   uint32_t x, y, z, w;
 };
