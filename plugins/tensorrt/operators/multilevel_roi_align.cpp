@@ -17,8 +17,8 @@ const AttributeTable& table() {
       {"canonical_level", Kind::kInteger, 1, 1, 0, 30, {}},
       {"canonical_size", Kind::kReal, 1, 1, 1, 1e6, {}},
       {"pixel_offset", Kind::kReal, 1, 1, 0, 1, {}},
-      {"output_size", Kind::kInteger, 1, 1, 1, 1 << 10, {}},
-      {"sampling_ratio", Kind::kInteger, 1, 1, 0, 1 << 10, {}},  // 0: as many samples as the bin has cells
+      {"output_size", Kind::kInteger, 1, 1, 1, PSSDET_MAX_OUTPUT_SIZE, {}},
+      {"sampling_ratio", Kind::kInteger, 1, 1, 0, PSSDET_MAX_SAMPLING_RATIO, {}},  // 0: as many samples as the bin has cells
       {"aligned", Kind::kInteger, 1, 1, 0, 1, {}},  // 1: half_pixel, 0: output_half_pixel of coordinate_transformation_mode
   };
   return rows;
