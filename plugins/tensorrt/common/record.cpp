@@ -26,7 +26,6 @@ double value_of(Kind kind, uint32_t word) {
 bool read_values(Reader* reader, const AttributeInfo& info, std::vector<double>* values) {
   uint32_t count = uint32_t(info.largest), word = 0;
   if (is_counted(info) && !reader->get(&count)) return false;
-  if (count > reader->left() / 4) return false;
   values->clear();
   for (uint32_t i = 0; i < count; ++i) {
     if (!reader->get(&word)) return false;
