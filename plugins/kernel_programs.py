@@ -15,6 +15,7 @@ TAPS = 9
 _HERE = Path(__file__).resolve().parent
 _DCN = "pssdet::dcnv2::"
 _ROI = "pssdet::roi_align::"
+_SELECTION = "pssdet::detection::"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def programs() -> tuple[Program, ...]:
     Raises:
         EnvironmentMissing: the sources are not here, as in an installed wheel.
     """
-    return (_deform_conv(), _roi_align())
+    return (_deform_conv(), _roi_align(), _selection())
 
 
 def tile_names() -> list[str]:
@@ -79,6 +80,23 @@ def _roi_align() -> Program:
         "RoIAlign half NHWC": f"{_ROI}roi_align_channels_last_kernel",
     }
     return Program(_existing("detection/roi_align_kernels.cuh"), names)
+
+
+def _selection() -> Program:
+    """Proposals and class-wise NMS, with as many candidates as they take."""
+    names, shared = {}, {}
+    most = f"{_SELECTION}BoxesAndKeys::bytes(PSSDET_MAX_CANDIDATES)"
+    for name, step, arguments, threads, size in (
+        ("proposals of a chunk", "BestOfChunk", "ProposalsArguments", "kChunkThreads", "ChunkShared"),
+        ("proposals of a level", "ProposalsOfLevel", "ProposalsArguments", "kLevelThreads", None),
+        ("proposals of an image", "ProposalsOfImage", "ProposalsArguments", "kJointThreads", "JointShared"),
+        ("NMS of a class", "BestOfClass", "NmsArguments", "kClassThreads", None),
+        ("NMS of an image", "DetectionsOfImage", "NmsArguments", "kJointThreads", "JointShared"),
+    ):
+        parameters = ", ".join(_SELECTION + parameter for parameter in (step, arguments, threads))
+        names[name] = f"{_SELECTION}selection_kernel<{parameters}>"
+        shared[name] = f"sizeof({_SELECTION}{size})" if size else most
+    return Program(_existing("detection/selection_kernels.cuh"), names, shared)
 
 
 def _existing(name: str) -> Path:

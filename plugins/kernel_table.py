@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 _KIB = 1024
 _COLUMNS = ("arch", "kernel", "threads", "registers", "shared", "blocks", "tensor core", "local", "spilled")
 _LEGEND = (
-    f"Shared: bytes of shared memory of a block, of a fused DCNv2 kernel with {TAPS} taps. "
+    f"Shared: bytes of shared memory of a block, of a fused DCNv2 kernel with {TAPS} taps, "
+    "of proposals and NMS with the most candidates. "
     "Blocks: how many fit on a multiprocessor at a time, by registers, shared memory and threads. "
     "Tensor core: matrix instructions in the machine code, or in the intermediate code (PTX) where no disassembler "
     "knew the architecture. "
