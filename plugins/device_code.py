@@ -21,6 +21,7 @@ namespace std {
 inline float floor(float x) { return ::floorf(x); }
 inline double floor(double x) { return ::floor(x); }
 inline float ceil(float x) { return ::ceilf(x); }
+inline float rint(float x) { return ::rintf(x); }
 inline float exp(float x) { return ::expf(x); }
 inline double exp(double x) { return ::exp(x); }
 }

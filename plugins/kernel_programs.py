@@ -55,7 +55,7 @@ def programs() -> tuple[Program, ...]:
     Raises:
         EnvironmentMissing: the sources are not here, as in an installed wheel.
     """
-    return (_deform_conv(), _roi_align(), _selection())
+    return (_deform_conv(), _roi_align(), _selection(), _preprocess())
 
 
 def tile_names() -> list[str]:
@@ -97,6 +97,15 @@ def _selection() -> Program:
         names[name] = f"{_SELECTION}selection_kernel<{parameters}>"
         shared[name] = f"sizeof({_SELECTION}{size})" if size else most
     return Program(_existing("detection/selection_kernels.cuh"), names, shared)
+
+
+def _preprocess() -> Program:
+    names = {
+        f"resize {interpolation}, {kind}": f"pssdet::preprocess::resize_kernel<{cubic}, {normalise_first}>"
+        for interpolation, cubic in (("linear", "false"), ("cubic", "true"))
+        for kind, normalise_first in (("8-bit", "false"), ("float32", "true"))
+    }
+    return Program(_existing("preprocess/kernels.cuh"), names)
 
 
 def _existing(name: str) -> Path:
