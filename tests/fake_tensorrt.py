@@ -4,8 +4,10 @@ A plan is JSON. Its engine gives, for picture i of a batch, ``boxes[i]`` = (sum 
 ``image_size[i]``, sum times height) and ``labels[i]`` = the sum rounded.
 """
 
+import ctypes
 import gc
 import json
+import sys
 import weakref
 from dataclasses import asdict, dataclass, field
 from enum import Enum
@@ -61,25 +63,29 @@ def expected(inputs):
     return {"boxes": boxes, "labels": np.rint(sums).astype(np.int32)}
 
 
+class Runtime:
+    def __init__(self, deserialize):
+        self.deserialize_cuda_engine = deserialize
+        self.engine_host_code_allowed = False
+
+
 class FakeTensorRT(SimpleNamespace):
     """The module ``tensorrt`` of one version."""
 
     def __init__(self, cuda, version="10.4.0"):
         super().__init__(
-            __version__=version, DataType=DataType, TensorIOMode=TensorIOMode, ILogger=Logger, cuda=cuda, runtimes=[]
+            __version__=version, DataType=DataType, TensorIOMode=TensorIOMode, ILogger=Logger, cuda=cuda
         )
         self.contexts = weakref.WeakSet()
         self.engines = weakref.WeakSet()
+        self.runtimes = weakref.WeakSet()
         if int(version.split(".")[0]) >= 10:
             self.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user")
 
     def Runtime(self, logger):  # noqa: N802
         assert self.cuda.devices, "a crash: TensorRT's runtime without a device"
-        runtime = SimpleNamespace(
-            engine_host_code_allowed=False, deserialize_cuda_engine=lambda plan: self._engine(plan, logger)
-        )
-        self.runtimes.append(weakref.ref(runtime))
-        self.host_code = lambda: runtime.engine_host_code_allowed
+        runtime = Runtime(lambda plan: self._engine(plan, logger))
+        self.runtimes.add(runtime)
         return runtime
 
     def _engine(self, plan, logger):
@@ -91,6 +97,14 @@ class FakeTensorRT(SimpleNamespace):
         engine = Engine(self, says, logger)
         self.engines.add(engine)
         return engine
+
+
+def install(monkeypatch, cuda, version="10.4.0"):
+    """Put both fakes where the real packages would be imported from."""
+    tensorrt = FakeTensorRT(cuda, version)
+    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", cuda)
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt)
+    return tensorrt
 
 
 class Engine:
@@ -226,8 +240,6 @@ class Work:
         self()
 
     def _tensor(self, name, dtype):
-        import ctypes
-
         shape = self.shapes[name]
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         if not self.cuda.holds(self.addresses[name], size):

@@ -82,7 +82,9 @@ class Cuda:
         try:
             yield
         finally:
-            self.call("cudaSetDevice", before)
+            # It was current and fails only where the GPU is lost, which another call has said or will say.
+            with suppress(CudaFailure):
+                self.call("cudaSetDevice", before)
 
     def copy_to_device(self, target: DeviceBuffer, source: PinnedBuffer, size: int, stream: Stream) -> None:
         """Start copying the first ``size`` bytes to the GPU, in the order of the stream."""

@@ -177,7 +177,10 @@ class TensorRTSession:
             if self._closed:
                 return
             self._closed = True
-            with self._cuda.on(self._device):
+            with ExitStack() as device:
+                # A GPU that is lost refuses even this, and what is the host's is freed all the same.
+                with suppress(CudaFailure):
+                    device.enter_context(self._cuda.on(self._device))
                 for ticket in self._tickets.values():
                     ticket.finish()
                 self._tickets.clear()

@@ -1,18 +1,8 @@
-import sys
-
 import pytest
 from fake_cuda import FakeCuda
-from fake_tensorrt import FakePlan, FakeTensorRT
+from fake_tensorrt import FakePlan, install
 
 from pssdet.engines.trt.session import TensorRTSession
-
-
-def install(monkeypatch, cuda, version="10.4.0"):
-    """Put the fakes where the real packages would be imported from."""
-    tensorrt = FakeTensorRT(cuda, version)
-    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", cuda)
-    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt)
-    return tensorrt
 
 
 @pytest.fixture
