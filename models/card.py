@@ -123,6 +123,20 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: int = SCHEMA
 
 
+class CalibrationRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the ranges of an int8 engine's activations were found.
+
+    Attributes:
+        images: how many pictures were looked at.
+        method: the rule that makes a range of the values, e.g. ``entropy``.
+        ranges_sha256: over the ranges by name of the tensor; equal for equal ranges.
+    """
+
+    images: int
+    method: str
+    ranges_sha256: str
+
+
 class EngineCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``engine.json``: an engine, the model it came from, and where it was built."""
 
@@ -136,6 +150,7 @@ class EngineCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     build_seconds: float
     verification: tuple[StageRecord, ...]
     model: ModelCard
+    calibration: CalibrationRecord | None = None
     schema: int = SCHEMA
 
 
