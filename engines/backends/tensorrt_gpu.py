@@ -69,9 +69,9 @@ class TensorRTBackend:
         lacks = []
         if cuda_device_count() == 0:
             lacks.append("no NVIDIA GPU with a driver was found")
-        if importlib.util.find_spec("tensorrt") is None:
+        if not _installed("tensorrt"):
             lacks.append("the package tensorrt is not installed")
-        if not _has_bindings():
+        if not _installed("cuda.bindings"):
             lacks.append("the package cuda-bindings is not installed")
         try:
             find_plugins()
@@ -173,10 +173,11 @@ class TensorRTBackend:
         )
 
 
-def _has_bindings() -> bool:
+def _installed(name: str) -> bool:
+    """Whether a package is there; it is not imported, which TensorRT does not survive everywhere."""
     try:
-        return importlib.util.find_spec("cuda.bindings") is not None
-    except ModuleNotFoundError:  # there is no package cuda at all
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # there is no package that it could be in
         return False
 
 
