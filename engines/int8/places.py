@@ -7,14 +7,13 @@ from typing import NamedTuple
 
 import onnx
 
+from pssdet.engines.recipe import default_recipe
 from pssdet.models.stages import HEAD_NODES, TRUNK_NODES
 
 #: Layers with integer kernels everywhere, and the axis of their weights' output channels.
 CHANNEL_AXIS = {"Conv": 0, "MatMul": 1}
 #: Layers with weights of the trunk and the head, those without integer kernels included.
 WEIGHTED = frozenset((*CHANNEL_AXIS, "DeformConv"))
-#: Inputs of DeformConv that convolutions predict: offset and mask.
-_PREDICTED = (2, 4)
 
 
 class Places(NamedTuple):
@@ -71,7 +70,7 @@ class _Finder:
         for node in graph.node:
             for name in node.input:
                 self._consumers.setdefault(name, []).append(node)
-        self._predictors = {name for node in graph.node if node.op_type == "DeformConv" for name in self._predict(node)}
+        self._predictors = frozenset(default_recipe("", graph).fp32)
 
     def is_integer_layer(self, node: onnx.NodeProto) -> bool:
         return (
@@ -95,16 +94,6 @@ class _Finder:
             if producer is not None and producer.name in layers:
                 return 1 - position
         return None
-
-    def _predict(self, deform: onnx.NodeProto) -> Iterable[str]:
-        """Nodes from offset and mask back to the convolution that predicts them, included."""
-        for position in _PREDICTED:
-            name = deform.input[position] if position < len(deform.input) else ""
-            while (node := self._producers.get(name)) is not None:
-                yield node.name
-                if node.op_type == "Conv":
-                    break
-                name = node.input[0]
 
     def _leaves(self, name: str) -> bool:
         """Whether a layer's result, with its bias, is what the detection part reads, and not a map for RoIAlign."""
