@@ -13,7 +13,7 @@ from typing import Any
 from pssdet.errors import BadInput
 from pssdet.files import staged_folder
 from pssdet.locks import locked, locked_if_free
-from pssdet.models.card import ENGINE_CARD, read_engine_card
+from pssdet.models.card import read_engine_card
 
 _PARTIAL = ".partial"
 _LOCK = ".lock"
@@ -37,6 +37,11 @@ def key_of(decides: Mapping[str, Any]) -> str:
     """The key of a build: a hash over plain data, independent of its order."""
     content = json.dumps(decides, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def is_engine_of(key: str, folder: Path) -> bool:
+    """Whether a folder holds the engine of that key, whole."""
+    return _whole(folder) and read_engine_card(folder).key == key
 
 
 def cached(
@@ -90,9 +95,7 @@ def _fill(entry: Path, build: Callable[[Path], None]) -> None:
 
 
 def _whole(entry: Path) -> bool:
-    """Whether the entry is an engine whose files are those of its card."""
-    if not (entry / ENGINE_CARD).is_file():
-        return False
+    """Whether the folder is an engine whose files are those of its card."""
     try:
         for file in read_engine_card(entry).files:
             file.verify(entry)

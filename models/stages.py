@@ -149,6 +149,22 @@ def compare(
     return records
 
 
+def compare_detections(
+    case: str, reference: Tensors, candidate: Tensors, limits: Limits = FLOAT32
+) -> list[StageRecord]:
+    """Agreement of the detections alone, image by image, for runs that return nothing else."""
+    count = len(reference["count"])
+    return [
+        _detections_record(
+            case if count == 1 else f"{case}, image {image + 1}",
+            detection_rows(reference, image),
+            detection_rows(candidate, image),
+            limits,
+        )
+        for image in range(count)
+    ]
+
+
 def rows_of_image(name: str, tensor: NDArray[Any], image: int, batch: int) -> NDArray[Any]:
     """One image's slots of a region stage: regions are [N, R, 4], what is computed of them [N * R, ...]."""
     row = tensor.shape[2:] if name.startswith("rois_") else tensor.shape[1:]

@@ -23,7 +23,7 @@ _MOST_COMPLAINTS = 3
 
 
 @dataclass(frozen=True)
-class Plan:
+class BuiltPlan:
     """What was built.
 
     Attributes:
@@ -35,7 +35,9 @@ class Plan:
     layers: list[dict[str, Any]]
 
 
-def build_plan(content: bytes, target: Path, settings: Settings, tell: Callable[[str], None] = lambda _: None) -> Plan:
+def build_plan(
+    content: bytes, target: Path, settings: Settings, tell: Callable[[str], None] = lambda _: None
+) -> BuiltPlan:
     """Build the plan of a serialised ONNX model into the file ``target``.
 
     A GPU must be there: without one TensorRT raises nonsense or crashes; see ``devices.gpu``.
@@ -76,7 +78,7 @@ def build_plan(content: bytes, target: Path, settings: Settings, tell: Callable[
     if settings.timing_cache is not None:
         keep_timing_cache(config, settings.timing_cache)
     tell("TensorRT: looking at the layers of the engine")
-    return Plan(frozenset(held), _layers(trt, logger, plan, settings))
+    return BuiltPlan(frozenset(held), _layers(trt, logger, plan, settings))
 
 
 def _refuse(able: Capabilities, settings: Settings) -> None:

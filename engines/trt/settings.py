@@ -8,7 +8,7 @@ from typing import Literal
 
 from pssdet.engines.trt.profiles import Profile
 
-Hardware = Literal["", "ampere_plus", "same_compute_capability"]
+Hardware = Literal["ampere_plus", "same_compute_capability"]
 Route = Literal["plain", "flags", "typed"]
 
 
@@ -27,7 +27,7 @@ class Settings:
         workspace: limit of the builder's scratch memory, bytes; None: TensorRT's own, all of the GPU.
         timing_cache: file of measured kernels, read before and written after the build; None: not kept.
         version_compatible: the plan runs in later minor versions too.
-        hardware: the plan runs on other GPUs too; empty: on this architecture.
+        hardware: the plan runs on other GPUs too; None: on this architecture.
         plugins_in_plan: the plan carries the plugin library.
     """
 
@@ -40,5 +40,5 @@ class Settings:
     workspace: int | None = None
     timing_cache: Path | None = None
     version_compatible: bool = False
-    hardware: Hardware = ""
+    hardware: Hardware | None = None
     plugins_in_plan: bool = False
