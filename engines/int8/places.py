@@ -30,7 +30,7 @@ class Places(NamedTuple):
     readers: frozenset[tuple[str, int]]
 
 
-def places(graph: onnx.GraphProto) -> Places:
+def places(graph: onnx.GraphProto, float32: Iterable[str] = ()) -> Places:
     """The integer layers of an exported graph.
 
     Not among them: the first convolution, whose input is the picture; those that predict DCN offsets and masks, where a
@@ -40,8 +40,12 @@ def places(graph: onnx.GraphProto) -> Places:
 
     A residual Add reads its shortcut rounded and the other branch's convolution as it is: so TensorRT can run
     convolution, Add and Relu in one kernel that reads and writes integers.
+
+    Args:
+        graph: of an exported model.
+        float32: nodes that stay as they are, besides; see ``recipe.Recipe``.
     """
-    finder = _Finder(graph)
+    finder = _Finder(graph, float32)
     layers = {node.name: node for node in graph.node if finder.is_integer_layer(node)}
     readers = {(name, 0) for name in layers}
     for node in graph.node:
@@ -61,7 +65,7 @@ def places(graph: onnx.GraphProto) -> Places:
 class _Finder:
     """Questions about one graph."""
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
+    def __init__(self, graph: onnx.GraphProto, float32: Iterable[str]) -> None:
         self._parameters = {tensor.name for tensor in graph.initializer}
         self._inputs = {tensor.name for tensor in graph.input}
         self._outputs = {tensor.name for tensor in graph.output}
@@ -70,7 +74,7 @@ class _Finder:
         for node in graph.node:
             for name in node.input:
                 self._consumers.setdefault(name, []).append(node)
-        self._predictors = frozenset(default_recipe("", graph).fp32)
+        self._float32 = {*default_recipe("", graph).fp32, *float32}
 
     def is_integer_layer(self, node: onnx.NodeProto) -> bool:
         return (
@@ -78,13 +82,15 @@ class _Finder:
             and is_inside(node)
             and node.input[1] in self._parameters
             and node.input[0] not in self._inputs
-            and node.name not in self._predictors
+            and node.name not in self._float32
             and not self._leaves(node.output[0])
         )
 
     def shortcut(self, node: onnx.NodeProto, layers: Iterable[str]) -> int | None:
         """The input of a residual Add that is rounded; None for every other node."""
         if node.op_type != "Add" or not is_inside(node) or self._parameters & set(node.input):
+            return None
+        if node.name in self._float32:
             return None
         followers = self._consumers.get(node.output[0], [])
         if not followers or any(each.op_type != "Relu" for each in followers):
