@@ -64,7 +64,7 @@ def build(
         workspace: TensorRT: limit of the builder's scratch memory, MiB.
         timing_cache: TensorRT: file of measured kernels, read and added to (default: one in the cache).
         stages: TensorRT: the engine also returns every stage, for the stage-by-stage comparison; slower.
-        strongly_typed: TensorRT: the graph says every type (10.12 on; the only way from 11 on).
+        strongly_typed: TensorRT 10: the graph says every type, as it always does from 11 on.
         version_compatible: TensorRT: the engine also runs in later versions of the same major version.
         hardware_compatible: TensorRT: the engine also runs on other GPUs: ampere_plus or same_compute_capability.
         plugins_in_plan: TensorRT: the engine carries the plugin library.
