@@ -25,6 +25,8 @@ def build(
     json: bool = False,
     recipe: Path | None = None,
     tune_precision: Path | None = None,
+    images: Path | None = None,
+    annotations: Path | None = None,
     calibration: Path | None = None,
     min_shapes: _Shapes = (),
     opt_shapes: _Shapes = (),
@@ -48,12 +50,14 @@ def build(
         model: Configuration name, name of an exported model in artifacts/, or its folder.
         backend: One of auto, tensorrt, onnxruntime, paddle; auto takes the fastest that runs here.
         fp16: Half precision; DCN offsets, box decoding and NMS stay in float32.
-        int8: 8-bit integers, where the backend offers them; needs --calibration.
+        int8: 8-bit integers, with ranges from --calibration; onnxruntime emulates it.
         output: Folder to write to (default: MODEL's folder/BACKEND-PRECISION).
         json: Print the engine's card instead of a summary.
         recipe: JSON file: which nodes stay float32 in --fp16 or --int8 (default: the one that ships with the model).
         tune_precision: Find the smallest recipe that keeps the accuracy, write it to this file, and build with it.
-        calibration: Folder of pictures from which --int8 takes its ranges.
+        images: Folder of pictures that --tune-precision judges by (default for a bundled detector: rendered scenes).
+        annotations: COCO instances file of --images: AP decides; without it, agreement with the float32 model.
+        calibration: Folder of pictures from which --int8 takes its ranges (default for a bundled detector: scenes).
         min_shapes: TensorRT: smallest input, NxHxW, e.g. 1x320x320; again for a further profile.
         opt_shapes: TensorRT: typical input; kernels are chosen for it (default: the model's test size).
         max_shapes: TensorRT: largest input.
@@ -68,8 +72,9 @@ def build(
     from pssdet.console import OUT, steps
     from pssdet.engines.builder import build_engine, engine_folder
     from pssdet.engines.catalogue import choose_backend
-    from pssdet.engines.on_demand import model_folder
+    from pssdet.engines.on_demand import bundled_scenes, model_folder, render_scenes
     from pssdet.engines.options import BuildOptions
+    from pssdet.engines.tune import Tuning
     from pssdet.errors import BadInput
     from pssdet.models.card import Precision, encode
 
@@ -78,9 +83,11 @@ def build(
     if recipe is not None and tune_precision is not None:
         raise BadInput("--recipe and --tune-precision exclude each other; the latter makes a recipe")
     precision: Precision = "fp16" if fp16 else "int8" if int8 else "fp32"
+    scenes, tuning = bundled_scenes(model), Tuning(tune_precision, images, annotations)
+    tuning.check(precision, scenes)
     options = BuildOptions(
-        recipe=recipe,
-        calibration=calibration,
+        recipe=recipe or tune_precision,
+        calibration=calibration or (scenes if int8 else None),
         min_shapes=min_shapes,
         opt_shapes=opt_shapes,
         max_shapes=max_shapes,
@@ -96,6 +103,9 @@ def build(
     options.require(chosen.name, chosen.options, precision)
     with steps() as progress:
         folder = model_folder(model, progress)
+        if scenes is not None and options.calibration == scenes:
+            render_scenes(scenes, progress)
+        tuning.run(folder, scenes, progress)
         progress(f"building the {chosen.name} engine in {precision}")
         target = output or engine_folder(folder, chosen, precision, stages=stages)
         card = build_engine(folder, chosen, precision, target, progress, options)

@@ -18,7 +18,6 @@ from pssdet.engines.trt.profiles import Profile, default_profile, read_profiles
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.models.card import (
     MODEL_ONNX,
-    CalibrationRecord,
     EngineCard,
     FileRecord,
     GpuRecord,
@@ -121,7 +120,12 @@ class TensorRTBackend:
         route = precision_route(capabilities(trt), reduced=reduced, typed=options.strongly_typed)
         exported = onnx.load(model / MODEL_ONNX)
         recipe = _recipe(card, exported.graph, options) if reduced else None
-        source, calibration = _quantised(model, card, exported, options, progress)
+        source, calibration = (exported, None)
+        if recipe is not None and options.calibration is not None:
+            from pssdet.engines.int8.build import quantised_model
+
+            made = quantised_model(model, card, options.calibration, progress, recipe=recipe)
+            source, calibration = made.model, made.calibration
         graph, held = graph_for(plugin_graph(source), route, recipe.fp32 if recipe else (), reduced=reduced)
         settings = Settings(
             profiles=profiles,
@@ -218,18 +222,6 @@ def _recipe(card: ModelCard, graph: onnx.GraphProto, options: BuildOptions) -> R
     recipe = read_recipe(options.recipe) if options.recipe is not None else recipe_for(card.model, graph)
     recipe.check(graph)
     return recipe
-
-
-def _quantised(
-    model: Path, card: ModelCard, exported: onnx.ModelProto, options: BuildOptions, progress: Progress
-) -> tuple[onnx.ModelProto, CalibrationRecord | None]:
-    """The model to build from, with quantised layers if there are pictures to calibrate on."""
-    if options.calibration is None:
-        return exported, None
-    from pssdet.engines.int8.build import quantised_model
-
-    made = quantised_model(model, card, options.calibration, progress)
-    return made.model, made.calibration
 
 
 BACKEND = TensorRTBackend()
