@@ -1,1 +1,1 @@
-"""TensorRT: what imports TensorRT or CUDA lies here, and needs neither a card nor Paddle."""
+"""TensorRT: the exported graph rewritten for its parser, engines, and the runtime."""
