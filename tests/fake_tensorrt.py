@@ -223,6 +223,7 @@ class Work:
         self.shapes = {name: tuple(context.get_tensor_shape(name)) for name in TENSORS}
         self.addresses = dict(context.addresses)
         self.scratch = context.device_memory
+        self.types = context.engine.plan.types
 
     def __call__(self):
         if self.context() is None:
@@ -233,7 +234,7 @@ class Work:
         if any(values is None for values in inputs.values()):
             return
         for name, values in expected(inputs).items():
-            target = self._tensor(name, values.dtype)
+            target = self._tensor(name, np.float16 if self.types.get(name) == "HALF" else values.dtype)
             if target is not None:
                 target[...] = values
 

@@ -54,7 +54,7 @@ class Ticket:
             try:
                 self._buffers.downloaded.synchronize()
                 memory = self._buffers.outputs.host.bytes
-                self._outputs = {name: place.view(memory).copy() for name, place in self._layout.places.items()}
+                self._outputs = {name: _own(place.view(memory)) for name, place in self._layout.places.items()}
             except CudaFailure as error:
                 self._error = error
             self._buffers = None
@@ -165,6 +165,8 @@ class TensorRTSession:
     def collect(self, ticket: Ticket) -> Tensors:
         """The outputs of a batch, as soon as they are there; in any order, once for each ticket.
 
+        A stage that is float16 in the engine comes as float32.
+
         Raises:
             ValueError: the session is closed, or the ticket is another's or was collected.
             EnvironmentMissing: CUDA failed on the way.
@@ -252,3 +254,7 @@ class TensorRTSession:
         for stream in (self._upload, self._compute, self._download):
             with suppress(CudaFailure):
                 stream.synchronize()
+
+
+def _own(values: NDArray[Any]) -> NDArray[Any]:
+    return values.astype(np.float32 if values.dtype == np.float16 else values.dtype)

@@ -63,7 +63,7 @@ class TestRun:
 
     def test_a_shape_that_no_profile_takes(self, cuda, open_session):
         session = open_session()
-        with pytest.raises(BadInput, match=r"takes no image \[1, 3, 8, 17\].*\[1..4, 3, 4..16, 4..16\].*--profile"):
+        with pytest.raises(BadInput, match=r"takes no image \[1, 3, 8, 17\].*\[1..4, 3, 4..16, 4..16\].*--opt-shapes"):
             session.run(batch(width=17))
         check(session.run(batch()), batch())
 
@@ -296,10 +296,16 @@ class TestOpening:
             TensorRTSession(tmp_path / "plan", plugins=None)
         assert cuda.live == {}
 
-    @pytest.mark.parametrize(("name", "kind"), [("image", "HALF"), ("labels", "INT64"), ("boxes", "HALF")])
+    @pytest.mark.parametrize(("name", "kind"), [("image", "HALF"), ("labels", "INT64")])
     def test_types_that_no_model_of_ours_has(self, open_session, name, kind):
         with pytest.raises(BadInput, match=f"put {name} of the engine is DataType.{kind}"):
             open_session(FakePlan(types={name: kind}))
+
+    def test_a_stage_of_a_reduced_precision(self, open_session):
+        outputs = open_session(FakePlan(types={"boxes": "HALF"})).run(batch())
+        wanted = expected(batch())["boxes"].astype(np.float16).astype(np.float32)
+        np.testing.assert_array_equal(outputs["boxes"], wanted)
+        assert outputs["boxes"].dtype == np.float32
 
     def test_outputs_that_the_card_promises(self, open_session):
         open_session(outputs={"boxes": "float32", "labels": "int32"}).run(batch())
