@@ -5,6 +5,7 @@ import pytest
 from fake_cuda import Error, FakeCuda
 from fake_tensorrt import PROFILE, FakePlan, expected, install
 
+from pssdet.engines.protocol import Pipelined
 from pssdet.engines.trt.session import TensorRTSession
 from pssdet.errors import BadInput, EnvironmentMissing
 
@@ -337,6 +338,9 @@ class TestOpening:
 
 
 class TestPipeline:
+    def test_a_detector_takes_it_for_one(self, open_session):
+        assert isinstance(open_session(), Pipelined)
+
     def test_in_any_order(self, open_session):
         session = open_session()
         first, second = session.submit(batch(1)), session.submit(batch(2))
