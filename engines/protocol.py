@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,25 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Free what the session holds; it cannot run afterwards."""
+        ...
+
+
+@runtime_checkable
+class Pipelined(Session, Protocol):
+    """A session that threads may share, and whose batches overlap: submitted first, collected later.
+
+    Attributes:
+        depth: batches on their way at once; the oldest is waited for when one more is submitted.
+    """
+
+    depth: int
+
+    def submit(self, inputs: Mapping[str, NDArray[np.float32]]) -> Any:
+        """Start a batch, as ``run`` would; gives what ``collect`` asks for."""
+        ...
+
+    def collect(self, ticket: Any) -> Tensors:
+        """The outputs of a batch that was submitted, once."""
         ...
 
 
