@@ -117,6 +117,9 @@ def _configure(trt: Any, able: Capabilities, config: Any, settings: Settings) ->
         config.set_flag(flag.VERSION_COMPATIBLE)
     if settings.hardware:
         config.hardware_compatibility_level = getattr(trt.HardwareCompatibilityLevel, settings.hardware.upper())
+    if able.profile_sharing and not config.get_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806):
+        # The session keeps a context for each shape. From 10 on this is always so and cannot be set.
+        config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, enable=True)
     if settings.plugins_in_plan:
         config.plugins_to_serialize = [str(settings.plugins)]
     if settings.workspace is not None:

@@ -31,6 +31,7 @@ class Capabilities:
         progress: the builder reports its progress.
         version_compatible: plans for later versions too.
         hardware: plans for other GPUs, by level.
+        profile_sharing: contexts on one profile at a time must be asked for when a plan is built (8.6).
         plugins_in_plan: plans that carry plugin libraries.
         tactic_sources: names of the libraries that the builder may take kernels from.
     """
@@ -43,6 +44,7 @@ class Capabilities:
     progress: bool
     version_compatible: bool
     hardware: tuple[str, ...]
+    profile_sharing: bool
     plugins_in_plan: bool
     tactic_sources: tuple[str, ...]
 
@@ -72,6 +74,7 @@ def capabilities(trt: Any) -> Capabilities:
         hardware=tuple(
             name.lower() for name in ("AMPERE_PLUS", "SAME_COMPUTE_CAPABILITY") if levels and hasattr(levels, name)
         ),
+        profile_sharing=hasattr(getattr(trt, "PreviewFeature", None), "PROFILE_SHARING_0806"),
         plugins_in_plan=hasattr(trt.IBuilderConfig, "plugins_to_serialize"),
         tactic_sources=tuple(getattr(trt.TacticSource, "__members__", {})),
     )

@@ -178,6 +178,11 @@ class TestConfiguration:
             make(old, tmp_path, version_compatible=True)
         assert old.network is None
 
+    def test_contexts_may_share_a_profile(self, trt, tmp_path):
+        make(trt, tmp_path)
+        expected = {"PROFILE_SHARING_0806"} if trt.major < 10 else set()
+        assert {feature.name for feature in trt.config.features} == expected
+
     def test_plugins_travel_with_the_plan_on_request(self, trt, tmp_path, monkeypatch):
         loaded = []
         monkeypatch.setattr(builder, "load_plugins", lambda module, path: loaded.append(path))
