@@ -104,9 +104,14 @@ def precision_route(able: Capabilities, *, reduced: bool, typed: bool) -> Route:
     return "flags"
 
 
+def external_sources(able: Capabilities) -> tuple[str, ...]:
+    """Names of the tactic sources that are libraries of their own."""
+    return tuple(name for name in able.tactic_sources if name in _LIBRARIES)
+
+
 def unloadable_sources(able: Capabilities, load: Callable[[str], object] = ctypes.CDLL) -> tuple[str, ...]:
     """Names of the tactic sources whose library is not on this machine."""
-    return tuple(name for name in able.tactic_sources if name in _LIBRARIES and not _any_loads(_LIBRARIES[name], load))
+    return tuple(name for name in external_sources(able) if not _any_loads(_LIBRARIES[name], load))
 
 
 def _any_loads(names: tuple[str, ...], load: Callable[[str], object]) -> bool:

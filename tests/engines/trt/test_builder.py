@@ -152,6 +152,11 @@ class TestConfiguration:
         core = {"EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS"}
         assert used == (core if trt.major >= 11 else {"CUBLAS", "CUBLAS_LT", *core})
 
+    def test_no_source_outside_of_tensorrt_if_so_told(self, trt, tmp_path):
+        make(trt, tmp_path, external_kernels=False)
+        used = {source.name for source in trt.TacticSource if trt.config.sources >> int(source) & 1}
+        assert used == {"EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS"}
+
     def test_sources_that_are_off_stay_off(self, old, tmp_path):
         old.default_sources = 1 << int(old.TacticSource.JIT_CONVOLUTIONS)
         make(old, tmp_path)
