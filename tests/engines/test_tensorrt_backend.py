@@ -180,6 +180,12 @@ class TestBuilding:
         names = sorted(path.name for path in (tmp_path / "cache" / "engines").glob("*.timing"))
         assert names == ["tensorrt-10.4.0-NVIDIA-H200.timing", "tensorrt-10.4.0-Tesla-V100-SXM2-16GB.timing"]
 
+    def test_what_the_proof_needs_is_asked_for_before_building(self, machine, monkeypatch):
+        monkeypatch.setattr(backend_named("onnxruntime"), "missing", lambda: "it is not installed; do that")
+        with pytest.raises(EnvironmentMissing, match=r"proved against .* but it is not installed; do that"):
+            machine.build()
+        assert machine.builds == 0
+
 
 class TestCache:
     def test_the_same_inputs_are_not_built_again(self, machine):
