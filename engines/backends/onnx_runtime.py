@@ -104,6 +104,11 @@ class OnnxRuntimeBackend:
             return f"ONNX Runtime {version} has no DeformConv on a CPU, 1.25 is the first that has; {_INSTALL}"
         return None
 
+    def missing_to_open(self, card: EngineCard) -> str | None:
+        """The same to run an engine; see ``Backend``."""
+        del card
+        return self.missing()
+
     def identity(self) -> None:
         """Builds are quick; see ``Backend``."""
 
