@@ -1,5 +1,6 @@
 // What the library's functions refuse before they ask anything of a GPU; so they need none.
 #include <climits>
+#include <initializer_list>
 
 #include "../detection/detection.h"
 #include "checks.h"
