@@ -1,5 +1,6 @@
 // What the library refuses, or has nothing to do for, before it asks anything of a GPU; so this needs none.
 #include <climits>
+#include <initializer_list>
 
 #include "../dcnv2/dcnv2.h"
 #include "../detection/detection.h"
@@ -70,6 +71,19 @@ void preprocess() {
   CHECK(pssdet_preprocess_run(&problem, pixels, memory, nullptr) == PSSDET_BAD_PROBLEM);
 }
 
+void selection() {
+  const void* const maps[] = {memory};
+  const pssdet_layout layouts[] = {PSSDET_NCHW, PSSDET_NCHW};
+  int32_t count[4];
+  CHECK(pssdet_proposals_run(nullptr, PSSDET_F32, layouts, maps, maps, memory, memory, memory, count, memory, nullptr) ==
+      PSSDET_BAD_PROBLEM);
+  const pssdet_multiclass_nms_problem none = {};
+  for (const pssdet_multiclass_nms_problem* problem : {static_cast<const pssdet_multiclass_nms_problem*>(nullptr), &none}) {
+    CHECK(pssdet_multiclass_nms_run(problem, memory, memory, count, memory, memory, count, count, memory, nullptr) ==
+        PSSDET_BAD_PROBLEM);
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -78,5 +92,6 @@ int main() {
   blocks();
   roi_align();
   preprocess();
+  selection();
   return pssdet::test::summary();
 }
