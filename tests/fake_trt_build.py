@@ -186,6 +186,7 @@ class _Config:
     def __init__(self, trt):
         self.trt = trt
         self.flags = {trt.BuilderFlag.TF32}
+        self.features = set()
         self.profiles, self.pools, self.timing = [], {}, None
         self.sources = trt.default_sources
 
@@ -197,6 +198,14 @@ class _Config:
 
     def set_memory_pool_limit(self, pool, size):
         self.pools[pool.name] = size
+
+    def get_preview_feature(self, feature):
+        return self.trt.major >= 10 or feature in self.features
+
+    def set_preview_feature(self, feature, enable):
+        assert self.trt.major < 10, "always on, and not to be set"
+        assert enable
+        self.features.add(feature)
 
     def get_tactic_sources(self):
         return self.sources
@@ -357,6 +366,12 @@ class FakeTensorRT(SimpleNamespace):
         creation = {8: "EXPLICIT_BATCH EXPLICIT_PRECISION", 10: "EXPLICIT_BATCH STRONGLY_TYPED"}.get(
             major, "STRONGLY_TYPED"
         )
+        sharing = "PROFILE_SHARING_0806"
+        features = {
+            8: f"FASTER_DYNAMIC_SHAPES_0805 DISABLE_EXTERNAL_TACTIC_SOURCES_FOR_CORE_0805 {sharing}",
+            10: f"{sharing} ALIASED_PLUGIN_IO_10_03",
+            11: "ALIASED_PLUGIN_IO_10_03 RUNTIME_ACTIVATION_RESIZE_10_10",
+        }
         settable = {"plugins_to_serialize": [], "hardware_compatibility_level": None, "profiling_verbosity": None}
         if major >= 10:
             settable["progress_monitor"] = None
@@ -371,6 +386,7 @@ class FakeTensorRT(SimpleNamespace):
             BuilderFlag=_enum("BuilderFlag", _FLAGS_8 if major < 11 else _FLAGS_11),
             NetworkDefinitionCreationFlag=_enum("NetworkDefinitionCreationFlag", creation),
             TacticSource=_enum("TacticSource", sources if major >= 11 else f"CUBLAS CUBLAS_LT CUDNN {sources}"),
+            PreviewFeature=_enum("PreviewFeature", features[major]),
             MemoryPoolType=_enum("MemoryPoolType", "WORKSPACE TACTIC_DRAM"),
             HardwareCompatibilityLevel=_enum("HardwareCompatibilityLevel", levels),
             ProfilingVerbosity=_enum("ProfilingVerbosity", "LAYER_NAMES_ONLY DETAILED NONE"),

@@ -41,6 +41,11 @@ class Ticket:
         """Whether its buffers are free again."""
         return self._buffers is None
 
+    @property
+    def failed(self) -> bool:
+        """Whether an error came instead of outputs, so that its work may still be on its way."""
+        return self._error is not None
+
     def finish(self) -> None:
         """Wait until its outputs are on the host and copy them; any thread may, and the first does."""
         with self._lock:
@@ -49,7 +54,7 @@ class Ticket:
             try:
                 self._buffers.downloaded.synchronize()
                 memory = self._buffers.outputs.host.bytes
-                self._outputs = {name: place.view(memory).copy() for name, place in self._layout.places.items()}
+                self._outputs = {name: _own(place.view(memory)) for name, place in self._layout.places.items()}
             except CudaFailure as error:
                 self._error = error
             self._buffers = None
@@ -160,6 +165,8 @@ class TensorRTSession:
     def collect(self, ticket: Ticket) -> Tensors:
         """The outputs of a batch, as soon as they are there; in any order, once for each ticket.
 
+        A stage that is float16 in the engine comes as float32.
+
         Raises:
             ValueError: the session is closed, or the ticket is another's or was collected.
             EnvironmentMissing: CUDA failed on the way.
@@ -211,13 +218,16 @@ class TensorRTSession:
 
     def _free_buffers(self) -> BufferSet:
         """A set of buffers that no batch is in; the oldest batch's, if need be."""
-        for buffers in self._buffers:
-            ticket = self._tickets.get(buffers.number)
-            if ticket is None or ticket.done:
-                return buffers
-        oldest = min(self._buffers, key=lambda each: self._tickets[each.number].number)
-        self._tickets[oldest.number].finish()
-        return oldest
+        taken = {number for number, ticket in self._tickets.items() if not ticket.done}
+        if len(taken) == len(self._buffers):
+            oldest = min(self._tickets.values(), key=lambda ticket: ticket.number)
+            oldest.finish()
+            taken = {number for number, ticket in self._tickets.items() if ticket is not oldest}
+        free = next(buffers for buffers in self._buffers if buffers.number not in taken)
+        last = self._tickets.pop(free.number, None)
+        if last is not None and last.failed:
+            self._settle()
+        return free
 
     def _start(self, run: ShapeRun, buffers: BufferSet, arrays: Mapping[str, NDArray[np.float32]]) -> None:
         self._make_room(run, buffers)
@@ -244,3 +254,7 @@ class TensorRTSession:
         for stream in (self._upload, self._compute, self._download):
             with suppress(CudaFailure):
                 stream.synchronize()
+
+
+def _own(values: NDArray[Any]) -> NDArray[Any]:
+    return values.astype(np.float32 if values.dtype == np.float16 else values.dtype)

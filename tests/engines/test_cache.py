@@ -16,7 +16,7 @@ from pssdet.errors import BadInput, GateFailed
 from pssdet.locks import locked, locked_if_free
 
 PLAN = "model.plan"
-#: A build in a process of its own: takes a while, and notes that it ran.
+#: A build in a process of its own: notes that it began, and goes on when it is let.
 BUILDER = """
 import sys, time
 from pathlib import Path
@@ -25,13 +25,14 @@ from test_cache import write_engine
 from pssdet.engines.cache import cached
 
 cache, output, notes = map(Path, sys.argv[1:4])
-key, seconds = sys.argv[4], float(sys.argv[5])
+key, gate = sys.argv[4], Path(sys.argv[5])
 
 def build(folder):
     with notes.open("a") as stream:
         stream.write("began\\n")
     (folder / "half-done").write_text("...")
-    time.sleep(seconds)
+    while not gate.exists():
+        time.sleep(0.01)
     (folder / "half-done").unlink()
     write_engine(folder, key)
 
@@ -50,9 +51,10 @@ def write_engine(folder, key, content="plan"):
     (folder / ENGINE_CARD).write_bytes(encode(card))
 
 
-def start(tmp_path, key="k", output="out", seconds=0.0):
+def start(tmp_path, key="k", output="out", gate="."):
+    """A process that builds, or waits in the middle of it until ``gate`` exists."""
     command = [sys.executable, "-c", BUILDER.format(tests=str(Path(__file__).parent))]
-    arguments = [tmp_path / "cache", tmp_path / output, tmp_path / "notes", key, seconds]
+    arguments = [tmp_path / "cache", tmp_path / output, tmp_path / "notes", key, tmp_path / gate]
     paths = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(
         [*command, *map(str, arguments)], stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": paths}
@@ -70,26 +72,33 @@ def listed(folder):
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
+def begun(tmp_path):
+    wait_until((tmp_path / "notes").exists)
+
+
 class TestProcesses:
     def test_of_several_one_builds(self, tmp_path):
-        processes = [start(tmp_path, output=f"out{index}", seconds=1.0) for index in range(4)]
-        said = [process.communicate(timeout=60)[0] for process in processes]
+        first = start(tmp_path, gate="gate")
+        begun(tmp_path)
+        others = [start(tmp_path, output=f"out{index}") for index in range(3)]
+        assert ["waiting" in process.stdout.readline() for process in others] == [True] * 3
+        (tmp_path / "gate").touch()
+        assert first.communicate(timeout=60)[0] == "built\n"
+        assert [process.communicate(timeout=60)[0] for process in others] == ["found\n"] * 3
         assert (tmp_path / "notes").read_text() == "began\n"
-        assert sorted(text.split("\n")[-2] for text in said) == ["built", "found", "found", "found"]
-        assert any("waiting for another process" in text for text in said)
-        for index in range(4):
-            assert is_engine_of("k", tmp_path / f"out{index}")
+        for folder in ("out", "out0", "out1", "out2"):
+            assert is_engine_of("k", tmp_path / folder)
 
     def test_into_one_folder(self, tmp_path):
-        processes = [start(tmp_path, key=key, output="out", seconds=0.2) for key in ("a", "b", "a")]
+        processes = [start(tmp_path, key=key) for key in ("a", "b", "a")]
         assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
         assert is_engine_of("a", tmp_path / "out") or is_engine_of("b", tmp_path / "out")
         assert listed(tmp_path / "out") == ["engine.json", PLAN]
 
     @pytest.mark.parametrize("killer", [signal.SIGKILL, signal.SIGTERM])
     def test_a_killed_build_leaves_nothing_behind(self, tmp_path, killer):
-        process = start(tmp_path, seconds=60.0)
-        wait_until((tmp_path / "notes").exists)
+        process = start(tmp_path, gate="gate")
+        begun(tmp_path)
         process.send_signal(killer)
         process.wait(timeout=30)
         assert not (tmp_path / "out").exists()
@@ -98,26 +107,28 @@ class TestProcesses:
         assert other.wait(timeout=60) == 0
         assert [name for name in listed(tmp_path / "cache") if "partial" in name] == []
         again = start(tmp_path)
-        assert "built" in again.communicate(timeout=60)[0]
+        assert again.communicate(timeout=60)[0] == "built\n"
         assert is_engine_of("k", tmp_path / "out")
         assert listed(tmp_path / "cache" / "k") == ["engine.json", PLAN]
 
     def test_whoever_waits_takes_over_from_a_killed_build(self, tmp_path):
-        first = start(tmp_path, seconds=60.0)
-        wait_until((tmp_path / "notes").exists)
+        first = start(tmp_path, gate="gate")
+        begun(tmp_path)
         second = start(tmp_path, output="second")
         assert "waiting" in second.stdout.readline()
         first.kill()
-        assert "built" in second.communicate(timeout=60)[0]
+        assert second.communicate(timeout=60)[0] == "built\n"
         first.wait(timeout=30)
         assert is_engine_of("k", tmp_path / "second")
+        assert listed(tmp_path / "second") == ["engine.json", PLAN]
 
     def test_clearing_up_spares_builds_that_run(self, tmp_path):
-        running = start(tmp_path, seconds=3.0)
-        wait_until((tmp_path / "notes").exists)
+        running = start(tmp_path, gate="gate")
+        begun(tmp_path)
         assert start(tmp_path, key="other", output="other").wait(timeout=60) == 0
-        assert running.poll() is None
-        assert "built" in running.communicate(timeout=60)[0]
+        (tmp_path / "gate").touch()
+        assert running.communicate(timeout=60)[0] == "built\n"
+        assert running.returncode == 0
         assert is_engine_of("k", tmp_path / "out")
 
 

@@ -152,6 +152,11 @@ class TestConfiguration:
         core = {"EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS"}
         assert used == (core if trt.major >= 11 else {"CUBLAS", "CUBLAS_LT", *core})
 
+    def test_no_source_outside_of_tensorrt_if_so_told(self, trt, tmp_path):
+        make(trt, tmp_path, external_kernels=False)
+        used = {source.name for source in trt.TacticSource if trt.config.sources >> int(source) & 1}
+        assert used == {"EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS"}
+
     def test_sources_that_are_off_stay_off(self, old, tmp_path):
         old.default_sources = 1 << int(old.TacticSource.JIT_CONVOLUTIONS)
         make(old, tmp_path)
@@ -177,6 +182,11 @@ class TestConfiguration:
         with pytest.raises(BadInput, match="version-compatible"):
             make(old, tmp_path, version_compatible=True)
         assert old.network is None
+
+    def test_contexts_may_share_a_profile(self, trt, tmp_path):
+        make(trt, tmp_path)
+        expected = {"PROFILE_SHARING_0806"} if trt.major < 10 else set()
+        assert {feature.name for feature in trt.config.features} == expected
 
     def test_plugins_travel_with_the_plan_on_request(self, trt, tmp_path, monkeypatch):
         loaded = []
