@@ -163,6 +163,7 @@ class TensorRTBackend:
         carried = "plugins_in_plan" in card.options
         library = None if carried else find_plugins()
         check_fits(folder, card, _device(), _version(), library)
+        from pssdet.engines.trt.pictures import picture_kernel
         from pssdet.engines.trt.session import TensorRTSession
 
         return TensorRTSession(
@@ -170,6 +171,7 @@ class TensorRTBackend:
             plugins=library,
             host_code=carried or "version_compatible" in card.options,
             outputs={record.name: record.dtype for record in card.model.outputs},
+            kernel=picture_kernel(library),
         )
 
 
