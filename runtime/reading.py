@@ -134,7 +134,9 @@ def _made_up(height: int, width: int) -> NDArray[np.uint8]:
     slopes = np.stack([rows * 255 // height, columns * 255 // width, (rows + columns) % 256], axis=-1)
     squares = ((rows // 16 + columns // 16) % 2 * 255)[..., None]
     thirds = (columns * 3 // width)[..., None]
-    picture: NDArray[np.uint8] = np.choose(thirds, [noise, slopes, np.broadcast_to(squares, noise.shape)]).astype(np.uint8)
+    picture: NDArray[np.uint8] = np.choose(thirds, [noise, slopes, np.broadcast_to(squares, noise.shape)]).astype(
+        np.uint8
+    )
     return picture
 
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from pssdet.engines.trt.fitting import Shape
 from pssdet.errors import BadInput, EnvironmentMissing
 
-
 _VARIABLE = "PSSDET_KERNELS"
 _NAME = "libpssdet_kernels.so"
 
