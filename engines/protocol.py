@@ -97,6 +97,10 @@ class Backend(Protocol):
         """What this machine lacks to build or run such an engine, with the way out; None if nothing."""
         ...
 
+    def missing_to_open(self, card: EngineCard) -> str | None:
+        """The same to run this engine, which may need less than to build one."""
+        ...
+
     def identity(self) -> Mapping[str, str] | None:
         """What of this machine decides on the engine that a build gives; None: builds are too quick to be cached.
 

@@ -146,8 +146,8 @@ class TestBadInput:
         assert_one_line_error(code, 2, err, "cannot write")
 
     def test_precision_that_no_backend_offers(self, tmp_path):
-        code, _, err = run("engines/build.py", "--int8", folder=tmp_path)
-        assert_one_line_error(code, 2, err, "int8")
+        code, _, err = run("engines/build.py", "--backend", "paddle", "--int8", folder=tmp_path)
+        assert_one_line_error(code, 2, err, "int8", "fp32")
         code, _, err = run("engines/build.py", "--backend", "paddle", "--fp16", folder=tmp_path)
         assert_one_line_error(code, 2, err, "fp16", "fp32")
         code, _, err = run("engines/build.py", "--int8", "--fp16", folder=tmp_path)
