@@ -69,7 +69,8 @@ class Tensor:
 class Layer:
     def __init__(self, network, node, types):
         self._network, self.node = network, node
-        self.name, self.metadata = node.name, f"[ONNX Layer: {node.name}]"
+        self.name = node.name
+        self.metadata = f"[ONNX Layer: {node.name}]" if network.trt.knows_metadata else ""
         plugin = network.trt.plugin_type if node.op_type.startswith("PssDet") else None
         self.type = SimpleNamespace(name=plugin or _TYPES.get(node.op_type, "SHUFFLE"))
         self._outputs = [Tensor(name, _ONNX_TYPES[types[name]]) for name in node.output]
@@ -410,6 +411,7 @@ class FakeTensorRT(SimpleNamespace):
             build_error="",
             before_build=None,
             ignores_half=False,
+            knows_metadata=True,
             refuses_profiles=False,
             network=None,
             config=None,
