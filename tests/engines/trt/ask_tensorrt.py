@@ -1,4 +1,4 @@
-"""Whether a real TensorRT has the names that builds use: ask_tensorrt.py SRC prints JSON; no GPU or pytest is needed."""
+"""Whether a real TensorRT has the names that builds use: ask_tensorrt.py SRC prints JSON, without a GPU or pytest."""
 
 import importlib
 import json
