@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, TypeAlias, final
+from typing import Any, NamedTuple, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,10 @@ from pssdet.engines.catalogue import OpenEngine, open_engine
 from pssdet.engines.protocol import Tensors
 from pssdet.errors import BadInput, GateFailed
 from pssdet.models.card import EngineCard
-from pssdet.models.preprocess import NetworkInput, as_batch, padded_alike, prepare
 from pssdet.runtime.batching import Padding, batches, check_batching
 from pssdet.runtime.detections import Detections
 from pssdet.runtime.images import Image, NamedPicture, load
+from pssdet.runtime.reading import Reading, choose_reading
 from pssdet.runtime.running import Inputs, Runner
 
 #: Pictures prepared together, in batches: enough to find some of one size, and bounded memory.
@@ -30,7 +30,7 @@ Refuse = Callable[[str, BadInput], None]
 
 class _Prepared(NamedTuple):
     picture: NamedPicture
-    input: NetworkInput
+    input: Any  # as the reading has it
 
 
 #: Pictures that run together, each with its place among all that are not refused.
@@ -55,6 +55,7 @@ class Detector:
         check_batching(max_batch, padding)
         self._card = engine.card
         self._runner = Runner(engine.session)
+        self._reading = choose_reading(engine.session, engine.card.model.preprocessing)
         self._max_batch = max_batch
         self._padding = padding
 
@@ -82,6 +83,11 @@ class Detector:
     def card(self) -> EngineCard:
         """The engine's card."""
         return self._card
+
+    @property
+    def reading(self) -> Reading:
+        """Where pictures are resized and normalised, and why there."""
+        return self._reading
 
     def __call__(self, images: Sequence[Image]) -> list[Detections]:
         """Detections of each image, in the order of ``images``.
@@ -139,7 +145,7 @@ class Detector:
 
     def _prepare(self, picture: NamedPicture, refuse: Refuse | None) -> _Prepared | None:
         try:
-            prepared = prepare(load(picture.image, picture.name), self._card.model.preprocessing)
+            prepared = self._reading.one(load(picture.image, picture.name), self._card.model.preprocessing)
         except BadInput as error:
             named = error if picture.name in str(error) else BadInput(f"{picture.name}: {error}")
             if refuse is None:
@@ -147,7 +153,7 @@ class Detector:
             refuse(picture.name, named)
             return None
         # An engine may answer a NaN with "nothing found", so what goes in is checked as well.
-        if not np.isfinite(prepared.image).all():
+        if isinstance(prepared.image, np.ndarray) and not np.isfinite(prepared.image).all():
             raise GateFailed(f"{picture.name} gives a network input that is not finite; check the card's mean and std")
         return _Prepared(picture, prepared)
 
@@ -162,7 +168,7 @@ class Detector:
         """Batches of some pictures; the position of the first one that is not refused is ``position``."""
         prepared = [each for each in (self._prepare(picture, refuse) for picture in chunk) if each]
         for members in batches([each.input.image.shape for each in prepared], self._max_batch, self._padding):
-            inputs = as_batch(padded_alike([prepared[index].input for index in members]))
+            inputs = self._reading.batch([prepared[index].input for index in members])
             yield [(position + index, prepared[index]) for index in members], inputs
         return position + len(prepared)
 

@@ -7,12 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from threading import Lock
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pssdet.engines.protocol import Pipelined, Session, Tensors
 
-Inputs = Mapping[str, NDArray[np.float32]]
+#: Of a batch, by name: arrays, and pictures where the session takes them.
+Inputs = Mapping[str, Any]
 T = TypeVar("T")
 
 

@@ -47,8 +47,8 @@ class Logger:
 
 
 TENSORS = {
-    "image": (TensorIOMode.INPUT, (-1, 3, -1, -1), "FLOAT"),
     "image_size": (TensorIOMode.INPUT, (-1, 2), "FLOAT"),
+    "image": (TensorIOMode.INPUT, (-1, 3, -1, -1), "FLOAT"),
     "boxes": (TensorIOMode.OUTPUT, (-1, 4), "FLOAT"),
     "labels": (TensorIOMode.OUTPUT, (-1,), "INT32"),
 }

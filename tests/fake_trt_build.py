@@ -69,7 +69,8 @@ class Tensor:
 class Layer:
     def __init__(self, network, node, types):
         self._network, self.node = network, node
-        self.name, self.metadata = node.name, f"[ONNX Layer: {node.name}]"
+        self.name = node.name
+        self.metadata = f"[ONNX Layer: {node.name}]" if network.trt.knows_metadata else ""
         plugin = network.trt.plugin_type if node.op_type.startswith("PssDet") else None
         self.type = SimpleNamespace(name=plugin or _TYPES.get(node.op_type, "SHUFFLE"))
         self._outputs = [Tensor(name, _ONNX_TYPES[types[name]]) for name in node.output]
@@ -278,11 +279,16 @@ def _described(layer, network, config):
     convolution = op in {"Conv", "PssDetDeformConv2d"}
     if network.typed:
         weights = {tensor.name: tensor.data_type for tensor in network.model.graph.initializer}
-        half = convolution and weights[layer.node.input[1]] == onnx.TensorProto.FLOAT16
+        half = convolution and weights.get(layer.node.input[1]) == onnx.TensorProto.FLOAT16
     else:
         half = getattr(trt.BuilderFlag, "FP16", None) in config.flags and layer.held is None
     half = half and not trt.ignores_half
+    eight = (
+        convolution and _is_quantised(layer.node, network) and (network.typed or trt.BuilderFlag.INT8 in config.flags)
+    )
     kind = ("Half" if half else "Float") if trt.major >= 10 else ("FP16" if half else "FP32")
+    if eight:
+        kind = "Int8"
     text = f"Row major linear {kind}" if trt.major < 10 else f"{kind}({kind}:x)"
     described = {
         "Name": f"{layer.name} + {layer.name}.fused" if convolution else layer.name,
@@ -292,8 +298,14 @@ def _described(layer, network, config):
         "Metadata": layer.metadata,
     }
     if op == "Conv":
-        described["Weights"] = {"Type": "Half" if half else "Float", "Count": 1}
+        described["Weights"] = {"Type": "Int8" if eight else "Half" if half else "Float", "Count": 1}
     return described
+
+
+def _is_quantised(node, network):
+    """Whether what the node reads was rounded to 8 bits just before."""
+    makers = {name: each.op_type for each in network.model.graph.node for name in each.output}
+    return makers.get(node.input[0]) == "DequantizeLinear"
 
 
 class Runtime:
@@ -399,6 +411,7 @@ class FakeTensorRT(SimpleNamespace):
             build_error="",
             before_build=None,
             ignores_half=False,
+            knows_metadata=True,
             refuses_profiles=False,
             network=None,
             config=None,

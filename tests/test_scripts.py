@@ -153,6 +153,13 @@ class TestBadInput:
         code, _, err = run("engines/build.py", "--int8", "--fp16", folder=tmp_path)
         assert_one_line_error(code, 2, err, "exclude")
 
+    def test_options_of_another_backend(self, tmp_path):
+        shapes = ("--opt-shapes", "1x64x64", "--opt-shapes", "8x64x64", "--stages")
+        code, _, err = run("engines/build.py", "--backend", "onnxruntime", *shapes, folder=tmp_path)
+        assert_one_line_error(code, 2, err, "onnxruntime has no --opt-shapes, --stages")
+        code, _, err = run("engines/build.py", "--hardware-compatible", "everything", folder=tmp_path)
+        assert_one_line_error(code, 2, err, "ampere_plus")
+
     def test_unknown_backend(self, tmp_path):
         code, _, err = run("engines/build.py", "--backend", "tensorflow", folder=tmp_path)
         assert_one_line_error(code, 2, err, "onnxruntime")

@@ -175,6 +175,7 @@ class TensorRTBackend:
         carried = _carries_plugins(card)
         library = None if carried else find_plugins()
         check_fits(folder, card, _device(), _version(), library)
+        from pssdet.engines.trt.pictures import picture_kernel
         from pssdet.engines.trt.session import TensorRTSession
 
         return TensorRTSession(
@@ -182,6 +183,7 @@ class TensorRTBackend:
             plugins=library,
             host_code=carried or "version_compatible" in card.options,
             outputs={record.name: record.dtype for record in card.model.outputs},
+            kernel=picture_kernel(library),
         )
 
 

@@ -18,7 +18,7 @@ from pssdet.engines.options import DEFAULTS, BuildOptions
 from pssdet.engines.recipe import Recipe, write_recipe
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 from pssdet.models.card import ENGINE_CARD, EngineCard, encode, read_engine_card, read_model_card
-from pssdet.models.sample import sample_batches
+from pssdet.models.sample import PICTURE, sample_batches
 from pssdet.models.stages import tap_names
 
 H200 = Gpu("NVIDIA H200", (9, 0), "12.8", "570.86.15")
@@ -170,6 +170,18 @@ class TestBuilding:
         write_recipe(tmp_path / "foreign.json", Recipe(("trunk/nowhere",), "other", ""))
         with pytest.raises(BadInput, match="trunk/nowhere"):
             machine.build("foreign", recipe=tmp_path / "foreign.json")
+
+    @pytest.mark.parametrize("version", ["8.6.0", "10.4.0", "11.1.0"])
+    def test_int8_from_pictures(self, machine, tmp_path, version):
+        machine.have(version)
+        (tmp_path / "pictures").mkdir()
+        (tmp_path / "pictures" / PICTURE.name).write_bytes(PICTURE.read_bytes())
+        card = read_engine_card(machine.build(precision="int8", calibration=tmp_path / "pictures"))
+        assert card.calibration is not None
+        assert card.calibration.images == 1
+        flops = card.layers.convolution_flops
+        assert flops["int8"] > 0.5 * sum(flops.values())
+        assert flops["int8"] + flops["fp16"] > 0.9 * sum(flops.values())
 
     def test_limits_reach_the_builder(self, machine, tmp_path):
         timing = tmp_path / "mine.timing"

@@ -1,5 +1,6 @@
-"""The CPU part of the library, built once per session from these sources."""
+"""The CPU parts of the libraries, built once per session from these sources."""
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -25,7 +26,8 @@ def _compiler():
 
 
 @pytest.fixture(scope="session")
-def library(tmp_path_factory):
+def build(tmp_path_factory):
+    """Builds a target without CUDA; gives the path of its library."""
     cmake = _cmake()
     if not cmake:
         pytest.skip("no cmake: pip install cmake")
@@ -33,5 +35,20 @@ def library(tmp_path_factory):
         pytest.skip("no C++ compiler")
     folder = tmp_path_factory.mktemp("cmake")
     subprocess.run([cmake, "-S", ROOT, "-B", folder, "-DPSSDET_CUDA=OFF"], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run([cmake, "--build", folder, "--target", "pssdet_reference"], check=True, stdout=subprocess.DEVNULL)
-    return Library(folder / "lib" / "libpssdet_reference.so")
+
+    def target(name):
+        subprocess.run([cmake, "--build", folder, "--target", name], check=True, stdout=subprocess.DEVNULL)
+        return folder / "lib" / f"lib{name}.so"
+
+    return target
+
+
+@pytest.fixture(scope="session")
+def library(build):
+    return Library(build("pssdet_reference"))
+
+
+@pytest.fixture(scope="session")
+def emulated(build):
+    """The kernels' own source, run on the CPU."""
+    return ctypes.CDLL(str(build("pssdet_emulated")))

@@ -55,7 +55,7 @@ class TestRun:
         check(open_session().run(inputs), inputs)
 
     def test_a_missing_input(self, open_session):
-        with pytest.raises(BadInput, match="needs the inputs image, image_size; image_size is missing"):
+        with pytest.raises(BadInput, match="needs the inputs image_size, image; image_size is missing"):
             open_session().run({"image": batch()["image"]})
 
     def test_another_type(self, open_session):
