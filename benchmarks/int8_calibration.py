@@ -79,8 +79,10 @@ def _document(report: Report, scenes: int) -> str:
             "",
             as_line(environment(*PACKAGES)),
             "",
-            f"Calibrated on {SCENES} scenes of the training's split, judged on {scenes} held-out ones in ONNX Runtime.",
-            f"Engines are built with {METHOD}.",
+            (
+                f"Calibrated on {SCENES} scenes of the training's split, judged on {scenes} held-out scenes, in ONNX"
+                f" Runtime. Engines are built with {METHOD}."
+            ),
             "",
             *table(_HEAD, _rows(report)),
             "",
