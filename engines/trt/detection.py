@@ -11,6 +11,8 @@ from pssdet.errors import BadInput
 
 #: PSSDET_MAX_LEVELS, PSSDET_MAX_ANCHORS (of one cell), PSSDET_MAX_CANDIDATES of an image.
 MAX_LEVELS, MAX_ANCHORS, MAX_CANDIDATES = 8, 16, 2048
+#: PSSDET_MAX_OUTPUT_SIZE, PSSDET_MAX_SAMPLING_RATIO: bins of a region and samples of a bin, along one axis.
+MAX_OUTPUT_SIZE, MAX_SAMPLING_RATIO = 32, 64
 
 FUNCTION_DOMAIN = "pssdet"
 
@@ -62,6 +64,9 @@ def _roi_align(node: onnx.NodeProto, given: Attributes) -> Attributes:
     mode = given["coordinate_transformation_mode"]
     if mode not in _ALIGNED:
         raise refuse(node, f"coordinate_transformation_mode is {mode}; {' or '.join(_ALIGNED)} is needed")
+    _within(node, "bins of a region's side (output_size)", given["output_size"], MAX_OUTPUT_SIZE)
+    # 0 has a meaning of its own: as many samples as cells.
+    _within(node, "samples of a bin's side (sampling_ratio)", given["sampling_ratio"], MAX_SAMPLING_RATIO, least=0)
     names = ("min_level", "canonical_level", "canonical_size", "pixel_offset", "output_size", "sampling_ratio")
     return {"strides": list(given["strides"])} | {name: given[name] for name in names} | {"aligned": _ALIGNED[mode]}
 
@@ -71,8 +76,8 @@ def _nms(node: onnx.NodeProto, given: Attributes) -> Attributes:
     return {name: given[name] for name in ("score_threshold", "nms_threshold", "max_detections", "pixel_offset")}
 
 
-def _within(node: onnx.NodeProto, what: str, count: int, limit: int) -> None:
-    if not 1 <= count <= limit:
+def _within(node: onnx.NodeProto, what: str, count: int, limit: int, *, least: int = 1) -> None:
+    if not least <= count <= limit:
         raise refuse(node, f"{count} {what}, it takes 1 to {limit}; the onnxruntime backend has no such limit")
 
 

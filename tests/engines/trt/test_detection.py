@@ -93,6 +93,9 @@ LEVELS9 = {"strides": [2**i for i in range(9)], "anchors": [1.0] * 36}
         ("GenerateProposals", {"min_size": None}, "'min_size' is missing"),
         ("MultilevelRoiAlign", {"strides": [4, 8, 16]}, "inputs do not fit"),
         ("MultilevelRoiAlign", {"strides": [4] * 9}, "9 pyramid levels"),
+        ("MultilevelRoiAlign", {"output_size": 33}, "33 bins of a region's side"),
+        ("MultilevelRoiAlign", {"sampling_ratio": 65}, "65 samples of a bin's side"),
+        ("MultilevelRoiAlign", {"sampling_ratio": -1}, "-1 samples of a bin's side"),
         ("MultilevelRoiAlign", {"coordinate_transformation_mode": "half"}, "coordinate_transformation_mode is half"),
         ("MulticlassNms", {"max_detections": 2049}, "2049 detections of an image"),
         ("MulticlassNms", {"pixel_offset": None}, "'pixel_offset' is missing"),
@@ -109,6 +112,8 @@ def test_what_is_beyond_a_plugin_is_refused(kind, changes, reason):
     ("kind", "changes"),
     [
         ("GenerateProposals", {"pre_nms_top_n": 2048, "post_nms_top_n": 2048, "anchors": [1.0] * 4 * 16 * 2}),
+        ("MultilevelRoiAlign", {"output_size": 32, "sampling_ratio": 64}),
+        ("MultilevelRoiAlign", {"sampling_ratio": 0}),
         ("MulticlassNms", {"max_detections": 2048}),
     ],
 )
@@ -127,6 +132,8 @@ def test_limits_are_those_of_the_kernels():
         "PSSDET_MAX_LEVELS": detection.MAX_LEVELS,
         "PSSDET_MAX_ANCHORS": detection.MAX_ANCHORS,
         "PSSDET_MAX_CANDIDATES": detection.MAX_CANDIDATES,
+        "PSSDET_MAX_OUTPUT_SIZE": detection.MAX_OUTPUT_SIZE,
+        "PSSDET_MAX_SAMPLING_RATIO": detection.MAX_SAMPLING_RATIO,
     }
 
 
