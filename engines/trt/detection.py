@@ -78,7 +78,7 @@ def _nms(node: onnx.NodeProto, given: Attributes) -> Attributes:
 
 def _within(node: onnx.NodeProto, what: str, count: int, limit: int, *, least: int = 1) -> None:
     if not least <= count <= limit:
-        raise refuse(node, f"{count} {what}, it takes 1 to {limit}; the onnxruntime backend has no such limit")
+        raise refuse(node, f"{count} {what}, it takes {least} to {limit}; the onnxruntime backend has no such limit")
 
 
 #: Outputs of each function, and its attributes as its plugin takes them.
