@@ -32,7 +32,7 @@ class PlanOnOnnxRuntime:
     opened = ()
     disturb = staticmethod(lambda outputs: outputs)
 
-    def __init__(self, plan, *, plugins, host_code=False, outputs=None):
+    def __init__(self, plan, *, plugins, host_code=False, outputs=None, kernel=None):
         content = json.loads(plan.read_text())
         self._profiles = content["profiles"]
         self._session = OnnxRuntimeSession(self.model, content["outputs"], cuda=False)
