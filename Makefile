@@ -48,7 +48,7 @@ ifneq ($(COMPILER),)
 else
 	@echo "not tested: the plugins' C++, for want of a C++ compiler (apt install g++)"
 endif
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: venv
 	$(BIN)/ruff check

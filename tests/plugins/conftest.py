@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from parallel import shared_folder
 
 from pssdet.plugins.library import Library
 
@@ -31,7 +32,12 @@ def library(tmp_path_factory):
         pytest.skip("no cmake: pip install cmake")
     if not _compiler():
         pytest.skip("no C++ compiler")
-    folder = tmp_path_factory.mktemp("cmake")
-    subprocess.run([cmake, "-S", ROOT, "-B", folder, "-DPSSDET_CUDA=OFF"], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run([cmake, "--build", folder, "--target", "pssdet_reference"], check=True, stdout=subprocess.DEVNULL)
-    return Library(folder / "lib" / "libpssdet_reference.so")
+
+    def build(folder):
+        for step in (
+            ["-S", ROOT, "-B", folder, "-DPSSDET_CUDA=OFF"],
+            ["--build", folder, "--target", "pssdet_reference"],
+        ):
+            subprocess.run([cmake, *step], check=True, stdout=subprocess.DEVNULL)
+
+    return Library(shared_folder(tmp_path_factory, "cmake", build) / "lib" / "libpssdet_reference.so")
