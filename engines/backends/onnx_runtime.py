@@ -74,12 +74,11 @@ class OnnxRuntimeBackend:
 
     def build(self, model: Path, card: ModelCard, precision: Precision, folder: Path) -> Built:
         """One ONNX file; on a machine without CUDA half precision is emulated."""
-        del card
         target = folder / MODEL_ONNX
         if precision == "fp32":
             shutil.copyfile(model / MODEL_ONNX, target)
             return Built()
-        return _build_half(model / MODEL_ONNX, target, emulated=not _has_cuda())
+        return _build_half(model / MODEL_ONNX, target, card.model, emulated=not _has_cuda())
 
     def open(self, folder: Path, card: EngineCard, taps: Sequence[str] = ()) -> Session:
         """A session; an emulated engine runs on the CPU, where its rounding was proved."""
@@ -92,15 +91,15 @@ class OnnxRuntimeBackend:
         return OnnxRuntimeSession(folder / MODEL_ONNX, taps, cuda=cuda and not card.emulated)
 
 
-def _build_half(source: Path, target: Path, *, emulated: bool) -> Built:
+def _build_half(source: Path, target: Path, name: str, *, emulated: bool) -> Built:
     import onnx
 
     from pssdet.engines.half import emulate_half, half_region, to_half
-    from pssdet.models.stages import HEAD_NODES, TRUNK_NODES
+    from pssdet.engines.recipe import HALF_PREFIXES, recipe_for
 
     model = onnx.load(source)
-    region = half_region(model.graph, emulated=emulated)
-    whole = sum(node.name.startswith((TRUNK_NODES, HEAD_NODES)) for node in model.graph.node)
+    region = half_region(model.graph, emulated=emulated, recipe=recipe_for(name, model.graph))
+    whole = sum(node.name.startswith(HALF_PREFIXES) for node in model.graph.node)
     (emulate_half if emulated else to_half)(model, region)
     onnx.save(model, target)
     return Built(emulated=emulated, fp32_nodes=whole - len(region))

@@ -64,7 +64,7 @@ def test_real_half_graph_is_well_typed_and_close(row4_folder, inputs, engines, t
     import onnx
 
     target = tmp_path / "model.onnx"
-    built = onnx_runtime._build_half(row4_folder / "model.onnx", target, emulated=False)
+    built = onnx_runtime._build_half(row4_folder / "model.onnx", target, ROW4.name, emulated=False)
     assert not built.emulated
     assert built.fp32_nodes == 4 * 13  # the same and the DeformConv itself, whose inputs share one type
     model = onnx.load(target)

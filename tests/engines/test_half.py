@@ -7,6 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pssdet.engines.half import emulate_half, half_region, to_half
+from pssdet.engines.recipe import default_recipe
 
 
 def model_of(nodes, inputs, outputs, parameters=None):
@@ -26,6 +27,10 @@ def run(model, **inputs):
     return session.run(None, {name: np.asarray(value, np.float32) for name, value in inputs.items()})
 
 
+def region_of(model, *, emulated):
+    return half_region(model.graph, emulated=emulated, recipe=default_recipe("test", model.graph))
+
+
 def add_and_subtract():
     """(x + 2048) - 2048: half precision has no bits left for a small x."""
     nodes = [
@@ -41,21 +46,21 @@ def test_float32_keeps_the_small_summand():
 
 def test_emulated_half_rounds_it_away():
     model = add_and_subtract()
-    emulate_half(model, half_region(model.graph, emulated=True))
+    emulate_half(model, region_of(model, emulated=True))
     assert run(model, x=[0.3])[0] == [0.0]
 
 
 def test_float16_operators_on_a_cpu_would_not_round():
     """Why emulation is needed: if this ever fails, ONNX Runtime's CPU has learnt to round."""
     model = add_and_subtract()
-    to_half(model, half_region(model.graph, emulated=False))
+    to_half(model, region_of(model, emulated=False))
     assert run(model, x=[0.3])[0] == pytest.approx([0.3], abs=1e-2)
 
 
 def test_emulation_rounds_inputs_parameters_and_outputs():
     nodes = [helper.make_node("Mul", ["x", "w"], ["y"], name="head/Mul_0")]
     model = model_of(nodes, {"x": [3]}, {"y": [3]}, {"w": [1.0, 3.3333333, 1.0001]})
-    emulate_half(model, half_region(model.graph, emulated=True))
+    emulate_half(model, region_of(model, emulated=True))
     x = np.array([0.1, 0.7, 2.3456789], np.float32)
     weight = np.array([1.0, 3.3333333, 1.0001], np.float16).astype(np.float32)
     expected = (x.astype(np.float16).astype(np.float32) * weight).astype(np.float16)
@@ -66,7 +71,7 @@ def test_nodes_outside_the_region_stay_exact():
     nodes = [helper.make_node("Add", ["x", "big"], ["y"], name="finish/Add_0")]
     model = model_of(nodes, {"x": [1]}, {"y": [1]}, {"big": [2048.0]})
     before = model.SerializeToString()
-    emulate_half(model, half_region(model.graph, emulated=True))
+    emulate_half(model, region_of(model, emulated=True))
     assert model.SerializeToString() == before
 
 
@@ -76,7 +81,7 @@ def test_a_parameter_used_on_both_sides_is_rounded_on_one_only():
         helper.make_node("Mul", ["x", "w"], ["outside"], name="finish/Mul_0"),
     ]
     model = model_of(nodes, {"x": [1]}, {"inside": [1], "outside": [1]}, {"w": [1.0001]})
-    emulate_half(model, half_region(model.graph, emulated=True))
+    emulate_half(model, region_of(model, emulated=True))
     inside, outside = run(model, x=[1.0])
     assert inside == [1.0]
     assert outside == [np.float32(1.0001)]
@@ -85,7 +90,7 @@ def test_a_parameter_used_on_both_sides_is_rounded_on_one_only():
 def test_overflow_becomes_visible():
     nodes = [helper.make_node("Mul", ["x", "w"], ["y"], name="trunk/Mul_0")]
     model = model_of(nodes, {"x": [1]}, {"y": [1]}, {"w": [300.0]})
-    emulate_half(model, half_region(model.graph, emulated=True))
+    emulate_half(model, region_of(model, emulated=True))
     assert run(model, x=[300.0])[0] == [np.inf]
 
 
@@ -114,9 +119,9 @@ def deformable():
 
 def test_offsets_and_masks_stay_in_float32():
     model = deformable()
-    assert half_region(model.graph, emulated=True) == {"trunk/DeformConv_3", "trunk/Relu_4"}
-    assert half_region(model.graph, emulated=False) == {"trunk/Relu_4"}
-    emulate_half(model, half_region(model.graph, emulated=True))
+    assert region_of(model, emulated=True) == {"trunk/DeformConv_3", "trunk/Relu_4"}
+    assert region_of(model, emulated=False) == {"trunk/Relu_4"}
+    emulate_half(model, region_of(model, emulated=True))
     casts = {node.input[0] for node in model.graph.node if node.op_type == "Cast"}
     assert casts.isdisjoint({"raw", "offset", "logit", "mask"})
     weights = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
@@ -129,7 +134,7 @@ def test_a_deformable_layer_stays_close(rewrite):
     x = np.random.default_rng(1).normal(0, 1, (1, 1, 4, 4))
     expected = run(deformable(), x=x)[0]
     model = deformable()
-    rewrite(model, half_region(model.graph, emulated=rewrite is emulate_half))
+    rewrite(model, region_of(model, emulated=rewrite is emulate_half))
     obtained = run(model, x=x)[0]
     np.testing.assert_allclose(obtained, expected, rtol=0, atol=5e-3)
     if rewrite is emulate_half:
@@ -142,7 +147,7 @@ def test_half_stores_half_parameters_and_keeps_stage_types():
     model.graph.node.append(helper.make_node("Relu", ["c2"], ["p2"], name="trunk/Relu_5"))
     model.graph.node.append(helper.make_node("Identity", ["p2"], ["out"], name="finish/Identity_0"))
     model.graph.output[0].name = "out"
-    to_half(model, half_region(model.graph, emulated=False))
+    to_half(model, region_of(model, emulated=False))
     onnx.checker.check_model(model, full_check=True)
     typed = onnx.shape_inference.infer_shapes(model, strict_mode=True)
     types = {value.name: value.type.tensor_type.elem_type for value in typed.graph.value_info}
@@ -160,5 +165,5 @@ def test_shapes_and_axes_are_not_data(rewrite):
     model = model_of(nodes, {"x": [1, 2, 2]}, {"y": [16]}, {"scales": [1.0, 1.0, 2.0, 2.0]})
     model.graph.initializer.append(numpy_helper.from_array(np.array([0]), "axes"))
     model.graph.initializer.append(numpy_helper.from_array(np.array([16]), "shape"))
-    rewrite(model, half_region(model.graph, emulated=True))
+    rewrite(model, region_of(model, emulated=True))
     assert set(run(model, x=[[[0.1, 0.2], [0.3, 0.4]]])[0]) == set(np.array([0.1, 0.2, 0.3, 0.4], np.float16))

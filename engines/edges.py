@@ -1,0 +1,160 @@
+"""The walk that all half-precision rewrites share: a region of a graph, and what happens on its edges.
+
+It depends on ONNX alone, so that it runs where a TensorRT engine is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+_Renamed = tuple[str, list[onnx.NodeProto]]
+
+
+class Edges(Protocol):
+    """What a rewrite does where data enters, leaves or lies in its region."""
+
+    def parameter(self, tensor: onnx.TensorProto) -> None:
+        """Change, in place, a parameter that only the region uses; called once for each use."""
+        ...
+
+    def entering(self, name: str) -> _Renamed:
+        """The tensor that a region's node reads instead of this one, and the nodes that make it."""
+        ...
+
+    def leaving(self, name: str) -> _Renamed:
+        """The tensor that a region's node writes instead of this one, and the nodes that follow it."""
+        ...
+
+
+def rewrite_region(graph: onnx.GraphProto, region: set[str], edges: Edges) -> None:
+    """Apply a rewrite to the nodes named in ``region``, in place."""
+    _split_shared_parameters(graph, region)
+    parameters = {tensor.name: tensor for tensor in graph.initializer}
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        if node.name not in region:
+            nodes.append(node)
+            continue
+        for position in half_inputs(node, parameters):
+            name = node.input[position]
+            if name in parameters:
+                edges.parameter(parameters[name])
+            else:
+                node.input[position], before = edges.entering(name)
+                nodes += before
+        nodes.append(node)
+        for index in half_outputs(node):
+            node.output[index], after = edges.leaving(node.output[index])
+            nodes += after
+    replace_nodes(graph, nodes)
+
+
+def half_inputs(node: onnx.NodeProto, parameters: Mapping[str, onnx.TensorProto]) -> list[int]:
+    """Positions of the inputs that carry half data in a region's node.
+
+    Not so: shapes, the scales of a resize, offsets, masks and biases of deformable convolutions, regions, sizes.
+    """
+    count = len(node.input)
+    candidates = {
+        "Resize": [0],
+        "DeformConv": [0, 1, 3],
+        "PssDetDeformConv2d": [0, 1],
+        "PssDetMultilevelRoiAlign": range(count - 1),
+        "PssDetGenerateProposals": range(count - 1),
+    }.get(node.op_type, range(count))
+    return [
+        position
+        for position in candidates
+        if position < count
+        and (name := node.input[position])
+        and (name not in parameters or parameters[name].data_type == TensorProto.FLOAT)
+    ]
+
+
+def half_outputs(node: onnx.NodeProto) -> list[int]:
+    """Positions of the outputs that are half in a region's node."""
+    return [] if node.op_type == "PssDetGenerateProposals" else list(range(len(node.output)))
+
+
+def inside(graph: onnx.GraphProto, region: set[str]) -> set[str]:
+    """Tensors that the region's nodes make in half precision."""
+    return {node.output[i] for node in graph.node if node.name in region for i in half_outputs(node)}
+
+
+def as_half(tensor: onnx.TensorProto) -> NDArray[np.float16]:
+    """A parameter's values in half precision."""
+    with np.errstate(over="ignore"):  # beyond 65504 becomes infinite, as on a GPU; the build's proof sees it
+        half: NDArray[np.float16] = numpy_helper.to_array(tensor).astype(np.float16)
+    return half
+
+
+def cast(source: str, target: str, dtype: int) -> onnx.NodeProto:
+    """A node that converts ``source`` into ``target`` of that element type."""
+    return helper.make_node("Cast", [source], [target], name=f"{target}:cast", to=dtype)
+
+
+def replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
+    """Make these the graph's nodes; they may be the graph's own."""
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+class TypedEdges:
+    """The region computes in float16; casts stand where the precision changes.
+
+    A tensor whose name has no slash is a stage: it keeps its float32 name beside the half one.
+    """
+
+    def __init__(self, graph: onnx.GraphProto, region: set[str]) -> None:
+        self._names = {name: f"{name}:half" for name in inside(graph, region)}
+        parameters = {tensor.name: tensor for tensor in graph.initializer}
+        self._wanted = {output.name for output in graph.output}
+        for node in graph.node:
+            halves = half_inputs(node, parameters) if node.name in region else []
+            self._wanted |= {name for position, name in enumerate(node.input) if position not in halves}
+
+    def parameter(self, tensor: onnx.TensorProto) -> None:
+        """Store it in float16; see ``Edges``."""
+        if tensor.data_type == TensorProto.FLOAT:  # else it was stored already, for another node
+            tensor.CopyFrom(numpy_helper.from_array(as_half(tensor), tensor.name))
+
+    def entering(self, name: str) -> _Renamed:
+        """The half tensor, cast once for all; see ``Edges``."""
+        if name in self._names:
+            return self._names[name], []
+        self._names[name] = f"{name}:half"
+        return self._names[name], [cast(name, self._names[name], TensorProto.FLOAT16)]
+
+    def leaving(self, name: str) -> _Renamed:
+        """A half tensor, and its float32 twin if someone needs it; see ``Edges``."""
+        half = self._names[name]
+        needed = name in self._wanted or "/" not in name
+        return half, [cast(half, name, TensorProto.FLOAT)] if needed else []
+
+
+def _split_shared_parameters(graph: onnx.GraphProto, region: set[str]) -> None:
+    """Copy a parameter that nodes on both sides use: each side keeps its own precision."""
+    parameters = {tensor.name: tensor for tensor in graph.initializer}
+    positions = {node.name: half_inputs(node, parameters) for node in graph.node if node.name in region}
+    halves = {node.input[i] for node in graph.node for i in positions.get(node.name, ())}
+    others = {
+        name
+        for node in graph.node
+        for position, name in enumerate(node.input)
+        if position not in positions.get(node.name, ())
+    }
+    for name in sorted(halves & others & set(parameters)):
+        copy = graph.initializer.add()
+        copy.CopyFrom(parameters[name])
+        copy.name = f"{name}:half"
+        for node in graph.node:
+            for position in positions.get(node.name, ()):
+                if node.input[position] == name:
+                    node.input[position] = copy.name

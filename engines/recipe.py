@@ -1,0 +1,143 @@
+"""Which nodes of a half-precision detector stay in float32, as data.
+
+A recipe is a JSON file with three fields: ``model``, the configuration's name; ``fp32``, names of nodes of the exported
+model's trunk and head; ``note``, why these. What lies outside of the trunk and the head is float32 anyway.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pssdet.errors import BadInput
+from pssdet.files import write_atomically
+
+if TYPE_CHECKING:
+    import onnx
+
+#: Where nodes may run in half precision: ``models.stages.TRUNK_NODES`` and ``HEAD_NODES``, without their dependencies.
+HALF_PREFIXES = ("trunk/", "head/")
+
+_FOLDER = Path(__file__).resolve().parent / "recipes"
+#: Inputs of DeformConv that are predicted: offset and mask.
+_PREDICTED = (2, 4)
+_DEFAULT_NOTE = "offsets and masks of deformable convolutions, where half precision would move the samples"
+#: How many names an error lists.
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Nodes that stay in float32.
+
+    Attributes:
+        fp32: names of the exported model's nodes, each beginning as one of ``HALF_PREFIXES``.
+        model: name of the configuration that they belong to.
+        note: why they do, for people.
+    """
+
+    fp32: tuple[str, ...]
+    model: str
+    note: str
+
+    def check(self, graph: onnx.GraphProto) -> None:
+        """Whether this recipe is for that graph of an exported model.
+
+        Raises:
+            BadInput: it names nodes that the graph lacks.
+        """
+        missing = sorted(set(self.fp32) - {node.name for node in graph.node})
+        if missing:
+            raise BadInput(
+                f"the recipe of {self.model} names nodes that the model does not have ({_some(missing)});"
+                " it was made for another model or export"
+            )
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A recipe from its file.
+
+    Raises:
+        BadInput: there is none, or it is not a recipe.
+    """
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"the recipe {path} cannot be read ({error.strerror or error})") from error
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path} is not a recipe: no JSON ({error})") from error
+    if reason := "; ".join(_faults(fields)):
+        raise BadInput(f"{path} is not a recipe: {reason}")
+    return Recipe(fp32=tuple(fields["fp32"]), model=fields["model"], note=fields["note"])
+
+
+def write_recipe(path: Path, recipe: Recipe) -> None:
+    """Write a recipe's file.
+
+    Raises:
+        BadInput: the folder cannot be written to.
+    """
+    write_atomically(path, (json.dumps(asdict(recipe), indent=1) + "\n").encode())
+
+
+def recipe_for(model: str, graph: onnx.GraphProto) -> Recipe:
+    """The recipe that ships for a configuration, or ``default_recipe`` for one without."""
+    shipped = _FOLDER / f"{model}.json"
+    return read_recipe(shipped) if shipped.is_file() else default_recipe(model, graph)
+
+
+def default_recipe(model: str, graph: onnx.GraphProto) -> Recipe:
+    """In float32 only what predicts offsets and masks: from each deformable layer back to a convolution."""
+    producers = {name: node for node in graph.node for name in node.output}
+    predictors = {
+        name
+        for node in graph.node
+        if node.op_type == "DeformConv"
+        for position in _PREDICTED
+        if position < len(node.input)
+        for name in _predictor(producers, node.input[position])
+    }
+    return Recipe(
+        fp32=tuple(node.name for node in graph.node if node.name in predictors), model=model, note=_DEFAULT_NOTE
+    )
+
+
+def _predictor(producers: dict[str, onnx.NodeProto], name: str) -> Iterator[str]:
+    """Nodes from an offset or mask back to the convolution that predicts it, included."""
+    while (node := producers.get(name)) is not None and node.name.startswith(HALF_PREFIXES):
+        yield node.name
+        if node.op_type == "Conv":
+            return
+        name = node.input[0]
+
+
+def _faults(fields: object) -> Iterator[str]:
+    if not isinstance(fields, dict):
+        yield "not a JSON object"
+        return
+    wanted = {"fp32", "model", "note"}
+    if unknown := sorted(map(str, fields.keys() - wanted)):
+        yield f"unknown field {_some(unknown)}"
+    if missing := sorted(wanted - fields.keys()):
+        yield f"field {_some(missing)} is missing"
+        return
+    for name in ("model", "note"):
+        if not isinstance(fields[name], str):
+            yield f"{name} is not a string"
+    names = fields["fp32"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        yield "fp32 is not a list of strings"
+        return
+    if double := sorted({name for name in names if names.count(name) > 1}):
+        yield f"fp32 names {_some(double)} more than once"
+    if outside := [name for name in names if not name.startswith(HALF_PREFIXES)]:
+        yield f"fp32 names {_some(outside)}, which is not of the trunk or head"
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    return ", ".join(listed[:_SHOWN]) + more

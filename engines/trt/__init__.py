@@ -1,0 +1,1 @@
+"""TensorRT: the exported graph rewritten for its parser, engines, and the runtime."""
