@@ -23,9 +23,9 @@ def matched(reference: Tensors, candidate: Tensors, score: float = SCORE, iou: f
         reference, candidate: a model's outputs for the same N pictures.
 
     Returns:
-        ``detections`` of the reference above the score, ``matched`` of them, ``share`` (1 if there are none), the pairs'
-        largest ``score_difference`` and least ``iou``, ``extra`` detections of the candidate above the score without
-        a partner, and ``worst``, the index of the picture that lacks most (-1 if none lacks any).
+        ``detections`` of the reference above the score, ``matched`` of them, ``share`` (1 if there are none), the
+        pairs' largest ``score_difference`` and least ``iou``, ``extra`` detections of the candidate above the score
+        without a partner, and ``worst``, the index of the picture that lacks most (-1 if none lacks any).
     """
     total = found = extra = 0
     drift, least, worst, most_missing = 0.0, 1.0, -1, 0
@@ -50,7 +50,7 @@ def _of(outputs: Tensors, index: int) -> tuple[NDArray[Any], NDArray[Any], NDArr
 def _pairs(
     reference: tuple[NDArray[Any], ...], candidate: tuple[NDArray[Any], ...], score: float, iou: float
 ) -> tuple[list[tuple[float, float]], int, int]:
-    """Score difference and IoU of each pair, how many pairs there should be, and how many of the candidate's are left."""
+    """Score difference and IoU of each pair, how many there should be, and how many of the candidate's are left."""
     overlaps = _ious(reference[0], candidate[0])
     overlaps[reference[2][:, None] != candidate[2][None]] = 0.0
     wanted = np.flatnonzero(reference[1] > score)

@@ -1,4 +1,4 @@
-"""One model with its pictures and what ONNX Runtime found in them, as a folder that travels: written at home, read there.
+"""One model with its pictures and what ONNX Runtime found in them, as a folder that travels.
 
 ``case.json`` names the other files with their hashes; a picture is the network's content before normalisation, uint8.
 Reading needs NumPy, and ONNX for the model.
