@@ -14,11 +14,11 @@ from benchmarks.gpu.tables import table
 #: An engine of float32 must find what ONNX Runtime finds; half precision reorders what nearly ties.
 FLOAT32_SHARE = 0.99
 _METHOD = (
-    "Method: with copies is a call as users make it, from arrays of the host to arrays of the host, by the host's clock;"
-    " without copies is one run between two CUDA events with all tensors on the GPU. Shares are of the sum of the layers'"
-    " times by TensorRT's profiler, without a graph. The twin is the same detector with plain convolutions in place of"
-    " deformable ones. An agreement says how many of the reference's detections above the score the engine has: same"
-    " label, boxes that overlap so far, each alone in its batch; the reference ran on a CPU, in float32."
+    "Method: with copies is a call as users make it, from arrays of the host to arrays of the host, by the host's"
+    " clock; without copies is one run between two CUDA events with all tensors on the GPU. Shares are of the sum of"
+    " the layers' times by TensorRT's profiler, without a graph. The twin is the same detector with plain convolutions"
+    " in place of deformable ones. An agreement says how many of the reference's detections above the score the engine"
+    " has: same label, boxes that overlap so far, each picture alone; the reference ran on a CPU, in float32."
 )
 
 
@@ -52,15 +52,12 @@ def render(results: Results) -> str:
     identity = results.identity
     quick = "A quick run: few iterations. " if identity["quick"] else ""
     seeded = "Parameters are drawn, so detections mean nothing in a picture. " if identity["seeded"] else ""
-    failed = failures(results)
+    failed, judged = failures(results), goals(results, identity["case"])
     head = f"{quick}{seeded}{checks(results)}, {len(failed)} failures."
     parts = [
         [f"# {identity['model']} on {identity['gpu']}", "", head, *(f"- {each}" for each in failed), "", _METHOD],
-        *(
-            [["## Goals", "", *goal_table(goals(results, identity["case"]))]]
-            if goals(results, identity["case"])
-            else []
-        ),
+        *([["## Goals", "", *goal_table(judged)]] if judged else []),
+        *([["## Goals", "", *goal_table(judged)]] if judged else []),
         ["## Engines", "", *_engines(results)],
         ["## Agreement", "", *_agreement(results)],
         ["## Latency", "", *_latency(results)],
