@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from pssdet.cli import run
+from pssdet.engines.options import HardwareCompatible
 from pssdet.models.zoo import DEFAULT_MODEL
+
+#: An option that is given once per profile, each time with one value.
+_Shapes = Annotated[tuple[str, ...], Parameter(consume_multiple=False)]
 
 
 def build(
@@ -16,36 +23,82 @@ def build(
     int8: bool = False,
     output: Path | None = None,
     json: bool = False,
+    recipe: Path | None = None,
+    tune_precision: Path | None = None,
+    calibration: Path | None = None,
+    min_shapes: _Shapes = (),
+    opt_shapes: _Shapes = (),
+    max_shapes: _Shapes = (),
+    workspace: int | None = None,
+    timing_cache: Path | None = None,
+    stages: bool = False,
+    strongly_typed: bool = False,
+    version_compatible: bool = False,
+    hardware_compatible: HardwareCompatible | None = None,
+    plugins_in_plan: bool = False,
 ) -> None:
     """Build an engine from an exported detector.
 
     The detector is exported first if that was not done yet. On a machine without a GPU, --fp16 gives an
     engine that emulates half precision: its accuracy is half precision's, its speed is not.
 
+    TensorRT engines are kept in a cache (PSSDET_CACHE): what was built once from the same inputs is taken from there.
+
     Args:
         model: Configuration name, name of an exported model in artifacts/, or its folder.
-        backend: One of auto, onnxruntime, paddle; auto takes the fastest that runs here (tensorrt: not yet).
+        backend: One of auto, tensorrt, onnxruntime, paddle; auto takes the fastest that runs here.
         fp16: Half precision; DCN offsets, box decoding and NMS stay in float32.
-        int8: 8-bit integers, where the backend offers them.
+        int8: 8-bit integers, where the backend offers them; needs --calibration.
         output: Folder to write to (default: MODEL's folder/BACKEND-PRECISION).
         json: Print the engine's card instead of a summary.
+        recipe: JSON file: which nodes stay float32 in --fp16 or --int8 (default: the one that ships with the model).
+        tune_precision: Find the smallest recipe that keeps the accuracy, write it to this file, and build with it.
+        calibration: Folder of pictures from which --int8 takes its ranges.
+        min_shapes: TensorRT: smallest input, NxHxW, e.g. 1x320x320; again for a further profile.
+        opt_shapes: TensorRT: typical input; kernels are chosen for it (default: the model's test size).
+        max_shapes: TensorRT: largest input.
+        workspace: TensorRT: limit of the builder's scratch memory, MiB.
+        timing_cache: TensorRT: file of measured kernels, read and added to (default: one in the cache).
+        stages: TensorRT: the engine also returns every stage, for the stage-by-stage comparison; slower.
+        strongly_typed: TensorRT: the graph says every type (10.12 on; the only way from 11 on).
+        version_compatible: TensorRT: the engine also runs in later versions of the same major version.
+        hardware_compatible: TensorRT: the engine also runs on other GPUs: ampere_plus or same_compute_capability.
+        plugins_in_plan: TensorRT: the engine carries the plugin library.
     """
     from pssdet.console import OUT, steps
     from pssdet.engines.builder import build_engine, engine_folder
     from pssdet.engines.catalogue import choose_backend
     from pssdet.engines.on_demand import model_folder
+    from pssdet.engines.options import BuildOptions
     from pssdet.errors import BadInput
     from pssdet.models.card import Precision, encode
 
     if fp16 and int8:
         raise BadInput("--fp16 and --int8 exclude each other; give one")
+    if recipe is not None and tune_precision is not None:
+        raise BadInput("--recipe and --tune-precision exclude each other; the latter makes a recipe")
     precision: Precision = "fp16" if fp16 else "int8" if int8 else "fp32"
+    options = BuildOptions(
+        recipe=recipe,
+        calibration=calibration,
+        min_shapes=min_shapes,
+        opt_shapes=opt_shapes,
+        max_shapes=max_shapes,
+        workspace=workspace,
+        timing_cache=timing_cache,
+        stages=stages,
+        strongly_typed=strongly_typed,
+        version_compatible=version_compatible,
+        hardware_compatible=hardware_compatible,
+        plugins_in_plan=plugins_in_plan,
+    )
     chosen = choose_backend(backend, precision)
+    options.require(chosen.name, chosen.options, precision)
     with steps() as progress:
         folder = model_folder(model, progress)
         progress(f"building the {chosen.name} engine in {precision}")
-        target = output or engine_folder(folder, chosen, precision)
-        card = build_engine(folder, chosen, precision, target, progress)
+        target = output or engine_folder(folder, chosen, precision, stages=stages)
+        card = build_engine(folder, chosen, precision, target, progress, options)
     if json:
         print(encode(card).decode(), end="")
         return

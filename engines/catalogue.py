@@ -53,7 +53,7 @@ def choose_backend(name: str, precision: Precision) -> Backend:
         for backend in able:
             if backend.missing() is None:
                 return backend
-        reasons = "; or: ".join(str(backend.missing()) for backend in able if backend.name != "tensorrt")
+        reasons = "; or: ".join(str(backend.missing()) for backend in able)
         raise EnvironmentMissing(f"no backend can run here: {reasons}")
     backend = backend_named(name)
     if precision not in backend.precisions:
@@ -75,10 +75,11 @@ def open_engine(folder: Path, *, stages: bool = False) -> OpenEngine:
         EnvironmentMissing: this machine cannot run it.
     """
     card = read_engine_card(folder)
-    backend = choose_backend(card.backend, card.precision)
+    backend = backend_named(card.backend)
     if {file.name for file in card.files} != set(backend.files):
         raise BadInput(f"the card in {folder} does not name the files of such an engine; build it again")
     for file in card.files:
         file.verify(folder)
+    backend = choose_backend(card.backend, card.precision)
     taps = tap_names(card.model.architecture) if stages else ()
     return OpenEngine(card, backend.open(folder, card, taps))

@@ -9,21 +9,43 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.models.card import EngineCard, ModelCard, Precision
+from pssdet.console import Progress
+from pssdet.engines.options import BuildOptions
+from pssdet.models.card import (
+    CalibrationRecord,
+    EngineCard,
+    FileRecord,
+    GpuRecord,
+    LayersRecord,
+    ModelCard,
+    Precision,
+    ProfileRecord,
+    RecipeRecord,
+)
 
 Tensors = dict[str, NDArray[Any]]
 
 
 class Built(NamedTuple):
-    """What a build wrote into its folder.
+    """What a build wrote into its folder; see ``EngineCard`` for what is recorded.
 
     Attributes:
         emulated: the precision's rounding is emulated, the speed is not that precision's.
         fp32_nodes: nodes of a reduced-precision graph that stay in float32.
+        versions: of what is not a Python package, or not under its own name.
+        tapped: the engine returns every stage, whether asked when it is opened or not.
     """
 
     emulated: bool = False
     fp32_nodes: int = 0
+    versions: Mapping[str, str] = {}
+    gpu: GpuRecord | None = None
+    plugins: FileRecord | None = None
+    recipe: RecipeRecord | None = None
+    profiles: tuple[ProfileRecord, ...] = ()
+    layers: LayersRecord | None = None
+    calibration: CalibrationRecord | None = None
+    tapped: bool = False
 
 
 class Session(Protocol):
@@ -47,16 +69,37 @@ class Backend(Protocol):
     files: tuple[str, ...]
     #: Packages whose versions an engine's card records.
     packages: tuple[str, ...]
+    #: Fields of ``BuildOptions`` that it has.
+    options: tuple[str, ...]
+    #: Any engine can return its stages; else only one that was built to.
+    taps_any: bool
 
     def missing(self) -> str | None:
         """What this machine lacks to build or run such an engine, with the way out; None if nothing."""
         ...
 
-    def build(self, model: Path, card: ModelCard, precision: Precision, folder: Path) -> Built:
+    def identity(self) -> Mapping[str, str] | None:
+        """What of this machine decides on the engine that a build gives; None: builds are too quick to be cached.
+
+        Asked only where ``missing`` gives None.
+        """
+        ...
+
+    def build(
+        self,
+        model: Path,
+        card: ModelCard,
+        precision: Precision,
+        folder: Path,
+        options: BuildOptions,
+        progress: Progress,
+    ) -> Built:
         """Write the engine's files into the empty ``folder``.
 
         Args:
             model: the exported model's folder; its files were already verified.
+            options: only such as the backend has.
+            progress: told of each step.
         """
         ...
 

@@ -6,6 +6,7 @@ model's trunk and head; ``note``, why these. What lies outside of the trunk and 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -42,6 +43,15 @@ class Recipe:
     fp32: tuple[str, ...]
     model: str
     note: str
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the content, which is that of the file as ``write_recipe`` writes it."""
+        return hashlib.sha256(self.encode()).hexdigest()
+
+    def encode(self) -> bytes:
+        """The recipe's file."""
+        return (json.dumps(asdict(self), indent=1) + "\n").encode()
 
     def check(self, graph: onnx.GraphProto) -> None:
         """Whether this recipe is for that graph of an exported model.
@@ -80,13 +90,19 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
     Raises:
         BadInput: the folder cannot be written to.
     """
-    write_atomically(path, (json.dumps(asdict(recipe), indent=1) + "\n").encode())
+    write_atomically(path, recipe.encode())
 
 
 def recipe_for(model: str, graph: onnx.GraphProto) -> Recipe:
     """The recipe that ships for a configuration, or ``default_recipe`` for one without."""
-    shipped = _FOLDER / f"{model}.json"
-    return read_recipe(shipped) if shipped.is_file() else default_recipe(model, graph)
+    shipped = shipped_recipe(model)
+    return read_recipe(shipped) if shipped is not None else default_recipe(model, graph)
+
+
+def shipped_recipe(model: str) -> Path | None:
+    """The file of the recipe that ships for a configuration; None if there is none."""
+    path = _FOLDER / f"{model}.json"
+    return path if path.is_file() else None
 
 
 def default_recipe(model: str, graph: onnx.GraphProto) -> Recipe:

@@ -123,8 +123,74 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: int = SCHEMA
 
 
+class CalibrationRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the ranges of an int8 engine's activations were found.
+
+    Attributes:
+        images: how many pictures were looked at.
+        method: the rule that makes a range of the values, e.g. ``entropy``.
+        ranges_sha256: over the ranges by name of the tensor; equal for equal ranges.
+    """
+
+    images: int
+    method: str
+    ranges_sha256: str
+
+
+class GpuRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The GPU that an engine was built on.
+
+    Attributes:
+        capability: compute capability, (9, 0) for sm_90.
+        cuda: newest CUDA version that the driver serves.
+        driver: version of the kernel module; empty where it could not be read.
+    """
+
+    name: str
+    capability: tuple[int, int]
+    cuda: str
+    driver: str = ""
+
+
+class RecipeRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which nodes of a reduced-precision engine stay in float32; ``sha256`` is of the recipe's file or content."""
+
+    sha256: str
+    fp32: tuple[str, ...]
+    note: str = ""
+
+
+class ProfileRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Input shapes that an engine serves, (N, H, W) each: smallest, the one it is tuned for, largest."""
+
+    min: tuple[int, int, int]
+    opt: tuple[int, int, int]
+    max: tuple[int, int, int]
+
+
+class LayersRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Precision of an engine's layers as its engine says it.
+
+    Attributes:
+        layers: how many layers of each precision.
+        convolution_flops: operations of the convolutions of each precision, at the first profile's typical shape.
+        wide: convolutions that are neither float16 nor int8, by node, largest first.
+    """
+
+    layers: dict[str, int]
+    convolution_flops: dict[str, int]
+    wide: tuple[str, ...]
+
+
 class EngineCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``engine.json``: an engine, the model it came from, and where it was built."""
+    """``engine.json``: an engine, the model it came from, and where it was built.
+
+    Attributes:
+        options: what the build was told, beside backend and precision.
+        key: of the build in the cache of engines; empty for builds that are not cached.
+        plugins: the library of plugins that the engine was built with; it does not lie beside the card.
+        tapped: the engine returns every stage.
+    """
 
     backend: str
     precision: Precision
@@ -136,6 +202,15 @@ class EngineCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     build_seconds: float
     verification: tuple[StageRecord, ...]
     model: ModelCard
+    calibration: CalibrationRecord | None = None
+    gpu: GpuRecord | None = None
+    plugins: FileRecord | None = None
+    recipe: RecipeRecord | None = None
+    profiles: tuple[ProfileRecord, ...] = ()
+    layers: LayersRecord | None = None
+    options: dict[str, str] = {}
+    tapped: bool = False
+    key: str = ""
     schema: int = SCHEMA
 
 

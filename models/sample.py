@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.models.preprocess import as_batch, prepare
+from pssdet.models.preprocess import NetworkInput, as_batch, prepare
 from pssdet.models.reader import Preprocessing
 from pssdet.opencv import cv2
 
@@ -27,3 +28,24 @@ def sample_batches(steps: Preprocessing) -> Iterator[tuple[str, dict[str, NDArra
     mirrored = np.ascontiguousarray(picture[:, ::-1])
     yield "picture", as_batch([prepare(picture, steps)])
     yield "batch of two", as_batch([prepare(each, steps) for each in (mirrored, picture)])
+
+
+def sample_of_shape(steps: Preprocessing, n: int, height: int, width: int) -> dict[str, NDArray[np.float32]]:
+    """A batch of the picture and its mirror image in turn, resized to fit and padded to exactly that shape.
+
+    Args:
+        n: images in the batch.
+        height: of the padded images, a multiple of the reader's stride; so is ``width``.
+    """
+    picture = sample_picture()
+    if height > width:
+        picture = np.ascontiguousarray(picture.transpose(1, 0, 2))
+    fitting = msgspec.structs.replace(steps, short_side=min(height, width), long_side=max(height, width))
+    pictures = [prepare(each, fitting) for each in (picture, np.ascontiguousarray(picture[:, ::-1]))]
+    return as_batch([_padded(pictures[index % 2], height, width) for index in range(n)])
+
+
+def _padded(prepared: NetworkInput, height: int, width: int) -> NetworkInput:
+    """The same with zeros at the right and bottom up to that size."""
+    rows, columns = prepared.image.shape[1:]
+    return prepared._replace(image=np.pad(prepared.image, ((0, 0), (0, height - rows), (0, width - columns))))

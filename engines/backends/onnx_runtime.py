@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pssdet.console import Progress
 from pssdet.engines.devices import cuda_device_count
+from pssdet.engines.options import DEFAULTS, BuildOptions
 from pssdet.engines.protocol import Built, Session, Tensors
 from pssdet.errors import EnvironmentMissing
-from pssdet.models.card import MODEL_ONNX, EngineCard, ModelCard, Precision
+from pssdet.models.card import MODEL_ONNX, EngineCard, ModelCard, Precision, RecipeRecord
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -62,6 +64,8 @@ class OnnxRuntimeBackend:
     precisions: tuple[Precision, ...] = ("fp32", "fp16")
     files = (MODEL_ONNX,)
     packages = ("onnxruntime", "onnxruntime-gpu", "onnx", "numpy")
+    options = ("recipe",)
+    taps_any = True
 
     def missing(self) -> str | None:
         """What this machine lacks; see ``Backend``."""
@@ -72,13 +76,29 @@ class OnnxRuntimeBackend:
             return f"ONNX Runtime {version} has no DeformConv on a CPU, 1.25 is the first that has; {_INSTALL}"
         return None
 
-    def build(self, model: Path, card: ModelCard, precision: Precision, folder: Path) -> Built:
-        """One ONNX file; on a machine without CUDA half precision is emulated."""
+    def identity(self) -> None:
+        """Builds are quick; see ``Backend``."""
+
+    def build(
+        self,
+        model: Path,
+        card: ModelCard,
+        precision: Precision,
+        folder: Path,
+        options: BuildOptions = DEFAULTS,
+        progress: Progress = lambda _: None,
+    ) -> Built:
+        """One ONNX file; on a machine without CUDA half precision is emulated.
+
+        Raises:
+            BadInput: the recipe is none, or not for this model.
+        """
+        del progress
         target = folder / MODEL_ONNX
         if precision == "fp32":
             shutil.copyfile(model / MODEL_ONNX, target)
             return Built()
-        return _build_half(model / MODEL_ONNX, target, card.model, emulated=not _has_cuda())
+        return _build_half(model / MODEL_ONNX, target, card.model, options.recipe, emulated=not _has_cuda())
 
     def open(self, folder: Path, card: EngineCard, taps: Sequence[str] = ()) -> Session:
         """A session; an emulated engine runs on the CPU, where its rounding was proved."""
@@ -91,18 +111,21 @@ class OnnxRuntimeBackend:
         return OnnxRuntimeSession(folder / MODEL_ONNX, taps, cuda=cuda and not card.emulated)
 
 
-def _build_half(source: Path, target: Path, name: str, *, emulated: bool) -> Built:
+def _build_half(source: Path, target: Path, name: str, chosen: Path | None = None, *, emulated: bool) -> Built:
     import onnx
 
     from pssdet.engines.half import emulate_half, half_region, to_half
-    from pssdet.engines.recipe import HALF_PREFIXES, recipe_for
+    from pssdet.engines.recipe import HALF_PREFIXES, read_recipe, recipe_for
 
     model = onnx.load(source)
-    region = half_region(model.graph, emulated=emulated, recipe=recipe_for(name, model.graph))
+    recipe = recipe_for(name, model.graph) if chosen is None else read_recipe(chosen)
+    region = half_region(model.graph, emulated=emulated, recipe=recipe)
     whole = sum(node.name.startswith(HALF_PREFIXES) for node in model.graph.node)
     (emulate_half if emulated else to_half)(model, region)
     onnx.save(model, target)
-    return Built(emulated=emulated, fp32_nodes=whole - len(region))
+    return Built(
+        emulated=emulated, fp32_nodes=whole - len(region), recipe=RecipeRecord(recipe.sha256, recipe.fp32, recipe.note)
+    )
 
 
 def _with_outputs(path: Path, names: Sequence[str]) -> bytes:

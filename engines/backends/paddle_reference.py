@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pssdet.console import Progress
+from pssdet.engines.options import DEFAULTS, BuildOptions
 from pssdet.engines.protocol import Built, Session, Tensors
 from pssdet.models.card import EngineCard, ModelCard, Precision
 
@@ -47,6 +49,8 @@ class PaddleBackend:
     precisions: tuple[Precision, ...] = ("fp32",)
     files = (_PARAMETERS,)
     packages = ("paddlepaddle", "paddlepaddle-gpu", "numpy")
+    options = ()
+    taps_any = True
 
     def missing(self) -> str | None:
         """What this machine lacks; see ``Backend``."""
@@ -54,9 +58,20 @@ class PaddleBackend:
             return "Paddle is not installed; pip install paddlepaddle==3.2.2"
         return None
 
-    def build(self, model: Path, card: ModelCard, precision: Precision, folder: Path) -> Built:
+    def identity(self) -> None:
+        """Builds are quick; see ``Backend``."""
+
+    def build(
+        self,
+        model: Path,
+        card: ModelCard,
+        precision: Precision,
+        folder: Path,
+        options: BuildOptions = DEFAULTS,
+        progress: Progress = lambda _: None,
+    ) -> Built:
         """Read the checkpoint that the card names, again and verified."""
-        del model, precision
+        del model, precision, options, progress
         from pssdet.models.detector import TwoStageDetector
         from pssdet.models.parameters import reload_parameters
         from pssdet.models.reference_run import parameter_shapes

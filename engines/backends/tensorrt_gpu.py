@@ -1,49 +1,234 @@
-"""TensorRT: says what it would need; this version builds no TensorRT engines yet."""
+"""TensorRT: the whole detector in one plan, the detection part and DCNv2 as plugins."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pssdet.engines.devices import cuda_device_count
+from pssdet.console import Progress
+from pssdet.engines.cache import cache_folder
+from pssdet.engines.devices import Gpu, cuda_device_count, gpu
+from pssdet.engines.mismatch import check_fits
+from pssdet.engines.options import BuildOptions
 from pssdet.engines.protocol import Built, Session
-from pssdet.errors import EnvironmentMissing
-from pssdet.models.card import EngineCard, ModelCard, Precision
-
-_NOT_YET = (
-    "this version of pss-det has no TensorRT plugins for DCNv2 and the detection part yet; use --backend onnxruntime"
+from pssdet.engines.trt.plugin_library import find_plugins
+from pssdet.engines.trt.profiles import Profile, default_profile, read_profiles
+from pssdet.errors import BadInput, EnvironmentMissing
+from pssdet.models.card import (
+    MODEL_ONNX,
+    CalibrationRecord,
+    EngineCard,
+    FileRecord,
+    GpuRecord,
+    LayersRecord,
+    ModelCard,
+    Precision,
+    ProfileRecord,
+    RecipeRecord,
 )
+from pssdet.models.stages import tap_names
+
+if TYPE_CHECKING:
+    import onnx
+
+    from pssdet.engines.recipe import Recipe
+
+PLAN = "model.plan"
+
+_MIB = 1 << 20
+_WAY_OUT = "the README's section on TensorRT says what to install; --backend onnxruntime runs without it"
 
 
 class TensorRTBackend:
-    """Looks for a GPU and for TensorRT, in that order."""
+    """Builds for the first GPU of this machine."""
 
     name = "tensorrt"
-    precisions: tuple[Precision, ...] = ("fp32", "fp16")
-    files = ()
-    packages = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13")
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+    files = (PLAN,)
+    packages = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "cuda-bindings", "onnx", "numpy")
+    options = (
+        "recipe",
+        "calibration",
+        "min_shapes",
+        "opt_shapes",
+        "max_shapes",
+        "workspace",
+        "timing_cache",
+        "stages",
+        "strongly_typed",
+        "version_compatible",
+        "hardware_compatible",
+        "plugins_in_plan",
+    )
+    taps_any = False
 
     def missing(self) -> str | None:
-        """What this machine lacks; see ``Backend``."""
+        """What this machine lacks; see ``Backend``. The driver is asked first: without it TensorRT may crash."""
         lacks = []
         if cuda_device_count() == 0:
             lacks.append("no NVIDIA GPU with a driver was found")
         if importlib.util.find_spec("tensorrt") is None:
             lacks.append("the package tensorrt is not installed")
-        if lacks:
-            return f"TensorRT cannot be used here: {' and '.join(lacks)}; besides, {_NOT_YET}"
-        return _NOT_YET
+        if not _has_bindings():
+            lacks.append("the package cuda-bindings is not installed")
+        try:
+            find_plugins()
+        except EnvironmentMissing as error:
+            lacks.append(str(error))
+        return f"TensorRT cannot be used here: {'; '.join(lacks)}; {_WAY_OUT}" if lacks else None
 
-    def build(self, model: Path, card: ModelCard, precision: Precision, folder: Path) -> Built:
-        """Not available."""
-        del model, card, precision, folder
-        raise EnvironmentMissing(_NOT_YET)
+    def identity(self) -> Mapping[str, str]:
+        """TensorRT, the GPU and the plugin library; see ``Backend``."""
+        device = _device()
+        return {
+            "tensorrt": _version(),
+            "gpu": device.name,
+            "capability": ".".join(map(str, device.capability)),
+            "plugins": FileRecord.of(find_plugins()).sha256,
+        }
+
+    def build(
+        self,
+        model: Path,
+        card: ModelCard,
+        precision: Precision,
+        folder: Path,
+        options: BuildOptions,
+        progress: Progress,
+    ) -> Built:
+        """A plan, whose layers have the precision that was asked for.
+
+        Raises:
+            BadInput: an option makes no sense here.
+            GateFailed: TensorRT cannot build it, or not in that precision.
+        """
+        import onnx
+        import tensorrt as trt
+
+        from pssdet.engines.trt.builder import build_plan
+        from pssdet.engines.trt.capabilities import capabilities, precision_route
+        from pssdet.engines.trt.flops import convolution_flops
+        from pssdet.engines.trt.inspector import prove, summarise
+        from pssdet.engines.trt.mixed import graph_for
+        from pssdet.engines.trt.rewrite import plugin_graph
+        from pssdet.engines.trt.settings import Settings
+
+        device, library = _device(), find_plugins()
+        profiles = _profiles(card, options)
+        reduced = precision != "fp32"
+        route = precision_route(capabilities(trt), reduced=reduced, typed=options.strongly_typed)
+        exported = onnx.load(model / MODEL_ONNX)
+        recipe = _recipe(card, exported.graph, options) if reduced else None
+        source, calibration = _quantised(model, card, exported, options, progress)
+        graph, held = graph_for(plugin_graph(source), route, recipe.fp32 if recipe else (), reduced=reduced)
+        settings = Settings(
+            profiles=profiles,
+            route=route,
+            int8=precision == "int8",
+            float32=held,
+            stages=tap_names(card.architecture) if options.stages else (),
+            plugins=library,
+            workspace=options.workspace * _MIB if options.workspace is not None else None,
+            timing_cache=options.timing_cache or _timing_cache(device),
+            version_compatible=options.version_compatible,
+            hardware=options.hardware_compatible,
+            plugins_in_plan=options.plugins_in_plan,
+        )
+        built = build_plan(graph.SerializeToString(), folder / PLAN, settings, progress)
+        precisions = summarise(built.layers, convolution_flops(exported, profiles[0].opt))
+        if precision != "fp32":
+            prove(precisions, precision)
+        return Built(
+            fp32_nodes=len(recipe.fp32) if recipe else 0,
+            versions={"tensorrt": trt.__version__, "cuda (driver)": device.cuda},
+            gpu=GpuRecord(device.name, device.capability, device.cuda, device.driver),
+            plugins=FileRecord.of(library),
+            recipe=RecipeRecord(recipe.sha256, recipe.fp32, recipe.note) if recipe else None,
+            profiles=tuple(ProfileRecord(each.min, each.opt, each.max) for each in profiles),
+            layers=LayersRecord(precisions.layers, precisions.flops, precisions.wide),
+            calibration=calibration,
+            tapped=options.stages,
+        )
 
     def open(self, folder: Path, card: EngineCard, taps: Sequence[str] = ()) -> Session:
-        """Not available."""
-        del folder, card, taps
-        raise EnvironmentMissing(_NOT_YET)
+        """A session on the plan, once it is known to fit this machine.
+
+        Raises:
+            BadInput: it was built for another GPU or TensorRT, with other plugins, or does not return the stages.
+        """
+        if taps and not card.tapped:
+            raise BadInput(f"the engine in {folder} does not return its stages; build one that does: --stages")
+        carried = "plugins_in_plan" in card.options
+        library = None if carried else find_plugins()
+        check_fits(folder, card, _device(), _version(), library)
+        from pssdet.engines.trt.session import TensorRTSession
+
+        return TensorRTSession(
+            folder / PLAN,
+            plugins=library,
+            host_code=carried or "version_compatible" in card.options,
+            outputs={record.name: record.dtype for record in card.model.outputs},
+        )
+
+
+def _has_bindings() -> bool:
+    try:
+        return importlib.util.find_spec("cuda.bindings") is not None
+    except ModuleNotFoundError:  # there is no package cuda at all
+        return False
+
+
+def _device() -> Gpu:
+    found = gpu()
+    if found is None:
+        raise EnvironmentMissing(f"the driver does not describe its GPU; is nvidia-smi content? {_WAY_OUT}")
+    return found
+
+
+def _version() -> str:
+    import tensorrt
+
+    version: str = tensorrt.__version__
+    return version
+
+
+def _profiles(card: ModelCard, options: BuildOptions) -> tuple[Profile, ...]:
+    steps = card.preprocessing
+    given = read_profiles(options.min_shapes, options.opt_shapes, options.max_shapes)
+    return given or (default_profile(steps.short_side, steps.long_side),)
+
+
+def _timing_cache(device: Gpu) -> Path:
+    from pssdet.engines.trt.timing import timing_cache_name
+
+    return cache_folder() / timing_cache_name(_version(), device.name)
+
+
+def _recipe(card: ModelCard, graph: onnx.GraphProto, options: BuildOptions) -> Recipe:
+    """What stays float32 in a reduced precision.
+
+    Raises:
+        BadInput: it is no recipe, or one for another model.
+    """
+    from pssdet.engines.recipe import read_recipe, recipe_for
+
+    recipe = read_recipe(options.recipe) if options.recipe is not None else recipe_for(card.model, graph)
+    recipe.check(graph)
+    return recipe
+
+
+def _quantised(
+    model: Path, card: ModelCard, exported: onnx.ModelProto, options: BuildOptions, progress: Progress
+) -> tuple[onnx.ModelProto, CalibrationRecord | None]:
+    """The model to build from, with quantised layers if there are pictures to calibrate on."""
+    if options.calibration is None:
+        return exported, None
+    from pssdet.engines.int8.build import quantised_model
+
+    made = quantised_model(model, card, options.calibration, progress)
+    return made.model, made.calibration
 
 
 BACKEND = TensorRTBackend()

@@ -1,0 +1,254 @@
+"""The functions of the CUDA runtime that an engine needs, through cuda-bindings, with errors that say what to do.
+
+Whatever holds something of the GPU's has ``close()``, which gives it back once, however often it is called.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pssdet.errors import EnvironmentMissing
+
+#: Where cuda-bindings keeps the runtime: since 12.8, and before.
+_MODULES = ("cuda.bindings.runtime", "cuda.cudart")
+
+_INSTALL = "pip install 'cuda-bindings>=12.9,<13' (for drivers from 525 on; 13 needs 580)"
+
+_BROKEN = "a kernel failed and this process cannot use the GPU any more; start it again"
+
+#: What to do about an error, by its name; those not listed speak for themselves.
+_ADVICE = {
+    "cudaErrorMemoryAllocation": "run smaller batches, or end other programs on this GPU",
+    "cudaErrorInsufficientDriver": "install the NVIDIA driver, or a cuda-bindings that is not newer than it",
+    "cudaErrorNoDevice": "check nvidia-smi and CUDA_VISIBLE_DEVICES",
+    "cudaErrorDevicesUnavailable": "another program has the GPU to itself; end it",
+    "cudaErrorNoKernelImageForDevice": "build the plugins for this GPU's architecture (CMAKE_CUDA_ARCHITECTURES)",
+    "cudaErrorIllegalAddress": _BROKEN,
+    "cudaErrorMisalignedAddress": _BROKEN,
+    "cudaErrorLaunchFailure": _BROKEN,
+}
+
+
+class CudaFailure(EnvironmentMissing):
+    """A call of the CUDA runtime failed.
+
+    Attributes:
+        name: CUDA's name of the error, such as ``cudaErrorMemoryAllocation``.
+    """
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(what)
+        self.name = name
+
+
+class Cuda:
+    """The CUDA runtime, once a driver and a device have answered.
+
+    Raises:
+        EnvironmentMissing: cuda-bindings is not installed, or there is no driver or no device.
+    """
+
+    def __init__(self) -> None:
+        self.runtime = _runtime()
+        if self.call("cudaGetDeviceCount") == 0:
+            raise CudaFailure("cudaErrorNoDevice", f"there is no NVIDIA GPU; {_ADVICE['cudaErrorNoDevice']}")
+
+    def call(self, function: str, *arguments: Any) -> Any:
+        """What a function of the runtime returns beside its error: nothing or one value.
+
+        Raises:
+            CudaFailure: it returned an error.
+        """
+        error, *values = getattr(self.runtime, function)(*arguments)
+        if int(error) != 0:
+            raise self._failure(function, error)
+        return values[0] if values else None
+
+    @contextmanager
+    def on(self, device: int) -> Iterator[None]:
+        """A block whose calls go to ``device``: the current one is a thread's own, and so it is put back."""
+        before = self.call("cudaGetDevice")
+        if before == device:
+            yield
+            return
+        self.call("cudaSetDevice", device)
+        try:
+            yield
+        finally:
+            # It was current and fails only where the GPU is lost, which another call has said or will say.
+            with suppress(CudaFailure):
+                self.call("cudaSetDevice", before)
+
+    def copy_to_device(self, target: DeviceBuffer, source: PinnedBuffer, size: int, stream: Stream) -> None:
+        """Start copying the first ``size`` bytes to the GPU, in the order of the stream."""
+        kind = self.runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
+        self.call("cudaMemcpyAsync", target.address, source.address, size, kind, stream.handle)
+
+    def copy_to_host(self, target: PinnedBuffer, source: DeviceBuffer, size: int, stream: Stream) -> None:
+        """Start copying the first ``size`` bytes from the GPU, in the order of the stream."""
+        kind = self.runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        self.call("cudaMemcpyAsync", target.address, source.address, size, kind, stream.handle)
+
+    def _failure(self, function: str, error: Any) -> CudaFailure:
+        name, text = (self._words(question, error) for question in ("cudaGetErrorName", "cudaGetErrorString"))
+        # An error that is not for good is also remembered, and the next check of anybody's would find it.
+        self.runtime.cudaGetLastError()
+        advice = f"; {_ADVICE[name]}" if name in _ADVICE else ""
+        return CudaFailure(name, f"CUDA's {function} failed: {name} ({text}){advice}")
+
+    def _words(self, question: str, error: Any) -> str:
+        _, words = getattr(self.runtime, question)(error)
+        return words.decode() if isinstance(words, bytes) else str(words)
+
+
+class _Resource:
+    """A handle of the runtime's and the function that gives it back."""
+
+    def __init__(self, cuda: Cuda, handle: Any, release: str) -> None:
+        self._cuda = cuda
+        self._handle: Any = handle
+        self._release = release
+
+    @property
+    def handle(self) -> Any:
+        """The runtime's own handle or address; an error after ``close()``."""
+        if self._handle is None:
+            raise ValueError(f"this {type(self).__name__} is closed")
+        return self._handle
+
+    def close(self) -> None:
+        """Give it back, once."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            # What fails here failed earlier, in work that was waited for or is of no interest any more.
+            with suppress(CudaFailure):
+                self._cuda.call(self._release, handle)
+
+
+class Event(_Resource):
+    """A point in a stream's work to wait for; it takes no time."""
+
+    def __init__(self, cuda: Cuda) -> None:
+        flags = cuda.runtime.cudaEventDisableTiming
+        super().__init__(cuda, cuda.call("cudaEventCreateWithFlags", flags), "cudaEventDestroy")
+
+    def synchronize(self) -> None:
+        """Wait until the work before it is done; at once if it was never recorded."""
+        self._cuda.call("cudaEventSynchronize", self.handle)
+
+
+class Stream(_Resource):
+    """Work in its order, beside that of other streams."""
+
+    def __init__(self, cuda: Cuda) -> None:
+        # Non-blocking: work of others on the legacy default stream must not hold it up.
+        flags = cuda.runtime.cudaStreamNonBlocking
+        super().__init__(cuda, cuda.call("cudaStreamCreateWithFlags", flags), "cudaStreamDestroy")
+
+    def record(self, event: Event) -> None:
+        """Let the event stand for all work up to here."""
+        self._cuda.call("cudaEventRecord", event.handle, self.handle)
+
+    def wait_for(self, event: Event) -> None:
+        """Hold what follows until the event; the caller does not wait."""
+        self._cuda.call("cudaStreamWaitEvent", self.handle, event.handle, 0)
+
+    def synchronize(self) -> None:
+        """Wait until all its work is done."""
+        self._cuda.call("cudaStreamSynchronize", self.handle)
+
+
+class DeviceBuffer(_Resource):
+    """Memory of the GPU, aligned to 256 bytes, contents undefined."""
+
+    def __init__(self, cuda: Cuda, size: int) -> None:
+        super().__init__(cuda, cuda.call("cudaMalloc", max(size, 1)), "cudaFree")
+        self.size = size
+
+    @property
+    def address(self) -> int:
+        """Where it begins."""
+        return int(self.handle)
+
+
+class PinnedBuffer(_Resource):
+    """Page-locked memory of the host, which copies reach at the bus's full speed and beside other work.
+
+    Attributes:
+        bytes: its contents, uint8 [size]; empty after ``close()``, and views of it are then invalid.
+    """
+
+    def __init__(self, cuda: Cuda, size: int) -> None:
+        super().__init__(cuda, cuda.call("cudaMallocHost", max(size, 1)), "cudaFreeHost")
+        self.size = size
+        memory: Any = (ctypes.c_ubyte * size).from_address(self.address)
+        self.bytes: NDArray[np.uint8] = np.frombuffer(memory, np.uint8)
+
+    @property
+    def address(self) -> int:
+        """Where it begins."""
+        return int(self.handle)
+
+    def close(self) -> None:
+        """Give it back, once."""
+        self.bytes = np.empty(0, np.uint8)
+        super().close()
+
+
+class Graph(_Resource):
+    """Work of a stream recorded once, to be launched as a whole.
+
+    Args:
+        work: puts its work on the stream, and nothing that allocates or waits; it is recorded, not done.
+
+    Raises:
+        CudaFailure: something in it cannot be recorded.
+    """
+
+    def __init__(self, cuda: Cuda, stream: Stream, work: Callable[[], None]) -> None:
+        recorded = _record(cuda, stream, work)
+        try:
+            super().__init__(cuda, cuda.call("cudaGraphInstantiate", recorded, 0), "cudaGraphExecDestroy")
+        finally:
+            with suppress(CudaFailure):
+                cuda.call("cudaGraphDestroy", recorded)
+
+    def launch(self, stream: Stream) -> None:
+        """Put the recorded work on a stream."""
+        self._cuda.call("cudaGraphLaunch", self.handle, stream.handle)
+
+
+def _record(cuda: Cuda, stream: Stream, work: Callable[[], None]) -> Any:
+    # Only this thread's calls count: others may allocate meanwhile.
+    mode = cuda.runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+    cuda.call("cudaStreamBeginCapture", stream.handle, mode)
+    try:
+        work()
+    except BaseException:
+        _abandon(cuda, stream)
+        raise
+    return cuda.call("cudaStreamEndCapture", stream.handle)
+
+
+def _abandon(cuda: Cuda, stream: Stream) -> None:
+    """End a recording, so that the stream works again; what was recorded is thrown away."""
+    with suppress(CudaFailure):
+        recorded = cuda.call("cudaStreamEndCapture", stream.handle)
+        if int(recorded) != 0:
+            cuda.call("cudaGraphDestroy", recorded)
+
+
+def _runtime() -> Any:
+    for name in _MODULES:
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    raise EnvironmentMissing(f"the package cuda-bindings is not installed; {_INSTALL}")

@@ -1,0 +1,95 @@
+"""The network that TensorRT builds from: parsed from ONNX, stages marked, layers held to their types."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from pssdet.errors import GateFailed
+
+_ONNX_LAYER = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
+
+#: Layers without a computation of their own, or whose types are their meaning.
+_UNTYPED = ("CONSTANT", "SHAPE", "CAST", "QUANTIZE", "DEQUANTIZE", "ASSERTION")
+_MOST_ERRORS = 5
+
+
+def onnx_nodes(text: str) -> list[str]:
+    """Names of the ONNX nodes that a layer's metadata names, in TensorRT's spelling ``[ONNX Layer: name]``."""
+    return _ONNX_LAYER.findall(text)
+
+
+def parse(trt: Any, builder: Any, flags: int, content: bytes, logger: Any) -> Any:
+    """The network of a serialised ONNX model.
+
+    Returns:
+        The network and its parser, which owns the weights and must live as long.
+
+    Raises:
+        GateFailed: TensorRT cannot take the graph; every error that it gave is in the message.
+    """
+    network = builder.create_network(flags)
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(content):
+        errors = [_describe(parser.get_error(index)) for index in range(parser.num_errors)]
+        shown = "; ".join(errors[:_MOST_ERRORS]) or "no reason given"
+        more = f"; and {len(errors) - _MOST_ERRORS} more" if len(errors) > _MOST_ERRORS else ""
+        raise GateFailed(f"TensorRT {trt.__version__} cannot take this graph: {shown}{more}")
+    return network, parser
+
+
+def _describe(error: Any) -> str:
+    name = getattr(error, "node_name", None)  # since version 10
+    node = f"node {name()}" if callable(name) and name() else f"node {error.node()}"
+    return f"{node}: {error.desc().strip()}"
+
+
+def mark_stages(network: Any, names: Iterable[str]) -> None:
+    """Make intermediate tensors outputs of the network.
+
+    Raises:
+        GateFailed: one of them is not in the network.
+    """
+    wanted = set(names) - {network.get_output(index).name for index in range(network.num_outputs)}
+    for layer in _layers(network):
+        for tensor in _outputs(layer):
+            if tensor.name in wanted:
+                network.mark_output(tensor)
+                wanted.discard(tensor.name)
+    if wanted:
+        raise GateFailed(f"the graph has no tensor called {', '.join(sorted(wanted))}; export the model again")
+
+
+def hold_float32(trt: Any, network: Any, names: AbstractSet[str]) -> set[str]:
+    """Hold the layers of these ONNX nodes to float32; returns the nodes whose layers were found.
+
+    Layers without floating-point outputs, which work out shapes and indices, have nothing to hold.
+    """
+    found: set[str] = set()
+    for layer in _layers(network):
+        nodes = onnx_nodes(getattr(layer, "metadata", "") or "") or [layer.name]
+        named = names & set(nodes)
+        found |= named
+        if not named or layer.type.name.startswith(_UNTYPED):
+            continue
+        floats = [
+            index
+            for index, tensor in enumerate(_outputs(layer))
+            if tensor.dtype in (trt.float32, trt.float16) and not tensor.is_shape_tensor
+        ]
+        if not floats:
+            continue
+        layer.precision = trt.float32
+        for index in floats:
+            layer.set_output_type(index, trt.float32)
+    return found
+
+
+def _layers(network: Any) -> Iterable[Any]:
+    return (network.get_layer(index) for index in range(network.num_layers))
+
+
+def _outputs(layer: Any) -> list[Any]:
+    return [layer.get_output(index) for index in range(layer.num_outputs)]

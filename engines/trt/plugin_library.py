@@ -1,0 +1,66 @@
+"""The plugin library: found, and loaded into the process in which TensorRT runs."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+from typing import Any
+
+from pssdet.errors import EnvironmentMissing
+
+#: Names the library to use instead of the one that is found.
+VARIABLE = "PSSDET_PLUGINS"
+NAME = "libpssdet_plugins.so"
+_HOW = 'make plugin CMAKE_OPTIONS="-DTensorRT_ROOT=/path/to/TensorRT" builds it'
+
+#: Libraries once loaded stay: what they registered is used as long as TensorRT lives.
+_loaded: dict[Path, ctypes.CDLL] = {}
+
+
+def find_plugins() -> Path:
+    """The library named by PSSDET_PLUGINS, beside ``pssdet.plugins``, or built in this checkout.
+
+    Raises:
+        EnvironmentMissing: there is none.
+    """
+    if named := os.environ.get(VARIABLE):
+        if not Path(named).is_file():
+            raise EnvironmentMissing(f"{VARIABLE} names {named}, which is not a file; {_HOW}")
+        return Path(named).resolve()
+    root = Path(__file__).resolve().parents[2]
+    for folder in (root / "plugins", root / "build" / "cmake" / "lib"):
+        if (folder / NAME).is_file():
+            return folder / NAME
+    raise EnvironmentMissing(f"the plugin library {NAME} is not built; {_HOW}, and {VARIABLE} names one elsewhere")
+
+
+def load_plugins(trt: Any, path: Path) -> None:
+    """Load the library, which registers its plugins with TensorRT, once per process.
+
+    Args:
+        trt: the module ``tensorrt``: what is opened before TensorRT registers nothing.
+
+    Raises:
+        EnvironmentMissing: it cannot be loaded, or was compiled for another TensorRT.
+    """
+    path = path.resolve()
+    if path in _loaded:
+        return
+    try:
+        library = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+        compiled = library.pssdet_plugins_tensorrt_version()
+    except (OSError, AttributeError) as error:
+        raise EnvironmentMissing(f"{path} cannot be loaded ({error}); {_HOW}") from error
+    ours, theirs = _release(compiled), tuple(int(part) for part in trt.__version__.split(".")[:3])
+    # From 10 on the plugins' interface holds for a major version, before that for a release.
+    if ours[0] != theirs[0] or (ours[0] < 10 and ours != theirs):
+        needed, present = ".".join(map(str, ours)), ".".join(map(str, theirs))
+        raise EnvironmentMissing(f"{path} was compiled for TensorRT {needed}, this is {present}; {_HOW}")
+    _loaded[path] = library
+
+
+def _release(number: int) -> tuple[int, int, int]:
+    """Major, minor and patch of NV_TENSORRT_VERSION, which counts majors by 10,000 since version 10."""
+    thousands = 10_000 if number >= 10_000 else 1_000
+    return number // thousands, number % thousands // 100, number % 100

@@ -1,0 +1,113 @@
+"""Optimisation profiles: the input shapes that a TensorRT plan serves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pssdet.errors import BadInput
+
+#: Pictures are padded to multiples of this.
+STRIDE = 32
+#: Pictures at once in the default profile.
+MAX_BATCH = 8
+
+_CHANNELS = 3
+_SHAPE = re.compile(r"(?:image:)?(\d{1,5})x(?:3x)?(\d{1,5})x(\d{1,5})")
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Smallest, typical and largest (N, H, W); kernels are chosen for the typical one."""
+
+    min: Shape
+    opt: Shape
+    max: Shape
+
+    def shapes_of(self, tensor: str) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """The three shapes of an input: ``image`` is [N, 3, H, W], every other one [N, 2]."""
+        smallest, typical, largest = (input_shape(tensor, each) for each in (self.min, self.opt, self.max))
+        return smallest, typical, largest
+
+    def __str__(self) -> str:
+        return " to ".join(as_text(shape) for shape in (self.min, self.opt, self.max))
+
+
+def input_shape(tensor: str, shape: Shape) -> tuple[int, ...]:
+    """Shape of the input called ``tensor`` for (N, H, W)."""
+    n, height, width = shape
+    return (n, _CHANNELS, height, width) if tensor == "image" else (n, 2)
+
+
+def default_profile(short_side: int, long_side: int) -> Profile:
+    """A profile that every picture fits, resized to ``short_side`` unless its longer side passes ``long_side``.
+
+    A panorama's short side can shrink to a few pixels, so the smallest shape is one stride each way; the
+    largest is the long side both ways, since pictures come upright and lying. The typical one is a
+    4:3 picture, lying.
+    """
+    typical = min(short_side, long_side * 3 / 4)
+    opt = (1, _padded(round(typical)), _padded(round(typical * 4 / 3)))
+    # A long limit below the short target shrinks both sides to the limit.
+    most = _padded(max(long_side, 1))
+    return Profile((1, STRIDE, STRIDE), opt, (MAX_BATCH, most, most))
+
+
+def read_profiles(smallest: Sequence[str], typical: Sequence[str], largest: Sequence[str]) -> tuple[Profile, ...]:
+    """Profiles from the texts of --min-shapes, --opt-shapes and --max-shapes, ``NxHxW`` each; one profile per place.
+
+    A kind that is not given at all is the typical one, as trtexec has it.
+
+    Raises:
+        BadInput: a text is no shape, the numbers of shapes differ, or shapes contradict each other.
+    """
+    if not typical:
+        if smallest or largest:
+            raise BadInput("--min-shapes and --max-shapes need --opt-shapes; give all three, as NxHxW")
+        return ()
+    for option, given in (("--min-shapes", smallest), ("--max-shapes", largest)):
+        if given and len(given) != len(typical):
+            raise BadInput(
+                f"{len(given)} {option} but {len(typical)} --opt-shapes; give as many of each, one per profile"
+            )
+    rows = zip(smallest or typical, typical, largest or typical, strict=True)
+    return tuple(_checked(Profile(_read(low), _read(middle), _read(high))) for low, middle, high in rows)
+
+
+def as_text(shape: Shape) -> str:
+    """A shape as the command line takes it, ``NxHxW``."""
+    return "x".join(map(str, shape))
+
+
+def fits(profiles: Sequence[Profile], shape: Shape) -> bool:
+    """Whether a batch (N, H, W) lies within one of the profiles."""
+    return any(
+        all(low <= size <= high for low, size, high in zip(each.min, shape, each.max, strict=True)) for each in profiles
+    )
+
+
+def _read(text: str) -> Shape:
+    found = _SHAPE.fullmatch(text.strip())
+    if not found:
+        raise BadInput(f"{text!r} is not a shape; write NxHxW, e.g. 1x640x640")
+    n, height, width = (int(part) for part in found.groups())
+    return n, height, width
+
+
+def _checked(profile: Profile) -> Profile:
+    for shape in (profile.min, profile.opt, profile.max):
+        if shape[0] < 1:
+            raise BadInput(f"{as_text(shape)} has no picture; N starts at 1")
+        if any(side < STRIDE or side % STRIDE for side in shape[1:]):
+            raise BadInput(f"{as_text(shape)}: height and width must be multiples of {STRIDE}, as pictures are padded")
+    steps = zip(profile.min, profile.opt, profile.max, strict=True)
+    if not all(low <= middle <= high for low, middle, high in steps):
+        raise BadInput(f"profile {profile}: every size must be min <= opt <= max")
+    return profile
+
+
+def _padded(side: int) -> int:
+    return max(-(-side // STRIDE), 1) * STRIDE

@@ -1,0 +1,50 @@
+"""The timing cache: kernels measured in earlier builds, kept in a file that several builds may share."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from pssdet.files import write_atomically
+from pssdet.locks import locked
+
+
+def timing_cache_name(version: str, gpu: str) -> str:
+    """File name of the cache of one TensorRT on one kind of GPU; measurements serve no other."""
+    return re.sub(r"[^\w.-]+", "-", f"tensorrt-{version}-{gpu}").strip("-") + ".timing"
+
+
+def use_timing_cache(config: Any, path: Path) -> None:
+    """Give the builder what the file holds, or an empty cache.
+
+    A file of another TensorRT, or a broken one, is not used: its measurements would be refused anyway.
+    """
+    with locked(_lock(path)):
+        content = _read(path)
+    cache = config.create_timing_cache(content)
+    if not config.set_timing_cache(cache, ignore_mismatch=False):
+        config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
+
+
+def keep_timing_cache(config: Any, path: Path) -> None:
+    """Add what the build measured to the file; other builds may have written to it meanwhile.
+
+    Raises:
+        BadInput: the file cannot be written.
+    """
+    measured = config.get_timing_cache()
+    if measured is None:
+        return
+    with locked(_lock(path)):
+        if content := _read(path):
+            measured.combine(config.create_timing_cache(content), ignore_mismatch=False)
+        write_atomically(path, bytes(memoryview(measured.serialize())))
+
+
+def _lock(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
