@@ -57,7 +57,6 @@ def render(results: Results) -> str:
     parts = [
         [f"# {identity['model']} on {identity['gpu']}", "", head, *(f"- {each}" for each in failed), "", _METHOD],
         *([["## Goals", "", *goal_table(judged)]] if judged else []),
-        *([["## Goals", "", *goal_table(judged)]] if judged else []),
         ["## Engines", "", *_engines(results)],
         ["## Agreement", "", *_agreement(results)],
         ["## Latency", "", *_latency(results)],

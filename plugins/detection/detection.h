@@ -16,6 +16,8 @@ extern "C" {
 #define PSSDET_MAX_LEVELS 8
 #define PSSDET_MAX_ANCHORS 16       // of one cell
 #define PSSDET_MAX_CANDIDATES 2048  // pre_nms_top_n, post_nms_top_n, regions of an image in NMS, max_detections
+#define PSSDET_MAX_OUTPUT_SIZE 32    // RoIAlign's bins per axis
+#define PSSDET_MAX_SAMPLING_RATIO 64
 
 // Feature maps, one per pyramid level: [batch, channels, height[i], width[i]].
 typedef struct {
@@ -66,7 +68,7 @@ PSSDET_API pssdet_status pssdet_proposals_run(const pssdet_proposals_problem* pr
     float* proposal_scores, int32_t* count, void* workspace, void* stream);
 
 // maps[i]: [batch, channels, h, w] of `type`, all in `layout`; rois: [batch, regions, 4] in pixels of the network's input.
-// Out: features [batch * regions, channels, output_size, output_size] of `type`, NCHW.
+// Out: features [batch * regions, channels, output_size, output_size] of `type`, NCHW. NHWC maps are half.
 PSSDET_API pssdet_status pssdet_roi_align_run(const pssdet_roi_align_problem* problem, pssdet_dtype type, pssdet_layout layout,
     const void* const* maps, const float* rois, void* features, void* stream);
 

@@ -188,6 +188,65 @@ inline void exchange(const Shown& shown, const Look& look) {
 inline void __syncthreads() { ::pssdet::emulator::wait_in(::pssdet::emulator::State::kAtBlockBarrier); }
 inline void __syncwarp() { ::pssdet::emulator::wait_in(::pssdet::emulator::State::kAtWarpBarrier); }
 
+// Exchanges within a warp: of all its lanes, no others are emulated.
+namespace pssdet::emulator {
+inline void expect_whole_warp(unsigned lanes) {
+  if (lanes != 0xFFFFFFFFu) fail("an exchange among some lanes of a warp only");
+}
+}  // namespace pssdet::emulator
+
+inline unsigned __ballot_sync(unsigned lanes, int vote) {
+  ::pssdet::emulator::expect_whole_warp(lanes);
+  unsigned votes = 0;
+  ::pssdet::emulator::exchange(vote, [&](const int* all, int) {
+    for (int lane = 0; lane < ::pssdet::emulator::kWarp; ++lane) votes |= unsigned(all[lane] != 0) << lane;
+  });
+  return votes;
+}
+
+inline unsigned __shfl_sync(unsigned lanes, unsigned value, int from) {
+  ::pssdet::emulator::expect_whole_warp(lanes);
+  unsigned got = 0;
+  ::pssdet::emulator::exchange(value, [&](const unsigned* all, int) { got = all[from % ::pssdet::emulator::kWarp]; });
+  return got;
+}
+
+// A lane that would look past the last one keeps its own value.
+inline unsigned __shfl_down_sync(unsigned lanes, unsigned value, unsigned by) {
+  ::pssdet::emulator::expect_whole_warp(lanes);
+  unsigned got = value;
+  ::pssdet::emulator::exchange(value, [&](const unsigned* all, int lane) {
+    if (unsigned(lane) + by < unsigned(::pssdet::emulator::kWarp)) got = all[unsigned(lane) + by];
+  });
+  return got;
+}
+
+// Threads give way at barriers only, so nothing comes between the reading and the writing.
+inline unsigned atomicAdd(unsigned* to, unsigned value) {
+  const unsigned before = *to;
+  *to += value;
+  return before;
+}
+inline unsigned atomicOr(unsigned* to, unsigned value) {
+  const unsigned before = *to;
+  *to |= value;
+  return before;
+}
+
+inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
+inline int __ffs(int bits) { return __builtin_ffs(bits); }  // 1 for the lowest bit, 0 if there is none
+
+inline unsigned __float_as_uint(float value) {
+  unsigned bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  return bits;
+}
+inline float __uint_as_float(unsigned bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
 struct alignas(16) uint4 {
   uint32_t x, y, z, w;
 };

@@ -1,5 +1,6 @@
-"""The CPU part of the library, built once per session from these sources."""
+"""The CPU parts of the libraries, built once per session from these sources."""
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -26,18 +27,31 @@ def _compiler():
 
 
 @pytest.fixture(scope="session")
-def library(tmp_path_factory):
+def build(tmp_path_factory):
+    """Builds a target without CUDA; gives the path of its library."""
     cmake = _cmake()
     if not cmake:
         pytest.skip("no cmake: pip install cmake")
     if not _compiler():
         pytest.skip("no C++ compiler")
 
-    def build(folder):
-        for step in (
-            ["-S", ROOT, "-B", folder, "-DPSSDET_CUDA=OFF"],
-            ["--build", folder, "--target", "pssdet_reference"],
-        ):
-            subprocess.run([cmake, *step], check=True, stdout=subprocess.DEVNULL)
+    def target(name):
+        def make(folder):
+            for step in (["-S", ROOT, "-B", folder, "-DPSSDET_CUDA=OFF"], ["--build", folder, "--target", name]):
+                subprocess.run([cmake, *step], check=True, stdout=subprocess.DEVNULL)
 
-    return Library(shared_folder(tmp_path_factory, "cmake", build) / "lib" / "libpssdet_reference.so")
+        # A folder for each target, as workers may build at once.
+        return shared_folder(tmp_path_factory, f"cmake-{name}", make) / "lib" / f"lib{name}.so"
+
+    return target
+
+
+@pytest.fixture(scope="session")
+def library(build):
+    return Library(build("pssdet_reference"))
+
+
+@pytest.fixture(scope="session")
+def emulated(build):
+    """The kernels' own source, run on the CPU."""
+    return ctypes.CDLL(str(build("pssdet_emulated")))

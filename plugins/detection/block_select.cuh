@@ -1,0 +1,106 @@
+// The largest of many keys, by the threads of a block: exact, and the same set in any order of threads.
+//
+// Radix select. A pass counts how many keys have which value of the next eight bits, from the top, among those that agree with the
+// bits chosen so far; that tells which value the last wanted key has there. It ends when all keys that agree are wanted: after a few
+// passes unless scores are equal, then with the bits of the indices.
+#pragma once
+
+#include "keys.h"
+
+namespace pssdet::detection {
+
+constexpr unsigned kAllLanes = 0xFFFFFFFFu;
+constexpr int kDigitBits = 8;
+constexpr int kBins = 1 << kDigitBits;
+
+PSSDET_DEVICE int lane_of_thread() { return int(threadIdx.x) % 32; }
+PSSDET_DEVICE uint32_t lanes_before() { return (1u << lane_of_thread()) - 1; }
+
+struct SelectShared {
+  uint32_t bins[kBins];
+  uint32_t digit;  // of the last wanted key; kBins if there are fewer keys than wanted
+  uint32_t above;  // keys with a larger digit
+  uint32_t same;   // keys with this digit
+  uint32_t taken;
+};
+
+// Room for one more of each of the warp's lanes that wants it; places are given out in no order.
+PSSDET_DEVICE uint32_t place_for(bool wants, uint32_t* taken) {
+  const uint32_t wanting = __ballot_sync(kAllLanes, wants);
+  uint32_t first = 0;
+  if (wanting && lane_of_thread() == 0) first = atomicAdd(taken, uint32_t(__popc(wanting)));
+  return __shfl_sync(kAllLanes, first, 0) + uint32_t(__popc(wanting & lanes_before()));
+}
+
+// One warp's work: each lane looks through its share of the bins, the last lane through the highest.
+PSSDET_DEVICE void find_digit(SelectShared& shared, uint32_t wanted) {
+  constexpr int kOfLane = kBins / 32;
+  const int lane = lane_of_thread(), first = lane * kOfLane;
+  uint32_t own = 0;
+  for (int i = 0; i < kOfLane; ++i) own += shared.bins[first + i];
+  uint32_t from_here = own;  // in this lane's bins and all above them
+  for (int by = 1; by < 32; by *= 2) {
+    const uint32_t more = __shfl_down_sync(kAllLanes, from_here, unsigned(by));
+    if (lane + by < 32) from_here += more;
+  }
+  if (lane == 0 && from_here < wanted) shared.digit = kBins;
+  uint32_t above = from_here - own;
+  if (from_here < wanted || above >= wanted) return;
+  int digit = first + kOfLane - 1;
+  for (; above + shared.bins[digit] < wanted; --digit) above += shared.bins[digit];
+  shared.digit = uint32_t(digit);
+  shared.above = above;
+  shared.same = shared.bins[digit];
+}
+
+// A bound that `wanted` keys reach, and no others; all keys reach it if there are fewer.
+template <typename Keys>
+PSSDET_DEVICE uint64_t lowest_wanted(SelectShared& shared, const Keys& keys, int count, uint32_t wanted) {
+  uint64_t chosen = 0;  // the digits so far
+  for (int shift = 64 - kDigitBits;; shift -= kDigitBits) {
+    for (int bin = int(threadIdx.x); bin < kBins; bin += int(blockDim.x)) shared.bins[bin] = 0;
+    __syncthreads();
+    for (int i = int(threadIdx.x); i < count; i += int(blockDim.x)) {
+      const uint32_t order = keys.order(i);
+      if (order == kNoScore) continue;
+      const uint64_t key = shift >= 32 ? uint64_t(order) << 32 : keys.key(i);
+      // Without a result, and of a constant: the GPU then adds all of a warp's for one bin at once. Many scores are alike.
+      if (key >> shift >> kDigitBits == chosen) atomicAdd(&shared.bins[key >> shift & (kBins - 1)], 1u);
+    }
+    __syncthreads();
+    if (threadIdx.x < 32) find_digit(shared, wanted);
+    __syncthreads();
+    if (shared.digit == kBins) return kNoKey + 1;
+    chosen = chosen << kDigitBits | shared.digit;
+    wanted -= shared.above;
+    if (shared.same == wanted) return chosen << shift;
+  }
+}
+
+// Gives `take` the `wanted` largest keys, or all if there are fewer: (place, key), the places from 0 in no order. Returns how many.
+// Keys: order(i) and key(i) for i below count; an order of kNoScore is no candidate.
+template <typename Keys, typename Take>
+PSSDET_DEVICE int select_largest(SelectShared& shared, const Keys& keys, int count, int wanted, const Take& take) {
+  if (threadIdx.x == 0) shared.taken = 0;
+  const uint64_t lowest = lowest_wanted(shared, keys, count, uint32_t(wanted));
+  for (int first = 0; first < count; first += int(blockDim.x)) {
+    const int i = first + int(threadIdx.x);
+    const uint32_t order = i < count ? keys.order(i) : kNoScore;
+    const uint64_t key = order != kNoScore && order >= order_in(lowest) ? keys.key(i) : kNoKey;
+    const bool wants = key >= lowest;
+    const uint32_t place = place_for(wants, &shared.taken);
+    if (wants) take(int(place), key);
+  }
+  __syncthreads();
+  return int(shared.taken);
+}
+
+// Keys that lie in memory.
+struct StoredKeys {
+  const uint64_t* keys;
+
+  PSSDET_DEVICE uint64_t key(int i) const { return keys[i]; }
+  PSSDET_DEVICE uint32_t order(int i) const { return order_in(keys[i]); }
+};
+
+}  // namespace pssdet::detection

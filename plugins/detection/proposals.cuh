@@ -1,0 +1,164 @@
+// GenerateProposals in three kernels: the best anchors of a chunk of a level's map; decoding and NMS of a level's best; the best of all
+// levels.
+//
+// Source of the arithmetic: the ONNX function pssdet.GenerateProposals, operation by operation.
+#pragma once
+
+#include "selection_arguments.h"
+
+namespace pssdet::detection {
+
+// log(1000 / 16): keeps exp() finite.
+constexpr float kMaxLogScale = 4.135166556742356f;
+
+class BestOfChunk {
+ public:
+  // The scores of a chunk: elements of the map in the order in which they lie in memory, so that threads read side by side.
+  struct Keys {
+    const uint32_t* orders;
+    int32_t first, anchors, cells;
+    bool by_channel;
+
+    // An anchor's number counts cells, and in each its anchors.
+    PSSDET_DEVICE uint32_t index(int i) const {
+      const int32_t element = first + i;
+      if (!by_channel) return uint32_t(element);
+      const int32_t anchor = element / cells;
+      return uint32_t((element - anchor * cells) * anchors + anchor);
+    }
+    PSSDET_DEVICE uint32_t order(int i) const { return orders[i]; }
+    PSSDET_DEVICE uint64_t key(int i) const { return key_of(orders[i], index(i)); }
+  };
+
+  PSSDET_DEVICE BestOfChunk(const ProposalsArguments& arguments, unsigned char* shared)
+      : arguments_(arguments), shared_(*reinterpret_cast<ChunkShared*>(shared)), image_(int(blockIdx.x) / arguments.chunks()) {
+    const int chunk = int(blockIdx.x) - image_ * arguments.chunks();
+    while (chunk >= arguments.first_chunk[level_ + 1]) ++level_;
+    first_ = (chunk - arguments.first_chunk[level_]) * kChunk;
+    const int left = arguments.anchors(level_) - first_;
+    count_ = left < kChunk ? left : kChunk;
+  }
+
+  PSSDET_DEVICE void run() const {
+    const Map& map = arguments_.scores[level_];
+    const int wanted = arguments_.problem.pre_nms_top_n, anchors = arguments_.problem.anchors_per_cell;
+    const Keys keys = {shared_.orders, first_, anchors, arguments_.cells(level_), map.step == 1};
+    for (int i = int(threadIdx.x); i < count_; i += int(blockDim.x)) shared_.orders[i] = order(map, keys.by_channel, first_ + i);
+    uint64_t* best = arguments_.chunk_keys + int64_t(blockIdx.x) * wanted;
+    const int found = select_largest(shared_.select, keys, count_, wanted, [&](int place, uint64_t key) { best[place] = key; });
+    for (int i = found + int(threadIdx.x); i < wanted; i += int(blockDim.x)) best[i] = kNoKey;
+  }
+
+ private:
+  PSSDET_DEVICE uint32_t order(const Map& map, bool by_channel, int32_t element) const {
+    const int32_t inner = by_channel ? arguments_.cells(level_) : arguments_.problem.anchors_per_cell;
+    const int32_t outer = element / inner, rest = element - outer * inner;
+    const float score = by_channel ? map.at(image_, outer, rest) : map.at(image_, rest, outer);
+    return score <= kAnyScore ? kNoScore : order_of(score);
+  }
+
+  const ProposalsArguments& arguments_;
+  ChunkShared& shared_;
+  int image_, level_ = 0, first_, count_;
+};
+
+class ProposalsOfLevel {
+ public:
+  PSSDET_DEVICE ProposalsOfLevel(const ProposalsArguments& arguments, unsigned char* shared)
+      : arguments_(arguments), problem_(arguments.problem), shared_(shared, arguments.problem.pre_nms_top_n),
+        image_(int(blockIdx.x) / arguments.problem.pyramid.levels),
+        level_(int(blockIdx.x) - image_ * arguments.problem.pyramid.levels) {}
+
+  PSSDET_DEVICE void run() const {
+    const int most = problem_.pre_nms_top_n, first = arguments_.first_chunk[level_];
+    const StoredKeys keys = {arguments_.chunk_keys + (int64_t(image_) * arguments_.chunks() + first) * most};
+    const int count = select_largest(*shared_.select, keys, (arguments_.first_chunk[level_ + 1] - first) * most, most,
+        [&](int place, uint64_t key) { shared_.keys[place] = key; });
+    sort_falling(shared_.keys, count);
+    float4* boxes = arguments_.level_boxes + int64_t(blockIdx.x) * most;
+    uint64_t* kept_keys = arguments_.level_keys + int64_t(blockIdx.x) * most;
+    for (int rank = int(threadIdx.x); rank < count; rank += int(blockDim.x)) {
+      const uint64_t key = shared_.keys[rank];
+      const Box box = decoded(index_in(key));
+      boxes[rank] = box;
+      kept_keys[rank] = key_of(order_in(key), uint32_t(level_ * most + rank));
+      shared_.boxes[rank] = as_seen(box, problem_.pixel_offset);
+      if (is_nan(score_of(order_in(key))) || !large_enough(box)) shared_.boxes[rank].x = __uint_as_float(0x7FC00000u);
+    }
+    suppress(shared_.nms, count, problem_.post_nms_top_n, problem_.nms_threshold);
+    for (int rank = int(threadIdx.x); rank < most; rank += int(blockDim.x)) {
+      if (rank >= count || !(shared_.nms.kept[rank / 32] >> rank % 32 & 1)) kept_keys[rank] = kNoKey;
+    }
+  }
+
+ private:
+  PSSDET_DEVICE Box decoded(uint32_t index) const {
+    const int32_t cell = int32_t(index) / problem_.anchors_per_cell, kind = int32_t(index) - cell * problem_.anchors_per_cell;
+    const int32_t width = problem_.pyramid.width[level_], stride = problem_.pyramid.strides[level_];
+    const int32_t y = cell / width, x = cell - y * width;
+    const float* anchor = problem_.anchors + 4 * (level_ * problem_.anchors_per_cell + kind);
+    const Single corner_x = {float(x * stride)}, corner_y = {float(y * stride)};
+    const Map& map = arguments_.deltas[level_];
+    Single delta[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) delta[i] = {map.at(image_, 4 * kind + i, cell)};
+    Box box;
+    decode_axis(Single{anchor[0]} + corner_x, Single{anchor[2]} + corner_x, delta[0], delta[2], 1, &box.x, &box.z);
+    decode_axis(Single{anchor[1]} + corner_y, Single{anchor[3]} + corner_y, delta[1], delta[3], 0, &box.y, &box.w);
+    return box;
+  }
+
+  // side: 0 if the image's height bounds this axis, 1 if its width does.
+  PSSDET_DEVICE void decode_axis(
+      Single low, Single high, Single shift, Single log_scale, int side, float* box_low, float* box_high) const {
+    const Single offset = {problem_.pixel_offset}, half = {0.5f}, zero = {0.0f};
+    const Single size = high - low + offset;
+    const Single centre = shift * size + (low + size * half);
+    const Single reach = exponential(at_most(log_scale, {kMaxLogScale})) * size * half;
+    const Single multiple = {problem_.clip_multiple}, side_of_image = {arguments_.image_size[2 * image_ + side]};
+    const Single bound = rounded_up(side_of_image / multiple) * multiple - offset;
+    *box_low = at_least(at_most(centre - reach, bound), zero).value;
+    *box_high = at_least(at_most(centre + reach - offset, bound), zero).value;
+  }
+
+  // Not if the box has a NaN.
+  PSSDET_DEVICE bool large_enough(const Box& box) const {
+    const Single offset = {problem_.pixel_offset};
+    const Single width = Single{box.z} - Single{box.x} + offset, height = Single{box.w} - Single{box.y} + offset;
+    return width.value >= problem_.min_size && height.value >= problem_.min_size;
+  }
+
+  const ProposalsArguments& arguments_;
+  const pssdet_proposals_problem& problem_;
+  const BoxesAndKeys shared_;
+  const int image_, level_;
+};
+
+class ProposalsOfImage {
+ public:
+  PSSDET_DEVICE ProposalsOfImage(const ProposalsArguments& arguments, unsigned char* shared)
+      : arguments_(arguments), shared_(*reinterpret_cast<JointShared*>(shared)) {}
+
+  PSSDET_DEVICE void run() const {
+    const int image = int(blockIdx.x), most = arguments_.problem.post_nms_top_n;
+    const int candidates = arguments_.problem.pyramid.levels * arguments_.problem.pre_nms_top_n;
+    const StoredKeys keys = {arguments_.level_keys + int64_t(image) * candidates};
+    const float4* boxes = arguments_.level_boxes + int64_t(image) * candidates;
+    const int count =
+        select_largest(shared_.select, keys, candidates, most, [&](int place, uint64_t key) { shared_.keys[place] = key; });
+    sort_falling(shared_.keys, count);
+    for (int i = int(threadIdx.x); i < most; i += int(blockDim.x)) {
+      const int64_t to = int64_t(image) * most + i;
+      const bool found = i < count;
+      arguments_.proposals[to] = found ? boxes[index_in(shared_.keys[i])] : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+      arguments_.proposal_scores[to] = found ? score_of(order_in(shared_.keys[i])) : __uint_as_float(0xFF800000u);  // -inf
+    }
+    if (threadIdx.x == 0) arguments_.count[image] = count;
+  }
+
+ private:
+  const ProposalsArguments& arguments_;
+  JointShared& shared_;
+};
+
+}  // namespace pssdet::detection

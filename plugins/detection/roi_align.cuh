@@ -1,0 +1,171 @@
+// RoIAlign of regions on the pyramid level that fits each: a block computes 64 channels of one region.
+//
+// The samples' places are worked out once per block, along each axis. Then, in NCHW, neighbouring threads have neighbouring bins of one
+// channel, which are stored side by side and read from the same few rows. In NHWC a thread has eight channels of a bin, which are one
+// load of 16 bytes, and its neighbours the next eight; the results pass through shared memory into NCHW.
+#pragma once
+
+#include "roi_sampling.h"
+
+namespace pssdet::roi_align {
+
+constexpr int kRoiTable = 256;  // samples per axis that are kept; more are worked out where they are needed
+constexpr int kRoiSlice = 64;   // bins of a pass, NHWC
+
+struct RoiShared {
+  Axis axes[2];  // y, x
+  int32_t level;
+  int32_t first[2][PSSDET_MAX_OUTPUT_SIZE], end[2][PSSDET_MAX_OUTPUT_SIZE];
+  Sample samples[2][kRoiTable];
+};
+
+struct RoiSharedLast : RoiShared {
+  half results[kRoiChannels * kRoiSlice];
+};
+
+PSSDET_DEVICE float roi_value(float value) { return value; }
+PSSDET_DEVICE float roi_value(half value) { return __half2float(value); }
+PSSDET_DEVICE void roi_store(float value, float* to) { *to = value; }
+PSSDET_DEVICE void roi_store(float value, half* to) { *to = __float2half_rn(value); }
+
+class RoiAlign {
+ public:
+  PSSDET_DEVICE RoiAlign(const RoiAlignArguments& arguments, RoiShared& shared)
+      : arguments_(arguments), problem_(arguments.problem), shared_(shared), size_(problem_.output_size), bins_(size_ * size_) {
+    region_ = int32_t(blockIdx.x / unsigned(arguments.parts));
+    image_ = region_ / problem_.regions;
+    first_channel_ = int32_t(blockIdx.x % unsigned(arguments.parts)) * kRoiChannels;
+    channels_ = problem_.channels - first_channel_ < kRoiChannels ? problem_.channels - first_channel_ : kRoiChannels;
+  }
+
+  // Before anything else, by all threads.
+  PSSDET_DEVICE void locate() {
+    const int thread = threadIdx.x;
+    if (thread < 2 * size_) find_axis(thread / size_, thread % size_);
+    __syncthreads();
+    for (int way = 0; way < 2; ++way) {
+      if (!is_kept(way)) continue;
+      const Axis axis = shared_.axes[way];
+      for (int i = thread; i < size_ * axis.grid; i += kRoiThreads) {
+        shared_.samples[way][i] = axis.sample(i / axis.grid, i % axis.grid);
+      }
+    }
+    kept_[0] = is_kept(0);
+    kept_[1] = is_kept(1);
+    const float count = float(shared_.axes[0].grid) * float(shared_.axes[1].grid);
+    count_ = shared_.axes[0].grid > 0 && count > 1.0f ? count : 1.0f;
+    height_ = shared_.axes[0].cells;
+    width_ = shared_.axes[1].cells;
+    __syncthreads();
+  }
+
+  template <typename T>
+  PSSDET_DEVICE void run_channels_first() const {
+    const T* image = static_cast<const T*>(arguments_.maps[shared_.level]) +
+        (int64_t(image_) * problem_.channels + first_channel_) * height_ * width_;
+    T* features = static_cast<T*>(arguments_.features) + (int64_t(region_) * problem_.channels + first_channel_) * bins_;
+    for (int i = threadIdx.x; i < channels_ * bins_; i += kRoiThreads) {
+      const int channel = i / bins_, bin = i % bins_;
+      const T* plane = image + int64_t(channel) * height_ * width_;
+      float sum = 0.0f;
+      each_sample(bin, [&](int corner, int right, int down, const float(&weight)[4]) {
+        const T* at = plane + corner;
+        sum += weight[0] * roi_value(at[0]) + weight[1] * roi_value(at[right]) + weight[2] * roi_value(at[down]) +
+            weight[3] * roi_value(at[down + right]);
+      });
+      roi_store(sum / count_, features + i);
+    }
+  }
+
+  // Halves, eight channels at a time.
+  PSSDET_DEVICE void run_channels_last(half* results) const {
+    constexpr int kGroups = kRoiChannels / 8;
+    const half* image = static_cast<const half*>(arguments_.maps[shared_.level]) +
+        int64_t(image_) * height_ * width_ * arguments_.channel_pitch + first_channel_;
+    half* features = static_cast<half*>(arguments_.features) + (int64_t(region_) * problem_.channels + first_channel_) * bins_;
+    for (int first = 0; first < bins_; first += kRoiSlice) {
+      const int slice = bins_ - first < kRoiSlice ? bins_ - first : kRoiSlice;
+      for (int i = threadIdx.x; i < slice * kGroups; i += kRoiThreads) {
+        const int channel = i % kGroups * 8, bin = i / kGroups;
+        if (channel < channels_) eight_channels(image + channel, first + bin, results + channel * slice + bin, slice);
+      }
+      __syncthreads();
+      for (int i = threadIdx.x; i < channels_ * slice; i += kRoiThreads) {
+        features[i / slice * bins_ + first + i % slice] = results[i];
+      }
+      __syncthreads();
+    }
+  }
+
+ private:
+  // One axis of the region and the samples of one of its bins.
+  PSSDET_DEVICE void find_axis(int way, int bin) {
+    const float* roi = arguments_.rois + int64_t(region_) * 4;
+    const Region region = {finite(roi[0]), finite(roi[1]), finite(roi[2]), finite(roi[3])};
+    const pssdet_pyramid& pyramid = problem_.pyramid;
+    const int level = level_of(arguments_, region), stride = pyramid.strides[level];
+    const Axis axis = way == 0 ? axis_of(problem_, region.y1, region.y2, stride, pyramid.height[level])
+                               : axis_of(problem_, region.x1, region.x2, stride, pyramid.width[level]);
+    axis.range(bin, &shared_.first[way][bin], &shared_.end[way][bin]);
+    if (bin == 0) shared_.axes[way] = axis;
+    if (bin == 0 && way == 0) shared_.level = level;
+  }
+
+  PSSDET_DEVICE bool is_kept(int way) const { return shared_.axes[way].grid <= kRoiTable / size_; }
+
+  PSSDET_DEVICE Sample sample(int way, int bin, int i) const {
+    const Axis& axis = shared_.axes[way];
+    return kept_[way] ? shared_.samples[way][bin * axis.grid + i] : axis.sample(bin, i);
+  }
+
+  // visit(the top left cell's place, from it to the right one, from it to the one below, the four corners' weights) for
+  // every sample of a bin that counts.
+  template <typename Visit>
+  PSSDET_DEVICE void each_sample(int bin, const Visit& visit) const {
+    const int row = bin / size_, column = bin % size_;
+    for (int r = shared_.first[0][row]; r < shared_.end[0][row]; ++r) {
+      const Sample y = sample(0, row, r);
+      for (int c = shared_.first[1][column]; c < shared_.end[1][column]; ++c) {
+        const Sample x = sample(1, column, c);
+        const float high = 1.0f - y.next, left = 1.0f - x.next;
+        visit(y.cell * width_ + x.cell, x.step, y.step * width_, {high * left, high * x.next, y.next * left, y.next * x.next});
+      }
+    }
+  }
+
+  // to: place of the first channel's result; the next one's is `pitch` further.
+  PSSDET_DEVICE void eight_channels(const half* image, int bin, half* to, int pitch) const {
+    const int step = arguments_.channel_pitch;
+    float sums[8] = {};
+    each_sample(bin, [&](int corner, int right, int down, const float(&weight)[4]) {
+      const half* at = image + corner * step;
+      add8(at, weight[0], sums);
+      add8(at + right * step, weight[1], sums);
+      add8(at + down * step, weight[2], sums);
+      add8(at + (down + right) * step, weight[3], sums);
+    });
+#pragma unroll
+    for (int i = 0; i < 8; ++i) to[i * pitch] = __float2half_rn(sums[i] / count_);
+  }
+
+  static PSSDET_DEVICE void add8(const half* from, float weight, float (&sums)[8]) {
+    const Half8 values = load8(reinterpret_cast<const Half8*>(from));
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const float2 pair = __half22float2(values.pair[i]);
+      sums[2 * i] += weight * pair.x;
+      sums[2 * i + 1] += weight * pair.y;
+    }
+  }
+
+  const RoiAlignArguments& arguments_;
+  const pssdet_roi_align_problem& problem_;
+  RoiShared& shared_;
+  const int size_, bins_;
+  int region_, image_, first_channel_, channels_;
+  int height_ = 0, width_ = 0;
+  bool kept_[2] = {};
+  float count_ = 1.0f;
+};
+
+}  // namespace pssdet::roi_align
