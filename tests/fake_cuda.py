@@ -99,14 +99,9 @@ class FakeCuda:
 
     def __getattribute__(self, name):
         value = super().__getattribute__(name)
-        return (
-            self._counted(name, value)
-            if name.startswith("cuda")
-            and callable(value)
-            and name[4:5].isupper()
-            and (name not in ("cudaError_t", "cudaMemcpyKind", "cudaStreamCaptureMode"))
-            else value
-        )
+        return self._counted(name, value) if name.startswith("cuda") and callable(value) and name[4:5].isupper() and (
+            name not in ("cudaError_t", "cudaMemcpyKind", "cudaStreamCaptureMode")
+        ) else value
 
     def _counted(self, name, function):
         def call(*arguments):

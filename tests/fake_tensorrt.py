@@ -73,7 +73,9 @@ class FakeTensorRT(SimpleNamespace):
     """The module ``tensorrt`` of one version."""
 
     def __init__(self, cuda, version="10.4.0"):
-        super().__init__(__version__=version, DataType=DataType, TensorIOMode=TensorIOMode, ILogger=Logger, cuda=cuda)
+        super().__init__(
+            __version__=version, DataType=DataType, TensorIOMode=TensorIOMode, ILogger=Logger, cuda=cuda
+        )
         self.contexts = weakref.WeakSet()
         self.engines = weakref.WeakSet()
         self.runtimes = weakref.WeakSet()

@@ -46,9 +46,7 @@ class TestWithoutAGpu:
 class TestErrors:
     def test_name_text_and_advice(self, fake, cuda):
         fake.fail("cudaMalloc")
-        with pytest.raises(
-            CudaFailure, match=r"cudaMalloc failed: cudaErrorMemoryAllocation .*smaller batches"
-        ) as seen:
+        with pytest.raises(CudaFailure, match=r"cudaMalloc failed: cudaErrorMemoryAllocation .*smaller batches") as seen:
             DeviceBuffer(cuda, 16)
         assert seen.value.name == "cudaErrorMemoryAllocation"
         assert seen.value.exit_code == 3

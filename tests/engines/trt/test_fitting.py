@@ -23,9 +23,7 @@ def test_the_first_of_equals():
     assert choose_profile([SMALL, SMALL], {"image": (1, 3, 640, 640), "size": (1, 2)}) == 0
 
 
-@pytest.mark.parametrize(
-    "shape", [(9, 3, 640, 640), (1, 3, 288, 640), (1, 3, 640, 1376), (0, 3, 640, 640), (1, 3, 640)]
-)
+@pytest.mark.parametrize("shape", [(9, 3, 640, 640), (1, 3, 288, 640), (1, 3, 640, 1376), (0, 3, 640, 640), (1, 3, 640)])
 def test_no_profile(shape):
     with pytest.raises(BadInput) as seen:
         choose_profile([SMALL, LARGE], {"image": shape, "size": (1, 2)})
