@@ -75,7 +75,7 @@ def goal_table(found: list[Goal]) -> list[str]:
 def _engines(results: Results) -> list[str]:
     rows = []
     for stage, result in _results(results, "build "):
-        memory = next((found["memory"] for _, found in _results(results, f"latency {stage} ")), {})
+        memory: dict[str, int] = next((found["memory"] for _, found in _results(results, f"latency {stage} ")), {})
         layers = ", ".join(f"{count} {kind}" for kind, count in result["precisions"]["layers"].items())
         share = result["precisions"]["share"]
         sizes = [_mib(result["bytes"]), _mib(memory.get("scratch")), _mib(memory.get("device"))]

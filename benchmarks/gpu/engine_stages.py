@@ -14,11 +14,10 @@ import numpy as np
 from benchmarks.gpu.campaign import Result, Stage
 from benchmarks.gpu.layer_kinds import shares
 from benchmarks.gpu.matching import matched
-from benchmarks.gpu.parcel import OUTPUTS, Parcel
+from benchmarks.gpu.parcel import OUTPUTS, Parcel, save_arrays
 from benchmarks.gpu.rig import Order, Precision, Rig, Session, Shapes, Tensors
 from benchmarks.gpu.timing import quantile
 from benchmarks.gpu.twin import plain_twin
-from pssdet.files import staged_file
 
 TWIN = "twin"
 WARM_UP = 5
@@ -122,8 +121,7 @@ def _agreement(shop: Workshop, label: str) -> Result:
     with shop.rig.session(shop.engine(label), graphs=True) as session:
         outputs = [session.run(shop.parcel.batch([index])) for index in range(count)]
     together = {name: np.concatenate([each[name] for each in outputs]) for name in OUTPUTS}
-    with staged_file(shop.output / f"{shop.stem}_{label}.npz") as stage, stage.open("wb") as file:
-        np.savez_compressed(file, **together)
+    save_arrays(shop.output / f"{shop.stem}_{label}.npz", together)
     finite = all(bool(np.isfinite(together[name]).all()) for name in ("boxes", "scores"))
     against = {name: _matched(shop.parcel.expected(name), together, count) for name in shop.parcel.case.references}
     return {"pictures": count, "finite": finite, "against": against}

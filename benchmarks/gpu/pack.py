@@ -197,8 +197,8 @@ def inputs_of(case: Case, picture: Picture) -> Tensors:
     """The model's inputs for one picture."""
     return {
         "image": padded(normalised(picture.content, case.mean, case.std))[None],
-        "image_size": np.float32([picture.content.shape[:2]]),
-        "original_size": np.float32([picture.original_size]),
+        "image_size": np.array([picture.content.shape[:2]], np.float32),
+        "original_size": np.array([picture.original_size], np.float32),
         "scale_factor": np.full((1, 2), picture.scale, np.float32),
     }
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.errors import BadInput
-from pssdet.files import sha256_of
+from pssdet.files import sha256_of, staged_file
 
 if TYPE_CHECKING:
     import onnx
@@ -104,9 +104,9 @@ class Parcel:
         pictures = [self.picture(index) for index in indices]
         return {
             "image": np.stack([padded(normalised(each.content, self.case.mean, self.case.std)) for each in pictures]),
-            "image_size": np.float32([each.content.shape[:2] for each in pictures]),
-            "original_size": np.float32([each.original_size for each in pictures]),
-            "scale_factor": np.float32([(each.scale, each.scale) for each in pictures]),
+            "image_size": np.array([each.content.shape[:2] for each in pictures], np.float32),
+            "original_size": np.array([each.original_size for each in pictures], np.float32),
+            "scale_factor": np.array([(each.scale, each.scale) for each in pictures], np.float32),
         }
 
     def cycled(self, count: int) -> Tensors:
@@ -129,7 +129,8 @@ class Parcel:
 def normalised(content: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
     """float32 [H, W, 3], to the bit what ``models/preprocess.py`` makes of 8-bit pixels."""
     unit = content.astype(np.float32) / np.float32(255.0)
-    return (unit - np.array(mean, np.float32)) / np.array(std, np.float32)
+    result: NDArray[np.float32] = (unit - np.array(mean, np.float32)) / np.array(std, np.float32)
+    return result
 
 
 def padded(content: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -154,12 +155,20 @@ def write_parcel(
     import onnx
 
     onnx.save(model, folder / MODEL)
-    np.savez_compressed(folder / PICTURES, **_packed(pictures))
-    np.savez_compressed(folder / EXPECTED, **dict(_named(expected)))
+    save_arrays(folder / PICTURES, _packed(pictures))
+    save_arrays(folder / EXPECTED, dict(_named(expected)))
     files = {name: sha256_of(folder / name) for name in (MODEL, PICTURES, EXPECTED)}
     whole = Case(**{**asdict(case), "files": files})
     (folder / CARD).write_text(json.dumps(asdict(whole), indent=1) + "\n")
     return whole
+
+
+def save_arrays(path: Path, arrays: Tensors) -> None:
+    """Write a compressed .npz; the file appears whole or not at all."""
+    # NumPy declares its own options only.
+    save: Any = np.savez_compressed
+    with staged_file(path) as stage, stage.open("wb") as file:
+        save(file, **arrays)
 
 
 def _packed(pictures: Sequence[Picture]) -> Tensors:

@@ -37,8 +37,10 @@ class Order:
 class Session(Protocol):
     """An engine as users run it: arrays of the host in, arrays of the host out."""
 
-    #: Why its work is not recorded as CUDA graphs although that was asked for; None if it is.
-    graph_fallback: str | None
+    @property
+    def graph_fallback(self) -> str | None:
+        """Why its work is not recorded as CUDA graphs although that was asked for; None if it is."""
+        ...
 
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
         """One batch."""
