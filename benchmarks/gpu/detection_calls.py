@@ -1,4 +1,4 @@
-"""The detection kernels on a device's tensors: through ``libpssdet_kernels.so``, or emulated on the CPU in the tests."""
+"""The detection kernels on a device's tensors, by ``libpssdet_kernels.so``; in the tests emulated on the CPU."""
 
 from __future__ import annotations
 

@@ -129,8 +129,9 @@ class Parcel:
 def normalised(content: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
     """float32 [H, W, 3], to the bit what ``models/preprocess.py`` makes of 8-bit pixels."""
     unit = content.astype(np.float32) / np.float32(255.0)
-    result: NDArray[np.float32] = (unit - np.array(mean, np.float32)) / np.array(std, np.float32)
-    return result
+    centre: NDArray[np.float32] = np.array(mean, np.float32)
+    spread: NDArray[np.float32] = np.array(std, np.float32)
+    return (unit - centre) / spread
 
 
 def padded(content: NDArray[np.float32]) -> NDArray[np.float32]:
