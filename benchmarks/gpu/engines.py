@@ -36,12 +36,12 @@ CASES = ("mini", "row4", "row1", "row2")
 def main(arguments: Sequence[str] | None = None, make_rig: Callable[[Path], Rig] | None = None) -> int:
     """Run one case; the exit code.
 
-    make_rig: from the folder for what may be used again, such as timing caches.
+    make_rig: from the folder of the timing caches.
     """
     options = _parser().parse_args(arguments)
     try:
         parcel = Parcel(options.parcels / options.case)
-        rig = (make_rig or gpu_rig)(options.work)
+        rig = (make_rig or gpu_rig)(options.timing_cache or options.work)
         quick = "_quick" if options.quick else ""
         stem = f"{options.case}_{slug(rig.name)}{quick}"
         identity = {
@@ -74,11 +74,11 @@ def campaign(shop: Workshop, case: str) -> Campaign:
     return Campaign(shop.rig.name, list(stages(shop)), shop.rig.check, render, failures, judged, checks)
 
 
-def gpu_rig(work: Path) -> Rig:
+def gpu_rig(caches: Path) -> Rig:
     """TensorRT on this machine's GPU."""
     from benchmarks.gpu.tensorrt_rig import TensorRTRig
 
-    return TensorRTRig(work)
+    return TensorRTRig(caches)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,7 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     folder = ROOT / "benchmarks" / "results"
     parser.add_argument("--output", type=Path, default=folder, help="folder of the results (%(default)s)")
     plans = artifacts / "gpu-plans"
-    parser.add_argument("--work", type=Path, default=plans, help="plans and timing caches (%(default)s)")
+    parser.add_argument("--work", type=Path, default=plans, help="plans (%(default)s)")
+    parser.add_argument("--timing-cache", type=Path, help="folder of the timing caches (that of --work)")
     parser.add_argument("--quick", action="store_true", help="few iterations and pictures, a file of its own")
     parser.add_argument("--fresh", action="store_true", help="forget the stored results")
     return parser

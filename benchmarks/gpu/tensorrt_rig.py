@@ -28,13 +28,13 @@ from pssdet.files import sha256_of
 
 
 class TensorRTRig:
-    """See ``Rig``. Timing caches stay in the folder ``work``, one for each TensorRT and GPU.
+    """See ``Rig``. Timing caches stay in the folder ``caches``, one for each TensorRT and GPU.
 
     Raises:
         EnvironmentMissing: there is no GPU, no TensorRT, no cuda-bindings or no plugin library.
     """
 
-    def __init__(self, work: Path) -> None:
+    def __init__(self, caches: Path) -> None:
         device = gpu()
         if device is None:
             raise EnvironmentMissing("there is no NVIDIA GPU with a driver; run this on a machine with one")
@@ -47,7 +47,7 @@ class TensorRTRig:
         self._cuda = Cuda()
         self._plugins = find_plugins()
         load_plugins(tensorrt, self._plugins)
-        self._work = work
+        self._caches = caches
         self.name = device.name
 
     def identity(self) -> dict[str, str]:
@@ -84,7 +84,7 @@ class TensorRTRig:
         route = precision_route(capabilities(self._trt), reduced=reduced, typed=False)
         graph, held = graph_for(plugin_graph(order.model), route, order.fp32, reduced=reduced)
         profile = Profile(*order.shapes)
-        cache = self._work / timing_cache_name(str(self._trt.__version__), self.name)
+        cache = self._caches / timing_cache_name(str(self._trt.__version__), self.name)
         settings = Settings((profile,), route, float32=held, plugins=self._plugins, timing_cache=cache)
         built = build_plan(graph.SerializeToString(), plan, settings)
         seconds = perf_counter() - started
