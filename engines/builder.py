@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.console import Progress
+from pssdet.engines.backends.onnx_runtime import BACKEND as ORIGINAL
 from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
 from pssdet.engines.build_key import build_key
 from pssdet.engines.cache import cache_folder, cached, is_engine_of
 from pssdet.engines.options import DEFAULTS, BuildOptions
 from pssdet.engines.protocol import Backend
-from pssdet.errors import GateFailed
+from pssdet.errors import EnvironmentMissing, GateFailed
 from pssdet.files import staged_folder
 from pssdet.models.card import (
     ENGINE_CARD,
@@ -59,6 +60,8 @@ def build_engine(
         GateFailed: the engine is not what was asked for; nothing was written.
     """
     options.require(backend.name, backend.options, precision)
+    if lacking := ORIGINAL.missing():
+        raise EnvironmentMissing(f"an engine is proved against the exported model in ONNX Runtime, but {lacking}")
     card = read_model_card(model)
     card.onnx.verify(model)
     identity = backend.identity()

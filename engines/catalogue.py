@@ -63,6 +63,17 @@ def choose_backend(name: str, precision: Precision) -> Backend:
     return backend
 
 
+def require_to_open(card: EngineCard) -> None:
+    """Refuse an engine that this machine has not the means to run; its files are not looked at.
+
+    Raises:
+        BadInput: no backend is called so.
+        EnvironmentMissing: something outside is missing.
+    """
+    if (missing := backend_named(card.backend).missing_to_open(card)) is not None:
+        raise EnvironmentMissing(missing)
+
+
 def open_engine(folder: Path, *, stages: bool = False) -> OpenEngine:
     """Verify an engine's files and load them.
 
@@ -80,6 +91,6 @@ def open_engine(folder: Path, *, stages: bool = False) -> OpenEngine:
         raise BadInput(f"the card in {folder} does not name the files of such an engine; build it again")
     for file in card.files:
         file.verify(folder)
-    backend = choose_backend(card.backend, card.precision)
+    require_to_open(card)
     taps = tap_names(card.model.architecture) if stages else ()
     return OpenEngine(card, backend.open(folder, card, taps))

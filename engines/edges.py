@@ -87,6 +87,11 @@ def inside(graph: onnx.GraphProto, region: set[str]) -> set[str]:
     return {node.output[i] for node in graph.node if node.name in region for i in half_outputs(node)}
 
 
+def is_stage(name: str) -> bool:
+    """Whether a tensor is one that stages are compared by, or an output: only internal names have slashes."""
+    return "/" not in name
+
+
 def as_half(tensor: onnx.TensorProto) -> NDArray[np.float16]:
     """A parameter's values in half precision."""
     with np.errstate(over="ignore"):  # beyond 65504 becomes infinite, as on a GPU; the build's proof sees it
@@ -109,7 +114,7 @@ def replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
 class TypedEdges:
     """The region computes in float16; casts stand where the precision changes.
 
-    A tensor whose name has no slash is a stage: it keeps its float32 name beside the half one.
+    A stage keeps its float32 name beside the half one.
     """
 
     def __init__(self, graph: onnx.GraphProto, region: set[str]) -> None:
@@ -135,7 +140,7 @@ class TypedEdges:
     def leaving(self, name: str) -> _Renamed:
         """A half tensor, and its float32 twin if someone needs it; see ``Edges``."""
         half = self._names[name]
-        needed = name in self._wanted or "/" not in name
+        needed = name in self._wanted or is_stage(name)
         return half, [cast(half, name, TensorProto.FLOAT)] if needed else []
 
 

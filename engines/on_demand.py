@@ -7,11 +7,15 @@ from pathlib import Path
 from pssdet.console import Progress
 from pssdet.engines.builder import build_engine, engine_folder
 from pssdet.engines.catalogue import choose_backend
+from pssdet.engines.options import DEFAULTS, BuildOptions
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.models.card import ENGINE_CARD, MODEL_CARD, EngineCard, Precision, read_engine_card, read_model_card
-from pssdet.models.zoo import DEFAULT_MODEL, find
+from pssdet.models.zoo import DEFAULT_MODEL, bundled, find
 
 ARTIFACTS = Path("artifacts")
+
+#: Scenes of the training's split, which no report judges on: for the ranges of int8 and for the tuning of recipes.
+SCENES = 200
 
 
 def model_folder(model: str, progress: Progress) -> Path:
@@ -50,6 +54,25 @@ def model_folder(model: str, progress: Progress) -> Path:
     return folder
 
 
+def bundled_scenes(model: str) -> Path | None:
+    """Where the scenes lie, or will lie, that a bundled detector is calibrated and tuned on; None for other models.
+
+    Args:
+        model: as for ``model_folder``.
+    """
+    if Path(model).name not in {entry.name for entry in bundled()}:
+        return None
+    return ARTIFACTS / "scenes" / f"train-{SCENES}"
+
+
+def render_scenes(folder: Path, progress: Progress) -> Path:
+    """The annotation file of the scenes of ``bundled_scenes``, after rendering them unless they are there."""
+    from pssdet.validation.scene_files import ensure_dataset
+
+    progress(f"rendering {SCENES} scenes of the training's split")
+    return ensure_dataset(folder, "train", SCENES)
+
+
 def default_engine(progress: Progress) -> Path:
     """The default model's float32 engine on the best backend of this machine, built if it is missing.
 
@@ -73,7 +96,12 @@ def engine_of(model: str, backend_name: str, precision: Precision, progress: Pro
     target = engine_folder(folder, backend, precision)
     if not _is_of(target, folder):
         progress(f"building the {backend.name} engine of {folder.name} in {precision}")
-        build_engine(folder, backend, precision, target, progress)
+        options = DEFAULTS
+        scenes = bundled_scenes(model) if precision == "int8" else None
+        if scenes is not None:
+            render_scenes(scenes, progress)
+            options = BuildOptions(calibration=scenes)
+        build_engine(folder, backend, precision, target, progress, options)
     return target
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,25 @@ class Session(Protocol):
         ...
 
 
+@runtime_checkable
+class Pipelined(Session, Protocol):
+    """A session that threads may share, and whose batches overlap: submitted first, collected later.
+
+    Attributes:
+        depth: batches on their way at once; the oldest is waited for when one more is submitted.
+    """
+
+    depth: int
+
+    def submit(self, inputs: Mapping[str, NDArray[np.float32]]) -> Any:
+        """Start a batch, as ``run`` would; gives what ``collect`` asks for."""
+        ...
+
+    def collect(self, ticket: Any) -> Tensors:
+        """The outputs of a batch that was submitted, once."""
+        ...
+
+
 class Backend(Protocol):
     """A way to run a model: Paddle, ONNX Runtime, OpenVINO, TensorRT."""
 
@@ -76,6 +95,10 @@ class Backend(Protocol):
 
     def missing(self) -> str | None:
         """What this machine lacks to build or run such an engine, with the way out; None if nothing."""
+        ...
+
+    def missing_to_open(self, card: EngineCard) -> str | None:
+        """The same to run this engine, which may need less than to build one."""
         ...
 
     def identity(self) -> Mapping[str, str] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,22 @@ def prepare(picture: NDArray[np.uint8], steps: Preprocessing) -> NetworkInput:
         BadInput: the picture is not such an array, or has a side under two pixels before or after
             resizing.
     """
+    scale = checked_scale(picture, steps)
+    height, width = picture.shape[:2]
+    content: NDArray[np.generic]
+    if steps.resize == "first":
+        content = _normalise(_resize(picture, scale, steps), steps)
+    else:
+        content = _resize(_normalise(picture, steps), scale, steps)
+    return NetworkInput(_pad(content, steps.stride), content.shape[:2], (height, width), scale)
+
+
+def checked_scale(picture: NDArray[np.uint8], steps: Preprocessing) -> float:
+    """The factor by which a picture is resized.
+
+    Raises:
+        BadInput: as ``prepare``.
+    """
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
         raise BadInput(
             f"a picture must be a uint8 array [height, width, 3], not {picture.dtype} {list(picture.shape)}; convert it"
@@ -52,12 +68,7 @@ def prepare(picture: NDArray[np.uint8], steps: Preprocessing) -> NetworkInput:
             f"a picture of {width}x{height} pixels leaves less than {MIN_SIDE} pixels at a side"
             f" (it is resized by {scale:.3g}); crop it or take a larger one"
         )
-    content: NDArray[np.generic]
-    if steps.resize == "first":
-        content = _normalise(_resize(picture, scale, steps), steps)
-    else:
-        content = _resize(_normalise(picture, steps), scale, steps)
-    return NetworkInput(_pad(content, steps.stride), content.shape[:2], (height, width), scale)
+    return scale
 
 
 def resize_scale(height: int, width: int, steps: Preprocessing) -> float:
@@ -109,12 +120,35 @@ def _grown(image: NDArray[np.float32], height: int, width: int) -> NDArray[np.fl
 
 def as_batch(pictures: Sequence[NetworkInput]) -> dict[str, NDArray[np.float32]]:
     """Prepared pictures of one padded size as the inputs of an exported model, by name."""
+    return {"image": np.stack([each.image for each in pictures]), **sizes_of_batch(pictures)}
+
+
+class Sizes(Protocol):
+    """What the network is told of a picture; see ``NetworkInput``."""
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(h, w) of the content before padding."""
+        ...
+
+    @property
+    def original_size(self) -> tuple[int, int]:
+        """(h, w) of the picture."""
+        ...
+
+    @property
+    def scale(self) -> float:
+        """Network pixels per original pixel."""
+        ...
+
+
+def sizes_of_batch(pictures: Sequence[Sizes]) -> dict[str, NDArray[np.float32]]:
+    """The inputs of an exported model beside ``image``, by name."""
 
     def pairs(values: Sequence[tuple[float, float]]) -> NDArray[np.float32]:
         return np.array(values, np.float32)
 
     return {
-        "image": np.stack([each.image for each in pictures]),
         "image_size": pairs([each.image_size for each in pictures]),
         "original_size": pairs([each.original_size for each in pictures]),
         "scale_factor": pairs([(each.scale, each.scale) for each in pictures]),

@@ -77,7 +77,8 @@ class DetectionLibrary:
         """
         levels = len(problem.sizes)
         if not (len(scores) == len(deltas) == levels and len(layouts) == 2 * levels):
-            raise BadInput(f"{len(scores)} score maps, {len(deltas)} delta maps and {len(layouts)} layouts of {levels} levels")
+            found = f"{len(scores)} score maps, {len(deltas)} delta maps and {len(layouts)} layouts"
+            raise BadInput(f"{found} of {levels} levels; each needs one of both maps, and each map a layout")
         self._run(
             "proposals",
             problem,

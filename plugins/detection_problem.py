@@ -71,6 +71,7 @@ class ProposalsProblem:
 
     @property
     def anchors_per_cell(self) -> int:
+        """As many on every level."""
         return len(self.anchors) // (4 * len(self.sizes))
 
     def as_c(self) -> ctypes.Structure:
@@ -131,6 +132,6 @@ class MulticlassNmsProblem:
 
 
 def _fits(problem: object, *numbers: int) -> None:
-    """ctypes would cut a number that is too large."""
+    """Refuse what does not fit 32 bits: ctypes would cut it to them."""
     if not all(-_LARGEST <= number <= _LARGEST for number in numbers):
         raise BadInput(f"{problem}: sizes must fit 32 bits")

@@ -1,21 +1,14 @@
-"""The DCNv2 kernels compiled for one GPU architecture, and what the compiler says of each."""
+"""The kernels compiled for one GPU architecture, and what the compiler says of each."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from pssdet.errors import EnvironmentMissing
+from pssdet.plugins.kernel_programs import Program, constant, programs
 from pssdet.plugins.machine_code import MachineCode, machine_code
 from pssdet.plugins.nvrtc import Compiled, Nvrtc
-
-#: Largest kernel of the fused path, which decides its shared memory: 3 x 3.
-TAPS = 9
-
-_SOURCES = Path(__file__).resolve().parent / "dcnv2"
-_SPACE = "pssdet::dcnv2::"
 
 # NVRTC has no C++ library. These are the parts of it that the kernels include.
 _INTEGERS = """#pragma once
@@ -27,6 +20,8 @@ _MATHS = """#pragma once
 namespace std {
 inline float floor(float x) { return ::floorf(x); }
 inline double floor(double x) { return ::floor(x); }
+inline float ceil(float x) { return ::ceilf(x); }
+inline float rint(float x) { return ::rintf(x); }
 inline float exp(float x) { return ::expf(x); }
 inline double exp(double x) { return ::exp(x); }
 }
@@ -42,7 +37,7 @@ class Kernel:
     threads: int
     registers: int
     static_shared: int
-    #: Asked for at the launch; of a kernel with nine taps.
+    #: Asked for at the launch; of a DCNv2 kernel with nine taps.
     dynamic_shared: int
     stack: int
     spilled: int
@@ -67,44 +62,34 @@ def compile_kernels(compiler: Nvrtc, arch: str, options: Sequence[str] = ()) -> 
         CompileFailed: the compiler refuses the source or the architecture.
         EnvironmentMissing: the sources are not here, as in an installed wheel.
     """
-    tiles = tile_names()
-    names = {f"fused {tile}": f"{_SPACE}fused_kernel<{_SPACE}{tile}>" for tile in tiles}
-    for kind, type_name in (("float32", "float"), ("half", "half")):
-        names[f"direct {kind} NCHW"] = f"{_SPACE}direct_kernel<{type_name}, false>"
-        names[f"direct {kind} NHWC"] = f"{_SPACE}direct_kernel<{type_name}, true>"
+    return tuple(kernel for program in programs() for kernel in _compile(compiler, program, arch, options))
+
+
+def _compile(compiler: Nvrtc, program: Program, arch: str, options: Sequence[str]) -> tuple[Kernel, ...]:
     compiled = compiler.compile(
-        _source(tiles), arch, headers=_HEADERS, includes=[_SOURCES], names=list(names.values()), options=options
+        program.source,
+        arch,
+        headers=_HEADERS,
+        includes=[program.header.parent],
+        names=list(program.names.values()),
+        options=options,
     )
     machine = machine_code(compiled.cubin)
-    return tuple(_kernel(name, compiled.symbols[expression], compiled, machine) for name, expression in names.items())
+    return tuple(_kernel(name, program, compiled, machine) for name in program.names)
 
 
-def tile_names() -> list[str]:
-    """The fused kernel's tiles, as ``tiles.h`` names them."""
-    path = _SOURCES / "tiles.h"
-    if not path.is_file():
-        raise EnvironmentMissing(f"{path} is missing: the kernels' sources are in a checkout of the project only")
-    return re.findall(r"^using (\w+) = Tile<", path.read_text(), re.MULTILINE)
-
-
-def _source(tiles: list[str]) -> str:
-    """A program with all kernels, and each tile's shared memory as a constant to be read from the intermediate code."""
-    sizes = [f'extern "C" __device__ const int shared_{tile} = {_SPACE}{tile}::shared_bytes({TAPS});' for tile in tiles]
-    check = f'static_assert({_SPACE}kTiles == {len(tiles)}, "tiles.h names other tiles than it counts");'
-    return "\n".join(['#include "kernels.cuh"', check, *sizes])
-
-
-def _kernel(name: str, symbol: str, compiled: Compiled, machine: dict[str, MachineCode] | None) -> Kernel:
+def _kernel(name: str, program: Program, compiled: Compiled, machine: dict[str, MachineCode] | None) -> Kernel:
+    symbol = compiled.symbols[program.names[name]]
     code = _found(rf"\.entry {re.escape(symbol)}\(.*?^}}", compiled.ptx)
     said = _found(rf"Compiling entry function '{re.escape(symbol)}'.*?Used \d+ registers[^\n]*", compiled.log)
-    tile = name.removeprefix("fused ")
+    sizes = list(program.shared)
     stack, stored, loaded = re.findall(r"(\d+) bytes (?:stack frame|spill stores|spill loads)", said)
     return Kernel(
         name=name,
         threads=_number(r"\.maxntid (\d+), 1, 1", code),
         registers=_number(r"Used (\d+) registers", said),
         static_shared=_number(r"(\d+) bytes smem", said) if "bytes smem" in said else 0,
-        dynamic_shared=_number(rf"shared_{tile} = (\d+);", compiled.ptx) if tile != name else 0,
+        dynamic_shared=_number(rf"{constant(sizes.index(name))} = (\d+);", compiled.ptx) if name in sizes else 0,
         stack=int(stack),
         spilled=int(stored) + int(loaded),
         # Both dialects, wmma.mma.sync and mma.sync, and only with sums in float32.

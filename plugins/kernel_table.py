@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pssdet.plugins.device_code import TAPS, Kernel
+from pssdet.plugins.device_code import Kernel
+from pssdet.plugins.kernel_programs import TAPS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 _KIB = 1024
 _COLUMNS = ("arch", "kernel", "threads", "registers", "shared", "blocks", "tensor core", "local", "spilled")
 _LEGEND = (
-    f"Shared: bytes of shared memory of a block, of a fused kernel with {TAPS} taps. "
+    f"Shared: bytes of shared memory of a block, of a fused DCNv2 kernel with {TAPS} taps, "
+    "of proposals and NMS with the most candidates. "
     "Blocks: how many fit on a multiprocessor at a time, by registers, shared memory and threads. "
     "Tensor core: matrix instructions in the machine code, or in the intermediate code (PTX) where no disassembler "
     "knew the architecture. "
@@ -86,9 +88,9 @@ def as_table(kernels: Mapping[str, tuple[Kernel, ...]]) -> Table:
 def as_markdown(kernels: Mapping[str, tuple[Kernel, ...]], version: tuple[int, int]) -> str:
     """For a file of results."""
     lines = [
-        "# Registers and shared memory of the DCNv2 kernels",
+        "# Registers and shared memory of the kernels",
         "",
-        "    python plugins/compile_check.py --output benchmarks/results/dcnv2_registers.md",
+        "    python plugins/compile_check.py --output benchmarks/results/kernel_registers.md",
         "",
         f"Compiled by NVRTC {version[0]}.{version[1]}; nothing was run. nvcc's figures may differ a little.",
         "",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,11 @@ from pssdet.engines.catalogue import OpenEngine, open_engine
 from pssdet.engines.protocol import Tensors
 from pssdet.errors import BadInput, GateFailed
 from pssdet.models.card import EngineCard
-from pssdet.models.preprocess import NetworkInput, as_batch, padded_alike, prepare
 from pssdet.runtime.batching import Padding, batches, check_batching
 from pssdet.runtime.detections import Detections
 from pssdet.runtime.images import Image, NamedPicture, load
+from pssdet.runtime.reading import Reading, choose_reading
+from pssdet.runtime.running import Inputs, Runner
 
 #: Pictures prepared together, in batches: enough to find some of one size, and bounded memory.
 _BATCHES_PER_CHUNK = 4
@@ -29,7 +30,11 @@ Refuse = Callable[[str, BadInput], None]
 
 class _Prepared(NamedTuple):
     picture: NamedPicture
-    input: NetworkInput
+    input: Any  # as the reading has it
+
+
+#: Pictures that run together, each with its place among all that are not refused.
+_Batch: TypeAlias = list[tuple[int, _Prepared]]
 
 
 @final
@@ -37,8 +42,8 @@ class Detector:
     """Finds objects in pictures; use it as a context manager, or close it.
 
     Pictures are batched with others of the same padded size only, so each gets exactly what it
-    gets alone, unless padding to a common size is asked for. Not safe for use by several threads
-    at once.
+    gets alone, unless padding to a common size is asked for. Threads may share a detector: each gets
+    the detections of its own pictures.
 
     Example:
         with Detector.load("artifacts/my_model/onnxruntime-fp32") as detector:
@@ -48,7 +53,9 @@ class Detector:
 
     def __init__(self, engine: OpenEngine, max_batch: int = 8, padding: Padding = "own") -> None:
         check_batching(max_batch, padding)
-        self._card, self._session = engine
+        self._card = engine.card
+        self._runner = Runner(engine.session)
+        self._reading = choose_reading(engine.session, engine.card.model.preprocessing)
         self._max_batch = max_batch
         self._padding = padding
 
@@ -77,6 +84,11 @@ class Detector:
         """The engine's card."""
         return self._card
 
+    @property
+    def reading(self) -> Reading:
+        """Where pictures are resized and normalised, and why there."""
+        return self._reading
+
     def __call__(self, images: Sequence[Image]) -> list[Detections]:
         """Detections of each image, in the order of ``images``.
 
@@ -98,6 +110,9 @@ class Detector:
     ) -> Iterator[tuple[NamedPicture, Detections]]:
         """Detections of any number of pictures, in their order, with bounded memory.
 
+        Where the engine can have two batches on their way, their detections come after the next
+        pictures were prepared.
+
         Args:
             pictures: consumed a few batches at a time.
             refuse: called for a picture that cannot be used, which is then left out; without it
@@ -107,13 +122,18 @@ class Detector:
             BadInput: a picture cannot be used, and there is no ``refuse``.
             GateFailed: the engine gave something that cannot be a detection.
         """
-        remaining = iter(pictures)
-        while chunk := list(islice(remaining, _BATCHES_PER_CHUNK * self._max_batch)):
-            yield from self._run_chunk([each for each in (self._prepare(p, refuse) for p in chunk) if each])
+        done: dict[int, tuple[NamedPicture, Detections]] = {}
+        following = 0
+        for batch, outputs in self._runner.outputs(self._batches(pictures, refuse)):
+            for index, (position, each) in enumerate(batch):
+                done[position] = each.picture, self._detections(each, outputs, index)
+            while following in done:
+                yield done.pop(following)
+                following += 1
 
     def close(self) -> None:
-        """Free the engine; the detector cannot be used afterwards."""
-        self._session.close()
+        """Free the engine, once; the detector cannot be used afterwards."""
+        self._runner.close()
 
     def __enter__(self) -> Detector:
         return self
@@ -125,7 +145,7 @@ class Detector:
 
     def _prepare(self, picture: NamedPicture, refuse: Refuse | None) -> _Prepared | None:
         try:
-            prepared = prepare(load(picture.image, picture.name), self._card.model.preprocessing)
+            prepared = self._reading.one(load(picture.image, picture.name), self._card.model.preprocessing)
         except BadInput as error:
             named = error if picture.name in str(error) else BadInput(f"{picture.name}: {error}")
             if refuse is None:
@@ -133,23 +153,24 @@ class Detector:
             refuse(picture.name, named)
             return None
         # An engine may answer a NaN with "nothing found", so what goes in is checked as well.
-        if not np.isfinite(prepared.image).all():
+        if isinstance(prepared.image, np.ndarray) and not np.isfinite(prepared.image).all():
             raise GateFailed(f"{picture.name} gives a network input that is not finite; check the card's mean and std")
         return _Prepared(picture, prepared)
 
-    def _run_chunk(self, prepared: Sequence[_Prepared]) -> Iterator[tuple[NamedPicture, Detections]]:
-        done: dict[int, Detections] = {}
-        following = 0
-        shapes = [each.input.image.shape for each in prepared]
-        for batch in batches(shapes, self._max_batch, self._padding):
-            done.update(zip(batch, self._run_batch([prepared[index] for index in batch]), strict=True))
-            while following in done:
-                yield prepared[following].picture, done.pop(following)
-                following += 1
+    def _batches(self, pictures: Iterable[NamedPicture], refuse: Refuse | None) -> Iterator[tuple[_Batch, Inputs]]:
+        remaining, position = iter(pictures), 0
+        while chunk := list(islice(remaining, _BATCHES_PER_CHUNK * self._max_batch)):
+            position = yield from self._chunk_batches(position, chunk, refuse)
 
-    def _run_batch(self, batch: Sequence[_Prepared]) -> list[Detections]:
-        outputs = self._session.run(as_batch(padded_alike([each.input for each in batch])))
-        return [self._detections(each, outputs, index) for index, each in enumerate(batch)]
+    def _chunk_batches(
+        self, position: int, chunk: Sequence[NamedPicture], refuse: Refuse | None
+    ) -> Generator[tuple[_Batch, Inputs], None, int]:
+        """Batches of some pictures; the position of the first one that is not refused is ``position``."""
+        prepared = [each for each in (self._prepare(picture, refuse) for picture in chunk) if each]
+        for members in batches([each.input.image.shape for each in prepared], self._max_batch, self._padding):
+            inputs = self._reading.batch([prepared[index].input for index in members])
+            yield [(position + index, prepared[index]) for index in members], inputs
+        return position + len(prepared)
 
     def _detections(self, prepared: _Prepared, outputs: Tensors, index: int) -> Detections:
         names, count = self._card.model.labels, int(outputs["count"][index])

@@ -6,6 +6,8 @@ event gets wrong values here as on a GPU. Everything that is taken and not given
 would answer with a crash or with silence is in ``faults``.
 """
 
+# ruff: noqa: N802, N815
+
 import ctypes
 import random
 import threading
@@ -16,15 +18,15 @@ from types import SimpleNamespace
 
 
 class Error(IntEnum):
-    cudaSuccess = 0  # noqa: N815
-    cudaErrorInvalidValue = 1  # noqa: N815
-    cudaErrorMemoryAllocation = 2  # noqa: N815
-    cudaErrorInsufficientDriver = 35  # noqa: N815
-    cudaErrorNoDevice = 100  # noqa: N815
-    cudaErrorInvalidResourceHandle = 400  # noqa: N815
-    cudaErrorIllegalAddress = 700  # noqa: N815
-    cudaErrorStreamCaptureUnsupported = 900  # noqa: N815
-    cudaErrorStreamCaptureInvalidated = 901  # noqa: N815
+    cudaSuccess = 0
+    cudaErrorInvalidValue = 1
+    cudaErrorMemoryAllocation = 2
+    cudaErrorInsufficientDriver = 35
+    cudaErrorNoDevice = 100
+    cudaErrorInvalidResourceHandle = 400
+    cudaErrorIllegalAddress = 700
+    cudaErrorStreamCaptureUnsupported = 900
+    cudaErrorStreamCaptureInvalidated = 901
 
 
 @dataclass(eq=False)
@@ -66,11 +68,11 @@ class FakeCuda:
         seed: of the order of work between streams; None: nothing is done before it is waited for.
     """
 
-    cudaError_t = Error  # noqa: N815
-    cudaEventDisableTiming = 2  # noqa: N815
-    cudaStreamNonBlocking = 1  # noqa: N815
-    cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)  # noqa: N815
-    cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)  # noqa: N815
+    cudaError_t = Error
+    cudaEventDisableTiming = 2
+    cudaStreamNonBlocking = 1
+    cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
+    cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
 
     def __init__(self, seed=None, devices=1):
         self.devices = devices
@@ -99,9 +101,14 @@ class FakeCuda:
 
     def __getattribute__(self, name):
         value = super().__getattribute__(name)
-        return self._counted(name, value) if name.startswith("cuda") and callable(value) and name[4:5].isupper() and (
-            name not in ("cudaError_t", "cudaMemcpyKind", "cudaStreamCaptureMode")
-        ) else value
+        return (
+            self._counted(name, value)
+            if name.startswith("cuda")
+            and callable(value)
+            and name[4:5].isupper()
+            and (name not in ("cudaError_t", "cudaMemcpyKind", "cudaStreamCaptureMode"))
+            else value
+        )
 
     def _counted(self, name, function):
         def call(*arguments):
@@ -187,7 +194,6 @@ class FakeCuda:
     def _free(self, kind, address):
         if self._recording_here():
             return (self._invalidate(),)
-        self.finish_all()
         if self.memory.get(address, ("",))[0] != kind:
             self.faults.append(f"{address} freed, which is no {kind}")
             return (Error.cudaErrorInvalidValue,)
@@ -278,7 +284,6 @@ class FakeCuda:
         return (self._drop(graph),)
 
     def cudaGraphExecDestroy(self, graph):
-        self.finish_all()
         return (self._drop(graph),)
 
     def is_recording(self, stream):
@@ -289,10 +294,6 @@ class FakeCuda:
         self._invalidate()
 
     # How work gets done
-
-    def finish_all(self):
-        for stream in list(self.streams.values()):
-            self._finish(stream)
 
     def _finish(self, stream):
         while stream.work:

@@ -5,7 +5,6 @@ A plan is JSON. Its engine gives, for picture i of a batch, ``boxes[i]`` = (sum 
 """
 
 import ctypes
-import gc
 import json
 import sys
 import weakref
@@ -48,8 +47,8 @@ class Logger:
 
 
 TENSORS = {
-    "image": (TensorIOMode.INPUT, (-1, 3, -1, -1), "FLOAT"),
     "image_size": (TensorIOMode.INPUT, (-1, 2), "FLOAT"),
+    "image": (TensorIOMode.INPUT, (-1, 3, -1, -1), "FLOAT"),
     "boxes": (TensorIOMode.OUTPUT, (-1, 4), "FLOAT"),
     "labels": (TensorIOMode.OUTPUT, (-1,), "INT32"),
 }
@@ -73,12 +72,11 @@ class FakeTensorRT(SimpleNamespace):
     """The module ``tensorrt`` of one version."""
 
     def __init__(self, cuda, version="10.4.0"):
-        super().__init__(
-            __version__=version, DataType=DataType, TensorIOMode=TensorIOMode, ILogger=Logger, cuda=cuda
-        )
+        super().__init__(__version__=version, DataType=DataType, TensorIOMode=TensorIOMode, ILogger=Logger, cuda=cuda)
         self.contexts = weakref.WeakSet()
         self.engines = weakref.WeakSet()
         self.runtimes = weakref.WeakSet()
+        self.contexts_made = 0
         if int(version.split(".")[0]) >= 10:
             self.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user")
 
@@ -94,7 +92,7 @@ class FakeTensorRT(SimpleNamespace):
         except ValueError:
             logger.log(Logger.ERROR, "magic number does not match\n")
             return None
-        engine = Engine(self, says, logger)
+        engine = (OldEngine if self.__version__.startswith("8") else NewEngine)(self, says, logger)
         self.engines.add(engine)
         return engine
 
@@ -113,10 +111,6 @@ class Engine:
     def __init__(self, module, plan, logger):
         self.module, self.plan, self.logger = module, plan, logger
         self.num_optimization_profiles = len(plan.profiles)
-        old = module.__version__.startswith("8")
-        setattr(self, "device_memory_size" if old else "device_memory_size_v2", SCRATCH)
-        if old:
-            self.create_execution_context_without_device_memory = lambda: self._context()
 
     def get_tensor_name(self, index):
         return list(TENSORS)[index]
@@ -133,14 +127,25 @@ class Engine:
     def get_tensor_profile_shape(self, name, profile):
         return self.plan.profiles[profile][name]
 
+    def made(self, context):
+        self.module.contexts.add(context)
+        self.module.contexts_made += 1
+        return context
+
+
+class OldEngine(Engine):
+    device_memory_size = SCRATCH
+
+    def create_execution_context_without_device_memory(self):
+        return self.made(Context(self))
+
+
+class NewEngine(Engine):
+    device_memory_size_v2 = SCRATCH
+
     def create_execution_context(self, strategy):
         assert strategy == "user"
-        return self._context()
-
-    def _context(self):
-        context = Context(self)
-        self.module.contexts.add(context)
-        return context
+        return self.made(NewContext(self))
 
 
 class Context:
@@ -150,17 +155,10 @@ class Context:
         self.state = 0
         self.enqueued = -1
         self.active_optimization_profile = 0 if 0 not in self._taken() else -1
-        if not engine.module.__version__.startswith("8"):
-            self.set_device_memory = self._set_device_memory
 
     def _taken(self):
-        gc.collect(0)
         others = [each for each in self.engine.module.contexts if each is not self and each.engine is self.engine]
         return {each.active_optimization_profile for each in others} if self.engine.plan.alone else set()
-
-    def _set_device_memory(self, memory, size):
-        assert size >= SCRATCH
-        self.device_memory = memory
 
     def set_optimization_profile_async(self, profile, stream):
         assert isinstance(stream, int)
@@ -209,6 +207,12 @@ class Context:
         return True
 
 
+class NewContext(Context):
+    def set_device_memory(self, memory, size):
+        assert size >= SCRATCH
+        self.device_memory = memory
+
+
 class Work:
     """One run with the shapes and addresses of when it was enqueued."""
 
@@ -219,6 +223,7 @@ class Work:
         self.shapes = {name: tuple(context.get_tensor_shape(name)) for name in TENSORS}
         self.addresses = dict(context.addresses)
         self.scratch = context.device_memory
+        self.types = context.engine.plan.types
 
     def __call__(self):
         if self.context() is None:
@@ -229,7 +234,7 @@ class Work:
         if any(values is None for values in inputs.values()):
             return
         for name, values in expected(inputs).items():
-            target = self._tensor(name, values.dtype)
+            target = self._tensor(name, np.float16 if self.types.get(name) == "HALF" else values.dtype)
             if target is not None:
                 target[...] = values
 

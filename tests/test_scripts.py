@@ -146,12 +146,19 @@ class TestBadInput:
         assert_one_line_error(code, 2, err, "cannot write")
 
     def test_precision_that_no_backend_offers(self, tmp_path):
-        code, _, err = run("engines/build.py", "--int8", folder=tmp_path)
-        assert_one_line_error(code, 2, err, "int8")
+        code, _, err = run("engines/build.py", "--backend", "paddle", "--int8", folder=tmp_path)
+        assert_one_line_error(code, 2, err, "int8", "fp32")
         code, _, err = run("engines/build.py", "--backend", "paddle", "--fp16", folder=tmp_path)
         assert_one_line_error(code, 2, err, "fp16", "fp32")
         code, _, err = run("engines/build.py", "--int8", "--fp16", folder=tmp_path)
         assert_one_line_error(code, 2, err, "exclude")
+
+    def test_options_of_another_backend(self, tmp_path):
+        shapes = ("--opt-shapes", "1x64x64", "--opt-shapes", "8x64x64", "--stages")
+        code, _, err = run("engines/build.py", "--backend", "onnxruntime", *shapes, folder=tmp_path)
+        assert_one_line_error(code, 2, err, "onnxruntime has no --opt-shapes, --stages")
+        code, _, err = run("engines/build.py", "--hardware-compatible", "everything", folder=tmp_path)
+        assert_one_line_error(code, 2, err, "ampere_plus")
 
     def test_unknown_backend(self, tmp_path):
         code, _, err = run("engines/build.py", "--backend", "tensorflow", folder=tmp_path)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pssdet.console import Progress
-from pssdet.engines.catalogue import choose_backend
+from pssdet.engines.catalogue import require_to_open
 from pssdet.errors import BadInput
 from pssdet.models.card import EngineCard, ModelCard, read_engine_card
 from pssdet.models.zoo import PUBLISHED, ZooEntry
@@ -77,7 +77,7 @@ def _by_model(engines: Sequence[Path]) -> list[_Engines]:
     groups: dict[str, _Engines] = {}
     for folder in engines:
         card = read_engine_card(folder)
-        choose_backend(card.backend, card.precision)
+        require_to_open(card)
         group = groups.setdefault(card.model.model, _Engines(card.model, []))
         for other, _ in group.members:
             _check_distinct(folder, other, card.model.model)

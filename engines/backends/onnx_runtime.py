@@ -16,7 +16,7 @@ from pssdet.console import Progress
 from pssdet.engines.devices import cuda_device_count
 from pssdet.engines.options import DEFAULTS, BuildOptions
 from pssdet.engines.protocol import Built, Session, Tensors
-from pssdet.errors import EnvironmentMissing
+from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.models.card import MODEL_ONNX, EngineCard, ModelCard, Precision, RecipeRecord
 
 if TYPE_CHECKING:
@@ -27,6 +27,15 @@ _OLDEST = (1, 25)
 _INSTALL = "pip install 'onnxruntime>=1.25' 'onnx>=1.17,<1.18' with Python 3.11 or later"
 
 
+#: Float32 means that, not TensorFloat-32's 10 bits of mantissa; and a new shape of input, of which detectors have many,
+#: is not made to wait until every convolution algorithm was tried.
+_CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+_FELL_BACK = (
+    "ONNX Runtime fell back to the CPU: its CUDA libraries or cuDNN cannot be loaded;"
+    " pip install 'onnxruntime-gpu[cuda,cudnn]' brings those that it was built with"
+)
+
+
 class OnnxRuntimeSession:
     """A session on the best provider at hand; input tensors that the graph does not use are skipped."""
 
@@ -35,13 +44,14 @@ class OnnxRuntimeSession:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # warnings about unused functions help nobody
-        providers = ["CUDAExecutionProvider"] if cuda else []
+        providers: list[Any] = [("CUDAExecutionProvider", _CUDA_OPTIONS)] if cuda else []
         source: Any = _with_outputs(model, taps) if taps else str(model)
         self._session: onnxruntime.InferenceSession | None = onnxruntime.InferenceSession(
             source, options, providers=[*providers, "CPUExecutionProvider"]
         )
         if cuda and "CUDAExecutionProvider" not in self._session.get_providers():
-            raise EnvironmentMissing("ONNX Runtime fell back to the CPU: its CUDA libraries or cuDNN cannot be loaded")
+            raise EnvironmentMissing(_FELL_BACK)
+        self._device = "cuda" if cuda else None
         self._inputs = {tensor.name for tensor in self._session.get_inputs()}
         self._outputs = [tensor.name for tensor in self._session.get_outputs()]
 
@@ -50,21 +60,39 @@ class OnnxRuntimeSession:
         if self._session is None:
             raise ValueError("the session is closed")
         feed = {name: value for name, value in inputs.items() if name in self._inputs}
-        return dict(zip(self._outputs, self._session.run(self._outputs, feed), strict=True))
+        if self._device is None:
+            values = self._session.run(self._outputs, feed)
+        else:
+            values = _run_bound(self._session, feed, self._outputs, self._device)
+        return dict(zip(self._outputs, values, strict=True))
 
     def close(self) -> None:
         """Free the session's memory."""
         self._session = None
 
 
+def _run_bound(
+    session: onnxruntime.InferenceSession, feed: Mapping[str, NDArray[np.float32]], outputs: Sequence[str], device: str
+) -> list[NDArray[Any]]:
+    """A run whose outputs stay on the device until all are there, and are then copied."""
+    binding = session.io_binding()
+    for name, value in feed.items():
+        binding.bind_cpu_input(name, np.ascontiguousarray(value))
+    for name in outputs:
+        binding.bind_output(name, device)
+    session.run_with_iobinding(binding)
+    copied: list[NDArray[Any]] = binding.copy_outputs_to_cpu()
+    return copied
+
+
 class OnnxRuntimeBackend:
-    """Copies the model (float32) or rewrites it for half precision; see ``engines/half.py``."""
+    """Copies the model (float32) or rewrites it; see ``engines/half.py`` and ``engines/int8/quantise.py``."""
 
     name = "onnxruntime"
-    precisions: tuple[Precision, ...] = ("fp32", "fp16")
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
     files = (MODEL_ONNX,)
     packages = ("onnxruntime", "onnxruntime-gpu", "onnx", "numpy")
-    options = ("recipe",)
+    options = ("recipe", "calibration")
     taps_any = True
 
     def missing(self) -> str | None:
@@ -75,6 +103,11 @@ class OnnxRuntimeBackend:
         if version is not None and tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
             return f"ONNX Runtime {version} has no DeformConv on a CPU, 1.25 is the first that has; {_INSTALL}"
         return None
+
+    def missing_to_open(self, card: EngineCard) -> str | None:
+        """The same to run an engine; see ``Backend``."""
+        del card
+        return self.missing()
 
     def identity(self) -> None:
         """Builds are quick; see ``Backend``."""
@@ -88,16 +121,17 @@ class OnnxRuntimeBackend:
         options: BuildOptions = DEFAULTS,
         progress: Progress = lambda _: None,
     ) -> Built:
-        """One ONNX file; on a machine without CUDA half precision is emulated.
+        """One ONNX file; on a machine without CUDA half precision is emulated, and int8 everywhere.
 
         Raises:
-            BadInput: the recipe is none, or not for this model.
+            BadInput: the recipe is none or not for this model, or the calibration's pictures are unfit.
         """
-        del progress
         target = folder / MODEL_ONNX
         if precision == "fp32":
             shutil.copyfile(model / MODEL_ONNX, target)
             return Built()
+        if precision == "int8":
+            return _build_int8(model, card, target, options, progress)
         return _build_half(model / MODEL_ONNX, target, card.model, options.recipe, emulated=not _has_cuda())
 
     def open(self, folder: Path, card: EngineCard, taps: Sequence[str] = ()) -> Session:
@@ -125,6 +159,32 @@ def _build_half(source: Path, target: Path, name: str, chosen: Path | None = Non
     onnx.save(model, target)
     return Built(
         emulated=emulated, fp32_nodes=whole - len(region), recipe=RecipeRecord(recipe.sha256, recipe.fp32, recipe.note)
+    )
+
+
+def _build_int8(folder: Path, card: ModelCard, target: Path, options: BuildOptions, progress: Progress) -> Built:
+    """The graph that TensorRT gets; its accuracy, not its speed.
+
+    ONNX Runtime's CPU provider takes an integer kernel for a convolution only where rounding is all that follows it.
+    TensorRT's placement has Relu, an Add or float readers there, so nearly all layers compute in float32 on the rounded
+    values.
+    """
+    import onnx
+
+    from pssdet.engines.int8.build import quantised_model
+    from pssdet.engines.recipe import read_recipe, recipe_for
+
+    if options.calibration is None:
+        raise BadInput("int8 takes ranges from pictures, and none are named; --calibration DIR")
+    graph = onnx.load(folder / MODEL_ONNX).graph
+    recipe = recipe_for(card.model, graph) if options.recipe is None else read_recipe(options.recipe)
+    made = quantised_model(folder, card, options.calibration, progress, recipe=recipe)
+    onnx.save(made.model, target)
+    return Built(
+        emulated=True,
+        fp32_nodes=made.float_layers,
+        recipe=RecipeRecord(recipe.sha256, recipe.fp32, recipe.note),
+        calibration=made.calibration,
     )
 
 

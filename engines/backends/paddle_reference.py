@@ -58,6 +58,11 @@ class PaddleBackend:
             return "Paddle is not installed; pip install paddlepaddle==3.2.2"
         return None
 
+    def missing_to_open(self, card: EngineCard) -> str | None:
+        """The same to run an engine; see ``Backend``."""
+        del card
+        return self.missing()
+
     def identity(self) -> None:
         """Builds are quick; see ``Backend``."""
 

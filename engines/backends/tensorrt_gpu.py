@@ -18,7 +18,6 @@ from pssdet.engines.trt.profiles import Profile, default_profile, read_profiles
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.models.card import (
     MODEL_ONNX,
-    CalibrationRecord,
     EngineCard,
     FileRecord,
     GpuRecord,
@@ -66,15 +65,23 @@ class TensorRTBackend:
 
     def missing(self) -> str | None:
         """What this machine lacks; see ``Backend``. The driver is asked first: without it TensorRT may crash."""
+        return self._missing(plugins=True)
+
+    def missing_to_open(self, card: EngineCard) -> str | None:
+        """The same to run an engine, which may carry its plugins; see ``Backend``."""
+        return self._missing(plugins=not _carries_plugins(card))
+
+    def _missing(self, *, plugins: bool) -> str | None:
         lacks = []
         if cuda_device_count() == 0:
             lacks.append("no NVIDIA GPU with a driver was found")
-        if importlib.util.find_spec("tensorrt") is None:
+        if not _installed("tensorrt"):
             lacks.append("the package tensorrt is not installed")
-        if not _has_bindings():
+        if not _installed("cuda.bindings"):
             lacks.append("the package cuda-bindings is not installed")
         try:
-            find_plugins()
+            if plugins:
+                find_plugins()
         except EnvironmentMissing as error:
             lacks.append(str(error))
         return f"TensorRT cannot be used here: {'; '.join(lacks)}; {_WAY_OUT}" if lacks else None
@@ -121,7 +128,12 @@ class TensorRTBackend:
         route = precision_route(capabilities(trt), reduced=reduced, typed=options.strongly_typed)
         exported = onnx.load(model / MODEL_ONNX)
         recipe = _recipe(card, exported.graph, options) if reduced else None
-        source, calibration = _quantised(model, card, exported, options, progress)
+        source, calibration = (exported, None)
+        if recipe is not None and options.calibration is not None:
+            from pssdet.engines.int8.build import quantised_model
+
+            made = quantised_model(model, card, options.calibration, progress, recipe=recipe)
+            source, calibration = made.model, made.calibration
         graph, held = graph_for(plugin_graph(source), route, recipe.fp32 if recipe else (), reduced=reduced)
         settings = Settings(
             profiles=profiles,
@@ -160,9 +172,10 @@ class TensorRTBackend:
         """
         if taps and not card.tapped:
             raise BadInput(f"the engine in {folder} does not return its stages; build one that does: --stages")
-        carried = "plugins_in_plan" in card.options
+        carried = _carries_plugins(card)
         library = None if carried else find_plugins()
         check_fits(folder, card, _device(), _version(), library)
+        from pssdet.engines.trt.pictures import picture_kernel
         from pssdet.engines.trt.session import TensorRTSession
 
         return TensorRTSession(
@@ -170,13 +183,19 @@ class TensorRTBackend:
             plugins=library,
             host_code=carried or "version_compatible" in card.options,
             outputs={record.name: record.dtype for record in card.model.outputs},
+            kernel=picture_kernel(library),
         )
 
 
-def _has_bindings() -> bool:
+def _carries_plugins(card: EngineCard) -> bool:
+    return "plugins_in_plan" in card.options
+
+
+def _installed(name: str) -> bool:
+    """Whether a package is there; it is not imported, which TensorRT does not survive everywhere."""
     try:
-        return importlib.util.find_spec("cuda.bindings") is not None
-    except ModuleNotFoundError:  # there is no package cuda at all
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # there is no package that it could be in
         return False
 
 
@@ -217,18 +236,6 @@ def _recipe(card: ModelCard, graph: onnx.GraphProto, options: BuildOptions) -> R
     recipe = read_recipe(options.recipe) if options.recipe is not None else recipe_for(card.model, graph)
     recipe.check(graph)
     return recipe
-
-
-def _quantised(
-    model: Path, card: ModelCard, exported: onnx.ModelProto, options: BuildOptions, progress: Progress
-) -> tuple[onnx.ModelProto, CalibrationRecord | None]:
-    """The model to build from, with quantised layers if there are pictures to calibrate on."""
-    if options.calibration is None:
-        return exported, None
-    from pssdet.engines.int8.build import quantised_model
-
-    made = quantised_model(model, card, options.calibration, progress)
-    return made.model, made.calibration
 
 
 BACKEND = TensorRTBackend()

@@ -13,6 +13,7 @@ from pssdet.engines.int8.calibrate import calibrate, sha256_of_ranges
 from pssdet.engines.int8.places import WEIGHTED, is_inside, places
 from pssdet.engines.int8.quantise import quantise
 from pssdet.engines.int8.ranges import Method, range_of
+from pssdet.engines.recipe import Recipe
 from pssdet.models.card import MODEL_ONNX, CalibrationRecord, ModelCard
 
 #: Of the three, the one with the least drift of scores in both bundled detectors; ``benchmarks/int8_calibration.py``.
@@ -34,7 +35,13 @@ class Quantised(NamedTuple):
 
 
 def quantised_model(
-    folder: Path, card: ModelCard, pictures: Path, progress: Progress = lambda _: None, method: Method = METHOD
+    folder: Path,
+    card: ModelCard,
+    pictures: Path,
+    progress: Progress = lambda _: None,
+    *,
+    recipe: Recipe,
+    method: Method = METHOD,
 ) -> Quantised:
     """The exported model of ``folder`` in int8, with ranges from the pictures.
 
@@ -42,12 +49,15 @@ def quantised_model(
         folder: of the exported model, whose files were verified.
         card: its card.
         pictures: folder of pictures like those that the detector will see; labels are not needed.
+        recipe: its nodes are not quantised.
+        method: how a range is made of the values.
 
     Raises:
-        BadInput: as ``calibrate``.
+        BadInput: as ``calibrate``, or the recipe is not for this model.
     """
     model = onnx.load(folder / MODEL_ONNX)
-    where = places(model.graph)
+    recipe.check(model.graph)
+    where = places(model.graph, recipe.fp32)
     histograms, count = calibrate(folder / MODEL_ONNX, card.preprocessing, pictures, where.activations, progress)
     ranges = {name: range_of(histogram, method) for name, histogram in histograms.items()}
     record = CalibrationRecord(count, method, sha256_of_ranges(ranges))

@@ -46,7 +46,7 @@ class AbsHistogram:
 
     def centres(self) -> NDArray[np.float64]:
         """The bins' middles, [BINS]."""
-        return (np.arange(BINS) + 0.5) * (self.limit / BINS)
+        return (np.arange(BINS, dtype=np.float64) + 0.5) * np.float64(self.limit / BINS)
 
     def _grow(self, top: float) -> None:
         limit = float(2.0 ** np.ceil(np.log2(top)))

@@ -7,14 +7,13 @@ from typing import NamedTuple
 
 import onnx
 
+from pssdet.engines.recipe import default_recipe
 from pssdet.models.stages import HEAD_NODES, TRUNK_NODES
 
 #: Layers with integer kernels everywhere, and the axis of their weights' output channels.
 CHANNEL_AXIS = {"Conv": 0, "MatMul": 1}
 #: Layers with weights of the trunk and the head, those without integer kernels included.
 WEIGHTED = frozenset((*CHANNEL_AXIS, "DeformConv"))
-#: Inputs of DeformConv that convolutions predict: offset and mask.
-_PREDICTED = (2, 4)
 
 
 class Places(NamedTuple):
@@ -31,7 +30,7 @@ class Places(NamedTuple):
     readers: frozenset[tuple[str, int]]
 
 
-def places(graph: onnx.GraphProto) -> Places:
+def places(graph: onnx.GraphProto, float32: Iterable[str] = ()) -> Places:
     """The integer layers of an exported graph.
 
     Not among them: the first convolution, whose input is the picture; those that predict DCN offsets and masks, where a
@@ -41,8 +40,12 @@ def places(graph: onnx.GraphProto) -> Places:
 
     A residual Add reads its shortcut rounded and the other branch's convolution as it is: so TensorRT can run
     convolution, Add and Relu in one kernel that reads and writes integers.
+
+    Args:
+        graph: of an exported model.
+        float32: nodes that stay as they are, besides; see ``recipe.Recipe``.
     """
-    finder = _Finder(graph)
+    finder = _Finder(graph, float32)
     layers = {node.name: node for node in graph.node if finder.is_integer_layer(node)}
     readers = {(name, 0) for name in layers}
     for node in graph.node:
@@ -62,7 +65,7 @@ def places(graph: onnx.GraphProto) -> Places:
 class _Finder:
     """Questions about one graph."""
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
+    def __init__(self, graph: onnx.GraphProto, float32: Iterable[str]) -> None:
         self._parameters = {tensor.name for tensor in graph.initializer}
         self._inputs = {tensor.name for tensor in graph.input}
         self._outputs = {tensor.name for tensor in graph.output}
@@ -71,7 +74,7 @@ class _Finder:
         for node in graph.node:
             for name in node.input:
                 self._consumers.setdefault(name, []).append(node)
-        self._predictors = {name for node in graph.node if node.op_type == "DeformConv" for name in self._predict(node)}
+        self._float32 = {*default_recipe("", graph).fp32, *float32}
 
     def is_integer_layer(self, node: onnx.NodeProto) -> bool:
         return (
@@ -79,13 +82,15 @@ class _Finder:
             and is_inside(node)
             and node.input[1] in self._parameters
             and node.input[0] not in self._inputs
-            and node.name not in self._predictors
+            and node.name not in self._float32
             and not self._leaves(node.output[0])
         )
 
     def shortcut(self, node: onnx.NodeProto, layers: Iterable[str]) -> int | None:
         """The input of a residual Add that is rounded; None for every other node."""
         if node.op_type != "Add" or not is_inside(node) or self._parameters & set(node.input):
+            return None
+        if node.name in self._float32:
             return None
         followers = self._consumers.get(node.output[0], [])
         if not followers or any(each.op_type != "Relu" for each in followers):
@@ -95,16 +100,6 @@ class _Finder:
             if producer is not None and producer.name in layers:
                 return 1 - position
         return None
-
-    def _predict(self, deform: onnx.NodeProto) -> Iterable[str]:
-        """Nodes from offset and mask back to the convolution that predicts them, included."""
-        for position in _PREDICTED:
-            name = deform.input[position] if position < len(deform.input) else ""
-            while (node := self._producers.get(name)) is not None:
-                yield node.name
-                if node.op_type == "Conv":
-                    break
-                name = node.input[0]
 
     def _leaves(self, name: str) -> bool:
         """Whether a layer's result, with its bias, is what the detection part reads, and not a map for RoIAlign."""

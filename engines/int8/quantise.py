@@ -34,8 +34,6 @@ def quantise(model: onnx.ModelProto, ranges: Mapping[str, float], where: Places)
     rounded = set(where.activations)
     layers = set(where.layers)
     nodes: list[onnx.NodeProto] = []
-    for name in (tensor.name for tensor in graph.input if tensor.name in rounded):
-        nodes += _activation(name, ranges[name], added)
     for node in graph.node:
         for position, name in enumerate(node.input):
             if (node.name, position) in where.readers:
@@ -45,7 +43,7 @@ def quantise(model: onnx.ModelProto, ranges: Mapping[str, float], where: Places)
         nodes.append(node)
         for name in node.output:
             if name in rounded:
-                nodes += _activation(name, ranges[name], added)
+                nodes += _activation(node.name, name, ranges[name], added)
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)
@@ -68,13 +66,13 @@ def round_weights(values: NDArray[np.float32], axis: int) -> tuple[NDArray[np.in
     return integers, scales
 
 
-def _activation(name: str, largest: float, added: dict[str, onnx.TensorProto]) -> list[onnx.NodeProto]:
-    """Nodes that round a tensor to int8 and back."""
+def _activation(maker: str, name: str, largest: float, added: dict[str, onnx.TensorProto]) -> list[onnx.NodeProto]:
+    """Nodes that round a tensor to int8 and back, named after the node that makes it: they are of its part."""
     scale, integers, back = f"{name}:scale", f"{name}:int8", f"{name}:dequantised"
     added[scale] = numpy_helper.from_array(np.float32(largest / LEVELS), scale)
     return [
-        helper.make_node("QuantizeLinear", [name, scale, _ZERO], [integers], name=f"quantise/{name}"),
-        helper.make_node("DequantizeLinear", [integers, scale, _ZERO], [back], name=f"dequantise/{name}"),
+        helper.make_node("QuantizeLinear", [name, scale, _ZERO], [integers], name=f"{maker}/quantise"),
+        helper.make_node("DequantizeLinear", [integers, scale, _ZERO], [back], name=f"{maker}/dequantise"),
     ]
 
 
@@ -89,5 +87,5 @@ def _weights(node: onnx.NodeProto, tensor: onnx.TensorProto, added: dict[str, on
         added[zeros] = numpy_helper.from_array(np.zeros(len(factors), np.int8), zeros)
     node.input[1] = f"{node.name}:weights"
     return helper.make_node(
-        "DequantizeLinear", [integers, scales, zeros], [node.input[1]], name=f"dequantise/{node.name}", axis=axis
+        "DequantizeLinear", [integers, scales, zeros], [node.input[1]], name=f"{node.name}/weights", axis=axis
     )

@@ -50,8 +50,13 @@ def lay_out(tensors: Iterable[Tensor], shapes: Shapes) -> Layout:
     for tensor in tensors:
         place = Place(end, shapes[tensor.name], tensor.dtype)
         places[tensor.name] = place
-        end += -(-place.size // _ALIGNMENT) * _ALIGNMENT
+        end += aligned(place.size)
     return Layout(places, end)
+
+
+def aligned(size: int) -> int:
+    """The next multiple of 256 bytes."""
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
 
 
 class Staging:
@@ -87,6 +92,7 @@ class BufferSet:
 
     Attributes:
         number: tells the sets of a session apart.
+        pixels: pictures that become inputs on the GPU.
         uploaded, computed, downloaded: the steps of the batch that is on its way.
     """
 
@@ -95,6 +101,7 @@ class BufferSet:
         with ExitStack() as held:
             self.inputs = held.enter_context(closing(Staging(cuda)))
             self.outputs = held.enter_context(closing(Staging(cuda)))
+            self.pixels = held.enter_context(closing(Staging(cuda)))
             self.uploaded = held.enter_context(closing(Event(cuda)))
             self.computed = held.enter_context(closing(Event(cuda)))
             self.downloaded = held.enter_context(closing(Event(cuda)))

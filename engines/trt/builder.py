@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pssdet.engines.trt.capabilities import Capabilities, capabilities, unloadable_sources
+from pssdet.engines.trt.capabilities import Capabilities, capabilities, external_sources, unloadable_sources
 from pssdet.engines.trt.inspector import inspect
 from pssdet.engines.trt.network import hold_float32, mark_stages, parse
 from pssdet.engines.trt.plugin_library import load_plugins
@@ -117,17 +117,20 @@ def _configure(trt: Any, able: Capabilities, config: Any, settings: Settings) ->
         config.set_flag(flag.VERSION_COMPATIBLE)
     if settings.hardware:
         config.hardware_compatibility_level = getattr(trt.HardwareCompatibilityLevel, settings.hardware.upper())
+    if able.profile_sharing and not config.get_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806):
+        # The session keeps a context for each shape. From 10 on this is always so and cannot be set.
+        config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, enable=True)
     if settings.plugins_in_plan:
         config.plugins_to_serialize = [str(settings.plugins)]
     if settings.workspace is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace)
-    _drop_sources(trt, able, config)
+    _drop_sources(trt, able, config, external=settings.external_kernels)
 
 
-def _drop_sources(trt: Any, able: Capabilities, config: Any) -> None:
-    """Do without libraries that are not on this machine, of those that this version would use."""
+def _drop_sources(trt: Any, able: Capabilities, config: Any, *, external: bool) -> None:
+    """Do without libraries that are not on this machine, or not to be used, of those that this version would use."""
     sources = config.get_tactic_sources()
-    for name in unloadable_sources(able):
+    for name in unloadable_sources(able) if external else external_sources(able):
         sources &= ~(1 << int(getattr(trt.TacticSource, name)))
     config.set_tactic_sources(sources)
 

@@ -31,6 +31,7 @@ class Capabilities:
         progress: the builder reports its progress.
         version_compatible: plans for later versions too.
         hardware: plans for other GPUs, by level.
+        profile_sharing: contexts on one profile at a time must be asked for when a plan is built (8.6).
         plugins_in_plan: plans that carry plugin libraries.
         tactic_sources: names of the libraries that the builder may take kernels from.
     """
@@ -43,6 +44,7 @@ class Capabilities:
     progress: bool
     version_compatible: bool
     hardware: tuple[str, ...]
+    profile_sharing: bool
     plugins_in_plan: bool
     tactic_sources: tuple[str, ...]
 
@@ -72,6 +74,7 @@ def capabilities(trt: Any) -> Capabilities:
         hardware=tuple(
             name.lower() for name in ("AMPERE_PLUS", "SAME_COMPUTE_CAPABILITY") if levels and hasattr(levels, name)
         ),
+        profile_sharing=hasattr(getattr(trt, "PreviewFeature", None), "PROFILE_SHARING_0806"),
         plugins_in_plan=hasattr(trt.IBuilderConfig, "plugins_to_serialize"),
         tactic_sources=tuple(getattr(trt.TacticSource, "__members__", {})),
     )
@@ -101,9 +104,14 @@ def precision_route(able: Capabilities, *, reduced: bool, typed: bool) -> Route:
     return "flags"
 
 
+def external_sources(able: Capabilities) -> tuple[str, ...]:
+    """Names of the tactic sources that are libraries of their own."""
+    return tuple(name for name in able.tactic_sources if name in _LIBRARIES)
+
+
 def unloadable_sources(able: Capabilities, load: Callable[[str], object] = ctypes.CDLL) -> tuple[str, ...]:
     """Names of the tactic sources whose library is not on this machine."""
-    return tuple(name for name in able.tactic_sources if name in _LIBRARIES and not _any_loads(_LIBRARIES[name], load))
+    return tuple(name for name in external_sources(able) if not _any_loads(_LIBRARIES[name], load))
 
 
 def _any_loads(names: tuple[str, ...], load: Callable[[str], object]) -> bool:

@@ -86,10 +86,12 @@ class Cuda:
             with suppress(CudaFailure):
                 self.call("cudaSetDevice", before)
 
-    def copy_to_device(self, target: DeviceBuffer, source: PinnedBuffer, size: int, stream: Stream) -> None:
-        """Start copying the first ``size`` bytes to the GPU, in the order of the stream."""
+    def copy_to_device(
+        self, target: DeviceBuffer, source: PinnedBuffer, size: int, stream: Stream, offset: int = 0
+    ) -> None:
+        """Start copying ``size`` bytes from ``offset`` on to the same place on the GPU, in the order of the stream."""
         kind = self.runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
-        self.call("cudaMemcpyAsync", target.address, source.address, size, kind, stream.handle)
+        self.call("cudaMemcpyAsync", target.address + offset, source.address + offset, size, kind, stream.handle)
 
     def copy_to_host(self, target: PinnedBuffer, source: DeviceBuffer, size: int, stream: Stream) -> None:
         """Start copying the first ``size`` bytes from the GPU, in the order of the stream."""

@@ -14,12 +14,11 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from pssdet.engines.edges import replace_nodes
+from pssdet.engines.edges import is_stage, replace_nodes
 from pssdet.engines.trt.nodes import (
     Attributes,
     attributes_of,
     integers,
-    is_stage,
     parameters_of,
     plugin_node,
     refuse,

@@ -71,9 +71,6 @@ def _refusal(profiles: Sequence[Profile], shapes: Shapes) -> str:
     )
     return (
         f"this engine takes no {wanted}; its optimisation profiles are {ranges}."
-        f" Build one for these shapes with {BUILD_OPTION}"
+        " Build one for these shapes: python engines/build.py --backend tensorrt with --min-shapes, --opt-shapes and"
+        " --max-shapes"
     )
-
-
-#: The command that a message names.
-BUILD_OPTION = "python engines/build.py --backend tensorrt --profile MIN:OPT:MAX"

@@ -56,11 +56,6 @@ def uses(graph: onnx.GraphProto) -> Counter[str]:
     return counts
 
 
-def is_stage(name: str) -> bool:
-    """Whether a tensor is one that stages are compared by, or an output: only internal names have slashes."""
-    return "/" not in name
-
-
 def refuse(node: onnx.NodeProto, reason: str) -> BadInput:
     """The error for a node that the plugins cannot serve."""
     return BadInput(f"{node.op_type} {node.name} has no TensorRT plugin: {reason}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pssdet.engines.trt.fitting import Profile, Range, Shape
+from pssdet.engines.trt.plugin_library import load_plugins
 from pssdet.errors import BadInput, EnvironmentMissing
 
 _INSTALL = "see the table of TensorRT versions in the README"
@@ -29,7 +29,7 @@ class Plan:
 
     Attributes:
         inputs: float32 tensors.
-        outputs: float32 or int32 tensors.
+        outputs: float32 or int32 tensors, and stages of a reduced precision float16.
         profiles: the range of every input, of each optimisation profile.
 
     Args:
@@ -45,7 +45,7 @@ class Plan:
     def __init__(self, path: Path, plugins: Path | None, *, host_code: bool) -> None:
         self.tensorrt = _tensorrt()
         if plugins is not None:
-            load_library(plugins)
+            load_plugins(self.tensorrt, plugins)
         self._messages: deque[str] = deque(maxlen=4)
         self._logger = _recorder(self.tensorrt, self._messages)
         self._runtime: Any = self.tensorrt.Runtime(self._logger)
@@ -105,7 +105,9 @@ class Plan:
         return tuple(inputs), tuple(outputs)
 
     def _dtype(self, name: str, kind: Any, *, is_input: bool) -> np.dtype[Any]:
-        known = {"FLOAT": np.float32} if is_input else {"FLOAT": np.float32, "INT32": np.int32}
+        known: dict[str, type[np.generic]] = {"FLOAT": np.float32}
+        if not is_input:
+            known |= {"HALF": np.float16, "INT32": np.int32}
         for word, dtype in known.items():
             if kind == getattr(self.tensorrt.DataType, word):
                 return np.dtype(dtype)
@@ -140,20 +142,6 @@ def check_outputs(plan: Plan, promised: Mapping[str, str]) -> None:
     ]
     if flaws:
         raise BadInput(f"the engine is not what its card says: {', '.join(flaws)}; build it again")
-
-
-def load_library(path: Path) -> None:
-    """Load a library of plugins, which registers them; for good, as TensorRT keeps pointers into it.
-
-    Raises:
-        EnvironmentMissing: it cannot be loaded.
-    """
-    try:
-        ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
-    except OSError as error:
-        raise EnvironmentMissing(
-            f"the plugin library {path} cannot be loaded ({error}); build it for this TensorRT with make plugin"
-        ) from error
 
 
 def as_shape(dims: Any) -> Shape:

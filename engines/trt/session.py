@@ -3,67 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.engines.trt.buffers import BufferSet, Layout
+from pssdet.engines.trt.buffers import BufferSet, Staging
 from pssdet.engines.trt.cuda import Cuda, CudaFailure, Stream
+from pssdet.engines.trt.pictures import PictureKernel, Pictures
 from pssdet.engines.trt.plan import Plan, check_outputs
+from pssdet.engines.trt.sending import Inputs, Sender
 from pssdet.engines.trt.shape_runs import ShapeRun, ShapeRuns
+from pssdet.engines.trt.ticket import Tensors, Ticket
 from pssdet.errors import BadInput
-
-Tensors = dict[str, NDArray[Any]]
-
-
-@final
-class Ticket:
-    """A batch on its way, to be handed to ``collect`` of the session that gave it."""
-
-    def __init__(self, session: TensorRTSession, number: int, buffers: BufferSet, outputs: Layout) -> None:
-        self.session = session
-        self.number = number
-        self.collected = False
-        self._lock = Lock()
-        self._buffers: BufferSet | None = buffers
-        self._layout = outputs
-        self._outputs: Tensors = {}
-        self._error: CudaFailure | None = None
-
-    @property
-    def done(self) -> bool:
-        """Whether its buffers are free again."""
-        return self._buffers is None
-
-    def finish(self) -> None:
-        """Wait until its outputs are on the host and copy them; any thread may, and the first does."""
-        with self._lock:
-            if self._buffers is None:
-                return
-            try:
-                self._buffers.downloaded.synchronize()
-                memory = self._buffers.outputs.host.bytes
-                self._outputs = {name: place.view(memory).copy() for name, place in self._layout.places.items()}
-            except CudaFailure as error:
-                self._error = error
-            self._buffers = None
-
-    def take(self) -> Tensors:
-        """The outputs, once, or the error that came instead."""
-        with self._lock:
-            if self.collected:
-                raise ValueError("this batch was collected before")
-            self.collected = True
-            if self._error is not None:
-                raise self._error
-            outputs, self._outputs = self._outputs, {}
-            return outputs
 
 
 @final
@@ -83,6 +41,7 @@ class TensorRTSession:
         graphs_kept: how many shapes of input are kept ready, with context and graphs.
         host_code: run code that the plan carries: serialised plugins, or a version-compatible plan's runtime.
         outputs: name and dtype of the outputs that the card promises; None: whatever there is.
+        kernel: makes ``Pictures`` given as an input into it, on the GPU; None: inputs are arrays alone.
 
     Raises:
         BadInput: the plan is not for this TensorRT or this GPU, or not what the card says.
@@ -101,6 +60,7 @@ class TensorRTSession:
         graphs_kept: int = 8,
         host_code: bool = False,
         outputs: Mapping[str, str] | None = None,
+        kernel: PictureKernel | None = None,
     ) -> None:
         if graphs_kept < 1:
             raise BadInput(f"{graphs_kept} shapes to keep are none; choose 1 or more")
@@ -123,13 +83,19 @@ class TensorRTSession:
             )
             self._held = held.pop_all()
         self._tickets: dict[int, Ticket] = {}
+        self._sender = Sender(self._cuda, self._upload, kernel)
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether ``Pictures`` may be given as an input."""
+        return self._sender.kernel is not None
 
     @property
     def graph_fallback(self) -> str | None:
         """Why the work is not recorded as CUDA graphs although that was asked for; None if it is."""
         return self._runs.fallback
 
-    def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> Tensors:
+    def run(self, inputs: Inputs) -> Tensors:
         """One batch through the engine; see ``engines.protocol.Session``.
 
         Returns:
@@ -141,7 +107,7 @@ class TensorRTSession:
         """
         return self.collect(self.submit(inputs))
 
-    def submit(self, inputs: Mapping[str, NDArray[np.float32]]) -> Ticket:
+    def submit(self, inputs: Inputs) -> Ticket:
         """Start a batch; the inputs are copied before this returns. Errors are those of ``run``."""
         with self._lock, self._cuda.on(self._device):
             self._check_open()
@@ -160,6 +126,8 @@ class TensorRTSession:
     def collect(self, ticket: Ticket) -> Tensors:
         """The outputs of a batch, as soon as they are there; in any order, once for each ticket.
 
+        A stage that is float16 in the engine comes as float32.
+
         Raises:
             ValueError: the session is closed, or the ticket is another's or was collected.
             EnvironmentMissing: CUDA failed on the way.
@@ -170,6 +138,29 @@ class TensorRTSession:
         with self._cuda.on(self._device):
             ticket.finish()
         return ticket.take()
+
+    def preprocess(self, pictures: Pictures, *, fetch: bool = True) -> NDArray[np.float32] | None:
+        """What the kernel makes of pictures, float32 [N, 3, H, W]; it is waited for in any case.
+
+        Args:
+            fetch: bring it back; else only the time is of interest.
+        """
+        with self._lock, self._cuda.on(self._device):
+            self._check_open()
+            buffers = self._free_buffers()
+            size = math.prod(pictures.shape) * np.dtype(np.float32).itemsize
+            try:
+                self._grow(buffers, buffers.inputs, size)
+                self._sender.make(pictures, buffers, 0)
+                if fetch:
+                    self._cuda.copy_to_host(buffers.inputs.host, buffers.inputs.device, size, self._upload)
+                self._upload.synchronize()
+            except BaseException:
+                self._settle()
+                raise
+            if not fetch:
+                return None
+            return buffers.inputs.host.bytes[:size].view(np.float32).reshape(pictures.shape).copy()
 
     def close(self) -> None:
         """Wait for what is on its way and free everything; the session cannot run afterwards."""
@@ -199,45 +190,51 @@ class TensorRTSession:
         if self._closed:
             raise ValueError("the session is closed")
 
-    def _checked(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    def _checked(self, inputs: Inputs) -> Inputs:
         """The engine's own inputs, in its order; what it does not use is left out."""
         needed = [tensor.name for tensor in self._plan.inputs]
         if missing := [name for name in needed if name not in inputs]:
             raise BadInput(f"the engine needs the inputs {', '.join(needed)}; {', '.join(missing)} is missing")
         for name in needed:
-            if inputs[name].dtype != np.float32:
-                raise BadInput(f"input {name} is {inputs[name].dtype}; the engine takes float32")
+            value = inputs[name]
+            if isinstance(value, Pictures):
+                if not self.takes_pictures:
+                    raise BadInput(f"input {name} is pictures; this session was opened without the kernel for them")
+            elif value.dtype != np.float32:
+                raise BadInput(f"input {name} is {value.dtype}; the engine takes float32")
         return {name: inputs[name] for name in needed}
 
     def _free_buffers(self) -> BufferSet:
         """A set of buffers that no batch is in; the oldest batch's, if need be."""
-        for buffers in self._buffers:
-            ticket = self._tickets.get(buffers.number)
-            if ticket is None or ticket.done:
-                return buffers
-        oldest = min(self._buffers, key=lambda each: self._tickets[each.number].number)
-        self._tickets[oldest.number].finish()
-        return oldest
+        taken = {number for number, ticket in self._tickets.items() if not ticket.done}
+        if len(taken) == len(self._buffers):
+            oldest = min(self._tickets.values(), key=lambda ticket: ticket.number)
+            oldest.finish()
+            taken = {number for number, ticket in self._tickets.items() if ticket is not oldest}
+        free = next(buffers for buffers in self._buffers if buffers.number not in taken)
+        last = self._tickets.pop(free.number, None)
+        if last is not None and last.failed:
+            self._settle()
+        return free
 
-    def _start(self, run: ShapeRun, buffers: BufferSet, arrays: Mapping[str, NDArray[np.float32]]) -> None:
-        self._make_room(run, buffers)
-        for name, place in run.inputs.places.items():
-            np.copyto(place.view(buffers.inputs.host.bytes), arrays[name])
-        sent, received = buffers.inputs, buffers.outputs
-        self._cuda.copy_to_device(sent.device, sent.host, run.inputs.size, self._upload)
+    def _start(self, run: ShapeRun, buffers: BufferSet, inputs: Inputs) -> None:
+        self._grow(buffers, buffers.inputs, run.inputs.size)
+        self._grow(buffers, buffers.outputs, run.outputs.size)
+        self._sender.send(run.inputs, buffers, inputs)
         self._upload.record(buffers.uploaded)
         self._compute.wait_for(buffers.uploaded)
         self._runs.compute(run, buffers)
         self._compute.record(buffers.computed)
         self._download.wait_for(buffers.computed)
+        received = buffers.outputs
         self._cuda.copy_to_host(received.host, received.device, run.outputs.size, self._download)
         self._download.record(buffers.downloaded)
 
-    def _make_room(self, run: ShapeRun, buffers: BufferSet) -> None:
-        for staging, layout in ((buffers.inputs, run.inputs), (buffers.outputs, run.outputs)):
-            if layout.size > staging.size:
-                self._runs.forget_graphs(buffers.number)
-                staging.grow(layout.size)
+    def _grow(self, buffers: BufferSet, staging: Staging, size: int) -> None:
+        """See to it that a buffer has room; the graphs that refer to one that moves are dropped."""
+        if size > staging.size:
+            self._runs.forget_graphs(buffers.number)
+            staging.grow(size)
 
     def _settle(self) -> None:
         """Wait for all streams, so that nothing uses what is about to be freed or filled."""

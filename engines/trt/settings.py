@@ -26,6 +26,8 @@ class Settings:
         plugins: the plugin library, already loaded.
         workspace: limit of the builder's scratch memory, bytes; None: TensorRT's own, all of the GPU.
         timing_cache: file of measured kernels, read before and written after the build; None: not kept.
+        external_kernels: kernels of cuBLAS and cuDNN may be used where those libraries are, by versions that still do;
+            False is for machines with mere stand-ins for them.
         version_compatible: the plan runs in later minor versions too.
         hardware: the plan runs on other GPUs too; None: on this architecture.
         plugins_in_plan: the plan carries the plugin library.
@@ -39,6 +41,7 @@ class Settings:
     plugins: Path | None = None
     workspace: int | None = None
     timing_cache: Path | None = None
+    external_kernels: bool = True
     version_compatible: bool = False
     hardware: Hardware | None = None
     plugins_in_plan: bool = False

@@ -52,10 +52,9 @@ class ShapeRun:
             graph.close()
 
     def close(self) -> None:
-        """Drop the graphs and the context; its work must be done."""
+        """Drop the graphs."""
         for number in list(self.graphs):
             self.forget_graph(number)
-        self.context = None
 
 
 class ShapeRuns:
@@ -162,7 +161,7 @@ class ShapeRuns:
     def _retire(self, key: Any) -> Any:
         """Forget a shape; what remains is its context."""
         run = self._runs.pop(key)
+        # Its work may be on its way, and what comes next changes or frees the context.
         self._stream.synchronize()
-        context = run.context
         run.close()
-        return context
+        return run.context

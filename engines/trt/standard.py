@@ -96,8 +96,11 @@ def prune(graph: onnx.GraphProto) -> None:
 
 
 def _is_foldable(node: onnx.NodeProto) -> bool:
-    """Not what makes random numbers or runs a graph of its own; only shapes and small numbers are constant here."""
-    return not node.op_type.startswith("Random") and node.op_type not in {"If", "Loop", "Scan"}
+    """Not what makes random numbers or runs a graph of its own; only shapes and small numbers are constant here.
+
+    Weights in int8 stay so: TensorRT finds an integer layer by the DequantizeLinear in front of it.
+    """
+    return not node.op_type.startswith("Random") and node.op_type not in {"If", "Loop", "Scan", "DequantizeLinear"}
 
 
 def _evaluated(node: onnx.NodeProto, parameters: dict[str, onnx.TensorProto]) -> list[np.ndarray]:

@@ -18,6 +18,9 @@ Types = dict[str, int]
 
 _FLOAT, _HALF, _INT32 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT32
 _UNDEFINED: int = TensorProto.UNDEFINED
+#: These take half scales and data from opset 19 on; TensorRT's parsers of typed networks do so in any opset.
+_ROUNDING = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_HALF_SCALES = 19
 
 
 def tensor_types(model: onnx.ModelProto) -> Types:
@@ -72,6 +75,8 @@ def _plugin(node: onnx.NodeProto, inputs: list[int]) -> list[int]:
 
 def _standard(node: onnx.NodeProto, inputs: list[int], opset: int) -> list[int]:
     """Types of a standard operator's outputs, by the constraints of its schema."""
+    if node.op_type in _ROUNDING:
+        opset = max(opset, _HALF_SCALES)
     try:
         schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
     except onnx.defs.SchemaError as error:

@@ -1,15 +1,13 @@
 // GenerateProposals in three kernels: the best anchors of a chunk of a level's map; decoding and NMS of a level's best; the best of all
 // levels.
 //
-// Source of the arithmetic: the ONNX function pssdet.GenerateProposals, operation by operation.
+// Source: the ONNX function pssdet.GenerateProposals.
 #pragma once
 
+#include "anchors.h"
 #include "selection_arguments.h"
 
 namespace pssdet::detection {
-
-// log(1000 / 16): keeps exp() finite.
-constexpr float kMaxLogScale = 4.135166556742356f;
 
 class BestOfChunk {
  public:
@@ -83,7 +81,8 @@ class ProposalsOfLevel {
       boxes[rank] = box;
       kept_keys[rank] = key_of(order_in(key), uint32_t(level_ * most + rank));
       shared_.boxes[rank] = as_seen(box, problem_.pixel_offset);
-      if (is_nan(score_of(order_in(key))) || !large_enough(box)) shared_.boxes[rank].x = __uint_as_float(0x7FC00000u);
+      if (is_nan(score_of(order_in(key))) || !is_large_enough(problem_, box))
+        shared_.boxes[rank].x = __uint_as_float(0x7FC00000u);
     }
     suppress(shared_.nms, count, problem_.post_nms_top_n, problem_.nms_threshold);
     for (int rank = int(threadIdx.x); rank < most; rank += int(blockDim.x)) {
@@ -94,38 +93,12 @@ class ProposalsOfLevel {
  private:
   PSSDET_DEVICE Box decoded(uint32_t index) const {
     const int32_t cell = int32_t(index) / problem_.anchors_per_cell, kind = int32_t(index) - cell * problem_.anchors_per_cell;
-    const int32_t width = problem_.pyramid.width[level_], stride = problem_.pyramid.strides[level_];
-    const int32_t y = cell / width, x = cell - y * width;
-    const float* anchor = problem_.anchors + 4 * (level_ * problem_.anchors_per_cell + kind);
-    const Single corner_x = {float(x * stride)}, corner_y = {float(y * stride)};
     const Map& map = arguments_.deltas[level_];
-    Single delta[4];
+    Single deltas[4];
 #pragma unroll
-    for (int i = 0; i < 4; ++i) delta[i] = {map.at(image_, 4 * kind + i, cell)};
-    Box box;
-    decode_axis(Single{anchor[0]} + corner_x, Single{anchor[2]} + corner_x, delta[0], delta[2], 1, &box.x, &box.z);
-    decode_axis(Single{anchor[1]} + corner_y, Single{anchor[3]} + corner_y, delta[1], delta[3], 0, &box.y, &box.w);
-    return box;
-  }
-
-  // side: 0 if the image's height bounds this axis, 1 if its width does.
-  PSSDET_DEVICE void decode_axis(
-      Single low, Single high, Single shift, Single log_scale, int side, float* box_low, float* box_high) const {
-    const Single offset = {problem_.pixel_offset}, half = {0.5f}, zero = {0.0f};
-    const Single size = high - low + offset;
-    const Single centre = shift * size + (low + size * half);
-    const Single reach = exponential(at_most(log_scale, {kMaxLogScale})) * size * half;
-    const Single multiple = {problem_.clip_multiple}, side_of_image = {arguments_.image_size[2 * image_ + side]};
-    const Single bound = rounded_up(side_of_image / multiple) * multiple - offset;
-    *box_low = at_least(at_most(centre - reach, bound), zero).value;
-    *box_high = at_least(at_most(centre + reach - offset, bound), zero).value;
-  }
-
-  // Not if the box has a NaN.
-  PSSDET_DEVICE bool large_enough(const Box& box) const {
-    const Single offset = {problem_.pixel_offset};
-    const Single width = Single{box.z} - Single{box.x} + offset, height = Single{box.w} - Single{box.y} + offset;
-    return width.value >= problem_.min_size && height.value >= problem_.min_size;
+    for (int i = 0; i < 4; ++i) deltas[i] = {map.at(image_, 4 * kind + i, cell)};
+    const Single height = {arguments_.image_size[2 * image_]}, width = {arguments_.image_size[2 * image_ + 1]};
+    return decoded_anchor(problem_, level_, kind, cell, deltas, height, width);
   }
 
   const ProposalsArguments& arguments_;

@@ -68,7 +68,7 @@ class RoiAlign {
       const int channel = i / bins_, bin = i % bins_;
       const T* plane = image + int64_t(channel) * height_ * width_;
       float sum = 0.0f;
-      each_sample(bin, [&](int corner, int right, int down, const float(&weight)[4]) {
+      each_sample(bin, [&](int corner, int right, int down, const float (&weight)[4]) {
         const T* at = plane + corner;
         sum += weight[0] * roi_value(at[0]) + weight[1] * roi_value(at[right]) + weight[2] * roi_value(at[down]) +
             weight[3] * roi_value(at[down + right]);
@@ -137,7 +137,7 @@ class RoiAlign {
   PSSDET_DEVICE void eight_channels(const half* image, int bin, half* to, int pitch) const {
     const int step = arguments_.channel_pitch;
     float sums[8] = {};
-    each_sample(bin, [&](int corner, int right, int down, const float(&weight)[4]) {
+    each_sample(bin, [&](int corner, int right, int down, const float (&weight)[4]) {
       const half* at = image + corner * step;
       add8(at, weight[0], sums);
       add8(at + right * step, weight[1], sums);

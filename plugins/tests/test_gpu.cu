@@ -1,32 +1,10 @@
 // The library on a GPU, against the reference in float64: every case, every tile. Exit code 77 where there is no GPU.
-#include <cuda_runtime.h>
-
-#include <memory>
-
 #include "comparison.h"
+#include "device_memory.h"
 
 namespace {
 
 using namespace pssdet::test;
-
-constexpr int kSkipped = 77;
-
-void expect(cudaError_t error, const char* what) {
-  if (error != cudaSuccess) throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(error));
-}
-
-struct Free {
-  void operator()(void* memory) const { cudaFree(memory); }
-};
-using DeviceMemory = std::unique_ptr<void, Free>;
-
-DeviceMemory on_device(const std::vector<unsigned char>& bytes) {
-  void* memory = nullptr;
-  expect(cudaMalloc(&memory, bytes.size()), "cudaMalloc");
-  DeviceMemory result(memory);
-  expect(cudaMemcpy(memory, bytes.data(), bytes.size(), cudaMemcpyHostToDevice), "copy to the GPU");
-  return result;
-}
 
 class GpuComparison {
  public:
@@ -67,14 +45,6 @@ class GpuComparison {
   DeviceMemory memory_[Comparison::kTensors];
 };
 
-bool has_gpu() {
-  int count = 0;
-  const cudaError_t error = cudaGetDeviceCount(&count);
-  if (error == cudaSuccess && count > 0) return true;
-  std::printf("skipped: no GPU (%s)\n", error == cudaSuccess ? "none is visible" : cudaGetErrorString(error));
-  return false;
-}
-
 int failures() {
   int failed = 0;
   for (const Case& which : kCases) failed += GpuComparison(which).failures();
@@ -84,14 +54,4 @@ int failures() {
 
 }  // namespace
 
-int main() {
-  if (!has_gpu()) return kSkipped;
-  try {
-    const int failed = failures();
-    std::printf("%d failed\n", failed);
-    return failed != 0;
-  } catch (const std::exception& error) {
-    std::printf("FAILED: %s\n", error.what());
-    return 1;
-  }
-}
+int main() { return run_on_gpu(failures); }

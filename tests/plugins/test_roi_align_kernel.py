@@ -146,7 +146,7 @@ def cases(draw, mode, *, kind="float32", finite=True):
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
-@pytest.mark.parametrize(("kind", "layout"), FORMATS, ids=" ".join)
+@pytest.mark.parametrize(("kind", "layout"), FORMATS)
 @settings(DETERMINISTIC, max_examples=25)
 @given(data=st.data())
 def test_equals_the_onnx_function(emulated, mode, kind, layout, data):

@@ -23,14 +23,17 @@ def test_the_first_of_equals():
     assert choose_profile([SMALL, SMALL], {"image": (1, 3, 640, 640), "size": (1, 2)}) == 0
 
 
-@pytest.mark.parametrize("shape", [(9, 3, 640, 640), (1, 3, 288, 640), (1, 3, 640, 1376), (0, 3, 640, 640), (1, 3, 640)])
+@pytest.mark.parametrize(
+    "shape", [(9, 3, 640, 640), (1, 3, 288, 640), (1, 3, 640, 1376), (0, 3, 640, 640), (1, 3, 640)]
+)
 def test_no_profile(shape):
     with pytest.raises(BadInput) as seen:
         choose_profile([SMALL, LARGE], {"image": shape, "size": (1, 2)})
     assert str(seen.value) == (
         f"this engine takes no image {list(shape)}; its optimisation profiles are"
         " profile 0: image [1, 3, 320..640, 320..640]; profile 1: image [1..8, 3, 320..1344, 320..1344]."
-        " Build one for these shapes with python engines/build.py --backend tensorrt --profile MIN:OPT:MAX"
+        " Build one for these shapes: python engines/build.py --backend tensorrt with --min-shapes, --opt-shapes and"
+        " --max-shapes"
     )
 
 

@@ -1,0 +1,116 @@
+"""What int8 costs the bundled detectors, for each way to make ranges of the values seen in calibration.
+
+    python benchmarks/int8_calibration.py [--scenes N]    # writes benchmarks/results/int8_calibration.md
+
+Calibrated on scenes of the training's split, judged on held-out ones, by the parity report's own method against float32
+in ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import onnx
+from detectors import PACKAGES, RESULTS, table
+from machine import as_line, environment
+
+from pssdet.cli import run
+from pssdet.console import Progress, steps
+from pssdet.engines.int8.build import METHOD, quantised_model
+from pssdet.engines.int8.ranges import METHODS
+from pssdet.engines.on_demand import SCENES, bundled_scenes, engine_of, model_folder, render_scenes
+from pssdet.engines.recipe import recipe_for
+from pssdet.files import write_atomically
+from pssdet.models.card import ENGINE_CARD, MODEL_ONNX, FileRecord, encode, read_engine_card
+from pssdet.models.zoo import bundled
+from pssdet.validation.assemble import assemble
+from pssdet.validation.defaults import held_out_scenes
+from pssdet.validation.report_schema import Report
+
+NOTE = (
+    "AP in percent; its difference to float32 with a paired bootstrap over images; the margin is 1 % of the AP."
+    " Matched: float32's detections from a score of 0.3 on that have a partner; drift of their scores."
+)
+_HEAD = ("detector", "ranges", "AP", "difference [90 %]", "margin", "verdict", "matched", "score drift p50 / p99 / max")
+
+
+def measure(scenes: int = 300) -> None:
+    """Measure the methods.
+
+    Args:
+        scenes: Held-out scenes (default: 300).
+    """
+    with steps() as progress, tempfile.TemporaryDirectory(prefix="pssdet-int8-") as folder:
+        engines = [each for entry in bundled() for each in _engines(entry.name, Path(folder), progress)]
+        annotations, images = held_out_scenes(scenes, progress)
+        report = assemble(engines, annotations, images, progress)
+    write_atomically(RESULTS / "int8_calibration.md", _document(report, scenes).encode())
+    print((RESULTS / "int8_calibration.md").read_text())
+
+
+def _engines(name: str, target: Path, progress: Progress) -> Iterator[Path]:
+    """The float32 engine of a bundled detector, and an int8 engine for each method, unproved."""
+    reference = engine_of(name, "onnxruntime", "fp32", progress)
+    yield reference
+    card = read_engine_card(reference)
+    model = model_folder(name, progress)
+    scenes = bundled_scenes(name)
+    assert scenes is not None  # noqa: S101 - what is bundled has scenes
+    render_scenes(scenes, progress)
+    recipe = recipe_for(name, onnx.load(model / MODEL_ONNX).graph)
+    for method in METHODS:
+        folder = target / name / method
+        folder.mkdir(parents=True)
+        made = quantised_model(model, card.model, scenes, progress, recipe=recipe, method=method)
+        onnx.save(made.model, folder / MODEL_ONNX)
+        files = (FileRecord.of(folder / MODEL_ONNX),)
+        quantised = msgspec.structs.replace(card, precision="int8", emulated=True, files=files, verification=())
+        (folder / ENGINE_CARD).write_bytes(encode(quantised))
+        yield folder
+
+
+def _document(report: Report, scenes: int) -> str:
+    return "\n".join(
+        [
+            "# int8 by calibration method",
+            "",
+            as_line(environment(*PACKAGES)),
+            "",
+            f"Calibrated on {SCENES} scenes of the training's split, judged on {scenes} held-out ones in ONNX Runtime.",
+            f"Engines are built with {METHOD}.",
+            "",
+            *table(_HEAD, _rows(report)),
+            "",
+            NOTE,
+            "",
+            "Made by `python benchmarks/int8_calibration.py`.",
+            "",
+        ]
+    )
+
+
+def _rows(report: Report) -> Iterator[list[str]]:
+    for each in report.engines:
+        if each.precision == "fp32":
+            yield [each.model, "float32", f"{100 * each.stats['AP']:.2f}", *["-"] * 5]
+            continue
+        found = next(one for one in report.comparisons if (one.model, one.candidate) == (each.model, each.name))
+        low, high = (100 * bound for bound in found.ci90)
+        same = found.agreement
+        yield [
+            each.model,
+            each.name,
+            f"{100 * each.stats['AP']:.2f}" if each.stats else "-",
+            f"{100 * found.delta_ap:+.3f} [{low:+.3f}, {high:+.3f}]",
+            f"{100 * found.margin:.3f}",
+            found.verdict,
+            f"{same.matched_share:.2%}" if same else "-",
+            " / ".join(f"{same.score_drift[name]:.2g}" for name in ("p50", "p99", "max")) if same else "-",
+        ]
+
+
+if __name__ == "__main__":
+    run(measure)

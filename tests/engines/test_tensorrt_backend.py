@@ -1,0 +1,405 @@
+"""The backend tensorrt on the bundled detector, with a made-up TensorRT whose plans ONNX Runtime runs."""
+
+import importlib.util
+import json
+
+import fake_trt_build
+import msgspec
+import numpy as np
+import pytest
+
+from pssdet.engines import build_key
+from pssdet.engines.backends import tensorrt_gpu
+from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+from pssdet.engines.builder import build_engine, engine_folder
+from pssdet.engines.catalogue import backend_named, choose_backend, open_engine
+from pssdet.engines.devices import Gpu
+from pssdet.engines.options import DEFAULTS, BuildOptions
+from pssdet.engines.recipe import Recipe, write_recipe
+from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
+from pssdet.models.card import ENGINE_CARD, EngineCard, encode, read_engine_card, read_model_card
+from pssdet.models.sample import PICTURE, sample_batches
+from pssdet.models.stages import tap_names
+
+H200 = Gpu("NVIDIA H200", (9, 0), "12.8", "570.86.15")
+V100 = Gpu("Tesla V100-SXM2-16GB", (7, 0), "12.4", "550.54.15")
+
+
+class PlanOnOnnxRuntime:
+    """What a plan of the fake says it returns, computed by the exported model within the plan's profiles."""
+
+    model = None
+    opened = ()
+    disturb = staticmethod(lambda outputs: outputs)
+
+    def __init__(self, plan, *, plugins, host_code=False, outputs=None):
+        content = json.loads(plan.read_text())
+        self._profiles = content["profiles"]
+        self._session = OnnxRuntimeSession(self.model, content["outputs"], cuda=False)
+        assert set(outputs) <= set(content["outputs"])
+        type(self).opened = (*self.opened, (plugins, host_code))
+
+    def run(self, inputs):
+        shape = inputs["image"].shape
+        for profile in self._profiles:
+            low, _, high = profile["image"]
+            if all(a <= b <= c for a, b, c in zip(low, shape, high, strict=True)):
+                return self.disturb(self._session.run(inputs))
+        raise BadInput(f"no profile takes {shape}")
+
+    def close(self):
+        self._session.close()
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path, mini_folder):
+    """A machine with a GPU, plugins and a TensorRT, whose parts a test may take away."""
+
+    class Machine:
+        device = H200
+        backend = backend_named("tensorrt")
+        library = tmp_path / "libpssdet_plugins.so"
+        builds = 0
+
+        def have(self, version):
+            self.trt = fake_trt_build.install(monkeypatch, version)
+            self.trt.before_build = self.count
+            return self.trt
+
+        def count(self, _):
+            self.builds += 1
+
+        def build(self, output="engine", precision="fp16", progress=lambda _: None, **options):
+            folder = tmp_path / output
+            build_engine(mini_folder, self.backend, precision, folder, progress, BuildOptions(**options))
+            return folder
+
+    made = Machine()
+    made.library.write_bytes(b"plugins")
+    monkeypatch.setenv("PSSDET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PSSDET_PLUGINS", str(made.library))
+    monkeypatch.setattr(tensorrt_gpu, "cuda_device_count", lambda: int(made.device is not None))
+    monkeypatch.setattr(tensorrt_gpu, "gpu", lambda: made.device)
+    monkeypatch.setattr(tensorrt_gpu, "_installed", lambda name: True)
+    monkeypatch.setattr("pssdet.engines.trt.builder.load_plugins", lambda trt, path: None)
+    session = type("Session", (PlanOnOnnxRuntime,), {"model": mini_folder / "model.onnx"})
+    monkeypatch.setattr("pssdet.engines.trt.session.TensorRTSession", session)
+    made.session = session
+    made.have("10.4.0")
+    return made
+
+
+class TestBuilding:
+    @pytest.mark.parametrize("version", ["8.6.0", "10.4.0", "11.1.0"])
+    def test_the_card_says_all_that_was_used(self, machine, version):
+        machine.have(version)
+        card = read_engine_card(machine.build())
+        assert (card.backend, card.precision, card.emulated, card.tapped) == ("tensorrt", "fp16", False, False)
+        assert card.gpu is not None
+        assert (card.gpu.name, card.gpu.capability, card.gpu.driver) == ("NVIDIA H200", (9, 0), "570.86.15")
+        assert card.versions["tensorrt"] == version
+        assert card.versions["cuda (driver)"] == "12.8"
+        assert card.plugins is not None
+        assert card.plugins.name == "libpssdet_plugins.so"
+        assert card.recipe is not None
+        assert len(card.recipe.fp32) == card.fp32_nodes > 0
+        assert [(each.min, each.opt, each.max) for each in card.profiles] == [
+            ((1, 32, 32), (1, 192, 256), (8, 256, 256))
+        ]
+        assert card.layers is not None
+        flops = card.layers.convolution_flops
+        assert set(flops) == {"fp16", "fp32"}
+        assert flops["fp16"] > 0.9 * sum(flops.values())
+        # The predictors of offsets, and nothing else of the convolutions, are float32.
+        assert set(card.layers.wide) <= set(card.recipe.fp32)
+        assert [record.stage for record in card.verification] == ["detections"]
+        assert all(record.passed for record in card.verification)
+
+    def test_float32_needs_no_recipe(self, machine):
+        card = read_engine_card(machine.build(precision="fp32"))
+        assert card.recipe is None
+        assert set(card.layers.convolution_flops) == {"fp32"}
+
+    def test_a_false_fp16_is_not_written(self, machine, tmp_path):
+        machine.trt.ignores_half = True
+        with pytest.raises(GateFailed, match=r"FP16 was asked for, but .*0\.0%.*trunk/"):
+            machine.build()
+        assert not (tmp_path / "engine").exists()
+        assert not list((tmp_path / "cache" / "engines").glob("*/"))
+
+    def test_an_engine_with_other_detections_is_not_written(self, machine, tmp_path):
+        machine.session.disturb = staticmethod(lambda outputs: outputs | {"boxes": outputs["boxes"] + np.float32(9)})
+        with pytest.raises(GateFailed, match="differs from the exported model"):
+            machine.build()
+        assert not (tmp_path / "engine").exists()
+
+    @pytest.mark.parametrize("version", ["8.6.0", "10.4.0", "11.1.0"])
+    def test_stages_are_compared_where_the_engine_returns_them(self, machine, tmp_path, version):
+        machine.have(version)
+        folder = machine.build(stages=True)
+        # A session takes float32 and int32 only, whatever the layers behind compute in.
+        kinds = {tensor.dtype for tensor in machine.trt.network._outputs}
+        assert kinds == {fake_trt_build.DataType.FLOAT, fake_trt_build.DataType.INT32}
+        card = read_engine_card(folder)
+        assert card.tapped
+        assert {"p2", "proposals", "detections"} <= {record.stage for record in card.verification}
+        _, session = open_engine(folder, stages=True)
+        (_, inputs), *_ = sample_batches(card.model.preprocessing)
+        assert set(tap_names(card.model.architecture)) <= set(session.run(inputs))
+        session.close()
+        assert engine_folder(tmp_path, machine.backend, "fp16", stages=True).name == "tensorrt-fp16-stages"
+
+    def test_an_engine_without_stages_says_so(self, machine):
+        with pytest.raises(BadInput, match="--stages"):
+            open_engine(machine.build(), stages=True)
+
+    def test_each_profile_is_proved_in_its_shape(self, machine):
+        shapes = ("1x256x192", "3x128x256")
+        card = read_engine_card(machine.build(opt_shapes=shapes))
+        names = ["picture, 1x256x192", *(f"picture, 3x128x256, image {number}" for number in (1, 2, 3))]
+        assert [record.case for record in card.verification] == names
+        assert machine.trt.config.profiles[1]["image"] == [[3, 3, 128, 256]] * 3
+
+    def test_a_recipe_of_ones_own(self, machine, tmp_path):
+        graph_recipe = read_engine_card(machine.build()).recipe.fp32
+        stem = next(layer.name for layer in machine.trt.network._layers if layer.name.startswith("trunk/"))
+        write_recipe(tmp_path / "mine.json", Recipe((*graph_recipe, stem), "mini_faster", "a test"))
+        card = read_engine_card(machine.build("mine", recipe=tmp_path / "mine.json"))
+        assert stem in card.recipe.fp32
+        assert card.recipe.sha256 == build_key.sha256_of(tmp_path / "mine.json")
+        write_recipe(tmp_path / "foreign.json", Recipe(("trunk/nowhere",), "other", ""))
+        with pytest.raises(BadInput, match="trunk/nowhere"):
+            machine.build("foreign", recipe=tmp_path / "foreign.json")
+
+    @pytest.mark.parametrize("version", ["8.6.0", "10.4.0", "11.1.0"])
+    def test_int8_from_pictures(self, machine, tmp_path, version):
+        machine.have(version)
+        (tmp_path / "pictures").mkdir()
+        (tmp_path / "pictures" / PICTURE.name).write_bytes(PICTURE.read_bytes())
+        card = read_engine_card(machine.build(precision="int8", calibration=tmp_path / "pictures"))
+        assert card.calibration is not None
+        assert card.calibration.images == 1
+        flops = card.layers.convolution_flops
+        assert flops["int8"] > 0.5 * sum(flops.values())
+        assert flops["int8"] + flops["fp16"] > 0.9 * sum(flops.values())
+
+    def test_limits_reach_the_builder(self, machine, tmp_path):
+        timing = tmp_path / "mine.timing"
+        machine.build(workspace=512, timing_cache=timing, plugins_in_plan=True)
+        assert machine.trt.config.pools == {"WORKSPACE": 512 << 20}
+        assert machine.trt.config.plugins_to_serialize == [str(machine.library)]
+        assert timing.is_file()
+
+    def test_the_timing_cache_is_kept_by_version_and_gpu(self, machine, tmp_path):
+        machine.build()
+        machine.device = V100
+        machine.build("other")
+        names = sorted(path.name for path in (tmp_path / "cache" / "engines").glob("*.timing"))
+        assert names == ["tensorrt-10.4.0-NVIDIA-H200.timing", "tensorrt-10.4.0-Tesla-V100-SXM2-16GB.timing"]
+
+    def test_what_the_proof_needs_is_asked_for_before_building(self, machine, monkeypatch):
+        monkeypatch.setattr(backend_named("onnxruntime"), "missing", lambda: "it is not installed; do that")
+        with pytest.raises(EnvironmentMissing, match=r"proved against .* but it is not installed; do that"):
+            machine.build()
+        assert machine.builds == 0
+
+
+class TestCache:
+    def test_the_same_inputs_are_not_built_again(self, machine):
+        told = []
+        first = machine.build("first")
+        second = machine.build("second", progress=told.append)
+        assert machine.builds == 1
+        assert any("in the cache" in line for line in told)
+        assert (first / "model.plan").read_bytes() == (second / "model.plan").read_bytes()
+        told.clear()
+        machine.build("second", progress=told.append)
+        assert any("there already" in line for line in told)
+        assert machine.builds == 1
+
+    def test_whatever_decides_makes_another_engine(self, machine, tmp_path, mini_folder, monkeypatch):
+        keys = [read_engine_card(machine.build()).key]
+
+        def key(**options):
+            keys.append(read_engine_card(machine.build(**options)).key)
+
+        key(workspace=64)
+        key(precision="fp32")
+        key(stages=True)
+        write_recipe(tmp_path / "recipe.json", Recipe((), "mini_faster", ""))
+        key(recipe=tmp_path / "recipe.json")
+        machine.library.write_bytes(b"other plugins")
+        key()
+        machine.device = V100
+        key()
+        machine.have("10.5.0")
+        key()
+        monkeypatch.setattr(build_key, "_code", lambda: "changed")
+        key()
+        assert len(set(keys)) == len(keys) == 9
+        assert machine.builds == len(keys)
+
+    def test_the_name_of_a_recipe_does_not_matter_its_content_does(self, mini_folder, tmp_path):
+        card = read_model_card(mini_folder)
+
+        def key(name, nodes):
+            write_recipe(tmp_path / name, Recipe(nodes, "mini_faster", ""))
+            return build_key.build_key(card, "tensorrt", "fp16", BuildOptions(recipe=tmp_path / name), {})
+
+        assert key("a.json", ()) == key("b.json", ())
+        assert key("a.json", ("trunk/x",)) != key("b.json", ())
+
+    def test_calibration_counts_by_its_pictures(self, mini_folder, tmp_path):
+        card = read_model_card(mini_folder)
+
+        def key():
+            return build_key.build_key(card, "tensorrt", "int8", BuildOptions(calibration=tmp_path), {})
+
+        first = key()
+        (tmp_path / "a.jpg").write_bytes(b"1")
+        second = key()
+        (tmp_path / "a.jpg").write_bytes(b"2")
+        assert len({first, second, key()}) == 3
+
+
+class TestOpening:
+    def refused(self, folder):
+        with pytest.raises(BadInput) as caught:
+            open_engine(folder)
+        return str(caught.value)
+
+    def test_where_it_was_built(self, machine):
+        open_engine(machine.build()).session.close()
+        assert machine.session.opened[-1] == (machine.library, False)
+
+    def test_another_gpu_and_another_tensorrt(self, machine):
+        machine.device = V100
+        machine.have("8.6.1")
+        folder = machine.build()
+        machine.device = H200
+        machine.have("10.4.0")
+        text = self.refused(folder)
+        assert "built for sm_70 / TensorRT 8.6.1, this is sm_90 / 10.4.0: rebuild with python engines/build.py" in text
+        assert "--model mini_faster --backend tensorrt --fp16" in text
+
+    @pytest.mark.parametrize(
+        ("built", "here", "fits"),
+        [("10.4.0", "10.9.0", True), ("10.9.0", "10.4.0", False), ("10.4.0", "11.1.0", False)],
+    )
+    def test_version_compatible_engines(self, machine, built, here, fits):
+        machine.have(built)
+        folder = machine.build(version_compatible=True)
+        machine.have(here)
+        if fits:
+            open_engine(folder).session.close()
+            assert machine.session.opened[-1] == (machine.library, True)
+        else:
+            assert f"TensorRT {built}, this is sm_90 / {here}" in self.refused(folder)
+
+    @pytest.mark.parametrize(("here", "fits"), [(Gpu("A10", (8, 6), "12.4"), True), (V100, False)])
+    def test_hardware_compatible_engines(self, machine, here, fits):
+        folder = machine.build(hardware_compatible="ampere_plus")
+        machine.device = here
+        if fits:
+            open_engine(folder).session.close()
+        else:
+            assert "this is sm_70" in self.refused(folder)
+
+    def test_other_plugins(self, machine):
+        folder = machine.build()
+        machine.library.write_bytes(b"other")
+        assert "was built with another libpssdet_plugins.so" in self.refused(folder)
+
+    def test_no_plugins(self, machine, monkeypatch):
+        folder = machine.build()
+        machine.library.unlink()
+        with pytest.raises(EnvironmentMissing, match=r"PSSDET_PLUGINS names .*not a file"):
+            open_engine(folder)
+
+    def test_plugins_in_the_plan_need_no_library(self, machine):
+        folder = machine.build(plugins_in_plan=True)
+        machine.library.unlink()
+        open_engine(folder).session.close()
+        assert machine.session.opened[-1] == (None, True)
+
+    def test_hashes_come_before_everything(self, machine):
+        folder = machine.build()
+        machine.device = None
+        (folder / "model.plan").unlink()
+        (folder / "model.plan").write_bytes(b"altered")
+        assert "sha256" in self.refused(folder)
+
+    def test_a_card_without_its_gpu(self, machine):
+        folder = machine.build()
+        card = msgspec.structs.replace(read_engine_card(folder), gpu=None)
+        (folder / ENGINE_CARD).unlink()
+        (folder / ENGINE_CARD).write_bytes(encode(card))
+        assert "does not say where" in self.refused(folder)
+
+
+class TestChoice:
+    @pytest.mark.parametrize("lacking", ["GPU", "tensorrt", "cuda", "plugins"])
+    def test_auto_takes_tensorrt_only_with_all_of_it(self, machine, monkeypatch, lacking):
+        assert choose_backend("auto", "fp16").name == "tensorrt"
+        if lacking == "GPU":
+            machine.device = None
+        elif lacking == "plugins":
+            machine.library.unlink()
+        else:
+            monkeypatch.setattr(tensorrt_gpu, "_installed", lambda name: not name.startswith(lacking))
+        assert choose_backend("auto", "fp16").name == "onnxruntime"
+        expected = {
+            "GPU": "no NVIDIA GPU",
+            "tensorrt": "package tensorrt",
+            "cuda": "cuda-bindings",
+            "plugins": "PSSDET_PLUGINS",
+        }
+        with pytest.raises(EnvironmentMissing, match=f"{expected[lacking]}.*README"):
+            choose_backend("tensorrt", "fp16")
+
+    def test_everything_missing_is_one_message(self, monkeypatch):
+        monkeypatch.setattr(tensorrt_gpu, "cuda_device_count", lambda: 0)
+        monkeypatch.setattr(tensorrt_gpu, "_installed", lambda name: False)
+        monkeypatch.setenv("PSSDET_PLUGINS", "/nowhere.so")
+        text = backend_named("tensorrt").missing()
+        for part in ("no NVIDIA GPU", "tensorrt is not installed", "cuda-bindings is not installed", "/nowhere.so"):
+            assert part in text
+
+    def test_what_is_installed_is_found_without_importing_it(self, monkeypatch):
+        assert tensorrt_gpu._installed("numpy")
+        assert not tensorrt_gpu._installed("no_such_package.bindings")
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+        assert not tensorrt_gpu._installed("numpy")
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        ("backend", "precision", "options", "message"),
+        [
+            ("onnxruntime", "fp32", {"workspace": 1}, "onnxruntime has no --workspace"),
+            ("paddle", "fp32", {"stages": True, "opt_shapes": ("1x64x64",)}, "paddle has no --opt-shapes, --stages"),
+            ("onnxruntime", "fp32", {"recipe": "x.json"}, "--fp16 or --int8"),
+            ("tensorrt", "fp16", {"calibration": "x"}, "for --int8"),
+            ("tensorrt", "int8", {}, "--calibration DIR"),
+        ],
+    )
+    def test_refused_and_not_passed_over(self, tmp_path, backend, precision, options, message):
+        with pytest.raises(BadInput, match=message):
+            build_engine(tmp_path, backend_named(backend), precision, tmp_path / "out", options=BuildOptions(**options))
+
+    def test_nothing_given_suits_every_backend(self):
+        assert DEFAULTS.given() == []
+        for name in ("tensorrt", "onnxruntime", "paddle"):
+            DEFAULTS.require(name, (), "fp32")
+
+    def test_every_option_is_one_of_tensorrts(self):
+        assert set(backend_named("tensorrt").options) == set(BuildOptions.__dataclass_fields__)
+
+
+def test_cards_of_earlier_versions_are_read(mini_folder):
+    """What a card of this version has more than one of the version before."""
+    content = json.loads((mini_folder / "onnxruntime-fp32" / ENGINE_CARD).read_text())
+    for name in ("calibration", "gpu", "plugins", "recipe", "profiles", "layers", "options", "tapped", "key"):
+        del content[name]
+    card = msgspec.json.decode(json.dumps(content), type=EngineCard)
+    assert card == read_engine_card(mini_folder / "onnxruntime-fp32")

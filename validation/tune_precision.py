@@ -1,0 +1,210 @@
+"""The nodes of a detector that half precision must leave in float32, found by what counts: its detections.
+
+Every recipe is judged by running the model in emulated half precision over pictures, which rounds as a float16 engine
+with float32 accumulation does (``engines/half.py``). With annotations AP decides, without them the agreement of the
+detections with the float32 model's.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import onnx
+
+from pssdet.console import Progress
+from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+from pssdet.engines.catalogue import OpenEngine
+from pssdet.engines.half import emulate_half, half_region
+from pssdet.engines.recipe import HALF_PREFIXES, Recipe, default_recipe
+from pssdet.errors import BadInput, GateFailed
+from pssdet.models.card import MODEL_ONNX, EngineCard, ModelCard, read_model_card
+from pssdet.runtime.detections import Detections
+from pssdet.runtime.detector import Detector
+from pssdet.runtime.images import find_files, is_video
+from pssdet.validation.agreement import THRESHOLD, agreement
+from pssdet.validation.coco_statistics import coco_statistics
+from pssdet.validation.ground_truth import GroundTruth, read_ground_truth
+from pssdet.validation.minimal_set import minimal_set
+from pssdet.validation.report_schema import Agreement
+from pssdet.validation.verdict import SHARE
+
+#: Pictures that are looked at, the first of the data set or evenly spaced ones of a folder; each costs one run per
+#: recipe that is tried.
+MOST_PICTURES = 300
+#: Part of the detections of either model that must have a partner of the other with at least this IoU.
+AGREEING_SHARE = 0.99
+AGREEING_IOU = 0.9
+
+
+class Pictures(NamedTuple):
+    """What recipes are judged on; without ``truth`` detections are compared with the float32 model's."""
+
+    paths: list[Path]
+    truth: GroundTruth | None
+
+    @classmethod
+    def of(cls, folder: Path, annotations: Path | None, card: ModelCard, most: int = MOST_PICTURES) -> Pictures:
+        """Those of a folder, with their annotations if there are any.
+
+        Raises:
+            BadInput: there are none, or the annotations are not of them or not of the detector's classes.
+        """
+        if annotations is not None:
+            truth = read_ground_truth(annotations, folder, card.labels, card.model)
+            return cls([image.path for image in truth.images[:most]], truth)
+        found = [path for path in find_files([folder]) if not is_video(path)]
+        count = min(len(found), most)
+        return cls([found[index * len(found) // count] for index in range(count)], None)
+
+
+class Score(NamedTuple):
+    """How a recipe does; ``text`` says it for people."""
+
+    holds: bool
+    text: str
+
+
+def tune(folder: Path, pictures: Pictures, progress: Progress = lambda _: None, target: float | None = None) -> Recipe:
+    """A minimal recipe of the exported model in ``folder``.
+
+    What the default recipe keeps in float32, the predictors of DCN offsets, always stays; the rest is tried.
+
+    Args:
+        folder: of the exported model.
+        pictures: a few hundred, like those that the detector will see.
+        progress: told of each recipe that is tried.
+        target: with annotations, the part of the float32 model's AP that may be lost or gained (default: that of the
+            parity report, 0.001); else the share of detections that must agree (default 0.99).
+
+    Raises:
+        BadInput: the model's files are missing or altered, or there is nothing to judge by.
+        GateFailed: not even a trunk and head in float32 do it.
+    """
+    return _Tuner(folder, pictures, progress, target).recipe()
+
+
+class _Tuner:
+    def __init__(self, folder: Path, pictures: Pictures, progress: Progress, target: float | None) -> None:
+        self._card = read_model_card(folder)
+        self._model = onnx.load(self._card.onnx.verify(folder))
+        self._pictures = pictures
+        self._progress = progress
+        self._always = default_recipe(self._card.model, self._model.graph).fp32
+        default = AGREEING_SHARE if pictures.truth is None else SHARE["fp16"]
+        self._target = default if target is None else target
+        self._tried = 0
+        self._scores: dict[frozenset[str], Score] = {}
+        progress(f"running {self._card.model} in float32 on {len(pictures.paths)} pictures")
+        self._expected = self._run(folder / MODEL_ONNX)
+        self._ap = self._average_precision(self._expected)
+        if self._ap is None:
+            self._require_detections()
+
+    def recipe(self) -> Recipe:
+        found = minimal_set(_blocks(self._model.graph, self._always), lambda names: self._score(names).holds)
+        if found is None:
+            raise GateFailed(
+                f"no recipe of {self._card.model} will do: with all of trunk and head in float32 {self._worst()}"
+            )
+        kept = frozenset((*self._always, *found))
+        note = f"{self._scores[frozenset(found)].text}; found by tuning on {len(self._pictures.paths)} pictures"
+        if found:
+            note += f"; with the default recipe {self._scores[frozenset()].text}"
+        return Recipe(tuple(node.name for node in self._model.graph.node if node.name in kept), self._card.model, note)
+
+    def _require_detections(self) -> None:
+        """So many that no single one decides: one that lies at the threshold tells nothing of a recipe."""
+        count = sum(len(each.above(THRESHOLD)) for each in self._expected)
+        needed = math.ceil(1 / (1 - self._target)) if self._target < 1 else 1
+        if count < needed:
+            raise BadInput(
+                f"the float32 model finds {count} objects above {THRESHOLD} on these {len(self._expected)} pictures,"
+                f" too few to tell {self._target:.1%} by; name pictures with {needed} or more"
+            )
+
+    def _worst(self) -> str:
+        return max(self._scores.items(), key=lambda item: len(item[0]))[1].text
+
+    def _score(self, names: frozenset[str]) -> Score:
+        """How the model does with these nodes, beside the default recipe's, in float32."""
+        self._tried += 1
+        kept = "the default recipe" if not names else f"{len(names)} more nodes in float32"
+        self._progress(f"recipe {self._tried}: {kept}")
+        recipe = Recipe((*self._always, *sorted(names)), self._card.model, "")
+        model = onnx.ModelProto.FromString(self._model.SerializeToString())
+        emulate_half(model, half_region(model.graph, emulated=True, recipe=recipe))
+        with tempfile.TemporaryDirectory(prefix="pssdet-tune-") as folder:
+            path = Path(folder) / MODEL_ONNX
+            onnx.save(model, path)
+            try:
+                score = self._judge(self._run(path))
+            except GateFailed as error:  # NaN and infinity, which the detector refuses
+                score = Score(holds=False, text=f"no detections ({error})")
+        self._scores[names] = score
+        return score
+
+    def _run(self, model: Path) -> list[Detections]:
+        session = OnnxRuntimeSession(model, (), cuda=False)
+        with closing(Detector(OpenEngine(_engine_card(self._card), session), max_batch=1)) as detector:
+            return [detector([path])[0] for path in self._pictures.paths]
+
+    def _judge(self, found: Sequence[Detections]) -> Score:
+        if self._ap is None:
+            share = agreeing_share(agreement(self._expected, found))
+            text = f"{share:.2%} of the detections above {THRESHOLD} agree with float32 at IoU {AGREEING_IOU}"
+            return Score(share >= self._target, text)
+        obtained = self._average_precision(found) or 0.0
+        text = f"AP {100 * obtained:.2f} instead of {100 * self._ap:.2f} in float32"
+        return Score(abs(obtained - self._ap) <= self._target * self._ap, text)
+
+    def _average_precision(self, found: Sequence[Detections]) -> float | None:
+        truth = self._pictures.truth
+        if truth is None:
+            return None
+        images = truth.images[: len(found)]
+        results: list[dict[str, Any]] = []
+        for image, each in zip(images, found, strict=True):
+            results += each.to_coco_results(image.id, truth.category_ids)
+        return coco_statistics(truth, results, [image.id for image in images])["AP"]
+
+
+def agreeing_share(between: Agreement) -> float:
+    """The part of all detections above the threshold in either model that are pairs with enough IoU, counted once."""
+    histogram = between.iou_histogram
+    pairs = sum(histogram.counts)
+    near = sum(count for edge, count in zip(histogram.edges, histogram.counts, strict=False) if edge >= AGREEING_IOU)
+    everything = pairs + between.unmatched_reference + between.unmatched_candidate
+    return near / everything if everything else 1.0
+
+
+def _blocks(graph: onnx.GraphProto, always: Sequence[str]) -> list[list[str]]:
+    """Nodes of trunk and head in the graph's order, cut where a stage's tensor is made (``c2``, ``p3``, ...)."""
+    blocks: list[list[str]] = [[]]
+    for node in graph.node:
+        if node.name.startswith(HALF_PREFIXES):
+            if node.name not in always:
+                blocks[-1].append(node.name)
+            if any("/" not in name for name in node.output):
+                blocks.append([])
+    return [block for block in blocks if block]
+
+
+def _engine_card(card: ModelCard) -> EngineCard:
+    """What the detector needs of an engine that exists in memory only."""
+    return EngineCard(
+        backend="onnxruntime",
+        precision="fp16",
+        emulated=True,
+        files=(),
+        fp32_nodes=0,
+        versions={},
+        machine="",
+        build_seconds=0.0,
+        verification=(),
+        model=card,
+    )
