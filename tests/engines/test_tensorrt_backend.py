@@ -30,14 +30,16 @@ class PlanOnOnnxRuntime:
 
     model = None
     opened = ()
+    kernels = ()
     disturb = staticmethod(lambda outputs: outputs)
 
-    def __init__(self, plan, *, plugins, host_code=False, outputs=None):
+    def __init__(self, plan, *, plugins, host_code=False, outputs=None, kernel=None):
         content = json.loads(plan.read_text())
         self._profiles = content["profiles"]
         self._session = OnnxRuntimeSession(self.model, content["outputs"], cuda=False)
         assert set(outputs) <= set(content["outputs"])
         type(self).opened = (*self.opened, (plugins, host_code))
+        type(self).kernels = (*self.kernels, kernel)
 
     def run(self, inputs):
         shape = inputs["image"].shape
@@ -271,6 +273,14 @@ class TestOpening:
     def test_where_it_was_built(self, machine):
         open_engine(machine.build()).session.close()
         assert machine.session.opened[-1] == (machine.library, False)
+
+    def test_with_the_preprocessing_kernel_that_lies_beside_the_plugins(self, machine, monkeypatch):
+        found = []
+        monkeypatch.setattr(
+            "pssdet.engines.trt.pictures.picture_kernel", lambda plugins: found.append(plugins) or "kernel"
+        )
+        open_engine(machine.build()).session.close()
+        assert (found[-1], machine.session.kernels[-1]) == (machine.library, "kernel")
 
     def test_another_gpu_and_another_tensorrt(self, machine):
         machine.device = V100
