@@ -3,10 +3,11 @@
 // where the library registers itself.
 #include <atomic>
 #include <iterator>
+#include <memory>
 
-#include "common/generation.h"
+#include "common/creator.h"
 #include "common/host.h"
-#include "deform_conv/creator.h"
+#include "operators/operators.h"
 
 namespace pssdet::tensorrt {
 
@@ -14,11 +15,15 @@ namespace {
 
 // A new plugin is a new line here.
 Creator* const* all_creators(int32_t* count) {
-  static Creator* const creators[] = {
-      &deform_conv_creator(),
+  static const std::unique_ptr<Creator> creators[] = {
+      make_creator(deform_conv()),
+      make_creator(generate_proposals()),
+      make_creator(multilevel_roi_align()),
+      make_creator(multiclass_nms()),
   };
-  *count = int32_t(std::size(creators));
-  return creators;
+  static Creator* const pointers[] = {creators[0].get(), creators[1].get(), creators[2].get(), creators[3].get()};
+  *count = int32_t(std::size(pointers));
+  return pointers;
 }
 
 // Registers the creators for as long as the library is loaded, or until somebody else does. TensorRT's own macro would do for

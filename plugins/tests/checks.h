@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdio>
+#include <string>
 
 namespace pssdet::test {
 
@@ -14,6 +15,13 @@ inline void check(bool good, const char* what, const char* file, int line) {
   if (good) return;
   ++failures();
   std::printf("%s:%d: not true: %s\n", file, line, what);
+}
+
+// A check with words of its own.
+inline void expect(bool truth, const std::string& what) {
+  if (truth) return;
+  ++failures();
+  std::printf("FAILED: %s\n", what.c_str());
 }
 
 // What main returns.

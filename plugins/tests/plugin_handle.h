@@ -1,4 +1,4 @@
-// PssDetDeformConv2d as a test holds it: the same calls for both generations of interfaces.
+// A plugin as a test holds it: the same calls for both generations of interfaces.
 #pragma once
 
 #include <memory>
@@ -31,6 +31,19 @@ inline std::vector<nvinfer1::PluginTensorDesc> describe(const std::vector<Tensor
   return descs;
 }
 
+// The shapes that the expressions of `make` have, which fills as many as there are outputs, or returns false.
+template <typename Make>
+std::vector<std::vector<Number>> calculate(int32_t outputs, const std::vector<std::vector<Number>>& inputs, Make make) {
+  Calculator calculator;
+  std::vector<nvinfer1::DimsExprs> shapes;
+  for (const auto& sizes : inputs) shapes.push_back(calculator.shape(sizes));
+  std::vector<nvinfer1::DimsExprs> results(static_cast<size_t>(outputs));
+  std::vector<std::vector<Number>> all;
+  if (!make(shapes, calculator, results)) return all;
+  for (const nvinfer1::DimsExprs& result : results) all.push_back(Calculator::sizes(result));
+  return all;
+}
+
 inline nvinfer1::PluginFieldCollection collect(const Fields& fields) { return {int32_t(fields.size()), fields.data()}; }
 
 #if PSSDET_PLUGIN_GENERATION == 3
@@ -56,33 +69,41 @@ class Handle {
 
   std::string text() { return build()->getTimingCacheID(); }
 
-  std::vector<Number> output_shape(const std::vector<std::vector<Number>>& inputs) {
-    Calculator calculator;
-    std::vector<nvinfer1::DimsExprs> shapes;
-    for (const auto& sizes : inputs) shapes.push_back(calculator.shape(sizes));
-    nvinfer1::DimsExprs output{};
-    const int32_t status = build()->getOutputShapes(shapes.data(), int32_t(shapes.size()), nullptr, 0, &output, 1, calculator);
-    return status ? std::vector<Number>{} : Calculator::sizes(output);
+  int32_t outputs() { return build()->getNbOutputs(); }
+
+  std::vector<std::vector<Number>> output_shapes(const std::vector<std::vector<Number>>& inputs) {
+    return calculate(outputs(), inputs, [&](const auto& shapes, Calculator& calculator, auto& results) {
+      const int32_t count = int32_t(shapes.size());
+      return build()->getOutputShapes(shapes.data(), count, nullptr, 0, results.data(), outputs(), calculator) == 0;
+    });
   }
 
-  nvinfer1::DataType output_type(const std::vector<nvinfer1::DataType>& inputs) {
-    nvinfer1::DataType type{};
-    build()->getOutputDataTypes(&type, 1, inputs.data(), int32_t(inputs.size()));
-    return type;
+  std::vector<nvinfer1::DataType> output_types(const std::vector<nvinfer1::DataType>& inputs) {
+    std::vector<nvinfer1::DataType> types(static_cast<size_t>(outputs()));
+    build()->getOutputDataTypes(types.data(), outputs(), inputs.data(), int32_t(inputs.size()));
+    return types;
   }
 
   bool supports(const std::vector<Tensor>& tensors) {
     const auto descs = dynamic(tensors);
     for (size_t i = 0; i < tensors.size(); ++i) {
-      if (!build()->supportsFormatCombination(int32_t(i), descs.data(), int32_t(tensors.size()) - 1, 1)) return false;
+      if (!build()->supportsFormatCombination(int32_t(i), descs.data(), inputs_among(tensors), outputs())) return false;
     }
     return true;
   }
 
+  // With these as the profile's largest shapes.
+  size_t workspace(const std::vector<Tensor>& tensors) {
+    auto descs = dynamic(tensors);
+    for (auto& desc : descs) desc.min.d[0] = desc.opt.d[0] = 1;
+    const int32_t inputs = inputs_among(tensors);
+    return build()->getWorkspaceSize(descs.data(), inputs, descs.data() + inputs, outputs());
+  }
+
   std::vector<int32_t> tactics(const std::vector<Tensor>& tensors) {
     const auto descs = dynamic(tensors);
-    const int32_t inputs = int32_t(tensors.size()) - 1;
-    if (build()->configurePlugin(descs.data(), inputs, descs.data() + inputs, 1)) return {-1};
+    const int32_t inputs = inputs_among(tensors);
+    if (build()->configurePlugin(descs.data(), inputs, descs.data() + inputs, outputs())) return {-1};
     std::vector<int32_t> values(size_t(build()->getNbTactics()));
     build()->getValidTactics(values.data(), int32_t(values.size()));
     return values;
@@ -92,13 +113,15 @@ class Handle {
 
   int32_t change_shape(const std::vector<Tensor>& tensors) {
     const auto descs = describe(tensors);
-    return runtime()->onShapeChange(descs.data(), int32_t(descs.size()) - 1, &descs.back(), 1);
+    const int32_t inputs = inputs_among(tensors);
+    return runtime()->onShapeChange(descs.data(), inputs, descs.data() + inputs, outputs());
   }
 
-  int32_t enqueue(
-      const std::vector<Tensor>& tensors, const std::vector<const void*>& inputs, void* output, cudaStream_t stream = nullptr) {
+  int32_t enqueue(const std::vector<Tensor>& tensors, const std::vector<const void*>& inputs, const std::vector<void*>& outputs,
+      void* workspace = nullptr, cudaStream_t stream = nullptr) {
     const auto descs = describe(tensors);
-    return runtime()->enqueue(descs.data(), &descs.back(), inputs.data(), &output, nullptr, stream);
+    return runtime()->enqueue(
+        descs.data(), descs.data() + inputs_among(tensors), inputs.data(), outputs.data(), workspace, stream);
   }
 
  private:
@@ -108,6 +131,7 @@ class Handle {
   nvinfer1::IPluginV3OneRuntime* runtime() {
     return static_cast<nvinfer1::IPluginV3OneRuntime*>(plugin_->getCapabilityInterface(nvinfer1::PluginCapabilityType::kRUNTIME));
   }
+  int32_t inputs_among(const std::vector<Tensor>& tensors) { return int32_t(tensors.size()) - outputs(); }
   static std::vector<nvinfer1::DynamicPluginTensorDesc> dynamic(const std::vector<Tensor>& tensors) {
     std::vector<nvinfer1::DynamicPluginTensorDesc> descs;
     for (const Tensor& tensor : tensors) {
@@ -152,32 +176,45 @@ class Handle {
     return std::string(all.begin(), all.end());
   }
 
-  std::vector<Number> output_shape(const std::vector<std::vector<Number>>& inputs) {
-    Calculator calculator;
-    std::vector<nvinfer1::DimsExprs> shapes;
-    for (const auto& sizes : inputs) shapes.push_back(calculator.shape(sizes));
-    return Calculator::sizes(plugin_->getOutputDimensions(0, shapes.data(), int32_t(shapes.size()), calculator));
+  int32_t outputs() { return plugin_->getNbOutputs(); }
+
+  std::vector<std::vector<Number>> output_shapes(const std::vector<std::vector<Number>>& inputs) {
+    return calculate(outputs(), inputs, [&](const auto& shapes, Calculator& calculator, auto& results) {
+      for (int32_t i = 0; i < outputs(); ++i) {
+        results[size_t(i)] = plugin_->getOutputDimensions(i, shapes.data(), int32_t(shapes.size()), calculator);
+      }
+      return true;
+    });
   }
 
-  nvinfer1::DataType output_type(const std::vector<nvinfer1::DataType>& inputs) {
-    return plugin_->getOutputDataType(0, inputs.data(), int32_t(inputs.size()));
+  std::vector<nvinfer1::DataType> output_types(const std::vector<nvinfer1::DataType>& inputs) {
+    std::vector<nvinfer1::DataType> types;
+    for (int32_t i = 0; i < outputs(); ++i) types.push_back(plugin_->getOutputDataType(i, inputs.data(), int32_t(inputs.size())));
+    return types;
   }
 
   bool supports(const std::vector<Tensor>& tensors) {
     const auto descs = describe(tensors);
     for (size_t i = 0; i < tensors.size(); ++i) {
-      if (!plugin_->supportsFormatCombination(int32_t(i), descs.data(), int32_t(tensors.size()) - 1, 1)) return false;
+      if (!plugin_->supportsFormatCombination(int32_t(i), descs.data(), inputs_among(tensors), outputs())) return false;
     }
     return true;
   }
 
-  int32_t enqueue(
-      const std::vector<Tensor>& tensors, const std::vector<const void*>& inputs, void* output, cudaStream_t stream = nullptr) {
+  size_t workspace(const std::vector<Tensor>& tensors) {
     const auto descs = describe(tensors);
-    return plugin_->enqueue(descs.data(), &descs.back(), inputs.data(), &output, nullptr, stream);
+    const int32_t inputs = inputs_among(tensors);
+    return plugin_->getWorkspaceSize(descs.data(), inputs, descs.data() + inputs, outputs());
+  }
+
+  int32_t enqueue(const std::vector<Tensor>& tensors, const std::vector<const void*>& inputs, const std::vector<void*>& outputs,
+      void* workspace = nullptr, cudaStream_t stream = nullptr) {
+    const auto descs = describe(tensors);
+    return plugin_->enqueue(descs.data(), descs.data() + inputs_among(tensors), inputs.data(), outputs.data(), workspace, stream);
   }
 
  private:
+  int32_t inputs_among(const std::vector<Tensor>& tensors) { return int32_t(tensors.size()) - outputs(); }
   struct Destroy {
     void operator()(nvinfer1::IPluginV2DynamicExt* plugin) const { plugin->destroy(); }
   };
@@ -186,11 +223,11 @@ class Handle {
 
 #endif
 
-inline PluginCreator* find_creator(nvinfer1::IPluginRegistry* registry, const char* name_space) {
+inline PluginCreator* find_creator(nvinfer1::IPluginRegistry* registry, const char* plugin, const char* name_space) {
 #if NV_TENSORRT_MAJOR >= 10
-  return static_cast<PluginCreator*>(registry->getCreator("PssDetDeformConv2d", "1", name_space));
+  return static_cast<PluginCreator*>(registry->getCreator(plugin, "1", name_space));
 #else
-  return registry->getPluginCreator("PssDetDeformConv2d", "1", name_space);
+  return registry->getPluginCreator(plugin, "1", name_space);
 #endif
 }
 

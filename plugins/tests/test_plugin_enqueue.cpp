@@ -1,144 +1,182 @@
-// What the plugin hands to the kernel: pssdet_dcnv2_run is replaced (-Wl,--wrap) by a function that writes it down. Needs neither a
-// GPU nor TensorRT's libraries.
-#include <cstdio>
-
-#include "../dcnv2/dcnv2.h"
-#include "../tensorrt/deform_conv/creator.h"
-#include "plugin_handle.h"
+// The wrappers of both generations, around all plugins: what TensorRT says reaches the operators, and what they say reaches
+// TensorRT. The kernels are replaced (recorded_kernels.h); neither a GPU nor TensorRT's libraries are needed.
+#include "../tensorrt/common/creator.h"
+#include "../tensorrt/operators/operators.h"
+#include "checks.h"
+#include "plugin_cases.h"
+#include "recorded_kernels.h"
 
 namespace {
 
 using namespace plugin_host;
-using nvinfer1::DataType;
-using nvinfer1::TensorFormat;
+using pssdet::test::address;
+using pssdet::test::expect;
+using pssdet::test::recorded;
 
-int failures = 0;
+struct Made {
+  const Case& wanted;
+  std::unique_ptr<pssdet::tensorrt::Creator> owner;
+  PluginCreator* creator;
+  Handle plugin;
 
-void expect(bool truth, const char* what) {
-  if (truth) return;
-  std::printf("FAILED: %s\n", what);
-  ++failures;
-}
-
-struct Call {
-  pssdet_dcnv2_problem problem;
-  pssdet_dcnv2_format format;
-  const void *x, *offset, *mask, *weight, *bias;
-  void *y, *stream;
-  int32_t tile;
+  explicit Made(const pssdet::tensorrt::Description& description, const Case& wanted_)
+      : wanted(wanted_), owner(pssdet::tensorrt::make_creator(description)), creator(static_cast<PluginCreator*>(owner.get())),
+        plugin(Handle::create(creator, wanted.fields)) {}
 };
 
-Call last;
-int calls = 0;
-pssdet_status answer = PSSDET_OK;
-
-}  // namespace
-
-extern "C" pssdet_status __wrap_pssdet_dcnv2_run(const pssdet_dcnv2_problem* problem, const pssdet_dcnv2_format* format,
-    const void* x, const void* offset, const void* mask, const void* weight, const float* bias, void* y, int32_t tile,
-    void* stream) {
-  last = {*problem, *format, x, offset, mask, weight, bias, y, stream, tile};
-  ++calls;
-  return answer;
+Made made(size_t index) {
+  using namespace pssdet::tensorrt;
+  const Description* const all[] = {&deform_conv(), &generate_proposals(), &multilevel_roi_align(), &multiclass_nms()};
+  return Made(*all[index], all_cases()[index]);
 }
 
-namespace {
-
-void* address(int number) { return reinterpret_cast<void*>(intptr_t(number) * 4096); }
-
-Handle make(const Fields& fields) {
-  return Handle::create(static_cast<PluginCreator*>(&pssdet::tensorrt::deform_conv_creator()), fields);
+void shapes_and_types(size_t index) {
+  Made made = ::made(index);
+  const std::string name = made.wanted.plugin;
+  const std::vector<Tensor>& tensors = made.wanted.tensors;
+  Handle& plugin = made.plugin;
+  const size_t inputs = tensors.size() - size_t(plugin.outputs());
+  expect(made.creator->getPluginName() == name && made.creator->getFieldNames()->nbFields == made.wanted.attributes,
+      name + ": its name and attributes");
+  expect(plugin.output_shapes(each(tensors, 0, inputs, &Tensor::sizes)) == each(tensors, inputs, tensors.size(), &Tensor::sizes),
+      name + ": shapes of the outputs");
+  expect(plugin.output_types(each(tensors, 0, inputs, &Tensor::type)) == each(tensors, inputs, tensors.size(), &Tensor::type),
+      name + ": types of the outputs");
+  expect(plugin.supports(tensors), name + ": formats");
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    std::vector<Tensor> strange = tensors;
+    strange[i].type = DataType::kINT8;
+    expect(!plugin.supports(strange), name + ": int8");
+  }
+  expect(!plugin.supports({tensors.begin(), tensors.end() - 1}), name + ": a tensor is missing");
+#if PSSDET_PLUGIN_GENERATION == 3
+  expect(plugin.output_shapes(each(tensors, 0, inputs - 1, &Tensor::sizes)).empty(), name + ": so there is no shape");
+#endif
 }
 
-const int32_t kPads[] = {1, 2, 3, 4}, kStrides[] = {2, 1}, kDilations[] = {1, 2}, kOne = 1;
-constexpr auto kInt = nvinfer1::PluginFieldType::kINT32;
-constexpr auto kLinear = TensorFormat::kLINEAR;
-
-void everything() {
-  Handle plugin = make({{"pads", kPads, kInt, 4}, {"strides", kStrides, kInt, 2}, {"dilations", kDilations, kInt, 2},
-      {"has_bias", &kOne, kInt, 1}, {"has_mask", &kOne, kInt, 1}, {"relu", &kOne, kInt, 1}, {"half_offsets", &kOne, kInt, 1}});
-  const std::vector<Tensor> tensors = {{DataType::kHALF, TensorFormat::kHWC8, {2, 64, 25, 33}},
-      {DataType::kHALF, kLinear, {128, 1, 3, 64}}, {DataType::kHALF, kLinear, {2, 6, 15, 35}}, {DataType::kFLOAT, kLinear, {128}},
-      {DataType::kHALF, kLinear, {2, 3, 15, 35}}, {DataType::kHALF, TensorFormat::kHWC8, {2, 128, 15, 35}}};
-  const std::vector<const void*> inputs = {address(1), address(2), address(3), address(4), address(5)};
+void workspace(size_t index) {
+  Made made = ::made(index);
+  const std::string name = made.wanted.plugin;
+  std::vector<Tensor> larger = made.wanted.tensors;
+  for (size_t i = 0; i < larger.size(); ++i) {
+    if (name != "PssDetDeformConv2d" || (i != 1 && i != 3)) larger[i].sizes[0] *= 4;
+  }
+  const size_t bytes = made.plugin.workspace(made.wanted.tensors), more = made.plugin.workspace(larger);
+  expect((bytes > 0) == made.wanted.has_workspace && more < (size_t(1) << 40), name + ": workspace");
+  expect(more >= bytes && (!made.wanted.has_workspace || more > bytes), name + ": of the largest batch");
   expect(
-      plugin.enqueue(tensors, inputs, address(6), reinterpret_cast<cudaStream_t>(address(7))) == 0 && calls == 1, "one launch");
-  expect(last.x == address(1) && last.weight == address(2) && last.offset == address(3) && last.bias == address(4), "inputs");
-  expect(last.mask == address(5) && last.y == address(6) && last.stream == address(7), "mask, output and stream too");
-  const pssdet_dcnv2_problem& p = last.problem;
-  expect(p.batch == 2 && p.channels == 64 && p.height == 25 && p.width == 33 && p.out_channels == 128, "sizes");
-  expect(p.kernel_h == 1 && p.kernel_w == 3 && p.groups == 1 && p.offset_groups == 1, "the kernel's");
-  expect(p.stride_h == 2 && p.stride_w == 1 && p.dilation_h == 1 && p.dilation_w == 2, "strides and dilations");
-  expect(p.pad_top == 1 && p.pad_left == 2 && p.pad_bottom == 3 && p.pad_right == 4, "pads");
-  const pssdet_dcnv2_format& f = last.format;
-  expect(f.data_type == PSSDET_F16 && f.data_layout == PSSDET_NHWC && f.relu == 1 && f.raw_mask == 0, "the format of x");
-  expect(f.offset_type == PSSDET_F16 && f.offset_layout == PSSDET_NCHW, "and of the offsets");
-  expect(last.tile == PSSDET_AUTO_TILE, "no tile unless one is chosen");
-  for (const pssdet_status status : {PSSDET_BAD_PROBLEM, PSSDET_CUDA_ERROR}) {
-    answer = status;
-    expect(plugin.enqueue(tensors, inputs, address(6)) != 0, "a failed launch is an error");
-  }
-  answer = PSSDET_OK;
-#if PSSDET_PLUGIN_GENERATION == 3
-  const int32_t count = int32_t(plugin.tactics(tensors).size());
-  for (const auto& [tactic, tile] :
-      std::vector<std::pair<int32_t, int32_t>>{{1, 0}, {count, count - 1}, {0, PSSDET_AUTO_TILE}, {2, 1}}) {
-    plugin.choose(tactic);
-    expect(plugin.enqueue(tensors, inputs, address(6)) == 0 && last.tile == tile, "a tactic is a tile");
-  }
-  expect(plugin.clone().enqueue(tensors, inputs, address(6)) == 0 && last.tile == 1, "a clone keeps it");
-  plugin.choose(count + 1);
-  expect(plugin.enqueue(tensors, inputs, address(6)) == 0 && last.tile == PSSDET_AUTO_TILE,
-      "one that this library has not is passed over");
-#endif
-  calls = 0;
-  std::vector<Tensor> wrong = tensors;
-  wrong[4].sizes[1] = 6;
-  expect(plugin.enqueue(wrong, inputs, address(6)) != 0, "a mask of the wrong size");
-  wrong = tensors;
-  wrong[4].type = DataType::kFLOAT;
-  expect(plugin.enqueue(wrong, inputs, address(6)) != 0, "a mask unlike the offsets");
-  wrong = tensors;
-  wrong[5].sizes[3] = 34;
-  expect(plugin.enqueue(wrong, inputs, address(6)) != 0, "an output too small");
-  for (const size_t i : {0, 2, 4, 5}) wrong[i].sizes[0] = 0;
-  wrong[5].sizes[3] = 35;
-  expect(plugin.enqueue(wrong, inputs, address(6)) == 0, "no images");
-  expect(calls == 0, "none of these reached the kernel");
+      made.plugin.workspace(smaller(made.wanted.tensors, 0)) > (size_t(1) << 40), name + ": none is enough for a contradiction");
 }
 
-void raw() {
-  Handle plugin = make({{"raw_mask", &kOne, kInt, 1}});
-  const std::vector<Tensor> tensors = {{DataType::kFLOAT, kLinear, {1, 8, 5, 5}}, {DataType::kFLOAT, kLinear, {16, 3, 3, 8}},
-      {DataType::kFLOAT, kLinear, {1, 27, 3, 3}}, {DataType::kFLOAT, kLinear, {1, 16, 3, 3}}};
-  const std::vector<const void*> inputs = {address(1), address(2), address(3)};
-  expect(plugin.enqueue(tensors, inputs, address(4)) == 0, "three inputs");
-  expect(last.mask == nullptr && last.bias == nullptr && last.format.raw_mask == 1 && last.format.relu == 0,
-      "what is absent is null");
-  expect(last.format.data_type == PSSDET_F32 && last.format.offset_type == PSSDET_F32 && last.offset == address(3), "in float");
+void enqueue(size_t index) {
+  Made made = ::made(index);
+  const std::string name = made.wanted.plugin;
+  const std::vector<Tensor>& tensors = made.wanted.tensors;
+  std::vector<const void*> inputs;
+  std::vector<void*> outputs;
+  for (int i = 0; i < int(tensors.size()); ++i) inputs.push_back(address(i + 1)), outputs.push_back(address(i + 51));
+  recorded() = {};
+  const auto stream = reinterpret_cast<cudaStream_t>(address(91));
+  expect(made.plugin.enqueue(tensors, inputs, outputs, address(90), stream) == 0 && recorded().calls == 1, name + ": a launch");
+  expect(recorded().stream == address(91), name + ": stream");
+  expect(recorded().workspace == (made.wanted.has_workspace ? address(90) : nullptr), name + ": workspace");
+  expect(made.plugin.clone().enqueue(tensors, inputs, outputs) == 0 && recorded().calls == 2, name + ": a clone's launch");
+  recorded().answer = PSSDET_CUDA_ERROR;
+  expect(made.plugin.enqueue(tensors, inputs, outputs) != 0, name + ": a failed launch is an error");
+  recorded() = {};
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    expect(made.plugin.enqueue(smaller(tensors, i), inputs, outputs) != 0, name + ": sizes are checked");
 #if PSSDET_PLUGIN_GENERATION == 3
-  plugin.choose(1);
-  expect(plugin.enqueue(tensors, inputs, address(4)) == 0 && last.tile == PSSDET_AUTO_TILE, "the general kernel has no tiles");
+    expect(made.plugin.change_shape(smaller(tensors, i)) != 0, name + ": and before the first enqueue");
 #endif
+  }
+#if PSSDET_PLUGIN_GENERATION == 3
+  expect(made.plugin.change_shape(tensors) == 0, name + ": good sizes");
+#endif
+  expect(made.plugin.enqueue(emptied(tensors, name), inputs, outputs) == 0, name + ": no images");
+  expect(recorded().calls == 0, name + ": none of these reached the kernel");
 }
 
-void plans() {
-  auto* creator = static_cast<PluginCreator*>(&pssdet::tensorrt::deform_conv_creator());
-  Handle plugin = make({{"pads", kPads, kInt, 4}, {"raw_mask", &kOne, kInt, 1}});
-  expect(plugin.restored(creator) && plugin.restored(creator).text() == plugin.text(), "a plan gives back the plugin");
+void places() {
+  const auto launched = [](size_t index) {
+    Made made = ::made(index);
+    std::vector<const void*> inputs;
+    std::vector<void*> outputs;
+    for (int i = 0; i < 16; ++i) inputs.push_back(address(i + 1)), outputs.push_back(address(i + 51));
+    expect(made.plugin.enqueue(made.wanted.tensors, inputs, outputs) == 0, "it runs");
+  };
+  launched(0);
+  const pssdet::test::DeformConvCall& dcn = recorded().deform_conv;
+  expect(dcn.x == address(1) && dcn.bias == address(4) && dcn.y == address(51) && dcn.problem.pad_bottom == 3, "DeformConv");
+  expect(dcn.format.data_layout == PSSDET_NHWC && dcn.format.offset_type == PSSDET_F32, "its formats");
+  launched(1);
+  const pssdet::test::ProposalsCall& proposals = recorded().proposals;
+  expect(proposals.scores[3] == address(4) && proposals.deltas[3] == address(8) && proposals.count == address(53), "proposals");
+  expect(proposals.problem.anchors[31] == 1.0f && proposals.layouts[3] == PSSDET_NHWC && proposals.layouts[4] == PSSDET_NCHW,
+      "anchors and layouts");
+  launched(2);
+  const pssdet::test::RoiAlignCall& roi_align = recorded().roi_align;
+  expect(roi_align.rois == address(5) && roi_align.features == address(51) && roi_align.layout == PSSDET_NHWC, "RoIAlign");
+  launched(3);
+  expect(recorded().nms.region_count == address(3) && recorded().nms.count == address(54), "NMS");
+}
+
+void plans(size_t index) {
+  Made made = ::made(index);
+  const std::string name = made.wanted.plugin;
+  Handle restored = made.plugin.restored(made.creator);
+  expect(restored && restored.text() == made.plugin.text(), name + ": a plan gives back the plugin");
+  expect(made.plugin.clone().text() == made.plugin.text(), name + ": so does a clone");
+  for (size_t i = 0; i < made.wanted.fields.size(); ++i) {
+    Fields fewer = made.wanted.fields;
+    fewer.erase(fewer.begin() + long(i));
+    Handle other = Handle::create(made.creator, fewer);
+    if (index == 0) {
+      expect(other && other.text() != made.plugin.text(), name + ": another plugin is another one");
+    } else {
+      expect(!other, name + ": nothing has a default");
+    }
+  }
 #if PSSDET_PLUGIN_GENERATION == 2
-  std::vector<unsigned char> bytes = plugin.bytes();
+  std::vector<unsigned char> bytes = made.plugin.bytes();
   bytes.pop_back();
-  expect(!Handle::restored(creator, bytes) && !Handle::restored(creator, {}), "a plan cut short gives none");
+  expect(!Handle::restored(made.creator, bytes) && !Handle::restored(made.creator, {}), name + ": a plan cut short gives none");
 #endif
 }
+
+#if PSSDET_PLUGIN_GENERATION == 3
+void tactics() {
+  Made made = ::made(0);
+  const std::vector<const void*> inputs(4, address(1));
+  const std::vector<void*> outputs = {address(5)};
+  const std::vector<Tensor>& tensors = made.wanted.tensors;
+  const pssdet::test::DeformConvCall& last = recorded().deform_conv;
+  expect(made.plugin.tactics(tensors) == std::vector<int32_t>{1, 2, 3}, "a tactic for each tile, none of them 0");
+  for (const auto& [tactic, tile] : {std::pair{1, 0}, {3, 2}, {0, PSSDET_AUTO_TILE}, {4, PSSDET_AUTO_TILE}, {2, 1}}) {
+    expect(made.plugin.choose(tactic) == 0 && made.plugin.enqueue(tensors, inputs, outputs) == 0 && last.tile == tile,
+        "a tactic is a tile");
+  }
+  expect(made.plugin.clone().enqueue(tensors, inputs, outputs) == 0 && last.tile == 1, "a clone keeps it");
+  expect(made.plugin.choose(-1) != 0, "there is no tactic -1");
+  for (size_t index = 1; index < all_cases().size(); ++index) {
+    Made other = ::made(index);
+    expect(other.plugin.tactics(other.wanted.tensors).empty(), "the other plugins have one kernel");
+  }
+}
+#endif
 
 }  // namespace
 
 int main() {
-  everything();
-  raw();
-  plans();
-  std::printf(failures ? "%d failures\n" : "all passed\n", failures);
-  return failures ? 1 : 0;
+  for (size_t index = 0; index < all_cases().size(); ++index) {
+    shapes_and_types(index);
+    workspace(index);
+    enqueue(index);
+    plans(index);
+  }
+  places();
+#if PSSDET_PLUGIN_GENERATION == 3
+  tactics();
+#endif
+  return pssdet::test::summary();
 }

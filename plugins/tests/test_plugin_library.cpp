@@ -1,31 +1,31 @@
-// libpssdet_plugins.so in a real TensorRT, without a GPU: how it is found, and what the plugin answers.
+// libpssdet_plugins.so in a real TensorRT, without a GPU: how it is found, and what the plugins answer.
 //   test_plugin_library SCENARIO LIBRARY [TENSORRT]
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 
-#include "plugin_handle.h"
+#include "checks.h"
+#include "plugin_cases.h"
 
 namespace {
 
 using namespace plugin_host;
-using nvinfer1::DataType;
-using nvinfer1::TensorFormat;
-
-int failures = 0;
-
-void expect(bool truth, const char* what) {
-  if (truth) return;
-  std::printf("FAILED: %s\n", what);
-  ++failures;
-}
+using pssdet::test::expect;
 
 struct Scene {
   std::string library;
   nvinfer1::IPluginRegistry* registry;  // null in `alone`
 
-  bool found() const { return find_creator(registry, "pssdet") != nullptr; }
+  PluginCreator* creator(const std::string& plugin) const { return find_creator(registry, plugin.c_str(), "pssdet"); }
+  // Whether all plugins are there; some of them are a failure.
+  bool found() const {
+    size_t count = 0;
+    for (const Case& each : all_cases()) count += creator(each.plugin) != nullptr;
+    expect(count == 0 || count == all_cases().size(), "all plugins or none");
+    return count != 0;
+  }
   void* open() const {
     void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (!handle) std::printf("%s\n", dlerror());
@@ -76,34 +76,65 @@ void two_copies(const Scene& scene) {
   const std::string copy = scene.library + ".copy";
   std::ofstream(copy, std::ios::binary) << std::ifstream(scene.library, std::ios::binary).rdbuf();
   scene.open();
-  const void* first = find_creator(scene.registry, "pssdet");
+  const void* first = scene.creator("PssDetDeformConv2d");
   void* second = dlopen(copy.c_str(), RTLD_NOW);
   std::remove(copy.c_str());
   expect(second, "a second copy loads");
-  expect(find_creator(scene.registry, "pssdet") == first, "and leaves the first one's creator");
+  expect(scene.creator("PssDetDeformConv2d") == first, "and leaves the first one's creator");
   dlclose(second);
-  expect(find_creator(scene.registry, "pssdet") == first, "also when it goes");
+  expect(scene.creator("PssDetDeformConv2d") == first, "also when it goes");
 }
 
-void plugin(const Scene& scene) {
+void plugin(const Scene& scene, const Case& wanted) {
+  const std::string name = wanted.plugin + ": ";
+  PluginCreator* creator = scene.creator(wanted.plugin);
+  expect(creator, name + "there is a creator");
+  if (!creator) return;
+  expect(!find_creator(scene.registry, wanted.plugin.c_str(), ""), name + "in its own namespace only");
+  expect(!std::strcmp(creator->getPluginNamespace(), "pssdet"), name + "the creator names its namespace");
+  expect(creator->getFieldNames()->nbFields == wanted.attributes, name + "it lists its fields");
+
+  Handle made = Handle::create(creator, wanted.fields);
+  expect(bool(made), name + "it is made of fields");
+  if (!made) return;
+  Handle restored = made.restored(creator);
+  expect(restored && restored.text() == made.text(), name + "a plan gives back the plugin");
+
+  const std::vector<Tensor>& tensors = wanted.tensors;
+  const size_t inputs = tensors.size() - size_t(restored.outputs());
+  expect(
+      restored.output_shapes(each(tensors, 0, inputs, &Tensor::sizes)) == each(tensors, inputs, tensors.size(), &Tensor::sizes),
+      name + "shapes of the outputs");
+  expect(restored.output_types(each(tensors, 0, inputs, &Tensor::type)) == each(tensors, inputs, tensors.size(), &Tensor::type),
+      name + "and types");
+  expect(restored.supports(tensors), name + "formats");
+  expect((restored.workspace(tensors) > 0) == wanted.has_workspace, name + "workspace");
+
+  // The real kernels, as far as they get without a GPU.
+  alignas(16) static char data[32];
+  const std::vector<const void*> aligned(inputs, data), crooked(inputs, data + 1);
+  const std::vector<void*> outputs(tensors.size() - inputs, data);
+  expect(restored.enqueue(smaller(tensors, 0), aligned, outputs, data) != 0, name + "enqueue refuses contradictory tensors");
+  expect(restored.enqueue(tensors, crooked, outputs, data) != 0, name + "and pointers that are not aligned");
+  expect(restored.enqueue(emptied(tensors, wanted.plugin), aligned, outputs, data) == 0, name + "a batch of none is no work");
+}
+
+void plugins(const Scene& scene) {
   scene.open();
-  PluginCreator* creator = find_creator(scene.registry, "pssdet");
+  for (const Case& wanted : all_cases()) plugin(scene, wanted);
+}
+
+// Fields as programs and damaged files may give them.
+void fields(const Scene& scene) {
+  scene.open();
+  PluginCreator* creator = scene.creator("PssDetDeformConv2d");
   expect(creator, "there is a creator");
   if (!creator) return;
-  expect(!find_creator(scene.registry, ""), "in its own namespace only");
-  expect(!std::strcmp(creator->getPluginNamespace(), "pssdet"), "the creator names its namespace");
-  expect(creator->getFieldNames()->nbFields == 11, "it lists its fields");
-
-  const int32_t pads[] = {1, 2, 3, 4}, strides[] = {2, 1}, dilations[] = {1, 2}, wrong[] = {1, -1}, one = 1;
+  const int32_t pads[] = {1, 2, 3, 4}, wrong[] = {1, -1}, one = 1;
   const int64_t wide[] = {1, 1, 1, 1};
   const float real = 1.0f;
   using Type = nvinfer1::PluginFieldType;
-  const Fields fields = {{"pads", pads, Type::kINT32, 4}, {"strides", strides, Type::kINT32, 2},
-      {"dilations", dilations, Type::kINT32, 2}, {"has_bias", &one, Type::kINT32, 1}, {"raw_mask", &one, Type::kINT32, 1},
-      {"relu", &one, Type::kINT32, 1}};
-  Handle made = Handle::create(creator, fields);
-  expect(bool(made), "it is made of fields");
-  expect(bool(Handle::create(creator, {})), "and of none: all have defaults");
+  expect(bool(Handle::create(creator, {})), "all of this plugin's have defaults");
 #if NV_TENSORRT_MAJOR >= 10
   expect(bool(Handle::create(creator, {{"pads", wide, Type::kINT64, 4}})), "64-bit integers will do");
 #else
@@ -111,62 +142,22 @@ void plugin(const Scene& scene) {
 #endif
   const Fields bad_fields = {{"pads", pads, Type::kINT32, 3}, {"strides", wrong, Type::kINT32, 2},
       {"relu", &real, Type::kFLOAT32, 1}, {"relu", nullptr, Type::kINT32, 1}, {"pads", pads, Type::kINT32, -4},
-      {"pads", pads, Type::kINT32, 1 << 30}, {"padding", pads, Type::kINT32, 4}, {nullptr, &one, Type::kINT32, 1}};
+      {"pads", pads, Type::kINT32, 1 << 30}, {"padding", pads, Type::kINT32, 4}, {nullptr, &one, Type::kINT32, 1},
+      {"relu", &one, Type::kCHAR, 1}};
   for (const nvinfer1::PluginField& bad : bad_fields) expect(!Handle::create(creator, {bad}), "wrong fields make none");
   expect(!Handle::create(creator, {{"raw_mask", &one, Type::kINT32, 1}, {"has_mask", &one, Type::kINT32, 1}}),
       "nor do contradictory ones");
-  if (!made) return;
 
-  Handle restored = made.restored(creator);
-  expect(restored && restored.text() == made.text(), "a plan gives back the plugin");
-  expect(made.clone().text() == made.text(), "so does a clone");
-  expect(Handle::create(creator, {}).text() != made.text(), "another plugin is another one");
-#if PSSDET_PLUGIN_GENERATION == 2
-  std::vector<unsigned char> bytes = made.bytes();
-  bytes.pop_back();
-  expect(!Handle::restored(creator, bytes) && !Handle::restored(creator, {}), "a plan cut short makes none");
-#endif
-
-  const std::vector<std::vector<Number>> shapes = {{2, 64, 25, 33}, {128, 1, 3, 64}, {2, 9, 15, 35}, {128}};
-  expect(restored.output_shape(shapes) == std::vector<Number>{2, 128, 15, 35}, "the output's shape");
-  expect(restored.output_type({DataType::kHALF, DataType::kHALF, DataType::kFLOAT, DataType::kFLOAT}) == DataType::kHALF,
-      "and type");
-  const auto tensors = [&](DataType type, TensorFormat format, DataType offset) {
-    return std::vector<Tensor>{{type, format, shapes[0]}, {type, TensorFormat::kLINEAR, shapes[1]},
-        {offset, TensorFormat::kLINEAR, shapes[2]}, {DataType::kFLOAT, TensorFormat::kLINEAR, shapes[3]},
-        {type, format, {2, 128, 15, 35}}};
-  };
-  const std::vector<Tensor> good = tensors(DataType::kHALF, TensorFormat::kHWC8, DataType::kFLOAT);
-  expect(restored.supports(good), "half channels-last");
-  expect(restored.supports(tensors(DataType::kFLOAT, TensorFormat::kLINEAR, DataType::kFLOAT)), "float");
-  expect(!restored.supports(tensors(DataType::kHALF, TensorFormat::kHWC8, DataType::kHALF)), "no half offsets unasked");
-  expect(!restored.supports(tensors(DataType::kINT8, TensorFormat::kLINEAR, DataType::kFLOAT)), "no int8");
-  expect(!restored.supports(tensors(DataType::kFLOAT, TensorFormat::kHWC8, DataType::kFLOAT)), "no float channels-last");
-  expect(!restored.supports({good.begin(), good.end() - 1}), "not without the bias it announces");
-
-  alignas(16) static char data[32];
-  const std::vector<const void*> aligned(4, data), crooked(4, data + 1);
-  std::vector<Tensor> contradictory = good;
-  contradictory[2].sizes[1] = 18;
-  expect(restored.enqueue(contradictory, aligned, data) != 0, "enqueue refuses tensors that contradict each other");
-  std::vector<Tensor> short_output = good;
-  short_output[4].sizes[2] = 13;
-  expect(restored.enqueue(short_output, aligned, data) != 0, "and an output that is too small");
-  expect(restored.enqueue(good, crooked, data) != 0, "and pointers that are not aligned");
-  std::vector<Tensor> none = good;
-  for (const size_t i : {0, 2, 4}) none[i].sizes[0] = 0;
-  expect(restored.enqueue(none, aligned, data) == 0, "a batch of none is no work");
-#if PSSDET_PLUGIN_GENERATION == 3
-  expect(restored.output_shape({shapes[0], shapes[1], shapes[2]}).empty(), "a missing input has no shape");
-  const std::vector<int32_t> tactics = restored.tactics(good);
-  expect(tactics.size() > 1 && tactics[0] == 1 && tactics.back() == int32_t(tactics.size()),
-      "a tactic for each tile, none of them 0");
-  expect(restored.tactics(tensors(DataType::kFLOAT, TensorFormat::kLINEAR, DataType::kFLOAT)).empty(),
-      "none for the general kernel");
-  expect(restored.choose(0) == 0 && restored.choose(1) == 0 && restored.choose(-1) != 0, "tactics are set");
-  expect(restored.change_shape(good) == 0, "shapes are checked before the first enqueue");
-  expect(restored.change_shape(contradictory) != 0 && restored.change_shape(short_output) != 0, "and refused there");
-#endif
+  const Case& nms = all_cases().back();
+  const double threshold = 0.5;
+  const float nan = std::nanf("");
+  Fields changed = nms.fields;
+  changed[0] = {"score_threshold", &threshold, Type::kFLOAT64, 1};
+  Handle usual = Handle::create(scene.creator(nms.plugin), nms.fields),
+         wider = Handle::create(scene.creator(nms.plugin), changed);
+  expect(usual && wider && usual.text() == wider.text(), "64-bit reals will do");
+  changed[0] = {"score_threshold", &nan, Type::kFLOAT32, 1};
+  expect(!Handle::create(scene.creator(nms.plugin), changed), "a NaN will not");
 }
 
 }  // namespace
@@ -190,12 +181,11 @@ int main(int argc, char** argv) {
   }
   const std::vector<std::pair<std::string, void (*)(const Scene&)>> scenarios = {{"alone", alone},
       {"registers_itself", registers_itself}, {"loaded_by_tensorrt", loaded_by_tensorrt},
-      {"opened_then_loaded", opened_then_loaded}, {"two_copies", two_copies}, {"plugin", plugin}};
+      {"opened_then_loaded", opened_then_loaded}, {"two_copies", two_copies}, {"plugins", plugins}, {"fields", fields}};
   for (const auto& [name, test] : scenarios) {
     if (name != scenario) continue;
     test(scene);
-    std::printf(failures ? "%d failures\n" : "passed\n", failures);
-    return failures ? 1 : 0;
+    return pssdet::test::summary();
   }
   return 2;
 }

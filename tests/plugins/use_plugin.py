@@ -8,6 +8,41 @@ import importlib
 import json
 import sys
 
+#: Of each plugin, attributes that make one and a change that makes none.
+PLUGINS = {
+    "PssDetDeformConv2d": ({"pads": [1, 1, 1, 1], "has_bias": [1], "raw_mask": [1], "relu": [1]}, {"pads": [1, 1, 1]}),
+    "PssDetGenerateProposals": (
+        {
+            "anchors": [-8.0, -4.0, 7.0, 3.0] * 6,
+            "strides": [4, 8],
+            "pre_nms_top_n": [1000],
+            "post_nms_top_n": [300],
+            "nms_threshold": [0.7],
+            "min_size": [0.0],
+            "pixel_offset": [1.0],
+            "clip_multiple": [32.0],
+        },
+        {"strides": [4, 8, 16, 32, 64]},
+    ),
+    "PssDetMultilevelRoiAlign": (
+        {
+            "strides": [4, 8, 16, 32],
+            "min_level": [2],
+            "canonical_level": [4],
+            "canonical_size": [224.0],
+            "pixel_offset": [0.0],
+            "output_size": [7],
+            "sampling_ratio": [0],
+            "aligned": [1],
+        },
+        {"aligned": [2]},
+    ),
+    "PssDetMulticlassNms": (
+        {"score_threshold": [0.05], "nms_threshold": [0.5], "max_detections": [100], "pixel_offset": [1.0]},
+        {"nms_threshold": [float("nan")]},
+    ),
+}
+
 
 def tensorrt():
     for name in ("tensorrt", "tensorrt_lean", "tensorrt_lean_bindings"):
@@ -37,33 +72,34 @@ def main(library, way):
         return {"skip": f"the library is for TensorRT {compiled}, and {loaded} is installed"}
 
     old = loaded[0] < 10
-    creator = (registry.get_plugin_creator if old else registry.get_creator)("PssDetDeformConv2d", "1", "pssdet")
-    if creator is None:
-        return {"found": False}
-
-    def create(**attributes):
-        fields = [
-            trt.PluginField(name, np.asarray(values, np.int32), trt.PluginFieldType.INT32)
-            for name, values in attributes.items()
-        ]
-        collection = trt.PluginFieldCollection(fields)
-        if old:
-            return creator.create_plugin("test", collection)
-        return creator.create_plugin("test", collection, trt.TensorRTPhase.BUILD)
-
-    plugin = create(pads=[1, 1, 1, 1], has_bias=[1], raw_mask=[1], relu=[1])
-    result = {
-        "handle": handle is not None,
-        "found": True,
-        "created": plugin is not None,
-        "refused": create(pads=[1, 1, 1]) is None,
-    }
-    if old:
-        plan = bytes(plugin.serialize())
-        again = creator.deserialize_plugin("test", plan)
-        result["restored"] = bytes(again.serialize()) == plan
-        result["cut_short"] = creator.deserialize_plugin("test", plan[:-1]) is None
+    find = registry.get_plugin_creator if old else registry.get_creator
+    result = {"handle": handle is not None}
+    for name, (good, bad) in PLUGINS.items():
+        creator = find(name, "1", "pssdet")
+        result[f"{name} found"] = creator is not None
+        if creator is None:
+            continue
+        plugin = create(trt, np, creator, good)
+        result[f"{name} created"] = plugin is not None
+        result[f"{name} refused"] = create(trt, np, creator, good | bad) is None
+        if old and plugin is not None:
+            plan = bytes(plugin.serialize())
+            result[f"{name} restored"] = bytes(creator.deserialize_plugin("test", plan).serialize()) == plan
+            result[f"{name} cut short"] = creator.deserialize_plugin("test", plan[:-1]) is None
     return result
+
+
+def create(trt, np, creator, attributes):
+    """A plugin; attributes whose values have a point are reals."""
+    fields = []
+    for name, values in attributes.items():
+        real = isinstance(values[0], float)
+        data = np.asarray(values, np.float32 if real else np.int32)
+        kind = trt.PluginFieldType.FLOAT32 if real else trt.PluginFieldType.INT32
+        fields.append(trt.PluginField(name, data, kind))
+    collection = trt.PluginFieldCollection(fields)
+    phase = () if hasattr(creator, "deserialize_plugin") else (trt.TensorRTPhase.BUILD,)
+    return creator.create_plugin("test", collection, *phase)
 
 
 if __name__ == "__main__":

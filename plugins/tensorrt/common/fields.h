@@ -1,15 +1,22 @@
-// TensorRT's plugin fields as integers, for the attributes of any plugin.
+// Attributes from and to TensorRT's plugin fields.
 #pragma once
 
 #include <NvInferRuntime.h>
 
-#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "attributes.h"
 
 namespace pssdet::tensorrt {
 
-constexpr int32_t kMostFieldValues = 8;
+// Sets the attributes that the fields give, whatever number types they have; returns what is wrong, in words, or nothing.
+std::string assign_fields(const nvinfer1::PluginFieldCollection* fields, Attributes* attributes);
 
-// The field's values, whatever its integer type; their number, or -1 if it holds something else or too many.
-int32_t integers_of(const nvinfer1::PluginField& field, int64_t values[kMostFieldValues]);
+// The attributes as TensorRT asks a creator for them: names and types without values. The names are the table's own.
+std::vector<nvinfer1::PluginField> empty_fields(const AttributeTable& table);
+
+// The attributes as fields that point into them.
+std::vector<nvinfer1::PluginField> fields_of(const Attributes& attributes);
 
 }  // namespace pssdet::tensorrt

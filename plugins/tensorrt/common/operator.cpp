@@ -1,0 +1,96 @@
+#include "operator.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace pssdet::tensorrt {
+
+namespace {
+
+// A shape of the signature's rank whose sides are numbers of elements.
+std::string malformed(const Port& port, const Shape& shape) {
+  const auto impossible = [](int64_t side) { return side < 0 || side > INT32_MAX; };
+  if (shape.rank == port.rank && std::none_of(shape.size, shape.size + shape.rank, impossible)) return {};
+  return port.name + " is " + text_of(shape) + ", which has not " + std::to_string(port.rank) + " possible sides";
+}
+
+Sides sides_of(const Shape& shape) {
+  Sides sides{shape.rank, {}};
+  for (int32_t i = 0; i < shape.rank; ++i) sides.side[i].number = shape.size[i];
+  return sides;
+}
+
+Shape shape_of(const Sides& sides) {
+  Shape shape{sides.rank, {}};
+  for (int32_t i = 0; i < sides.rank; ++i) shape.size[i] = sides.side[i].number;
+  return shape;
+}
+
+}  // namespace
+
+Operator::Operator(Attributes attributes, std::vector<Port> inputs, std::vector<Port> outputs)
+    : attributes_(std::move(attributes)), inputs_(std::move(inputs)), outputs_(std::move(outputs)) {}
+
+bool Operator::supports(const Storage* storages, int32_t position, int32_t inputs, int32_t outputs) const {
+  if (inputs != int32_t(inputs_.size()) || outputs != int32_t(outputs_.size())) return false;
+  if (position < 0 || position >= inputs + outputs) return false;
+  for (int32_t i = 0; i <= position; ++i) {
+    if (!accepts(storages, i)) return false;
+  }
+  return true;
+}
+
+std::string Operator::measure(const Shape* inputs, size_t* workspace) const {
+  *workspace = 0;
+  Shape shapes[kMostTensors];
+  const bool empty = inputs[0].rank > 0 && inputs[0].size[0] == 0;
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    std::string wrong = malformed(inputs_[i], inputs[i]);
+    if (!wrong.empty()) return wrong;
+    shapes[i] = inputs[i];
+    if (empty && shapes[i].size[0] == 0) shapes[i].size[0] = 1;
+  }
+  return examine(shapes, workspace);
+}
+
+std::string Operator::check(const Tensor* tensors) const {
+  const int32_t inputs = int32_t(inputs_.size()), outputs = int32_t(outputs_.size());
+  Shape shapes[kMostTensors];
+  Storage storages[kMostTensors];
+  Sides known[kMostTensors], inferred[kMostTensors];
+  for (int32_t i = 0; i < inputs + outputs; ++i) {
+    shapes[i] = tensors[i].shape;
+    storages[i] = tensors[i].storage;
+    known[i] = sides_of(shapes[i]);
+  }
+  size_t workspace = 0;
+  std::string wrong = measure(shapes, &workspace);
+  if (!wrong.empty()) return wrong;
+  Numbers numbers;
+  infer(numbers, known, inferred);
+  for (int32_t i = 0; i < outputs; ++i) {
+    wrong = difference(outputs_[size_t(i)].name, shapes[inputs + i], shape_of(inferred[i]));
+    if (!wrong.empty()) return wrong;
+  }
+  if (!supports(storages, inputs + outputs - 1, inputs, outputs)) return "its tensors' formats do not go together";
+  return {};
+}
+
+std::string Operator::launch(const Tensor* tensors, const Call& call) const {
+  std::string wrong = check(tensors);
+  if (!wrong.empty() || tensors[0].shape.size[0] == 0) return wrong;
+  switch (run(tensors, call)) {
+    case PSSDET_OK: return {};
+    case PSSDET_CUDA_ERROR: return "CUDA refused the launch";
+    default: return "the kernel refused the problem, or an unaligned address";
+  }
+}
+
+std::shared_ptr<const Operator> make_operator(const Description& description, const Attributes& attributes, std::string* wrong) {
+  *wrong = attributes.missing();
+  if (wrong->empty()) *wrong = description.contradiction(attributes);
+  if (!wrong->empty()) return nullptr;
+  return description.make(attributes);
+}
+
+}  // namespace pssdet::tensorrt
