@@ -56,7 +56,7 @@ lint: venv
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $(SOURCES)
 
-# The DCNv2 library and its tests; with the CUDA kernels and the TensorRT plugins where nvcc and TensorRT's headers are found.
+# The libraries of kernels and their tests; with the CUDA kernels and the TensorRT plugins where nvcc and TensorRT's headers are found.
 # Options of CMake: make plugin CMAKE_OPTIONS="-DTensorRT_ROOT=/path/to/TensorRT"
 plugin:
 	@command -v $(CMAKE) >/dev/null || { echo "error: no cmake; make venv installs it, or apt install cmake" >&2; exit 3; }

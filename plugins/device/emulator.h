@@ -1,8 +1,9 @@
 // Runs kernels on a CPU, thread by thread: for tests only, and for correctness only.
 //
 // Each CUDA thread of a block is a fiber. A fiber runs until it reaches a barrier; when all of its warp (or block) have, they go
-// on. What a kernel reads too early it therefore reads wrongly: shared memory starts as NaN, asynchronous copies arrive only when they
-// are waited for, and the order in which threads run can be reversed. Tensor core instructions follow the layouts of the PTX ISA.
+// on, and a warp goes as far as it can before the next one does. What a kernel reads too early it therefore reads wrongly: shared
+// memory starts as NaN, asynchronous copies arrive only when they are waited for, and the order in which threads run can be
+// reversed. Tensor core instructions follow the layouts of the PTX ISA.
 #pragma once
 
 #include <algorithm>
@@ -89,21 +90,29 @@ inline bool release(std::vector<Thread>& threads, size_t first, size_t last, Sta
   return true;
 }
 
-inline void run_block(Block& self, bool reversed) {
-  const size_t count = self.threads.size();
-  for (size_t done = 0; done < count;) {
-    for (size_t step = 0; step < count; ++step) {
-      Thread& next = self.threads[reversed ? count - 1 - step : step];
+// Runs one warp as far as it comes without the others: past its own barriers. Returns how many of its threads ended.
+inline size_t run_warp(Block& self, size_t first, size_t last, bool reversed) {
+  size_t done = 0;
+  do {
+    for (size_t step = 0; step < last - first; ++step) {
+      Thread& next = self.threads[reversed ? last - 1 - step : first + step];
       if (next.state != State::kReady) continue;
       self.running = &next;
       swapcontext(&self.scheduler, &next.context);
       done += next.state == State::kDone;
     }
-    bool released = false;
-    for (size_t warp = 0; warp < count; warp += kWarp) {
-      released |= release(self.threads, warp, std::min(warp + kWarp, count), State::kAtWarpBarrier);
+  } while (release(self.threads, first, last, State::kAtWarpBarrier));
+  return done;
+}
+
+inline void run_block(Block& self, bool reversed) {
+  const size_t count = self.threads.size(), warps = (count + kWarp - 1) / kWarp;
+  for (size_t done = 0; done < count;) {
+    for (size_t step = 0; step < warps; ++step) {
+      const size_t first = kWarp * (reversed ? warps - 1 - step : step);
+      done += run_warp(self, first, std::min(first + kWarp, count), reversed);
     }
-    released |= release(self.threads, 0, count, State::kAtBlockBarrier);
+    const bool released = release(self.threads, 0, count, State::kAtBlockBarrier);
     if (!released && done < count) fail("threads wait for each other at different barriers");
   }
 }

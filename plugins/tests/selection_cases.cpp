@@ -50,13 +50,13 @@ std::vector<Candidate> after_nms(const std::vector<Candidate>& candidates, float
 // Scores from 0 to 1.
 float draw_score(std::mt19937& random, Scores scores) {
   std::uniform_real_distribution<float> uniform(0.0f, 1.0f);
-  constexpr float kOddScores[] = {kNaN, kInfinity, -kInfinity, 0.0f, -0.0f, 3.4e38f, -3.4e38f, 0.5f};
+  constexpr float kOddScores[] = {kNaN, -kNaN, kInfinity, -kInfinity, 0.0f, -0.0f, 3.4e38f, -3.4e38f, 0.5f};
   const float value = uniform(random);
   switch (scores) {
     case Scores::kDifferent: return value;
     case Scores::kFew: return std::floor(value * 6) / 6;
     case Scores::kSame: return 0.25f;
-    case Scores::kOdd: return value < 0.7f ? value : kOddScores[std::min(7, int((value - 0.7f) / 0.3f * 8))];
+    case Scores::kOdd: return value < 0.7f ? value : kOddScores[std::min(8, int((value - 0.7f) / 0.3f * 9))];
   }
   return value;
 }

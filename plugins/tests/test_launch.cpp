@@ -1,7 +1,8 @@
-// What pssdet_dcnv2_run refuses before it asks anything of a GPU; so it needs none.
+// What the library's functions refuse before they ask anything of a GPU; so they need none.
 #include <climits>
+#include <initializer_list>
 
-#include "../dcnv2/dcnv2.h"
+#include "../detection/detection.h"
 #include "checks.h"
 
 namespace {
@@ -44,11 +45,25 @@ void blocks() {
   for (int32_t tile = PSSDET_AUTO_TILE; tile <= smallest; ++tile) CHECK(run(problem, kFused, tile) == PSSDET_BAD_PROBLEM);
 }
 
+void selection() {
+  const void* const maps[] = {memory};
+  const pssdet_layout layouts[] = {PSSDET_NCHW, PSSDET_NCHW};
+  int32_t count[4];
+  CHECK(pssdet_proposals_run(nullptr, PSSDET_F32, layouts, maps, maps, memory, memory, memory, count, memory, nullptr) ==
+      PSSDET_BAD_PROBLEM);
+  const pssdet_multiclass_nms_problem none = {};
+  for (const pssdet_multiclass_nms_problem* problem : {static_cast<const pssdet_multiclass_nms_problem*>(nullptr), &none}) {
+    CHECK(pssdet_multiclass_nms_run(problem, memory, memory, count, memory, memory, count, count, memory, nullptr) ==
+        PSSDET_BAD_PROBLEM);
+  }
+}
+
 }  // namespace
 
 int main() {
   tiles();
   pointers();
   blocks();
+  selection();
   return pssdet::test::summary();
 }

@@ -40,7 +40,7 @@ class TestOnTheLattice:
     @given(case=cases.batches(), seed=st.integers(0, 2**16), share=st.sampled_from([0.1, 0.5, 1.0]))
     def test_values_that_are_no_numbers(self, kernels, offset, case, seed, share):
         generator = np.random.default_rng(seed)
-        odd = np.float32([np.nan, np.inf, -np.inf, 0.0, -0.0, 3.4e38, -3.4e38, 1e-45])
+        odd = np.float32([np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 3.4e38, -3.4e38, 1e-45])
         boxes, scores = (
             np.where(generator.random(x.shape) < share, generator.choice(odd, x.shape), x) for x in case[:2]
         )

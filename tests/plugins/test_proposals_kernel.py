@@ -58,7 +58,7 @@ class TestOnTheLattice:
     def test_values_that_are_no_numbers(self, kernels, offset, multiple, case, limits, seed, share):
         """NaN takes a candidate's place and is dropped; -inf and what is below every score is no candidate."""
         generator = np.random.default_rng(seed)
-        odd = np.float32([np.nan, np.inf, -np.inf, 0.0, -0.0, 3.4e38, -3.4e38, 1e-45])
+        odd = np.float32([np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 3.4e38, -3.4e38, 1e-45])
         maps = [np.where(generator.random(x.shape) < share, generator.choice(odd, x.shape), x) for x in case[:-1]]
         reference = cases.lattice_call(offset, multiple, **limits)
         assert_same(Proposals(kernels, reference.attributes)(*maps, case[-1]), reference(*maps, case[-1]))
