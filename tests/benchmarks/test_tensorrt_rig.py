@@ -1,6 +1,7 @@
 """The engine without copies, and the bare device, on a made-up CUDA runtime and TensorRT."""
 
 import functools
+import hashlib
 import json
 import subprocess
 import sys
@@ -8,15 +9,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import fake_tensorrt
+import fake_trt_build
 import numpy as np
+import onnx
 import pytest
 from fake_cuda import Error, FakeCuda
 from fake_tensorrt import SCRATCH, FakePlan, expected, install
 
-from benchmarks.gpu import cuda_device, engines
+from benchmarks.gpu import cuda_device, engines, tensorrt_rig
 from benchmarks.gpu.cuda_device import BareDevice
+from benchmarks.gpu.rig import Order
 from benchmarks.gpu.tensorrt_rig import ResidentBatch
+from benchmarks.gpu.twin import plain_twin
 from pssdet.engines.devices import Gpu
+from pssdet.engines.recipe import recipe_for
+from pssdet.engines.trt import builder
 from pssdet.engines.trt.cuda import Cuda
 from pssdet.errors import EnvironmentMissing
 
@@ -172,6 +179,52 @@ class TestBareDevice:
         monkeypatch.setattr(cuda_device, "gpu", lambda: None)
         with pytest.raises(EnvironmentMissing, match="no NVIDIA GPU"):
             BareDevice()
+
+
+class TestBuild:
+    """The rig's builds, by the made-up builder."""
+
+    @pytest.fixture
+    def rig(self, request, cuda, monkeypatch, tmp_path):
+        module = fake_trt_build.install(monkeypatch, request.param)
+        library = tmp_path / "libpssdet_plugins.so"
+        library.write_bytes(b"plugins")
+        monkeypatch.setattr(tensorrt_rig, "gpu", lambda: Gpu("NVIDIA Made-Up 1", (9, 0), "13.0"))
+        monkeypatch.setattr(tensorrt_rig, "find_plugins", lambda: library)
+        for place in (tensorrt_rig, builder):
+            monkeypatch.setattr(place, "load_plugins", lambda trt, path: None)
+        rig = tensorrt_rig.TensorRTRig(tmp_path / "caches")
+        rig.module = module
+        return rig
+
+    @pytest.mark.parametrize("rig", ["8.6.0", "10.4.0", "11.1.0"], indirect=True)
+    def test_a_proved_half_engine_and_a_twin(self, rig, mini_folder, tmp_path):
+        model = onnx.load(mini_folder / "model.onnx")
+        recipe = recipe_for("mini_faster", model.graph).fp32
+        shapes = ((1, 160, 192), (1, 256, 256), (8, 256, 256))
+        found = rig.build(Order("fp16", model, "fp16", recipe, shapes), tmp_path / "fp16.plan")
+        assert found["precisions"]["share"] >= 0.9
+        assert found["kept_fp32"] == len(recipe) > 0
+        assert (tmp_path / "fp16.plan").stat().st_size > 0
+        assert len(list((tmp_path / "caches").glob("*.timing"))) == 1
+        twin = plain_twin(model)
+        kept = [name for name in recipe if name in {node.name for node in twin.graph.node}]
+        assert (
+            rig.build(Order("twin", twin, "fp16", kept, shapes), tmp_path / "twin.plan")["precisions"]["share"] >= 0.9
+        )
+        whole = rig.build(Order("fp32", model, "fp32", (), shapes), tmp_path / "fp32.plan")
+        assert whole["precisions"]["share"] == 0.0
+
+    @pytest.mark.parametrize("rig", ["10.4.0"], indirect=True)
+    def test_what_is_recorded(self, rig):
+        assert rig.identity() == {"tensorrt": "10.4.0", "plugins": hashlib.sha256(b"plugins").hexdigest()}
+        assert rig.describe()["compute capability"] == "9.0"
+        rig.check()
+
+    def test_no_gpu(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(tensorrt_rig, "gpu", lambda: None)
+        with pytest.raises(EnvironmentMissing, match="no NVIDIA GPU"):
+            tensorrt_rig.TensorRTRig(tmp_path)
 
 
 def test_help_of_make(tmp_path):
