@@ -70,13 +70,16 @@ class Workshop:
             model = plain_twin(model)
             present = {node.name for node in model.graph.node}
             fp32 = [name for name in fp32 if name in present]
-        return Order(label, model, precision, fp32, self.shapes())
+        return Order(label, model, precision, fp32, self.profiles())
 
-    def shapes(self) -> Shapes:
-        """From one picture of the smallest sides to the largest batch of the largest; typical is one alone."""
+    def profiles(self) -> tuple[Shapes, ...]:
+        """One for a picture alone and one for the largest batch, from the smallest sides to the largest."""
         sizes = np.array([self.parcel.padded_size(index) for index in range(len(self.parcel))])
         low, high = sizes.min(axis=0).tolist(), sizes.max(axis=0).tolist()
-        return (1, *low), (1, *high), (max(self.parcel.case.batches), *high)
+        most = max(self.parcel.case.batches)
+        alone: Shapes = ((1, *low), (1, *high), (1, *high))
+        together: Shapes = ((2, *low), (most, *high), (most, *high))
+        return (alone, together) if most > 1 else (alone,)
 
     def counted(self) -> int:
         """How many pictures are compared."""
@@ -112,7 +115,7 @@ def layers_name(batch: int) -> str:
 
 def _build(shop: Workshop, label: str) -> Result:
     path = shop.engine(label)
-    return {**shop.builds[label], "bytes": path.stat().st_size, "shapes": [list(shape) for shape in shop.shapes()]}
+    return {**shop.builds[label], "bytes": path.stat().st_size, "profiles": shop.profiles()}
 
 
 def _agreement(shop: Workshop, label: str) -> Result:

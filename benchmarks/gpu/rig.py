@@ -25,13 +25,14 @@ class Order:
     """An engine to build.
 
     model: as exported. fp32: the recipe's names of ONNX nodes, for ``fp16`` alone.
+    profiles: kernels are chosen for each one's typical shape; the first is the one that layers are inspected with.
     """
 
     label: str
     model: onnx.ModelProto
     precision: Precision
     fp32: Sequence[str]
-    shapes: Shapes
+    profiles: tuple[Shapes, ...]
 
 
 class Session(Protocol):

@@ -83,12 +83,12 @@ class TensorRTRig:
         reduced = order.precision != "fp32"
         route = precision_route(capabilities(self._trt), reduced=reduced, typed=False)
         graph, held = graph_for(plugin_graph(order.model), route, order.fp32, reduced=reduced)
-        profile = Profile(*order.shapes)
+        profiles = tuple(Profile(*shapes) for shapes in order.profiles)
         cache = self._caches / timing_cache_name(str(self._trt.__version__), self.name)
-        settings = Settings((profile,), route, float32=held, plugins=self._plugins, timing_cache=cache)
+        settings = Settings(profiles, route, float32=held, plugins=self._plugins, timing_cache=cache)
         built = build_plan(graph.SerializeToString(), plan, settings)
         seconds = perf_counter() - started
-        precisions = summarise(built.layers, convolution_flops(order.model, profile.opt))
+        precisions = summarise(built.layers, convolution_flops(order.model, profiles[0].opt))
         if order.precision == "fp16":
             prove(precisions, order.precision)
         found = {"layers": precisions.layers, "share": precisions.share("fp16"), "wide": list(precisions.wide)}

@@ -117,7 +117,9 @@ class TestRun:
         assert not any(node.op_type == "DeformConv" for node in orders["twin"].model.graph.node)
         sizes = [parcel.padded_size(index) for index in range(3)]
         lowest, highest = (tuple(function(side) for side in zip(*sizes, strict=True)) for function in (min, max))
-        assert orders["fp16"].shapes == ((1, *lowest), (1, *highest), (2, *highest))
+        alone, together = orders["fp16"].profiles
+        assert alone == ((1, *lowest), (1, *highest), (1, *highest))
+        assert together == ((2, *lowest), (2, *highest), (2, *highest))
 
     def test_the_engines_detections_are_the_references(self, done):
         stages = stored(done[0])["stages"]

@@ -201,8 +201,9 @@ class TestBuild:
     def test_a_proved_half_engine_and_a_twin(self, rig, mini_folder, tmp_path):
         model = onnx.load(mini_folder / "model.onnx")
         recipe = recipe_for("mini_faster", model.graph).fp32
-        shapes = ((1, 160, 192), (1, 256, 256), (8, 256, 256))
-        found = rig.build(Order("fp16", model, "fp16", recipe, shapes), tmp_path / "fp16.plan")
+        alone = ((1, 160, 192), (1, 256, 256), (1, 256, 256))
+        profiles = (alone, ((2, 160, 192), (8, 256, 256), (8, 256, 256)))
+        found = rig.build(Order("fp16", model, "fp16", recipe, profiles), tmp_path / "fp16.plan")
         assert found["precisions"]["share"] >= 0.9
         assert found["kept_fp32"] == len(recipe) > 0
         assert (tmp_path / "fp16.plan").stat().st_size > 0
@@ -210,9 +211,9 @@ class TestBuild:
         twin = plain_twin(model)
         kept = [name for name in recipe if name in {node.name for node in twin.graph.node}]
         assert (
-            rig.build(Order("twin", twin, "fp16", kept, shapes), tmp_path / "twin.plan")["precisions"]["share"] >= 0.9
+            rig.build(Order("twin", twin, "fp16", kept, profiles), tmp_path / "twin.plan")["precisions"]["share"] >= 0.9
         )
-        whole = rig.build(Order("fp32", model, "fp32", (), shapes), tmp_path / "fp32.plan")
+        whole = rig.build(Order("fp32", model, "fp32", (), profiles), tmp_path / "fp32.plan")
         assert whole["precisions"]["share"] == 0.0
 
     @pytest.mark.parametrize("rig", ["10.4.0"], indirect=True)
