@@ -1,4 +1,4 @@
-"""The run of the tests on several cores: what is slow is made once, and what belongs together stays together."""
+"""The run of the tests on several cores: what is slow is made once, memory and threads are shared out."""
 
 import os
 import subprocess
