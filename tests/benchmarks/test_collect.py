@@ -1,6 +1,7 @@
 """What came back, judged at home. Every figure here is test data."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -8,6 +9,7 @@ import pytest
 
 from benchmarks.gpu import collect, pack
 from benchmarks.gpu.engine_goals import goals
+from benchmarks.gpu.engine_report import goal_table
 from benchmarks.gpu.engine_stages import latency_name, layers_name
 from benchmarks.gpu.parcel import OUTPUTS, Case, Parcel, Picture, save_arrays, write_parcel
 from benchmarks.gpu.results import Results
@@ -184,3 +186,9 @@ class TestCollect:
         assert run(tmp_path, parcels, artifacts, tmp_path / "results") == 2
         assert "has no results" in capsys.readouterr().err
         assert not (tmp_path / "results").exists()
+
+
+def test_the_readme_lists_the_goals():
+    text = (Path(collect.ROOT) / "benchmarks" / "gpu" / "README.md").read_text()
+    for line in goal_table([*goals(None, "row4"), *goals(None, "mini")]):
+        assert line.rpartition("| - |")[0] in text
