@@ -114,7 +114,9 @@ def pack_model(plan: Plan, folder: Path, artifacts: Path, say: Say) -> None:
     from pssdet.models.zoo import find
 
     entry = find(plan.model)
-    exported = onnx.load(_exported(entry, artifacts, seeded=plan.size is not None, say=say) / MODEL_ONNX)
+    source = _exported(entry, artifacts, seeded=plan.size is not None, say=say)
+    exported = onnx.load(source / MODEL_ONNX)
+    check_rewrite(exported, source)
     travelling = exported if plan.size is None else skeleton(exported)
     pictures = list(_pictures(plan, entry, artifacts))
     case = Case(
@@ -133,6 +135,22 @@ def pack_model(plan: Plan, folder: Path, artifacts: Path, say: Say) -> None:
     if "paddle" in case.references:
         expected["paddle"] = _in_paddle(entry, case, pictures)
     write_parcel(folder, case, travelling, pictures, expected)
+
+
+def check_rewrite(exported: onnx.ModelProto, source: Path) -> None:
+    """Refuse a model that the GPU host could not rewrite, such as an export by an earlier version.
+
+    Raises:
+        BadInput: something in it has no place in a TensorRT graph.
+    """
+    from pssdet.engines.trt.rewrite import plugin_graph, unsupported
+
+    try:
+        left = unsupported(plugin_graph(exported))
+    except BadInput as error:
+        raise BadInput(f"{source}: {error}; remove the folder and pack again") from error
+    if left:
+        raise BadInput(f"{source}: TensorRT does not know {', '.join(left[:5])}; remove the folder and pack again")
 
 
 def check_size(folder: Path, limit_mib: float) -> None:

@@ -103,6 +103,19 @@ class TestParcel:
         assert pack.main(arguments) == 2
         assert "one copy takes 0.1" in capsys.readouterr().err
 
+    def test_an_export_of_an_earlier_version(self, artifacts, tmp_path, capsys):
+        model = onnx.load(artifacts / "mini_faster" / "model.onnx")
+        node = next(node for node in model.graph.node if node.op_type == "MulticlassNms")
+        kept = [attribute for attribute in node.attribute if attribute.name != "pixel_offset"]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+        (tmp_path / "old" / "mini_faster").mkdir(parents=True)
+        onnx.save(model, tmp_path / "old" / "mini_faster" / "model.onnx")
+        shutil.copyfile(artifacts / "mini_faster" / "model.json", tmp_path / "old" / "mini_faster" / "model.json")
+        assert pack.main([str(tmp_path / "out"), "--cases", "mini", "--artifacts", str(tmp_path / "old")]) == 2
+        assert "remove the folder and pack again" in capsys.readouterr().err
+        assert not (tmp_path / "out" / "mini").exists()
+
 
 class TestRun:
     def test_all_stages_are_stored(self, done):
