@@ -76,7 +76,9 @@ def cached(
             found = _whole(entry)
             if not found:
                 _fill(entry, build)
-            _copy(entry, output)
+            # Two engines at a time into one folder would leave one's plan with the other's card.
+            with locked(folder / f"output-{key_of({'path': str(output.resolve())})}{_LOCK}"):
+                _copy(entry, output)
     except PermissionError as error:
         raise BadInput(f"cannot write to {folder} ({error.strerror}); set PSSDET_CACHE to another folder") from error
     return found

@@ -257,13 +257,29 @@ class TestProgress:
         threading.Event().wait(0.05)
         assert len(told) == count, "the watcher goes on after the build"
 
-    def test_ctrl_c_inside_a_callback_ends_the_build_in_order(self, ten, tmp_path):
+    def test_nobody_tells_anything_once_the_build_is_over(self):
+        begun, told = threading.Event(), []
+
         def tell(line):
+            begun.set()
+            threading.Event().wait(0.2)
+            told.append(line)
+
+        with elapsed(tell, tick=0.01):
+            begun.wait(10)
+        assert len(told) == 1
+
+    def test_ctrl_c_inside_a_callback_ends_the_build_in_order(self, ten, tmp_path):
+        told = []
+
+        def tell(line):
+            told.append(line)
             if "50 %" in line:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
             make(ten, tmp_path, tell=tell)
+        assert "50 %" in told[-1]
         assert list(tmp_path.iterdir()) == []
 
 
