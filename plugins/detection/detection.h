@@ -16,7 +16,7 @@ extern "C" {
 #define PSSDET_MAX_LEVELS 8
 #define PSSDET_MAX_ANCHORS 16       // of one cell
 #define PSSDET_MAX_CANDIDATES 2048  // pre_nms_top_n, post_nms_top_n, regions of an image in NMS, max_detections
-#define PSSDET_MAX_OUTPUT_SIZE 32    // RoIAlign's bins per axis
+#define PSSDET_MAX_OUTPUT_SIZE 32   // RoIAlign's bins per axis
 #define PSSDET_MAX_SAMPLING_RATIO 64
 
 // Feature maps, one per pyramid level: [batch, channels, height[i], width[i]].

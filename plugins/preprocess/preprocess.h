@@ -1,7 +1,7 @@
 // From a picture to a detector's input, as models/preprocess.py does it with OpenCV: resize, normalise, pad, in one kernel; plain C.
 //
 // Linear interpolation of 8-bit pixels is OpenCV's fixed-point arithmetic, bit by bit. The rest is float32 with coordinates in float64,
-// as OpenCV's wheels for x86 do it, with IPP: there, about one in 50,000 values of cubic interpolation of 8-bit pixels differs, by one
+// as OpenCV's wheels for x86 do it, with IPP: there, fewer than one in 1000 values of cubic interpolation of 8-bit pixels differ, by one
 // grey level, and normalised ones by less than 0.001. Elsewhere, and with IPP where a picture is all too narrow, OpenCV has cubic weights
 // of 11 bits, and about one in 20 values differs by one grey level.
 #ifndef PSSDET_PREPROCESS_H_

@@ -6,7 +6,7 @@ namespace {
 
 using namespace pssdet::test;
 
-// exp() may round to the next float: of coordinates up to 1344.
+// exp() may differ in its last places: of coordinates up to 1344.
 constexpr float kNext = 1e-3f;
 
 class OnDevice {

@@ -20,7 +20,7 @@ from pssdet.plugins.detection_library import DetectionLibrary
 
 #: Layouts of the score maps and of the delta maps.
 LAYOUTS = list(itertools.product(("NCHW", "NHWC"), repeat=2))
-#: exp() may round to the next float: of coordinates up to 1000.
+#: exp() may differ in its last places: of coordinates up to 1000.
 NEXT = 1e-4
 
 
