@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 
 from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+from pssdet.errors import EnvironmentMissing
 
 LAYERS_US = {"trunk/Conv_1": 60.0, "trunk/DeformConv_2": 20.0, "finish/MulticlassNms_9": 10.0, "head/MatMul_0": 10.0}
 
@@ -49,7 +50,7 @@ class FakeRig:
     @contextmanager
     def resident(self, plan, inputs, *, graphs):
         label = json.loads(plan.with_suffix(".json").read_text())["label"]
-        yield FakeResident(label, len(inputs["image"]), graphs)
+        yield FakeResident(label, len(inputs["image"]), graphs, self.fallback if graphs else None)
 
 
 class FakeSession:
@@ -69,10 +70,13 @@ class FakeSession:
 class FakeResident:
     """An engine of half precision takes 1000 us and 200 for each further picture; its twin 5 % less; float32 twice."""
 
-    def __init__(self, label, batch, graphs):
+    def __init__(self, label, batch, graphs, fallback):
+        self.fallback = fallback
         self.us = (800 + 200 * batch) * {"fp16": 1.0, "twin": 0.95, "fp32": 2.0}[label] * (1 if graphs else 1.5)
 
     def times_us(self, iterations):
+        if self.fallback:
+            raise EnvironmentMissing(self.fallback)
         return [self.us + number % 3 for number in range(iterations)]
 
     def layers_us(self, iterations):

@@ -127,7 +127,8 @@ def _latency(results: Results) -> list[str]:
     if not rows:
         return ["not measured"]
     head = ("engine", "copies", "CUDA graph", "median", "p95", "p99", "median per image", "runs")
-    return [*table(head, rows), "", "Milliseconds."]
+    lacking = [(stage, why) for stage, found in _results(results, "latency ") for why in found["unavailable"]]
+    return [*table(head, rows), "", "Milliseconds.", *(f"- {stage}, without copies: {why}" for stage, why in lacking)]
 
 
 def _shares(results: Results) -> list[str]:

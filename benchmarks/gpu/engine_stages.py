@@ -18,6 +18,7 @@ from benchmarks.gpu.parcel import OUTPUTS, Parcel, save_arrays
 from benchmarks.gpu.rig import Order, Precision, Rig, Session, Shapes, Tensors
 from benchmarks.gpu.timing import quantile
 from benchmarks.gpu.twin import plain_twin
+from pssdet.errors import EnvironmentMissing
 
 TWIN = "twin"
 WARM_UP = 5
@@ -137,15 +138,20 @@ def _matched(reference: Tensors, obtained: Tensors, count: int) -> dict[str, Any
 def _latency(shop: Workshop, label: str, batch: int) -> Result:
     """With copies, as users run it, by the host's clock; without, by events on the GPU; with and without a graph."""
     inputs, path = shop.parcel.cycled(batch), shop.engine(label)
-    rows = []
+    rows, unavailable = [], []
     for graphs in (True, False):
         with shop.rig.session(path, graphs=graphs) as session:
             times = _host_times_us(session, inputs, shop.plan.iterations)
             rows.append({"copies": True, "graph": graphs, "fallback": session.graph_fallback, **spread(times)})
         with shop.rig.resident(path, inputs, graphs=graphs) as resident:
-            rows.append({"copies": False, "graph": graphs, **spread(resident.times_us(shop.plan.iterations))})
             memory = resident.memory()
-    return {"batch": batch, "rows": rows, "memory": memory}
+            try:
+                times = resident.times_us(shop.plan.iterations)
+            except EnvironmentMissing as error:  # no graph of this engine: the other times are worth having
+                unavailable.append(str(error))
+            else:
+                rows.append({"copies": False, "graph": graphs, **spread(times)})
+    return {"batch": batch, "rows": rows, "memory": memory, "unavailable": unavailable}
 
 
 def _host_times_us(session: Session, inputs: Tensors, iterations: int) -> list[float]:

@@ -222,7 +222,10 @@ class TestFailures:
 
     def test_graphs_that_could_not_be_taken_are_called_so(self, parcels, tmp_path):
         assert run(tmp_path, parcels, FakeRig(fallback="a plugin waits")) == 0
-        assert "| fp16 N=1 | yes | not taken |" in (tmp_path / "mini_made_up_1_quick.md").read_text()
+        text = (tmp_path / "mini_made_up_1_quick.md").read_text()
+        assert "| fp16 N=1 | yes | not taken |" in text
+        assert "| fp16 N=1 | no | no | 1.501 |" in text
+        assert "- fp16 N=1, without copies: a plugin waits" in text
 
     def test_no_parcel(self, tmp_path, capsys):
         assert run(tmp_path, tmp_path, FakeRig()) == 2
