@@ -1,5 +1,5 @@
-# make venv | demo | test | lint | plugin | check-sm70 | gpu-dcnv2 | clean
-# All but plugin and gpu-dcnv2 set up .venv first; nothing else is installed.
+# make venv | demo | test | lint | plugin | check-sm70 | gpu-pack | gpu-{dcnv2,kernels,mini,row4,cascade,all} | clean
+# All but plugin and what runs on a GPU set up .venv first; nothing else is installed.
 MAKEFLAGS += --no-print-directory
 CANDIDATES := python3.12 python3.11 python3
 SUITABLE = import sys; sys.version_info[:2] in ((3, 11), (3, 12)) and print(sys.executable)
@@ -16,11 +16,11 @@ JOBS ?= $(shell nproc)
 SOURCES = $(shell find plugins -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
 
 
-# A Python with PyTorch and torchvision, of the machine with the GPU; the project's own packages are not needed there.
+# The Python of the machine with the GPU: benchmarks/gpu/README.md says what it must have.
 GPU_PYTHON ?= python3
 GPU_OPTIONS ?=
 
-.PHONY: venv demo test lint plugin check-sm70 gpu-dcnv2 clean
+.PHONY: venv demo test lint plugin check-sm70 gpu-pack gpu-dcnv2 gpu-kernels gpu-mini gpu-row4 gpu-cascade gpu-all clean
 
 venv: $(STAMP)
 
@@ -48,7 +48,7 @@ ifneq ($(COMPILER),)
 else
 	@echo "not tested: the plugins' C++, for want of a C++ compiler (apt install g++)"
 endif
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: venv
 	$(BIN)/ruff check
@@ -78,6 +78,29 @@ check-sm70: .venv/.kernels
 gpu-dcnv2:
 	@test -n "$$PSSDET_KERNELS" || { $(CMAKE) -S . -B build/cmake && $(CMAKE) --build build/cmake --parallel; }
 	$(GPU_PYTHON) benchmarks/gpu/dcnv2.py $(GPU_OPTIONS)
+
+# What the stages below need beside this checkout, for a machine without Paddle and network: one folder each.
+gpu-pack: venv
+	$(BIN)/python benchmarks/gpu/pack.py artifacts/gpu
+
+# On a machine with a GPU, in this order; each goes on where it was stopped. What they need: benchmarks/gpu/README.md.
+gpu-kernels:
+	$(GPU_PYTHON) benchmarks/gpu/detection_kernels.py $(GPU_OPTIONS)
+
+gpu-mini:
+	$(GPU_PYTHON) benchmarks/gpu/engines.py mini $(GPU_OPTIONS)
+
+gpu-row4:
+	$(GPU_PYTHON) benchmarks/gpu/engines.py row4 $(GPU_OPTIONS)
+
+# Row 1, and a cascade.
+gpu-cascade:
+	$(GPU_PYTHON) benchmarks/gpu/engines.py row1 $(GPU_OPTIONS)
+	$(GPU_PYTHON) benchmarks/gpu/engines.py row2 $(GPU_OPTIONS)
+
+# A stage that fails or misses a goal does not keep the next from running; their exit code is this one's.
+gpu-all:
+	@failed=0; for stage in dcnv2 kernels mini row4 cascade; do $(MAKE) gpu-$$stage || failed=1; done; exit $$failed
 
 clean:
 	rm -rf .venv artifacts build dist *.egg-info src/*.egg-info

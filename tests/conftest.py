@@ -1,7 +1,23 @@
 """What several tests need and is slow to make: row 4 with seeded parameters, in Paddle and exported."""
 
+from functools import partial
+
+import parallel
 import pytest
-from reference import ROW4
+
+parallel.use_few_threads()
+
+from reference import ROW4  # noqa: E402  (imports NumPy)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    return parallel.workers()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_threads():
+    parallel.limit_onnxruntime()
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +42,7 @@ def row4_folder(tmp_path_factory):
     """Row 4 exported by the pipeline that users run, verification included."""
     from pssdet.export.pipeline import export_model
 
-    folder = tmp_path_factory.mktemp("row4")
-    export_model(ROW4, "none", folder)
-    return folder
+    return parallel.shared_folder(tmp_path_factory, "row4", lambda folder: export_model(ROW4, "none", folder))
 
 
 @pytest.fixture(scope="session")
@@ -39,12 +53,13 @@ def mini_folder(tmp_path_factory):
     from pssdet.export.pipeline import export_model
     from pssdet.models.zoo import find
 
-    folder = tmp_path_factory.mktemp("mini")
-    export_model(find("mini_faster"), "", folder)
-    for name, precision in (("paddle", "fp32"), ("onnxruntime", "fp32"), ("onnxruntime", "fp16")):
-        backend = choose_backend(name, precision)
-        build_engine(folder, backend, precision, engine_folder(folder, backend, precision))
-    return folder
+    def make(folder):
+        export_model(find("mini_faster"), "", folder)
+        for name, precision in (("paddle", "fp32"), ("onnxruntime", "fp32"), ("onnxruntime", "fp16")):
+            backend = choose_backend(name, precision)
+            build_engine(folder, backend, precision, engine_folder(folder, backend, precision))
+
+    return parallel.shared_folder(tmp_path_factory, "mini", make)
 
 
 @pytest.fixture(scope="session")
@@ -54,9 +69,9 @@ def classifier_folder(tmp_path_factory):
 
     from pssdet.export.classifier_pipeline import export_classifier
 
-    folder = tmp_path_factory.mktemp("classifier")
-    export_classifier(NARROW_ENTRY, "none", folder)
-    return folder
+    return parallel.shared_folder(
+        tmp_path_factory, "classifier", lambda folder: export_classifier(NARROW_ENTRY, "none", folder)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -78,9 +93,13 @@ def run_row4_onnx(row4):
 @pytest.fixture(scope="session")
 def row(request, tmp_path_factory):
     """The row of an indirect parameter, or a bundled detector, in both forms, with every stage."""
-    from row_models import row_model
+    from row_models import row_model, write_row
 
     if request.param == 4:
         return request.getfixturevalue("row4")
-    exported = request.getfixturevalue("mini_folder") / "model.onnx" if request.param == "mini_faster" else None
-    return row_model(request.param, tmp_path_factory.mktemp(f"row{request.param}"), exported)
+    if request.param == "mini_faster":
+        exported = request.getfixturevalue("mini_folder") / "model.onnx"
+    else:
+        convert = partial(write_row, request.param)
+        exported = parallel.shared_folder(tmp_path_factory, f"row{request.param}", convert) / "model.onnx"
+    return row_model(request.param, tmp_path_factory.mktemp("shifted"), exported)

@@ -65,16 +65,28 @@ class RowModel:
 def row_model(row, folder, exported=None):
     """A row with the parameters of its stored cases, or a bundled detector, by its name, with its own.
 
-    Converted without the verification that a user's export goes through, unless ``exported`` is its file.
+    exported: its file, as ``write_row`` or the pipeline makes it; without one it is converted here.
     """
+    entry, model = _detector(row)
+    return RowModel(entry, model, onnx.load(exported or write_row(row, folder)), folder)
+
+
+def write_row(row, folder):
+    """Its model.onnx, converted without the verification that a user's export goes through."""
     from pssdet.export.pipeline import _convert
+
+    onnx.save(_convert(_detector(row)[1]).model, folder / "model.onnx")
+    return folder / "model.onnx"
+
+
+def _detector(row):
     from pssdet.models.detector import TwoStageDetector
     from pssdet.models.reference_run import build_detector, parameter_shapes
 
     entry = ROWS[row] if row in ROWS else find(row)
     model = TwoStageDetector(entry.architecture, entry.numerics)
     build_detector(model, _parameters(entry, parameter_shapes(model)))
-    return RowModel(entry, model, onnx.load(exported) if exported else _convert(model).model, folder)
+    return entry, model
 
 
 def _parameters(entry, shapes):

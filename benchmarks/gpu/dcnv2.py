@@ -19,12 +19,15 @@ if __name__ == "__main__":
     # In place of this script's own folder, whose modules' names are nobody else's business.
     sys.path[0:1] = [str(ROOT), str(ROOT / "src")]
 
-from benchmarks.gpu import environment  # noqa: E402
+from benchmarks.gpu import environment, findings  # noqa: E402
+from benchmarks.gpu.campaign import Campaign  # noqa: E402
+from benchmarks.gpu.goals import goals  # noqa: E402
 from benchmarks.gpu.kernels import Library, find_library  # noqa: E402
 from benchmarks.gpu.plan import FULL, QUICK, Plan  # noqa: E402
+from benchmarks.gpu.report import render  # noqa: E402
 from benchmarks.gpu.results import Results, slug  # noqa: E402
 from benchmarks.gpu.session import run  # noqa: E402
-from benchmarks.gpu.stages import Bench  # noqa: E402
+from benchmarks.gpu.stages import Bench, stages  # noqa: E402
 from pssdet.errors import EnvironmentMissing, PssDetError  # noqa: E402
 
 
@@ -45,11 +48,24 @@ def main(arguments: Sequence[str] | None = None, make_bench: Callable[[Plan], Be
             results.stages.clear()
             results.runs.clear()
         results.runs.append(environment.describe() | bench.device.describe() | bench.kernels.describe())
-        run(bench, results, _say)
+        run(campaign(bench), results, _say)
     except PssDetError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def campaign(bench: Bench) -> Campaign:
+    """The benchmark of a device and its kernels."""
+
+    def check() -> None:
+        bench.device.synchronize()
+        bench.device.full((1,), "float32", 0.0)
+
+    def checks(results: Results) -> str:
+        return f"{findings.checks(results)} launches compared with float64"
+
+    return Campaign(bench.device.name, list(stages(bench)), check, render, findings.failures, goals, checks)
 
 
 def gpu_bench(plan: Plan) -> Bench:

@@ -67,7 +67,7 @@ def hash_of(*folders: Path) -> str:
 
 def describe(run: Run = output_of) -> dict[str, str]:
     """Date, host, commit, sources and the driver's figures."""
-    packages = {name: _version(name) for name in ("numpy", "torchvision", "tensorrt")}
+    packages = {name: _version(name) for name in ("numpy", "torchvision", "tensorrt", "onnx", "cuda-bindings")}
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "commit": commit(run),

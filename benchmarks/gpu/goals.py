@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from benchmarks.gpu.campaign import Goal
 from benchmarks.gpu.correctness import RAW, SEPARATE
 from benchmarks.gpu.plan import MAIN, sums_name
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.roofline import gpu_named, sum_floor_us
 from benchmarks.gpu.shapes import layers
 
-Verdict = Literal["met", "missed", "not measured", "not judged"]
 #: The goals about times are for this GPU.
 GPU = "H200"
 DEEPEST = 4608
 COUNT = 13
-
-
-@dataclass(frozen=True)
-class Goal:
-    """A goal, what was measured in words, and the verdict; speed is not judged on another GPU."""
-
-    number: int
-    text: str
-    measured: str
-    verdict: Verdict
 
 
 def goals(results: Results) -> list[Goal]:

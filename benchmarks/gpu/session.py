@@ -7,50 +7,47 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from time import perf_counter
 
-from benchmarks.gpu import findings
+from benchmarks.gpu.campaign import Campaign, Stage
 from benchmarks.gpu.environment import driver_figures
-from benchmarks.gpu.goals import goals
-from benchmarks.gpu.report import render
 from benchmarks.gpu.results import Results
-from benchmarks.gpu.stages import Bench, Stage, stages
 from pssdet.errors import GateFailed
 from pssdet.files import write_atomically
 
 Say = Callable[[str], None]
 
 
-def run(bench: Bench, results: Results, say: Say) -> None:
+def run(campaign: Campaign, results: Results, say: Say) -> None:
     """Do the stages that are missing, with the report renewed after each.
 
     Raises:
         GateFailed: a stage broke off, a check failed or a goal was missed.
     """
-    planned = list(stages(bench))
+    planned = campaign.stages
     todo = [stage for stage in planned if stage.name not in results.stages]
     seconds = sum(stage.estimate_seconds for stage in todo)
-    say(f"{bench.device.name}: {len(todo)} of {len(planned)} stages to do, {seconds:.0f} s by the estimate for an H200")
-    _store(results)
+    say(f"{campaign.device}: {len(todo)} of {len(planned)} stages to do, {seconds:.0f} s by the estimate for an H200")
+    _store(campaign, results)
     broken = []
     for number, stage in enumerate(todo, start=1):
         say(f"[{number}/{len(todo)}] {stage.name} ({stage.estimate_seconds:.0f} s estimated)")
-        failure = _do(bench, stage, results)
+        failure = _do(campaign, stage, results)
         if failure:
             broken.append(failure)
             say(f"  BROKEN OFF: {failure}")
-            if not _is_usable(bench):
+            if not _is_usable(campaign):
                 say("  the device answers no longer; the stages that are left need another run")
                 break
         else:
-            say(f"  {results.stages[stage.name]['seconds']:.1f} s{_news(results, stage.name)}")
-    _conclude(results, broken, say)
+            say(f"  {results.stages[stage.name]['seconds']:.1f} s{_news(campaign, results, stage.name)}")
+    _conclude(campaign, results, broken, say)
 
 
-def _do(bench: Bench, stage: Stage, results: Results) -> str:
+def _do(campaign: Campaign, stage: Stage, results: Results) -> str:
     """Compute and store one stage; in words why it could not be."""
     started = perf_counter()
     try:
         result = stage.work()
-        bench.device.synchronize()
+        campaign.check()
     except Exception as error:  # noqa: BLE001  (whatever it is, the other stages are worth their time)
         traceback.print_exc()
         return f"{stage.name}: {' '.join(str(error).split())[:300]}"
@@ -60,36 +57,35 @@ def _do(bench: Bench, stage: Stage, results: Results) -> str:
         "clocks after it": driver_figures(),
         "result": result,
     }
-    _store(results)
+    _store(campaign, results)
     return ""
 
 
-def _store(results: Results) -> None:
+def _store(campaign: Campaign, results: Results) -> None:
     results.save()
-    write_atomically(results.path.with_suffix(".md"), render(results).encode())
+    write_atomically(results.path.with_suffix(".md"), campaign.render(results).encode())
 
 
-def _is_usable(bench: Bench) -> bool:
+def _is_usable(campaign: Campaign) -> bool:
     try:
-        bench.device.synchronize()
-        bench.device.full((1,), "float32", 0.0)
+        campaign.check()
     except Exception:  # noqa: BLE001
         return False
     return True
 
 
-def _news(results: Results, stage: str) -> str:
+def _news(campaign: Campaign, results: Results, stage: str) -> str:
     """What a stage's line adds: how many of its checks failed."""
-    failed = [failure for failure in findings.failures(results) if failure.startswith(f"{stage},")]
+    failed = [failure for failure in campaign.failures(results) if failure.startswith(f"{stage},")]
     return f", {len(failed)} FAILED, the first: {failed[0]}" if failed else ""
 
 
-def _conclude(results: Results, broken: list[str], say: Say) -> None:
-    failed = findings.failures(results)
-    found = goals(results)
+def _conclude(campaign: Campaign, results: Results, broken: list[str], say: Say) -> None:
+    failed = campaign.failures(results)
+    found = campaign.goals(results)
     for goal in found:
         say(f"goal {goal.number}, {goal.verdict}: {goal.text}: {goal.measured}")
-    say(f"{findings.checks(results)} launches compared with float64, {len(failed)} failures")
+    say(f"{campaign.checks(results)}, {len(failed)} failures")
     say(f"wrote {results.path} and {results.path.with_suffix('.md').name}")
     missed = [goal.text for goal in found if goal.verdict == "missed"]
     problems = [

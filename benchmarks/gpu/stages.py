@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from math import isfinite
-from typing import Any
 
+from benchmarks.gpu.campaign import Result, Stage
 from benchmarks.gpu.correctness import FORMATS, RAW, SEPARATE, Row, check, check_streams, relative_error
 from benchmarks.gpu.device import Array, Device
 from benchmarks.gpu.kernels import Format, Kernels
@@ -16,18 +16,8 @@ from benchmarks.gpu.shapes import Layer, Problem
 from benchmarks.gpu.tensors import Values, draw, expected
 from benchmarks.gpu.timing import Maker, layer_times, measure, ours, record_sets, sets_needed
 
-Result = dict[str, Any]
 #: torchvision's largest difference from our reference in float64, relative to the largest value.
 SECOND_OPINION_LIMIT = 1e-9
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A part of the run whose result is stored as soon as it is done."""
-
-    name: str
-    estimate_seconds: float
-    work: Callable[[], Result]
 
 
 @dataclass(frozen=True)

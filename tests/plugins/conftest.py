@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from parallel import shared_folder
 
 from pssdet.plugins.library import Library
 
@@ -33,12 +34,14 @@ def build(tmp_path_factory):
         pytest.skip("no cmake: pip install cmake")
     if not _compiler():
         pytest.skip("no C++ compiler")
-    folder = tmp_path_factory.mktemp("cmake")
-    subprocess.run([cmake, "-S", ROOT, "-B", folder, "-DPSSDET_CUDA=OFF"], check=True, stdout=subprocess.DEVNULL)
 
     def target(name):
-        subprocess.run([cmake, "--build", folder, "--target", name], check=True, stdout=subprocess.DEVNULL)
-        return folder / "lib" / f"lib{name}.so"
+        def make(folder):
+            for step in (["-S", ROOT, "-B", folder, "-DPSSDET_CUDA=OFF"], ["--build", folder, "--target", name]):
+                subprocess.run([cmake, *step], check=True, stdout=subprocess.DEVNULL)
+
+        # A folder for each target, as workers may build at once.
+        return shared_folder(tmp_path_factory, f"cmake-{name}", make) / "lib" / f"lib{name}.so"
 
     return target
 

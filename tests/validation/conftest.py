@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from parallel import shared_folder
 
 from pssdet.validation.ground_truth import GroundTruth
 from pssdet.validation.scene_files import ensure_dataset
@@ -91,5 +92,5 @@ def pycocotools_stats():
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory):
     """Annotation file and folder of a few held-out scenes."""
-    folder = tmp_path_factory.mktemp("scenes")
+    folder = shared_folder(tmp_path_factory, "scenes", lambda folder: ensure_dataset(folder, "heldout", SCENES))
     return ensure_dataset(folder, "heldout", SCENES), folder

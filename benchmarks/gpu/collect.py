@@ -1,0 +1,213 @@
+"""What came back from a GPU host, judged at home: AP of the small detector's engines, and all goals in one table.
+
+    python benchmarks/gpu/collect.py OUT [--parcels artifacts/gpu] [--results benchmarks/results]
+
+OUT is the folder that the stages wrote to (--output) and that was copied back. Its .json and .md files are copied to
+the results; from the detections of ``mini``, AP and the verdict against Paddle are computed on the scenes' annotations;
+and ``tensorrt_<gpu>.md`` says of every goal whether it was measured. Needs what ``make venv`` installs. Exit code:
+0 done, 1 a goal was missed, 2 usage or nothing to collect, 3 a package is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+if __name__ == "__main__":
+    sys.path[0:1] = [str(ROOT), str(ROOT / "src")]
+
+import numpy as np  # noqa: E402
+
+from benchmarks.gpu.campaign import Goal  # noqa: E402
+from benchmarks.gpu.engine_goals import ACCURACY_CASE, SPEED_CASE, goals  # noqa: E402
+from benchmarks.gpu.engine_report import goal_table  # noqa: E402
+from benchmarks.gpu.pack import SCENES  # noqa: E402
+from benchmarks.gpu.parcel import OUTPUTS, Parcel, Tensors  # noqa: E402
+from benchmarks.gpu.results import Results, slug  # noqa: E402
+from benchmarks.gpu.tables import table  # noqa: E402
+from pssdet.errors import BadInput, GateFailed, PssDetError  # noqa: E402
+from pssdet.files import write_atomically  # noqa: E402
+
+#: The stages of the order, and their names in files.
+CASES = ("kernels", "mini", "row4", "row1", "row2")
+PRECISIONS = ("fp32", "fp16")
+REFERENCE = "paddle"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Collect; the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        collect(options.out, options.parcels, options.results, options.artifacts)
+    except PssDetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def collect(out: Path, parcels: Path, results: Path, artifacts: Path) -> None:
+    """Copy the figures, judge the detections, write the table of goals.
+
+    Raises:
+        BadInput: nothing of ours came back, or the detections are not of this parcel.
+        EnvironmentMissing: a package is missing.
+        GateFailed: a goal was missed.
+    """
+    gpus = sorted({stored.identity["gpu"] for case in CASES for stored in _stored(out, case)})
+    if not gpus:
+        raise BadInput(f"{out} has no results of {', '.join(CASES)}; name the folder that came back from the GPU host")
+    missed: list[str] = []
+    for gpu in gpus:
+        by_case = {case: each for case in CASES for each in _stored(out, case) if each.identity["gpu"] == gpu}
+        judged = _judge_mini(by_case.get("mini"), out, parcels, artifacts)
+        found = [
+            goal for case in (SPEED_CASE, ACCURACY_CASE) for goal in goals(by_case.get(case), case, judged.get("fp16"))
+        ]
+        _copy(out, by_case, results)
+        path = results / f"tensorrt_{slug(gpu)}"
+        content = {"gpu": gpu, "goals": [asdict(goal) for goal in found], "ap": judged}
+        write_atomically(path.with_suffix(".json"), (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+        write_atomically(path.with_suffix(".md"), render(gpu, by_case, found, judged).encode())
+        print(f"wrote {path}.md")
+        missed += [f"{goal.text}: {goal.measured}" for goal in found if goal.verdict == "missed"]
+    if missed:
+        raise GateFailed(f"{len(missed)} goals missed, the first: {missed[0]}")
+
+
+def render(gpu: str, by_case: Mapping[str, Results], found: list[Goal], judged: Mapping[str, Any]) -> str:
+    """The table of goals, AP, and where the rest is."""
+    lines = [f"# TensorRT on {gpu}", "", "## Goals", "", *goal_table(found), "", "## AP of the small detector", ""]
+    lines += _ap_lines(judged) if judged else ["not measured"]
+    lines += ["", "## Stages", ""]
+    for case in CASES:
+        stored = by_case.get(case)
+        where = (
+            f"[{stored.path.stem}.md]({stored.path.stem}.md), {len(stored.stages)} stages" if stored else "not measured"
+        )
+        lines.append(f"- {case}: {where}")
+    return "\n".join(lines) + "\n"
+
+
+def _ap_lines(judged: Mapping[str, Any]) -> list[str]:
+    rows = [
+        (
+            precision,
+            f"{100 * each['ap']:.2f}",
+            f"{100 * each['reference_ap']:.2f}",
+            f"{100 * each['delta']:+.3f}",
+            "[{:+.3f}, {:+.3f}]".format(*(100 * end for end in each["ci90"])),
+            f"{100 * each['margin']:.3f}",
+            each["verdict"],
+        )
+        for precision, each in judged.items()
+    ]
+    note = f"On {SCENES} rendered scenes; the interval is a paired bootstrap's over images."
+    head = ("engine", "AP", "AP in Paddle", "difference", "90 % interval", "margin", "verdict")
+    return [*table(head, rows), "", note]
+
+
+def judge(outputs: Tensors, reference: Tensors, artifacts: Path, precision: Any) -> dict[str, Any]:
+    """AP of an engine and of the reference on the scenes, and the verdict.
+
+    Args:
+        outputs, reference: a model's outputs for all scenes, in their order.
+    """
+    from pssdet.models.zoo import find
+    from pssdet.validation.bootstrap import match, paired_bootstrap
+    from pssdet.validation.coco_statistics import coco_statistics
+    from pssdet.validation.ground_truth import read_ground_truth
+    from pssdet.validation.scene_files import ensure_dataset
+    from pssdet.validation.verdict import judge as judge_bootstrap
+    from pssdet.validation.verdict import margin
+
+    folder = artifacts / "scenes" / f"heldout-{SCENES}"
+    labels = find("mini_faster").labels
+    truth = read_ground_truth(ensure_dataset(folder, "heldout", SCENES), folder, labels)
+    ids = [image.id for image in sorted(truth.images, key=lambda image: image.name)][: len(outputs["count"])]
+    entries = [_coco(tensors, ids, truth.category_ids) for tensors in (reference, outputs)]
+    statistics = [coco_statistics(truth, each, ids) for each in entries]
+    bootstrap = paired_bootstrap(match(truth, entries[0], ids), match(truth, entries[1], ids))
+    allowed = margin(precision, statistics[0]["AP"])
+    verdict = judge_bootstrap(statistics[0]["AP"], bootstrap, allowed, len(ids))
+    return {
+        "ap": statistics[1]["AP"],
+        "reference_ap": statistics[0]["AP"],
+        "delta": bootstrap.delta,
+        "ci90": list(bootstrap.ci90),
+        "ci95": list(bootstrap.ci95),
+        "margin": allowed,
+        "verdict": verdict.verdict,
+        "reason": verdict.reason,
+        "statistics": statistics[1],
+        "images": len(ids),
+    }
+
+
+def _judge_mini(stored: Results | None, out: Path, parcels: Path, artifacts: Path) -> dict[str, Any]:
+    """By precision; empty if the small detector's engines found nothing that came back, or in a quick run."""
+    if stored is None or stored.identity["quick"]:
+        return {}
+    parcel = Parcel(parcels / "mini")
+    if parcel.identity() != stored.identity["parcel"]:
+        raise BadInput(
+            f"{parcels / 'mini'} is not the folder that {stored.path} was made from; name that one: --parcels"
+        )
+    judged = {}
+    for precision in PRECISIONS:
+        path = out / f"{stored.path.stem}_{precision}.npz"
+        if stored.result(f"agreement {precision}") is not None and path.is_file():
+            with np.load(path) as arrays:
+                outputs = {name: arrays[name] for name in OUTPUTS}
+            judged[precision] = judge(outputs, parcel.expected(REFERENCE), artifacts, precision)
+    return judged
+
+
+def _coco(tensors: Tensors, ids: Sequence[int], category_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """A COCO results file's entries."""
+    entries = []
+    for index, image_id in enumerate(ids):
+        for number in range(int(tensors["count"][index])):
+            x1, y1, x2, y2 = tensors["boxes"][index, number].astype(np.float64).tolist()
+            label, score = int(tensors["labels"][index, number]), float(tensors["scores"][index, number])
+            bbox = [x1, y1, x2 - x1, y2 - y1]
+            entries.append({"image_id": image_id, "category_id": category_ids[label], "bbox": bbox, "score": score})
+    return entries
+
+
+def _stored(out: Path, case: str) -> list[Results]:
+    """What came back of a case: the full runs, else the quick ones."""
+    found = []
+    for path in sorted(out.glob(f"{case}_*.json")):
+        identity = json.loads(path.read_bytes()).get("identity")
+        if isinstance(identity, dict) and "gpu" in identity:
+            found.append(Results.open(path, identity))
+    return [each for each in found if not each.identity["quick"]] or found
+
+
+def _copy(out: Path, by_case: Mapping[str, Results], results: Path) -> None:
+    results.mkdir(parents=True, exist_ok=True)
+    for stored in by_case.values():
+        for path in (stored.path, stored.path.with_suffix(".md")):
+            if path.is_file() and out.resolve() != results.resolve():
+                shutil.copyfile(path, results / path.name)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="What came back from a GPU host, judged at home.")
+    artifacts, folder = ROOT / "artifacts", ROOT / "benchmarks" / "results"
+    parser.add_argument("out", type=Path, help="the folder that came back")
+    parser.add_argument("--parcels", type=Path, default=artifacts / "gpu", help="what pack.py made (%(default)s)")
+    parser.add_argument("--results", type=Path, default=folder, help="where results are kept (%(default)s)")
+    parser.add_argument("--artifacts", type=Path, default=artifacts, help="exports and scenes (%(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

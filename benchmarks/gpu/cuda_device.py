@@ -1,0 +1,120 @@
+"""The GPU without PyTorch: bytes in its memory, streams, CUDA graphs and events, through cuda-bindings."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.gpu.cuda_timing import times_us
+from benchmarks.gpu.device import Kind, Replay, Work
+from pssdet.engines.devices import gpu
+from pssdet.engines.trt.cuda import Cuda, DeviceBuffer, Graph, PinnedBuffer, Stream
+from pssdet.errors import EnvironmentMissing
+
+
+@dataclass(frozen=True)
+class Memory:
+    """An array's place in the GPU's memory."""
+
+    buffer: DeviceBuffer
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    size: int
+
+
+class BareDevice:
+    """What the detection kernels need of ``Device``; there is no array library, so ``xp`` is none.
+
+    Raises:
+        EnvironmentMissing: there is no GPU or no cuda-bindings.
+    """
+
+    xp: Any = None
+    l2_bytes = 0
+
+    def __init__(self) -> None:
+        found = gpu()
+        if found is None:
+            raise EnvironmentMissing("there is no NVIDIA GPU with a driver; run this on a machine with one")
+        self._found = found
+        self._cuda = Cuda()
+        self._stream = Stream(self._cuda)
+        self.name = found.name
+
+    def describe(self) -> dict[str, str]:
+        """What a reader must know of the device to judge a time."""
+        return {
+            "GPU": self.name,
+            "compute capability": ".".join(map(str, self._found.capability)),
+            "CUDA of the driver": self._found.cuda,
+        }
+
+    def normal(self, shape: Sequence[int], seed: int) -> Memory:
+        """float32 values of a standard normal distribution, drawn on the host."""
+        return self.put(np.random.RandomState(seed).standard_normal(tuple(shape)).astype(np.float32))
+
+    def full(self, shape: Sequence[int], kind: Kind, value: float) -> Memory:
+        """An array of one value."""
+        return self.put(np.full(tuple(shape), value, kind))
+
+    def packed(self, array: Memory, kind: Kind) -> Memory:
+        """The values as that type."""
+        return self.put(self.take(array).astype(kind))
+
+    def put(self, values: NDArray[Any]) -> Memory:
+        """An array from the host, its type kept."""
+        values = np.ascontiguousarray(values)
+        buffer = DeviceBuffer(self._cuda, values.nbytes)
+        staging = PinnedBuffer(self._cuda, values.nbytes)
+        staging.bytes[:] = values.reshape(-1).view(np.uint8)
+        self._cuda.copy_to_device(buffer, staging, values.nbytes, self._stream)
+        self._stream.synchronize()
+        staging.close()
+        memory = Memory(buffer, values.shape, values.dtype, values.nbytes)
+        weakref.finalize(memory, buffer.close)
+        return memory
+
+    def take(self, array: Memory) -> NDArray[Any]:
+        """An array's values on the host."""
+        staging = PinnedBuffer(self._cuda, array.size)
+        self._cuda.copy_to_host(staging, array.buffer, array.size, self._stream)
+        self._stream.synchronize()
+        values: NDArray[Any] = staging.bytes.copy().view(array.dtype).reshape(array.shape)
+        staging.close()
+        return values
+
+    def address(self, array: Memory) -> int:
+        """Where the array's first value lies in the device's memory."""
+        return array.buffer.address
+
+    def stream(self) -> int:
+        """Handle of the stream that work is given to."""
+        return int(self._stream.handle)
+
+    def synchronize(self) -> None:
+        """Wait for all work; an error of any of it is raised here."""
+        self._cuda.call("cudaDeviceSynchronize")
+
+    def at_once(self, replays: Sequence[Replay]) -> None:
+        """Run the recorded works, one after the other: there is one stream."""
+        for replay in replays:
+            replay.run()
+        self.synchronize()
+
+    def record(self, work: Work) -> Replay:
+        """Do the work for warming up and record it as a CUDA graph."""
+        work()
+        self._stream.synchronize()
+        graph = Graph(self._cuda, self._stream, work)
+        return Replay(partial(graph.launch, self._stream), (graph, work))
+
+    def times_us(self, replays: Sequence[Replay], iterations: int) -> list[float]:
+        """Microseconds of each of so many runs of one replay."""
+        (replay,) = replays
+        return times_us(self._cuda, self._stream, replay.run, iterations)

@@ -1,0 +1,174 @@
+"""The detection kernels on a device's tensors, by ``libpssdet_kernels.so``; in the tests emulated on the CPU."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.gpu.detection_cases import Setting, Tensors
+from benchmarks.gpu.device import Array, Device
+from benchmarks.gpu.kernels import KernelFailed
+from pssdet.plugins.detection_library import DetectionLibrary
+from pssdet.plugins.detection_problem import MAX_LEVELS, MulticlassNmsProblem, ProposalsProblem
+
+#: What outputs hold before: a value that no kernel writes.
+_UNWRITTEN = {np.dtype(np.float32): np.nan, np.dtype(np.float16): np.nan, np.dtype(np.int32): -7}
+
+
+class _Pyramid(ctypes.Structure):
+    _fields_ = (
+        ("levels", ctypes.c_int32),
+        *((name, ctypes.c_int32 * MAX_LEVELS) for name in ("height", "width", "strides")),
+    )
+
+
+class _RoiAlign(ctypes.Structure):
+    """``pssdet_roi_align_problem`` of plugins/detection/detection.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("batch", "regions", "channels")),
+        ("pyramid", _Pyramid),
+        *((name, ctypes.c_int32) for name in ("min_level", "canonical_level")),
+        *((name, ctypes.c_float) for name in ("canonical_size", "pixel_offset")),
+        *((name, ctypes.c_int32) for name in ("output_size", "sampling_ratio", "aligned")),
+    )
+
+
+@dataclass(frozen=True)
+class Call:
+    """A kernel with its tensors in the device's memory.
+
+    run: launches it, without waiting. keeps: what the launch refers to.
+    """
+
+    run: Callable[[], None]
+    outputs: Mapping[str, Array]
+    keeps: object
+
+    def results(self, device: Device) -> Tensors:
+        """Its outputs on the host."""
+        device.synchronize()
+        return {name: np.array(device.take(array)) for name, array in self.outputs.items()}
+
+
+def proposals_call(
+    device: Device, library: DetectionLibrary, setting: Setting, tensors: Tensors, *, half: bool, last: bool
+) -> Call:
+    """``GenerateProposals``; outputs proposals, scores and count."""
+    levels = len(setting.proposals["strides"])
+    batch = len(tensors["image_size"])
+    attributes = {name: tuple(v) if isinstance(v, list) else v for name, v in setting.proposals.items()}
+    sizes = tuple(tuple(tensors[f"score_{level}"].shape[2:]) for level in range(levels))
+    problem = ProposalsProblem(batch, sizes, **attributes)  # type: ignore[arg-type]  # shapes of two
+    maps = {
+        kind: [device.put(laid_out(tensors[f"{kind}_{level}"], half=half, last=last)) for level in range(levels)]
+        for kind in ("score", "delta")
+    }
+    image_size = device.put(tensors["image_size"])
+    shape = (batch, setting.regions)
+    outputs = _unwritten(device, {"proposals": (*shape, 4), "scores": shape, "count": (batch,)}, integers=("count",))
+    workspace = device.put(np.zeros(library.workspace(problem), np.uint8))
+
+    def run() -> None:
+        library.proposals(
+            problem,
+            dtype="half" if half else "float32",
+            layouts=["NHWC" if last else "NCHW"] * (2 * levels),
+            scores=[device.address(each) for each in maps["score"]],
+            deltas=[device.address(each) for each in maps["delta"]],
+            image_size=device.address(image_size),
+            proposals=device.address(outputs["proposals"]),
+            proposal_scores=device.address(outputs["scores"]),
+            count=device.address(outputs["count"]),
+            workspace=device.address(workspace),
+            stream=device.stream(),
+        )
+
+    return Call(run, outputs, (maps, image_size, workspace))
+
+
+def roi_align_call(
+    device: Device, library: DetectionLibrary, setting: Setting, tensors: Tensors, *, half: bool, last: bool
+) -> Call:
+    """``MultilevelRoiAlign``; the output is features [N * R, C, S, S] of the maps' type."""
+    given = dict(setting.roi_align)
+    strides = given["strides"]
+    batch, regions = tensors["rois"].shape[:2]
+    maps = [device.put(laid_out(tensors[f"map_{level}"], half=half, last=last)) for level in range(len(strides))]
+    rois = device.put(tensors["rois"])
+    of_level = ctypes.c_int32 * MAX_LEVELS
+    heights, widths = ([tensors[f"map_{level}"].shape[axis] for level in range(len(strides))] for axis in (2, 3))
+    problem = _RoiAlign(
+        batch,
+        regions,
+        setting.channels,
+        _Pyramid(len(strides), of_level(*heights), of_level(*widths), of_level(*strides)),
+        *(given[name] for name in ("min_level", "canonical_level", "canonical_size", "pixel_offset")),
+        *(given[name] for name in ("output_size", "sampling_ratio")),
+        given["coordinate_transformation_mode"] == "half_pixel",
+    )
+    side = given["output_size"]
+    shape = (batch * regions, setting.channels, side, side)
+    outputs = _unwritten(device, {"features": shape}, kind=np.float16 if half else np.float32)
+    opened = ctypes.CDLL(str(library.path))
+    function = opened[f"pssdet_roi_align_{'emulated' if library.emulated else 'run'}"]
+
+    def run() -> None:
+        addresses = (ctypes.c_void_p * len(maps))(*(device.address(each) for each in maps))
+        places = (ctypes.c_void_p(device.address(each)) for each in (rois, outputs["features"]))
+        types = (ctypes.c_int32(int(half)), ctypes.c_int32(int(last)))
+        status = function(ctypes.byref(problem), *types, addresses, *places, ctypes.c_void_p(device.stream()))
+        if status:
+            raise KernelFailed(f"pssdet_roi_align_run returned {status}")
+
+    return Call(run, outputs, (maps, rois))
+
+
+def nms_call(device: Device, library: DetectionLibrary, setting: Setting, tensors: Tensors) -> Call:
+    """``MulticlassNms``; outputs boxes, scores, labels and count."""
+    batch, regions, classes = tensors["scores"].shape
+    problem = MulticlassNmsProblem(batch, regions, classes, setting.box_classes, **setting.nms)
+    inputs = {name: device.put(values) for name, values in tensors.items()}
+    shape = (batch, int(setting.nms["max_detections"]))
+    shapes = {"boxes": (*shape, 4), "scores": shape, "labels": shape, "count": (batch,)}
+    outputs = _unwritten(device, shapes, integers=("labels", "count"))
+    workspace = device.put(np.zeros(library.workspace(problem), np.uint8))
+
+    def run() -> None:
+        library.multiclass_nms(
+            problem,
+            boxes=device.address(inputs["boxes"]),
+            scores=device.address(inputs["scores"]),
+            region_count=device.address(inputs["region_count"]),
+            best_boxes=device.address(outputs["boxes"]),
+            best_scores=device.address(outputs["scores"]),
+            labels=device.address(outputs["labels"]),
+            count=device.address(outputs["count"]),
+            workspace=device.address(workspace),
+            stream=device.stream(),
+        )
+
+    return Call(run, outputs, (inputs, workspace))
+
+
+def laid_out(maps: NDArray[np.float32], *, half: bool, last: bool) -> NDArray[Any]:
+    """Maps [N, C, h, w] as a kernel reads them: NHWC has its channels padded with NaN to a multiple of 8."""
+    typed = maps.astype(np.float16 if half else np.float32)
+    if not last:
+        return np.ascontiguousarray(typed)
+    batch, channels, height, width = typed.shape
+    padded: NDArray[Any] = np.full((batch, height, width, -(-channels // 8) * 8), np.nan, typed.dtype)
+    padded[..., :channels] = typed.transpose(0, 2, 3, 1)
+    return padded
+
+
+def _unwritten(
+    device: Device, shapes: Mapping[str, tuple[int, ...]], *, integers: tuple[str, ...] = (), kind: Any = np.float32
+) -> dict[str, Array]:
+    types = {name: np.dtype(np.int32 if name in integers else kind) for name in shapes}
+    return {name: device.put(np.full(shape, _UNWRITTEN[types[name]], types[name])) for name, shape in shapes.items()}

@@ -1,0 +1,92 @@
+"""The detection kernels on a GPU: right, and how fast.
+
+    python benchmarks/gpu/detection_kernels.py [--parcels artifacts/gpu] [--output benchmarks/results] [--quick]
+
+Needs a GPU, NumPy, cuda-bindings, the folder ``kernels`` of ``pack.py`` and the built kernel library (make plugin, or
+PSSDET_KERNELS). Writes kernels_<gpu>.json and .md. A stage's result is stored as soon as it is done; a run that was
+stopped goes on where it was. Exit code: 0 all well, 1 a check failed, 2 usage, 3 no GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+if __name__ == "__main__":
+    sys.path[0:1] = [str(ROOT), str(ROOT / "src")]
+
+from benchmarks.gpu import environment  # noqa: E402
+from benchmarks.gpu.campaign import Campaign  # noqa: E402
+from benchmarks.gpu.detection_report import checks, failures, goals, render  # noqa: E402
+from benchmarks.gpu.detection_stages import Expectations, KernelBench, stages  # noqa: E402
+from benchmarks.gpu.results import Results, slug  # noqa: E402
+from benchmarks.gpu.session import run  # noqa: E402
+from pssdet.errors import PssDetError  # noqa: E402
+from pssdet.files import sha256_of  # noqa: E402
+from pssdet.plugins.detection_library import DetectionLibrary  # noqa: E402
+
+QUICK_ITERATIONS = 20
+
+
+def main(
+    arguments: Sequence[str] | None = None, make_bench: Callable[[Expectations], KernelBench] | None = None
+) -> int:
+    """Run the benchmark; the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        made = (make_bench or gpu_bench)(Expectations(options.parcels / "kernels"))
+        bench = _quick(made) if options.quick else made
+        device, library = bench.device, bench.library.path
+        identity = {
+            "gpu": device.name,
+            "library": sha256_of(library),
+            "parcel": bench.expectations.identity(),
+            "benchmark": environment.hash_of(ROOT / "benchmarks" / "gpu"),
+            "quick": options.quick,
+        }
+        name = f"kernels_{slug(device.name)}{'_quick' if options.quick else ''}.json"
+        results = Results.open(options.output / name, identity)
+        if options.fresh:
+            results.stages.clear()
+            results.runs.clear()
+        described = {"kernel library": f"{library.name}, sha256 {identity['library']}"}
+        results.runs.append(environment.describe() | device.describe() | described)
+        campaign = Campaign(device.name, list(stages(bench)), device.synchronize, render, failures, goals, checks)
+        run(campaign, results, _say)
+    except PssDetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def gpu_bench(expectations: Expectations) -> KernelBench:
+    """This machine's GPU and the built library."""
+    from benchmarks.gpu.cuda_device import BareDevice
+    from benchmarks.gpu.kernels import find_library
+
+    return KernelBench(BareDevice(), DetectionLibrary(find_library()), expectations)
+
+
+def _quick(bench: KernelBench) -> KernelBench:
+    return KernelBench(bench.device, bench.library, bench.expectations, QUICK_ITERATIONS, bench.batches)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="The detection kernels on a GPU: right, and how fast.")
+    parcels, folder = ROOT / "artifacts" / "gpu", ROOT / "benchmarks" / "results"
+    parser.add_argument("--parcels", type=Path, default=parcels, help="what pack.py made (%(default)s)")
+    parser.add_argument("--output", type=Path, default=folder, help="folder of the results (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="few iterations, a file of its own")
+    parser.add_argument("--fresh", action="store_true", help="forget the stored results")
+    return parser
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

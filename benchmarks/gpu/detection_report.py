@@ -1,0 +1,99 @@
+"""The results about the detection kernels as Markdown, made from the stored JSON alone."""
+
+from __future__ import annotations
+
+from benchmarks.gpu.campaign import Goal
+from benchmarks.gpu.results import Results
+from benchmarks.gpu.tables import table
+
+_METHOD = (
+    "Method: drawn tensors, the same here and at home by hash. Rows (proposals, detections) are compared as sets with"
+    " those of the ONNX functions in ONNX Runtime on a CPU; region features by value, relative to the largest. Every"
+    " launch is made twice; the two must agree to the bit. A time is that of a CUDA graph of ten launches, divided by"
+    " ten, between two CUDA events, as the median of the runs; the tensors stay in the cache if they fit."
+)
+
+
+def failures(results: Results) -> list[str]:
+    """Every check that did not hold."""
+    return [
+        f"{stage}, {row['kernel']} {row['format']}: {failure}"
+        for stage, entry in results.stages.items()
+        if stage.startswith("correctness")
+        for row in entry["result"]["rows"]
+        for failure in row["failures"]
+    ]
+
+
+def checks(results: Results) -> str:
+    """How many launches were compared, in words."""
+    made = [len(entry["result"]["rows"]) for name, entry in results.stages.items() if name.startswith("correctness")]
+    return f"{sum(made)} launches compared with the ONNX functions"
+
+
+def goals(results: Results) -> list[Goal]:
+    """None of their own: what the detection part may take is a share of an engine's time."""
+    del results
+    return []
+
+
+def render(results: Results) -> str:
+    """The whole document."""
+    failed = failures(results)
+    quick = "A quick run: few iterations. " if results.identity["quick"] else ""
+    head = f"{quick}{checks(results)}, {len(failed)} failures."
+    parts = [
+        [f"# Detection kernels on {results.identity['gpu']}", "", head, *(f"- {each}" for each in failed), "", _METHOD],
+        ["## Correctness", "", *_correctness(results)],
+        ["## Times", "", *_times(results)],
+        ["## Environment", "", *_environment(results)],
+    ]
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+
+
+def _correctness(results: Results) -> list[str]:
+    rows = [
+        (
+            stage.removeprefix("correctness "),
+            row["kernel"],
+            row["format"],
+            f"{row['matched']} of {row['rows']}",
+            f"{row['difference']:.1e}",
+            f"{row['limit']:.0e}",
+            str(len(row["failures"])),
+        )
+        for stage, entry in results.stages.items()
+        if stage.startswith("correctness")
+        for row in entry["result"]["rows"]
+    ]
+    if not rows:
+        return ["not measured"]
+    note = "The largest difference of what agrees: in pixels; of features, relative to the largest."
+    return [*table(("model", "kernel", "format", "rows", "difference", "limit", "failures"), rows), "", note]
+
+
+def _times(results: Results) -> list[str]:
+    rows = []
+    for stage, entry in results.stages.items():
+        if stage.startswith("times"):
+            times = entry["result"]["times"]
+            for name, timing in times.items():
+                cells = [f"{timing[key]:.1f}" for key in ("median_us", "p10_us", "p90_us")]
+                rows.append((stage.removeprefix("times "), name, *cells, _nodes(timing["nodes"], timing["sets"])))
+    if not rows:
+        return ["not measured"]
+    head = ("model", "kernel", "median", "10 %", "90 %", "nodes of one launch")
+    return [*table(head, rows), "", "Microseconds of one launch for the whole batch."]
+
+
+def _nodes(nodes: dict[str, int] | None, launches: int) -> str:
+    if nodes is None:
+        return "not known"
+    return ", ".join(f"{count / launches:g} {kind}" for kind, count in sorted(nodes.items()))
+
+
+def _environment(results: Results) -> list[str]:
+    last = results.runs[-1] if results.runs else {}
+    seconds = sum(entry["seconds"] for entry in results.stages.values())
+    made = f"{len(results.stages)} stages took {seconds:.0f} s in {len(results.runs)} runs; above is the last."
+    return [*table(("what", "value"), last.items()), "", made]

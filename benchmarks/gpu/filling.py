@@ -1,0 +1,97 @@
+"""A model without its large parameters, and how to fill them in again: the same values on every machine.
+
+For models that are measured for speed and agreement and must travel small. A large float32 parameter is replaced by
+a uniform distribution of its own mean and spread, drawn from its name's seed: uniform values are made with whole
+numbers and one multiplication, without a logarithm that another mathematical library may round otherwise. A hash over
+all parameters proves that both sides have the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pssdet.errors import BadInput
+
+if TYPE_CHECKING:
+    import onnx
+
+#: Parameters of more values are refilled; the rest, biases among them, travel as they are.
+LARGE = 2048
+_FILLED, _HASH = "pssdet.filled", "pssdet.parameters"
+
+
+def draw(name: str, shape: tuple[int, ...], mean: float, spread: float) -> NDArray[np.float32]:
+    """The values of a parameter: uniform, of this mean and standard deviation, a function of the arguments alone."""
+    unit = np.random.RandomState(zlib.crc32(name.encode())).random_sample(shape)
+    half_width = np.sqrt(3.0) * spread
+    return np.asarray(mean + half_width * (2.0 * unit - 1.0), np.float32)
+
+
+def skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose large float32 parameters have no values; how to draw them, and the hash, are in its metadata."""
+    import onnx
+    from onnx import numpy_helper
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    filled: dict[str, tuple[float, float]] = {}
+    for tensor in copy.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and np.prod(tensor.dims) > LARGE:
+            values = numpy_helper.to_array(tensor).astype(np.float64)
+            filled[tensor.name] = (float(values.mean()), float(values.std()))
+            empty = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+            tensor.CopyFrom(empty)
+    _describe(copy, _FILLED, json.dumps(filled))
+    _describe(copy, _HASH, parameters_hash(_drawn(copy)))
+    return copy
+
+
+def fill(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The skeleton with its parameters; what is no skeleton comes back as it is.
+
+    Raises:
+        BadInput: the parameters drawn here are not those that the skeleton was made with.
+    """
+    described = {entry.key: entry.value for entry in model.metadata_props}
+    if _FILLED not in described:
+        return model
+    whole = _drawn(model)
+    if parameters_hash(whole) != described[_HASH]:
+        raise BadInput("the parameters drawn here differ from those of the skeleton; pack it again with this version")
+    return whole
+
+
+def parameters_hash(model: onnx.ModelProto) -> str:
+    """SHA-256 over names, shapes and values of all parameters, in the order of their names."""
+    from onnx import numpy_helper
+
+    digest = hashlib.sha256()
+    for tensor in sorted(model.graph.initializer, key=lambda tensor: str(tensor.name)):
+        values = numpy_helper.to_array(tensor)
+        digest.update(f"{tensor.name} {values.dtype} {list(values.shape)}\n".encode() + values.tobytes())
+    return digest.hexdigest()
+
+
+def _drawn(model: onnx.ModelProto) -> onnx.ModelProto:
+    import onnx
+    from onnx import numpy_helper
+
+    filled = json.loads(next(entry.value for entry in model.metadata_props if entry.key == _FILLED))
+    whole = onnx.ModelProto()
+    whole.CopyFrom(model)
+    for tensor in whole.graph.initializer:
+        if tensor.name in filled:
+            values = draw(tensor.name, tuple(tensor.dims), *filled[tensor.name])
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    return whole
+
+
+def _describe(model: onnx.ModelProto, key: str, value: str) -> None:
+    entry = model.metadata_props.add()
+    entry.key, entry.value = key, value

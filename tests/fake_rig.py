@@ -1,0 +1,86 @@
+"""A GPU host without a GPU: engines are the ordered models in ONNX Runtime. Its figures are test data."""
+
+import json
+from contextlib import contextmanager
+
+import numpy as np
+import onnx
+
+from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+from pssdet.errors import EnvironmentMissing
+
+LAYERS_US = {"trunk/Conv_1": 60.0, "trunk/DeformConv_2": 20.0, "finish/MulticlassNms_9": 10.0, "head/MatMul_0": 10.0}
+
+
+class FakeRig:
+    """``shift`` moves the boxes of an engine of that label; ``broken`` labels raise when built."""
+
+    def __init__(self, name="NVIDIA Made-Up 1", shift=None, broken=(), fallback=None):
+        self.name = name
+        self.shift = shift or {}
+        self.broken = set(broken)
+        self.fallback = fallback
+        self.orders = []
+
+    def identity(self):
+        return {"tensorrt": "0.0 made up", "plugins": "none"}
+
+    def describe(self):
+        return {"GPU": self.name}
+
+    def check(self):
+        pass
+
+    def build(self, order, plan):
+        if order.label in self.broken:
+            raise RuntimeError(f"no {order.label} today")
+        self.orders.append(order)
+        onnx.save(order.model, plan)
+        plan.with_suffix(".json").write_text(json.dumps({"label": order.label}))
+        found = {"layers": {"fp16": 7, "fp32": 3}, "share": 0.95 if order.precision == "fp16" else None, "wide": []}
+        return {"seconds": 1.5, "route": "made up", "kept_fp32": len(order.fp32), "precisions": found}
+
+    @contextmanager
+    def session(self, plan, *, graphs):
+        label = json.loads(plan.with_suffix(".json").read_text())["label"]
+        session = FakeSession(plan, self.shift.get(label, 0.0), self.fallback if graphs else None)
+        yield session
+        session.close()
+
+    @contextmanager
+    def resident(self, plan, inputs, *, graphs):
+        label = json.loads(plan.with_suffix(".json").read_text())["label"]
+        yield FakeResident(label, len(inputs["image"]), graphs, self.fallback if graphs else None)
+
+
+class FakeSession:
+    def __init__(self, plan, shift, fallback):
+        self.session = OnnxRuntimeSession(plan, (), cuda=False)
+        self.shift = shift
+        self.graph_fallback = fallback
+
+    def run(self, inputs):
+        outputs = self.session.run(inputs)
+        return {**outputs, "boxes": outputs["boxes"] + np.float32(self.shift)}
+
+    def close(self):
+        self.session.close()
+
+
+class FakeResident:
+    """An engine of half precision takes 1000 us and 200 for each further picture; its twin 5 % less; float32 twice."""
+
+    def __init__(self, label, batch, graphs, fallback):
+        self.fallback = fallback
+        self.us = (800 + 200 * batch) * {"fp16": 1.0, "twin": 0.95, "fp32": 2.0}[label] * (1 if graphs else 1.5)
+
+    def times_us(self, iterations):
+        if self.fallback:
+            raise EnvironmentMissing(self.fallback)
+        return [self.us + number % 3 for number in range(iterations)]
+
+    def layers_us(self, iterations):
+        return dict(LAYERS_US)
+
+    def memory(self):
+        return {"scratch": 1 << 20, "device": 3 << 20}
