@@ -1,4 +1,4 @@
-"""The kernels of proposals, RoIAlign and class-wise NMS (``detection/detection.h``) in Python: on a GPU, or emulated."""
+"""The kernels of proposals, RoIAlign and class-wise NMS (``detection/detection.h``) in Python: a GPU's, or emulated."""
 
 from __future__ import annotations
 
