@@ -119,7 +119,9 @@ def build(
     emulated = f", emulated, {card.fp32_nodes} nodes of trunk and head stay in float32" if card.emulated else ""
     if card.model.weights.kind == "seeded":
         OUT.print("parameters: seeded random values, good for measuring speed, not for detecting anything")
-    proved = f", {_narrow(card.layers):.1%} of the convolutions' work narrower than float32" if card.layers else ""
+    proved = ""
+    if card.layers and precision != "fp32":
+        proved = f", {_narrow(card.layers):.1%} of the convolutions' work narrower than float32"
     OUT.print(f"wrote {target} ({size:.0f} MB, {precision}{emulated}{proved})")
 
 

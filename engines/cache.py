@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pssdet.caches import cache_home
 from pssdet.errors import BadInput
 from pssdet.files import staged_folder
 from pssdet.locks import locked, locked_if_free
@@ -20,17 +21,8 @@ _LOCK = ".lock"
 
 
 def cache_folder() -> Path:
-    """Where engines and timing caches are kept.
-
-    Below ``$PSSDET_CACHE``, ``$XDG_CACHE_HOME/pss-det`` or ``~/.cache/pss-det``, as downloads are.
-    """
-    if chosen := os.environ.get("PSSDET_CACHE"):
-        base = Path(chosen).expanduser()
-    elif home := os.environ.get("XDG_CACHE_HOME"):
-        base = Path(home) / "pss-det"
-    else:
-        base = Path("~/.cache/pss-det").expanduser()
-    return base / "engines"
+    """Where engines and timing caches are kept, beside the downloads; see ``cache_home``."""
+    return cache_home() / "engines"
 
 
 def key_of(decides: Mapping[str, Any]) -> str:

@@ -48,8 +48,6 @@ def choose_backend(name: str, precision: Precision) -> Backend:
     if name == "auto":
         candidates = [backend_named(each) for each in _MODULES]
         able = [backend for backend in candidates if precision in backend.precisions]
-        if not able:
-            raise BadInput(f"no backend of this version offers {precision}; take --fp16 or neither")
         for backend in able:
             if backend.missing() is None:
                 return backend

@@ -80,7 +80,7 @@ class Pipelined(Session, Protocol):
 
 
 class Backend(Protocol):
-    """A way to run a model: Paddle, ONNX Runtime, OpenVINO, TensorRT."""
+    """A way to run a model: Paddle, ONNX Runtime, TensorRT."""
 
     name: str
     precisions: tuple[Precision, ...]

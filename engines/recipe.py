@@ -93,6 +93,17 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
     write_atomically(path, recipe.encode())
 
 
+def chosen_recipe(path: Path | None, model: str, graph: onnx.GraphProto) -> Recipe:
+    """The recipe of a build: that of the file, or without one as ``recipe_for`` has it; it fits the graph.
+
+    Raises:
+        BadInput: the file is no recipe, or one for another model.
+    """
+    recipe = recipe_for(model, graph) if path is None else read_recipe(path)
+    recipe.check(graph)
+    return recipe
+
+
 def recipe_for(model: str, graph: onnx.GraphProto) -> Recipe:
     """The recipe that ships for a configuration, or ``default_recipe`` for one without."""
     shipped = shipped_recipe(model)

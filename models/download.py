@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import http.client
 import json
@@ -20,8 +19,10 @@ from urllib.parse import unquote, urlsplit
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from pssdet.caches import cache_home
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.files import sha256_of
+from pssdet.locks import locked
 from pssdet.models.zoo import BUNDLED
 
 _CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
@@ -74,8 +75,7 @@ def fetch(url: str, sha256: str = "", *, cache: Path | None = None) -> Path:
     Args:
         url: an http or https URL.
         sha256: what the content must hash to, as hexadecimal digits; empty: anything.
-        cache: folder of the file; else ``$PSSDET_CACHE``, ``$XDG_CACHE_HOME/pss-det`` or
-            ``~/.cache/pss-det``.
+        cache: folder of the file; else that of ``cache_home``.
 
     Returns:
         A complete file, whose name ends in that of the URL.
@@ -86,10 +86,10 @@ def fetch(url: str, sha256: str = "", *, cache: Path | None = None) -> Path:
         EnvironmentMissing: the network or the server fails.
     """
     _check_url(url)
-    target = (cache or _cache_folder()) / _cache_name(url)
+    target = (cache or cache_home()) / _cache_name(url)
     with _local_errors(target.parent):
         if not _is_cached(target, sha256):
-            with _locked(target):
+            with locked(target.with_name(f"{target.name}.lock"), _say_waiting):
                 _fetch_to(target, url, sha256)
     return target
 
@@ -124,31 +124,14 @@ def _check_url(url: str) -> None:
         raise BadInput(f"{url!r} is not an http(s) URL; check it, or pass --weights FILE")
 
 
-def _cache_folder() -> Path:
-    if chosen := os.environ.get("PSSDET_CACHE"):
-        return Path(chosen).expanduser()
-    if base := os.environ.get("XDG_CACHE_HOME"):
-        return Path(base) / "pss-det"
-    return Path("~/.cache/pss-det").expanduser()
-
-
 def _cache_name(url: str) -> str:
     """A file name that ends as the URL's path does and is another one for every URL."""
     name = re.sub(r"[^\w.+-]", "_", unquote(urlsplit(url).path.rsplit("/", 1)[-1]), flags=re.ASCII)
     return f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name[-100:] or 'download'}"
 
 
-@contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    """Only one process at a time has the lock of that file; it stays, as its removal would race."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_name(f"{target.name}.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            Console(stderr=True).print("waiting for another download of the same file", highlight=False)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _say_waiting() -> None:
+    Console(stderr=True).print("waiting for another download of the same file", highlight=False)
 
 
 @contextmanager

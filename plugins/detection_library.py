@@ -1,4 +1,4 @@
-"""The kernels of proposals and of class-wise NMS (``detection/detection.h``) from Python: on a GPU, or emulated."""
+"""The kernels of proposals, RoIAlign and class-wise NMS (``detection/detection.h``) in Python: a GPU's, or emulated."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pssdet.errors import BadInput, EnvironmentMissing
-from pssdet.plugins.detection_problem import MulticlassNmsProblem, ProposalsProblem
+from pssdet.plugins.detection_problem import MulticlassNmsProblem, ProposalsProblem, RoiAlignProblem
 from pssdet.plugins.library import find_library
 from pssdet.plugins.problem import Dtype, Layout
 
@@ -16,7 +16,7 @@ _HOW = "make plugin builds it in a checkout (a C++ compiler; with nvcc the CUDA 
 _DTYPES: dict[Dtype, int] = {"float32": 0, "half": 1}
 _LAYOUTS: dict[Layout, int] = {"NCHW": 0, "NHWC": 1}
 
-AnyProblem = ProposalsProblem | MulticlassNmsProblem
+AnyProblem = ProposalsProblem | RoiAlignProblem | MulticlassNmsProblem
 
 
 class DetectionLibrary:
@@ -38,8 +38,8 @@ class DetectionLibrary:
         if not self.emulated and not hasattr(self._library, "pssdet_proposals_run"):
             raise EnvironmentMissing(f"{self.path} is without the detection kernels: put nvcc on PATH, then {_HOW}")
 
-    def workspace(self, problem: AnyProblem) -> int:
-        """Bytes of memory that a run needs beside its tensors.
+    def workspace(self, problem: ProposalsProblem | MulticlassNmsProblem) -> int:
+        """Bytes of memory that a run needs beside its tensors; RoIAlign needs none.
 
         Raises:
             BadInput: the problem contradicts itself, or passes the kernels' limits.
@@ -87,6 +87,39 @@ class DetectionLibrary:
             (ctypes.c_void_p * levels)(*scores),
             (ctypes.c_void_p * levels)(*deltas),
             *_pointers(image_size, proposals, proposal_scores, count, workspace, stream),
+        )
+
+    def roi_align(
+        self,
+        problem: RoiAlignProblem,
+        *,
+        dtype: Dtype,
+        layout: Layout,
+        maps: Sequence[int],
+        rois: int,
+        features: int,
+        stream: int = 0,
+    ) -> None:
+        """Launch ``MultilevelRoiAlign`` on a CUDA stream.
+
+        Args:
+            dtype: Of the maps and the features; the regions are float32.
+            layout: Of the maps; the features are NCHW.
+
+        Raises:
+            BadInput: sizes or addresses contradict each other.
+            EnvironmentMissing: the launch failed.
+        """
+        levels = len(problem.sizes)
+        if len(maps) != levels:
+            raise BadInput(f"{len(maps)} maps of {levels} levels; each needs one")
+        self._run(
+            "roi_align",
+            problem,
+            ctypes.c_int32(_DTYPES[dtype]),
+            ctypes.c_int32(_LAYOUTS[layout]),
+            (ctypes.c_void_p * levels)(*maps),
+            *_pointers(rois, features, stream),
         )
 
     def multiclass_nms(

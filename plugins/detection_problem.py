@@ -1,4 +1,4 @@
-"""What the kernels of proposals and of class-wise NMS are told, as ``detection/detection.h`` defines it."""
+"""What the kernels of proposals, RoIAlign and class-wise NMS are told, as ``detection/detection.h`` defines it."""
 
 from __future__ import annotations
 
@@ -36,6 +36,22 @@ class _Proposals(ctypes.Structure):
         ("min_size", ctypes.c_float),
         ("pixel_offset", ctypes.c_float),
         ("clip_multiple", ctypes.c_float),
+    )
+
+
+class _RoiAlign(ctypes.Structure):
+    _fields_ = (
+        ("batch", ctypes.c_int32),
+        ("regions", ctypes.c_int32),
+        ("channels", ctypes.c_int32),
+        ("pyramid", _Pyramid),
+        ("min_level", ctypes.c_int32),
+        ("canonical_level", ctypes.c_int32),
+        ("canonical_size", ctypes.c_float),
+        ("pixel_offset", ctypes.c_float),
+        ("output_size", ctypes.c_int32),
+        ("sampling_ratio", ctypes.c_int32),
+        ("aligned", ctypes.c_int32),
     )
 
 
@@ -81,19 +97,16 @@ class ProposalsProblem:
             BadInput: it has no room for so many levels or anchors, or they contradict each other.
         """
         levels = len(self.sizes)
-        if not 1 <= levels <= MAX_LEVELS or len(self.strides) != levels:
-            raise BadInput(f"{levels} maps and {len(self.strides)} strides; 1 to {MAX_LEVELS} of both are needed")
+        pyramid = _pyramid(self, self.sizes, self.strides)
         if not 1 <= self.anchors_per_cell <= MAX_ANCHORS or len(self.anchors) % (4 * levels):
             raise BadInput(
                 f"{len(self.anchors)} numbers of anchors for {levels} levels: 4 for each of the 1 to {MAX_ANCHORS} "
                 "anchors of a cell are needed on every level"
             )
-        heights, widths = zip(*self.sizes, strict=True)
-        _fits(self, self.batch, *heights, *widths, *self.strides, self.pre_nms_top_n, self.post_nms_top_n)
-        of_level = ctypes.c_int32 * MAX_LEVELS
+        _fits(self, self.batch, self.pre_nms_top_n, self.post_nms_top_n)
         return _Proposals(
             self.batch,
-            _Pyramid(levels, of_level(*heights), of_level(*widths), of_level(*self.strides)),
+            pyramid,
             self.anchors_per_cell,
             (ctypes.c_float * (MAX_LEVELS * MAX_ANCHORS * 4))(*self.anchors),
             self.pre_nms_top_n,
@@ -102,6 +115,47 @@ class ProposalsProblem:
             self.min_size,
             self.pixel_offset,
             self.clip_multiple,
+        )
+
+
+@dataclass(frozen=True)
+class RoiAlignProblem:
+    """Sizes and settings of ``MultilevelRoiAlign``; the ONNX function's attributes by their names, but ``aligned``."""
+
+    batch: int
+    #: Of an image.
+    regions: int
+    channels: int
+    #: (height, width) of each level's map.
+    sizes: tuple[tuple[int, int], ...]
+    strides: tuple[int, ...]
+    min_level: int
+    canonical_level: int
+    canonical_size: float
+    pixel_offset: float
+    output_size: int
+    sampling_ratio: int
+    #: Regions are shifted by half a cell: ``half_pixel``.
+    aligned: bool
+
+    def as_c(self) -> ctypes.Structure:
+        """The C structure.
+
+        Raises:
+            BadInput: it has no room for so many levels, or a number does not fit 32 bits.
+        """
+        levels = (self.min_level, self.canonical_level)
+        sizes = (self.batch, self.regions, self.channels)
+        _fits(self, *sizes, *levels, self.output_size, self.sampling_ratio)
+        return _RoiAlign(
+            *sizes,
+            _pyramid(self, self.sizes, self.strides),
+            *levels,
+            self.canonical_size,
+            self.pixel_offset,
+            self.output_size,
+            self.sampling_ratio,
+            self.aligned,
         )
 
 
@@ -129,6 +183,16 @@ class MulticlassNmsProblem:
         sizes = (self.batch, self.regions, self.classes, self.box_classes, self.max_detections)
         _fits(self, *sizes)
         return _MulticlassNms(*sizes, self.score_threshold, self.nms_threshold, self.pixel_offset)
+
+
+def _pyramid(problem: object, sizes: tuple[tuple[int, int], ...], strides: tuple[int, ...]) -> _Pyramid:
+    levels = len(sizes)
+    if not 1 <= levels <= MAX_LEVELS or len(strides) != levels:
+        raise BadInput(f"{levels} maps and {len(strides)} strides; 1 to {MAX_LEVELS} of both are needed")
+    heights, widths = zip(*sizes, strict=True)
+    _fits(problem, *heights, *widths, *strides)
+    of_level = ctypes.c_int32 * MAX_LEVELS
+    return _Pyramid(levels, of_level(*heights), of_level(*widths), of_level(*strides))
 
 
 def _fits(problem: object, *numbers: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,31 +11,11 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu.detection_cases import Setting, Tensors
 from benchmarks.gpu.device import Array, Device
-from benchmarks.gpu.kernels import KernelFailed
 from pssdet.plugins.detection_library import DetectionLibrary
-from pssdet.plugins.detection_problem import MAX_LEVELS, MulticlassNmsProblem, ProposalsProblem
+from pssdet.plugins.detection_problem import MulticlassNmsProblem, ProposalsProblem, RoiAlignProblem
 
 #: What outputs hold before: a value that no kernel writes.
 _UNWRITTEN = {np.dtype(np.float32): np.nan, np.dtype(np.float16): np.nan, np.dtype(np.int32): -7}
-
-
-class _Pyramid(ctypes.Structure):
-    _fields_ = (
-        ("levels", ctypes.c_int32),
-        *((name, ctypes.c_int32 * MAX_LEVELS) for name in ("height", "width", "strides")),
-    )
-
-
-class _RoiAlign(ctypes.Structure):
-    """``pssdet_roi_align_problem`` of plugins/detection/detection.h."""
-
-    _fields_ = (
-        *((name, ctypes.c_int32) for name in ("batch", "regions", "channels")),
-        ("pyramid", _Pyramid),
-        *((name, ctypes.c_int32) for name in ("min_level", "canonical_level")),
-        *((name, ctypes.c_float) for name in ("canonical_size", "pixel_offset")),
-        *((name, ctypes.c_int32) for name in ("output_size", "sampling_ratio", "aligned")),
-    )
 
 
 @dataclass(frozen=True)
@@ -101,30 +80,24 @@ def roi_align_call(
     batch, regions = tensors["rois"].shape[:2]
     maps = [device.put(laid_out(tensors[f"map_{level}"], half=half, last=last)) for level in range(len(strides))]
     rois = device.put(tensors["rois"])
-    of_level = ctypes.c_int32 * MAX_LEVELS
-    heights, widths = ([tensors[f"map_{level}"].shape[axis] for level in range(len(strides))] for axis in (2, 3))
-    problem = _RoiAlign(
-        batch,
-        regions,
-        setting.channels,
-        _Pyramid(len(strides), of_level(*heights), of_level(*widths), of_level(*strides)),
-        *(given[name] for name in ("min_level", "canonical_level", "canonical_size", "pixel_offset")),
-        *(given[name] for name in ("output_size", "sampling_ratio")),
-        given["coordinate_transformation_mode"] == "half_pixel",
-    )
-    side = given["output_size"]
+    sizes = tuple(tuple(tensors[f"map_{level}"].shape[2:]) for level in range(len(strides)))
+    aligned = given.pop("coordinate_transformation_mode") == "half_pixel"
+    attributes = {**given, "strides": tuple(strides), "aligned": aligned}
+    problem = RoiAlignProblem(batch, regions, setting.channels, sizes, **attributes)  # type: ignore[arg-type]
+    side = problem.output_size
     shape = (batch * regions, setting.channels, side, side)
     outputs = _unwritten(device, {"features": shape}, kind=np.float16 if half else np.float32)
-    opened = ctypes.CDLL(str(library.path))
-    function = opened[f"pssdet_roi_align_{'emulated' if library.emulated else 'run'}"]
 
     def run() -> None:
-        addresses = (ctypes.c_void_p * len(maps))(*(device.address(each) for each in maps))
-        places = (ctypes.c_void_p(device.address(each)) for each in (rois, outputs["features"]))
-        types = (ctypes.c_int32(int(half)), ctypes.c_int32(int(last)))
-        status = function(ctypes.byref(problem), *types, addresses, *places, ctypes.c_void_p(device.stream()))
-        if status:
-            raise KernelFailed(f"pssdet_roi_align_run returned {status}")
+        library.roi_align(
+            problem,
+            dtype="half" if half else "float32",
+            layout="NHWC" if last else "NCHW",
+            maps=[device.address(each) for each in maps],
+            rois=device.address(rois),
+            features=device.address(outputs["features"]),
+            stream=device.stream(),
+        )
 
     return Call(run, outputs, (maps, rois))
 

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-#: What the kernel library is made of.
+#: What the DCNv2 kernels are made of.
 SOURCES = (ROOT / "plugins" / "dcnv2", ROOT / "plugins" / "device")
 NOT_KNOWN = "not known"
 _QUERIES = {
@@ -50,7 +50,7 @@ def commit(run: Run = output_of) -> str:
     head = run(["git", "rev-parse", "HEAD"])
     if not head:
         return NOT_KNOWN
-    changed = run(["git", "status", "--porcelain", "--", "plugins", "benchmarks/gpu"])
+    changed = run(["git", "status", "--porcelain", "--", "plugins", "engines", "benchmarks/gpu"])
     return f"{head}, with changes" if changed else head
 
 
@@ -71,7 +71,7 @@ def describe(run: Run = output_of) -> dict[str, str]:
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "commit": commit(run),
-        "kernel sources": hash_of(*SOURCES),
+        "sources of the plugins": hash_of(ROOT / "plugins"),
         "system": platform.platform(),
         "Python": platform.python_version(),
         **packages,

@@ -85,7 +85,10 @@ class TensorRTRig:
         graph, held = graph_for(plugin_graph(order.model), route, order.fp32, reduced=reduced)
         profiles = tuple(Profile(*shapes) for shapes in order.profiles)
         cache = self._caches / timing_cache_name(str(self._trt.__version__), self.name)
-        settings = Settings(profiles, route, float32=held, plugins=self._plugins, timing_cache=cache)
+        # A host without network may have mere stand-ins for cuBLAS and cuDNN, which load and cannot compute.
+        settings = Settings(
+            profiles, route, float32=held, plugins=self._plugins, timing_cache=cache, external_kernels=False
+        )
         built = build_plan(graph.SerializeToString(), plan, settings)
         seconds = perf_counter() - started
         precisions = summarise(built.layers, convolution_flops(order.model, profiles[0].opt))

@@ -16,6 +16,7 @@ from pssdet.console import Progress
 from pssdet.engines.devices import cuda_device_count
 from pssdet.engines.options import DEFAULTS, BuildOptions
 from pssdet.engines.protocol import Built, Session, Tensors
+from pssdet.engines.recipe import HALF_PREFIXES, chosen_recipe
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.models.card import MODEL_ONNX, EngineCard, ModelCard, Precision, RecipeRecord
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 #: The first release whose CPU provider has DeformConv.
 _OLDEST = (1, 25)
 _INSTALL = "pip install 'onnxruntime>=1.25' 'onnx>=1.17,<1.18' with Python 3.11 or later"
-
 
 #: Float32 means that, not TensorFloat-32's 10 bits of mantissa; and a new shape of input, of which detectors have many,
 #: is not made to wait until every convolution algorithm was tried.
@@ -149,10 +149,9 @@ def _build_half(source: Path, target: Path, name: str, chosen: Path | None = Non
     import onnx
 
     from pssdet.engines.half import emulate_half, half_region, to_half
-    from pssdet.engines.recipe import HALF_PREFIXES, read_recipe, recipe_for
 
     model = onnx.load(source)
-    recipe = recipe_for(name, model.graph) if chosen is None else read_recipe(chosen)
+    recipe = chosen_recipe(chosen, name, model.graph)
     region = half_region(model.graph, emulated=emulated, recipe=recipe)
     whole = sum(node.name.startswith(HALF_PREFIXES) for node in model.graph.node)
     (emulate_half if emulated else to_half)(model, region)
@@ -172,12 +171,10 @@ def _build_int8(folder: Path, card: ModelCard, target: Path, options: BuildOptio
     import onnx
 
     from pssdet.engines.int8.build import quantised_model
-    from pssdet.engines.recipe import read_recipe, recipe_for
 
     if options.calibration is None:
         raise BadInput("int8 takes ranges from pictures, and none are named; --calibration DIR")
-    graph = onnx.load(folder / MODEL_ONNX).graph
-    recipe = recipe_for(card.model, graph) if options.recipe is None else read_recipe(options.recipe)
+    recipe = chosen_recipe(options.recipe, card.model, onnx.load(folder / MODEL_ONNX).graph)
     made = quantised_model(folder, card, options.calibration, progress, recipe=recipe)
     onnx.save(made.model, target)
     return Built(

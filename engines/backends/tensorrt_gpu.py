@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pssdet.console import Progress
 from pssdet.engines.cache import cache_folder
@@ -13,6 +12,7 @@ from pssdet.engines.devices import Gpu, cuda_device_count, gpu
 from pssdet.engines.mismatch import check_fits
 from pssdet.engines.options import BuildOptions
 from pssdet.engines.protocol import Built, Session
+from pssdet.engines.recipe import chosen_recipe
 from pssdet.engines.trt.plugin_library import find_plugins
 from pssdet.engines.trt.profiles import Profile, default_profile, read_profiles
 from pssdet.errors import BadInput, EnvironmentMissing
@@ -28,11 +28,6 @@ from pssdet.models.card import (
     RecipeRecord,
 )
 from pssdet.models.stages import tap_names
-
-if TYPE_CHECKING:
-    import onnx
-
-    from pssdet.engines.recipe import Recipe
 
 PLAN = "model.plan"
 
@@ -127,8 +122,8 @@ class TensorRTBackend:
         reduced = precision != "fp32"
         route = precision_route(capabilities(trt), reduced=reduced, typed=options.strongly_typed)
         exported = onnx.load(model / MODEL_ONNX)
-        recipe = _recipe(card, exported.graph, options) if reduced else None
-        source, calibration = (exported, None)
+        recipe = chosen_recipe(options.recipe, card.model, exported.graph) if reduced else None
+        source, calibration = exported, None
         if recipe is not None and options.calibration is not None:
             from pssdet.engines.int8.build import quantised_model
 
@@ -223,19 +218,6 @@ def _timing_cache(device: Gpu) -> Path:
     from pssdet.engines.trt.timing import timing_cache_name
 
     return cache_folder() / timing_cache_name(_version(), device.name)
-
-
-def _recipe(card: ModelCard, graph: onnx.GraphProto, options: BuildOptions) -> Recipe:
-    """What stays float32 in a reduced precision.
-
-    Raises:
-        BadInput: it is no recipe, or one for another model.
-    """
-    from pssdet.engines.recipe import read_recipe, recipe_for
-
-    recipe = read_recipe(options.recipe) if options.recipe is not None else recipe_for(card.model, graph)
-    recipe.check(graph)
-    return recipe
 
 
 BACKEND = TensorRTBackend()

@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from pssdet.engines.edges import prune, replace_nodes
 from pssdet.engines.int8.places import CHANNEL_AXIS, Places
 from pssdet.engines.int8.ranges import LEVELS
 
@@ -44,14 +45,9 @@ def quantise(model: onnx.ModelProto, ranges: Mapping[str, float], where: Places)
         for name in node.output:
             if name in rounded:
                 nodes += _activation(node.name, name, ranges[name], added)
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(copies)
-    used = {name for node in graph.node for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    kept = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in kept]
-    del graph.initializer[:]
-    graph.initializer.extend([*kept, *added.values()])
+    replace_nodes(graph, nodes)
+    prune(graph)
+    graph.initializer.extend(added.values())
     return result
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pssdet.engines.trt.capabilities import Capabilities, capabilities, external_sources, unloadable_sources
+from pssdet.engines.trt.error_log import error_log
 from pssdet.engines.trt.inspector import inspect
 from pssdet.engines.trt.network import hold_float32, mark_stages, parse
 from pssdet.engines.trt.plugin_library import load_plugins
@@ -18,8 +19,6 @@ from pssdet.engines.trt.settings import Settings
 from pssdet.engines.trt.timing import keep_timing_cache, use_timing_cache
 from pssdet.errors import BadInput, GateFailed
 from pssdet.files import write_atomically
-
-_MOST_COMPLAINTS = 3
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def build_plan(
     _refuse(able, settings)
     if settings.plugins is not None:
         load_plugins(trt, settings.plugins)
-    logger = _logger(trt)
+    logger = error_log(trt)
     builder = trt.Builder(logger)
     tell("TensorRT: reading the graph")
     # The parser owns the weights: it must live as long as the network is used.
@@ -72,7 +71,7 @@ def build_plan(
     serialised = _build(trt, able, builder, network, config, tell)
     del parser
     if serialised is None:
-        raise GateFailed(f"TensorRT {trt.__version__} could not build the engine: {logger.complaints()}")
+        raise GateFailed(f"TensorRT {trt.__version__} could not build the engine: {logger.complaint()}")
     plan = bytes(memoryview(serialised))
     write_atomically(target, plan)
     if settings.timing_cache is not None:
@@ -169,25 +168,5 @@ def _layers(trt: Any, logger: Any, plan: bytes, settings: Settings) -> list[dict
         runtime.engine_host_code_allowed = True  # the plan was built a moment ago, here
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
-        raise GateFailed(f"TensorRT cannot read the engine that it built: {logger.complaints()}")
+        raise GateFailed(f"TensorRT cannot read the engine that it built: {logger.complaint()}")
     return inspect(trt, engine, settings.profiles[0])
-
-
-def _logger(trt: Any) -> Any:
-    """A logger that keeps errors for messages of ours instead of printing everything."""
-
-    class Logger(trt.ILogger):  # type: ignore[misc]  # a class of whatever TensorRT is installed
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self._errors: list[str] = []
-
-        def log(self, severity: Any, msg: str) -> None:
-            """Called by TensorRT."""
-            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
-                self._errors.append(msg.strip())
-
-        def complaints(self) -> str:
-            """The latest errors in one line."""
-            return "; ".join(self._errors[-_MOST_COMPLAINTS:]) or "it gave no reason"
-
-    return Logger()

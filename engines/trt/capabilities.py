@@ -24,7 +24,6 @@ class Capabilities:
 
     Attributes:
         half_flag: the builder can be told to use FP16 where it is faster.
-        int8_flag: the same for INT8; versions without it take it from the graph.
         constraints: layers can be held to a type.
         typed_flag: a network can be declared strongly typed.
         explicit_batch_flag: a network must be declared to have a batch dimension.
@@ -37,7 +36,6 @@ class Capabilities:
     """
 
     half_flag: bool
-    int8_flag: bool
     constraints: bool
     typed_flag: bool
     explicit_batch_flag: bool
@@ -65,7 +63,6 @@ def capabilities(trt: Any) -> Capabilities:
     levels = getattr(trt, "HardwareCompatibilityLevel", None)
     return Capabilities(
         half_flag=hasattr(flags, "FP16"),
-        int8_flag=hasattr(flags, "INT8"),
         constraints=hasattr(flags, "OBEY_PRECISION_CONSTRAINTS"),
         typed_flag=hasattr(creation, "STRONGLY_TYPED"),
         explicit_batch_flag=hasattr(creation, "EXPLICIT_BATCH"),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from pssdet.engines.trt.error_log import error_log
 from pssdet.engines.trt.fitting import Profile, Range, Shape
 from pssdet.engines.trt.plugin_library import load_plugins
 from pssdet.errors import BadInput, EnvironmentMissing
@@ -46,8 +46,7 @@ class Plan:
         self.tensorrt = _tensorrt()
         if plugins is not None:
             load_plugins(self.tensorrt, plugins)
-        self._messages: deque[str] = deque(maxlen=4)
-        self._logger = _recorder(self.tensorrt, self._messages)
+        self._logger = error_log(self.tensorrt)
         self._runtime: Any = self.tensorrt.Runtime(self._logger)
         if host_code and hasattr(self._runtime, "engine_host_code_allowed"):
             self._runtime.engine_host_code_allowed = True
@@ -83,9 +82,8 @@ class Plan:
 
     def complaint(self) -> str:
         """What TensorRT said last about what went wrong; forgotten by the asking."""
-        said = " / ".join(self._messages)
-        self._messages.clear()
-        return said or "it gave no reason"
+        said: str = self._logger.complaint()
+        return said
 
     def close(self) -> None:
         """Free the engine; its contexts must be gone."""
@@ -155,18 +153,3 @@ def _tensorrt() -> Any:
     except ImportError as error:
         raise EnvironmentMissing(f"the package tensorrt cannot be imported ({error}); {_INSTALL}") from error
     return tensorrt
-
-
-def _recorder(tensorrt: Any, messages: deque[str]) -> Any:
-    """A logger that keeps errors, to be told where something fails, and says nothing by itself."""
-    kept = (tensorrt.ILogger.INTERNAL_ERROR, tensorrt.ILogger.ERROR)
-
-    class Recorder(tensorrt.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            tensorrt.ILogger.__init__(self)
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in kept:
-                messages.append(message.strip())
-
-    return Recorder()

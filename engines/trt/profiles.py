@@ -82,13 +82,6 @@ def as_text(shape: Shape) -> str:
     return "x".join(map(str, shape))
 
 
-def fits(profiles: Sequence[Profile], shape: Shape) -> bool:
-    """Whether a batch (N, H, W) lies within one of the profiles."""
-    return any(
-        all(low <= size <= high for low, size, high in zip(each.min, shape, each.max, strict=True)) for each in profiles
-    )
-
-
 def _read(text: str) -> Shape:
     found = _SHAPE.fullmatch(text.strip())
     if not found:

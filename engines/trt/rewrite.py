@@ -12,10 +12,11 @@ from collections import Counter
 
 import onnx
 
+from pssdet.engines.edges import prune
 from pssdet.engines.trt.deform_conv import replace_deform_convs
 from pssdet.engines.trt.detection import replace_functions
 from pssdet.engines.trt.nodes import PLUGIN_DOMAIN
-from pssdet.engines.trt.standard import drop_empty_rois, fold_constants, lower_opset, prune, sum_in_float
+from pssdet.engines.trt.standard import drop_empty_rois, fold_constants, lower_opset, sum_in_float
 from pssdet.engines.trt.support import unsupported
 from pssdet.engines.trt.typed import typed_half
 from pssdet.engines.trt.types import tensor_types

@@ -85,16 +85,6 @@ def lower_opset(model: onnx.ModelProto, domains: Iterable[str]) -> None:
     model.ir_version = min(model.ir_version, IR_VERSION)
 
 
-def prune(graph: onnx.GraphProto) -> None:
-    """Remove initializers that nothing reads, in place."""
-    used = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    if len(kept) < len(graph.initializer):
-        copies = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in kept]
-        del graph.initializer[:]
-        graph.initializer.extend(copies)
-
-
 def _is_foldable(node: onnx.NodeProto) -> bool:
     """Not what makes random numbers or runs a graph of its own; only shapes and small numbers are constant here.
 

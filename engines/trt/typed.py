@@ -1,4 +1,4 @@
-"""The plugin graph as a strongly typed one of mixed precision, for TensorRT from 10.12 on and the only way in 11.
+"""The plugin graph as a strongly typed one of mixed precision, which TensorRT 10 takes too and 11 takes alone.
 
 In such a network every tensor has the type that the graph says, and the builder changes none. Trunk and head are half,
 but for what a recipe names; so is RoIAlign between them, and the plugin of the proposals reads half maps. What the

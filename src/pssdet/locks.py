@@ -60,4 +60,6 @@ def _open(path: Path) -> int:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise BadInput(f"cannot lock {path} ({reason}); choose another folder") from error
+        raise BadInput(
+            f"cannot lock {path} ({reason}); choose another folder, PSSDET_CACHE names that of caches"
+        ) from error

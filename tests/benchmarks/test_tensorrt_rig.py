@@ -216,6 +216,17 @@ class TestBuild:
         whole = rig.build(Order("fp32", model, "fp32", (), profiles), tmp_path / "fp32.plan")
         assert whole["precisions"]["share"] == 0.0
 
+    @pytest.mark.parametrize("rig", ["8.6.0"], indirect=True)
+    def test_no_kernels_of_libraries_that_may_be_stand_ins(self, rig, mini_folder, tmp_path, monkeypatch):
+        monkeypatch.setattr(builder, "unloadable_sources", lambda able: ())
+        model = onnx.load(mini_folder / "model.onnx")
+        shapes = ((1, 160, 192), (1, 256, 256), (1, 256, 256))
+        rig.build(Order("fp32", model, "fp32", (), (shapes,)), tmp_path / "fp32.plan")
+        sources = rig.module.TacticSource
+        used = {source.name for source in sources if rig.module.config.sources >> int(source) & 1}
+        assert used
+        assert not used & {"CUBLAS", "CUBLAS_LT", "CUDNN"}
+
     @pytest.mark.parametrize("rig", ["10.4.0"], indirect=True)
     def test_what_is_recorded(self, rig):
         assert rig.identity() == {"tensorrt": "10.4.0", "plugins": hashlib.sha256(b"plugins").hexdigest()}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from parallel import shared_folder
 
+from pssdet.plugins.detection_library import DetectionLibrary
 from pssdet.plugins.library import Library
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,6 +53,12 @@ def library(build):
 
 
 @pytest.fixture(scope="session")
+def kernels(build):
+    """The detection kernels' own source, run on the CPU."""
+    return DetectionLibrary(build("pssdet_emulated"))
+
+
+@pytest.fixture(scope="session")
 def emulated(build):
-    """The kernels' own source, run on the CPU."""
+    """The same library as it is, for the preprocessing kernel."""
     return ctypes.CDLL(str(build("pssdet_emulated")))

@@ -1,20 +1,14 @@
 """What is said when the detection kernels cannot be used, or are told what cannot be."""
 
-from pathlib import Path
-
 import pytest
 
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.plugins.detection_library import DetectionLibrary
-from pssdet.plugins.detection_problem import MulticlassNmsProblem, ProposalsProblem
+from pssdet.plugins.detection_problem import MulticlassNmsProblem, ProposalsProblem, RoiAlignProblem
 
 PROPOSALS = ProposalsProblem(1, ((4, 5), (2, 3)), (4, 8), (0.0,) * 24, 10, 5, 0.7, 1.0, 0.0, 1.0)
+ROI_ALIGN = RoiAlignProblem(1, 3, 8, ((4, 5), (2, 3)), (4, 8), 2, 4, 224.0, 0.0, 7, 2, aligned=True)
 NMS = MulticlassNmsProblem(2, 30, 4, 4, 10, 0.05, 0.5, 0.0)
-
-
-@pytest.fixture(scope="module")
-def kernels(build):
-    return DetectionLibrary(Path(build("pssdet_emulated")))
 
 
 def test_a_library_that_is_not_there(tmp_path):
@@ -60,6 +54,21 @@ def test_problems_of_proposals_that_cannot_be(kernels, changes, said):
 def test_problems_of_nms_that_cannot_be(kernels, changes, said):
     with pytest.raises(BadInput, match=said):
         kernels.workspace(replaced(NMS, **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"strides": (4,)}, "2 maps and 1 strides"),
+        ({"channels": 2**31}, "32 bits"),
+        ({"output_size": 33}, "too large"),
+        ({"sizes": ((4, 5),) * 3, "strides": (4,) * 3}, "2 maps of 3 levels"),
+    ],
+)
+def test_problems_of_roi_align_that_cannot_be(kernels, changes, said):
+    addresses = {"maps": [16, 16], "rois": 16, "features": 16}
+    with pytest.raises(BadInput, match=said):
+        kernels.roi_align(replaced(ROI_ALIGN, **changes), dtype="float32", layout="NCHW", **addresses)
 
 
 def test_maps_that_are_missing(kernels):

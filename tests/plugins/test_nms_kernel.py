@@ -12,14 +12,8 @@ from properties import DETERMINISTIC
 
 from pssdet.errors import BadInput
 from pssdet.models.architecture import MAX_DETECTIONS
-from pssdet.plugins.detection_library import DetectionLibrary
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "reference"
-
-
-@pytest.fixture(scope="module")
-def kernels(build):
-    return DetectionLibrary(Path(build("pssdet_emulated")))
 
 
 def assert_same(kernels, offset, case, limit=MAX_DETECTIONS):

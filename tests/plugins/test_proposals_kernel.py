@@ -1,7 +1,6 @@
 """The kernels of ``GenerateProposals``, run in the emulator, against the ONNX function in ONNX Runtime."""
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,17 +15,11 @@ from pssdet.errors import BadInput
 from pssdet.export import proposals_function
 from pssdet.models.architecture import Architecture
 from pssdet.models.numerics import DYGRAPH
-from pssdet.plugins.detection_library import DetectionLibrary
 
 #: Layouts of the score maps and of the delta maps.
 LAYOUTS = list(itertools.product(("NCHW", "NHWC"), repeat=2))
 #: exp() may differ in its last places: of coordinates up to 1000.
 NEXT = 1e-4
-
-
-@pytest.fixture(scope="module")
-def kernels(build):
-    return DetectionLibrary(Path(build("pssdet_emulated")))
 
 
 def assert_same(obtained, expected, atol=0.0):

@@ -1,6 +1,5 @@
 """The RoIAlign kernel, run in the emulator, against the ONNX function in ONNX Runtime and against Paddle."""
 
-import ctypes
 import functools
 import itertools
 from dataclasses import dataclass, replace
@@ -16,35 +15,16 @@ from single_call import SingleCall
 from pssdet.export import roi_align_function
 from pssdet.models.architecture import Architecture
 from pssdet.models.numerics import DYGRAPH
+from pssdet.plugins.detection_problem import RoiAlignProblem
 
 STRIDES = (4, 8, 16, 32)
-MAX_LEVELS = 8
 #: Small enough for tiny maps: levels change at areas of 16, 32 and 64 pixels squared.
 CANONICAL_SIZE = 32.0
-TYPES = {"float32": (0, np.float32), "half": (1, np.float16)}
+TYPES = {"float32": np.float32, "half": np.float16}
 #: Type, layout.
 FORMATS = [("float32", "NCHW"), ("half", "NCHW"), ("half", "NHWC")]
 #: Of float32, values up to 8; sums are taken in another order, and a GPU's would be joined differently again.
 CLOSE = 2e-5
-
-
-class Pyramid(ctypes.Structure):
-    _fields_ = [
-        ("levels", ctypes.c_int32),
-        ("height", ctypes.c_int32 * MAX_LEVELS),
-        ("width", ctypes.c_int32 * MAX_LEVELS),
-        ("strides", ctypes.c_int32 * MAX_LEVELS),
-    ]
-
-
-class Problem(ctypes.Structure):
-    _fields_ = [
-        *[(name, ctypes.c_int32) for name in ("batch", "regions", "channels")],
-        ("pyramid", Pyramid),
-        *[(name, ctypes.c_int32) for name in ("min_level", "canonical_level")],
-        *[(name, ctypes.c_float) for name in ("canonical_size", "pixel_offset")],
-        *[(name, ctypes.c_int32) for name in ("output_size", "sampling_ratio", "aligned")],
-    ]
 
 
 @dataclass(frozen=True)
@@ -74,28 +54,33 @@ def onnx_runtime(mode):
 
 def emulate(library, mode, maps, rois, kind="float32", layout="NCHW"):
     """The kernel's features; maps [N, C, h, w], rois [N, R, 4]. Memory that is nobody's holds NaN."""
-    code, dtype = TYPES[kind]
+    dtype = TYPES[kind]
     batch, channels = maps[0].shape[:2]
-    heights, widths = ([x.shape[axis] for x in maps] for axis in (2, 3))
-    of_level = ctypes.c_int32 * MAX_LEVELS
-    pyramid = Pyramid(len(maps), of_level(*heights), of_level(*widths), of_level(*mode.strides))
-    problem = Problem(
-        batch, rois.shape[1], channels, pyramid, 2, 4, mode.canonical, mode.offset, mode.size, mode.ratio, mode.aligned
+    problem = RoiAlignProblem(
+        batch,
+        rois.shape[1],
+        channels,
+        tuple(x.shape[2:] for x in maps),
+        mode.strides,
+        min_level=2,
+        canonical_level=4,
+        canonical_size=mode.canonical,
+        pixel_offset=mode.offset,
+        output_size=mode.size,
+        sampling_ratio=mode.ratio,
+        aligned=mode.aligned,
     )
     tensors = [in_memory(x.astype(dtype), layout) for x in maps]
     regions = in_memory(rois.astype(np.float32), "NCHW")
     features = in_memory(np.full((batch * rois.shape[1], channels, mode.size, mode.size), np.nan, dtype), "NCHW")
-    pointers = (ctypes.c_void_p * len(maps))(*[x.ctypes.data for x in tensors])
-    status = library.pssdet_roi_align_emulated(
-        ctypes.byref(problem),
-        code,
-        int(layout == "NHWC"),
-        pointers,
-        ctypes.c_void_p(regions.ctypes.data),
-        ctypes.c_void_p(features.ctypes.data),
-        None,
+    library.roi_align(
+        problem,
+        dtype=kind,
+        layout=layout,
+        maps=[x.ctypes.data for x in tensors],
+        rois=regions.ctypes.data,
+        features=features.ctypes.data,
     )
-    assert status == 0
     return features
 
 
@@ -130,7 +115,7 @@ def cases(draw, mode, *, kind="float32", finite=True):
         draw(st.integers(1, 4)),
     )
     shapes = [draw(st.tuples(st.integers(1, 9), st.integers(1, 9))) for _ in STRIDES]
-    maps = [random.uniform(-8, 8, (batch, channels, *shape)).astype(TYPES[kind][1]) for shape in shapes]
+    maps = [random.uniform(-8, 8, (batch, channels, *shape)).astype(TYPES[kind]) for shape in shapes]
     corners = random.uniform(-30, 60, (batch, regions, 2))
     sides = 2.0 ** random.uniform(-4, 7 if adaptive else 12, (batch, regions, 2))
     if draw(st.booleans()):  # on the lattice, where samples fall on cells, on borders and sides on levels' bounds
@@ -149,11 +134,11 @@ def cases(draw, mode, *, kind="float32", finite=True):
 @pytest.mark.parametrize(("kind", "layout"), FORMATS)
 @settings(DETERMINISTIC, max_examples=25)
 @given(data=st.data())
-def test_equals_the_onnx_function(emulated, mode, kind, layout, data):
+def test_equals_the_onnx_function(kernels, mode, kind, layout, data):
     mode = replace(mode, size=data.draw(st.sampled_from([1, 4, 7, 14])))
     maps, rois = data.draw(cases(mode, kind=kind))
     expected = onnx_runtime(mode)(*[x.astype(np.float32) for x in maps], rois)[0]
-    assert_equal(emulate(emulated, mode, maps, rois, kind, layout), expected)
+    assert_equal(emulate(kernels, mode, maps, rois, kind, layout), expected)
 
 
 @pytest.mark.parametrize(
@@ -161,10 +146,10 @@ def test_equals_the_onnx_function(emulated, mode, kind, layout, data):
 )
 @settings(DETERMINISTIC, max_examples=15)
 @given(data=st.data())
-def test_regions_that_are_not_finite(emulated, mode, data):
+def test_regions_that_are_not_finite(kernels, mode, data):
     maps, rois = data.draw(cases(mode, finite=False))
     expected = onnx_runtime(mode)(*maps, rois)[0]
-    obtained = emulate(emulated, mode, maps, rois)
+    obtained = emulate(kernels, mode, maps, rois)
     assert np.isfinite(obtained).all()
     assert_equal(obtained, expected)
 
@@ -176,21 +161,21 @@ def test_regions_that_are_not_finite(emulated, mode, data):
     sides=st.tuples(*[st.one_of(st.integers(-2000, 3600), st.sampled_from([444, 448, 892, 896, 1788, 1792]))] * 2),
     step=st.sampled_from([0, -1, 1]),
 )
-def test_the_level_of_any_region(emulated, offset, corner, sides, step):
+def test_the_level_of_any_region(kernels, offset, corner, sides, step):
     """At the published bounds, and the next numbers to them: maps of one value each say which was read."""
     box = np.array([*corner, *np.add(corner, sides)], np.float32) / 4
     box[2] = np.nextafter(box[2], np.float32(np.inf * step)) if step else box[2]
     maps = [np.full((1, 1, 8, 8), index, np.float32) for index in range(4)]
     mode = Mode(offset, aligned=False, ratio=2, size=1, canonical=224.0, strides=(2048,) * 4)
     expected = onnx_runtime(mode)(*maps, box.reshape(1, 1, 4))[0]
-    np.testing.assert_allclose(emulate(emulated, mode, maps, box.reshape(1, 1, 4)), expected, rtol=1e-6)
+    np.testing.assert_allclose(emulate(kernels, mode, maps, box.reshape(1, 1, 4)), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("ratio", [0, 2])
 @settings(DETERMINISTIC, max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1))
-def test_equals_paddle(emulated, aligned, ratio, seed):
+def test_equals_paddle(kernels, aligned, ratio, seed):
     import paddle_operators
 
     random = np.random.default_rng(seed)
@@ -198,7 +183,7 @@ def test_equals_paddle(emulated, aligned, ratio, seed):
     corners = random.uniform(-5, 40, (2, 6, 2))
     rois = np.concatenate([corners, corners + 2 ** random.uniform(0, 10, (2, 6, 2))], axis=2).astype(np.float32)
     mode = Mode(0, aligned, ratio, canonical=224.0)
-    obtained = emulate(emulated, mode, maps, rois).reshape(2, 6, 5, 7, 7)
+    obtained = emulate(kernels, mode, maps, rois).reshape(2, 6, 5, 7, 7)
     for image, boxes in enumerate(rois):
         levels = paddle_operators.levels_of(boxes, 0).astype(int)
         for region, level in enumerate(levels - 2):
@@ -209,18 +194,18 @@ def test_equals_paddle(emulated, aligned, ratio, seed):
             assert_equal(obtained[image, region], expected[0])
 
 
-def test_a_huge_region_with_adaptive_sampling_reads_each_cell_a_few_times(emulated):
+def test_a_huge_region_with_adaptive_sampling_reads_each_cell_a_few_times(kernels):
     """Its samples are as many as its cells, 10^15; those outside of the map are counted, not visited."""
     maps = [np.ones((1, 3, 4, 4), np.float32)] * 4
     rois = np.array([[[-np.inf, -np.inf, np.inf, np.inf], [0, 0, 9, 9]]], np.float32)
     mode = Mode(0, aligned=True, ratio=0)
-    obtained = emulate(emulated, mode, maps, rois)
+    obtained = emulate(kernels, mode, maps, rois)
     assert (np.abs(obtained[0]) < 1e-6).all()  # a few ones of 10^15
-    assert_equal(obtained[1], emulate(emulated, mode, maps, rois[:, 1:])[0])
+    assert_equal(obtained[1], emulate(kernels, mode, maps, rois[:, 1:])[0])
 
 
 @pytest.mark.parametrize("ratio", [0, 2])
-def test_long_regions_have_more_samples_than_are_kept(emulated, ratio):
+def test_long_regions_have_more_samples_than_are_kept(kernels, ratio):
     """Regions as long as the map, narrow enough for its finest level."""
     random = np.random.default_rng(3)
     maps = [
@@ -229,12 +214,12 @@ def test_long_regions_have_more_samples_than_are_kept(emulated, ratio):
     rois = np.array([[[0, 3, 1600, 5], [10, 4, 1590.5, 7.25], [-40, 1, 1700, 9]]], np.float32)
     mode = Mode(0, aligned=True, ratio=ratio, canonical=1000.0)
     for kind, layout in FORMATS:
-        typed = [x.astype(TYPES[kind][1]) for x in maps]
+        typed = [x.astype(TYPES[kind]) for x in maps]
         expected = onnx_runtime(mode)(*[x.astype(np.float32) for x in typed], rois)[0]
-        assert_equal(emulate(emulated, mode, typed, rois, kind, layout), expected)
+        assert_equal(emulate(kernels, mode, typed, rois, kind, layout), expected)
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (2, 0)])
-def test_no_images_or_no_regions(emulated, shape):
+def test_no_images_or_no_regions(kernels, shape):
     maps = [np.ones((shape[0], 3, 4, 4), np.float32)] * 4
-    assert emulate(emulated, MODES[0], maps, np.zeros((*shape, 4), np.float32)).size == 0
+    assert emulate(kernels, MODES[0], maps, np.zeros((*shape, 4), np.float32)).size == 0

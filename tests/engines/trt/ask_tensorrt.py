@@ -46,12 +46,12 @@ def main(source):
         trt = importlib.import_module("tensorrt")
     except ImportError as error:
         return {"skip": f"TensorRT cannot be imported: {error}"}
-    from pssdet.engines.trt.builder import _logger
     from pssdet.engines.trt.capabilities import capabilities, precision_route
+    from pssdet.engines.trt.error_log import error_log
     from pssdet.engines.trt.progress import Interruption, monitor
 
     able = capabilities(trt)
-    logger, told = _logger(trt), []
+    logger, told = error_log(trt), []
     logger.log(trt.ILogger.WARNING, "a warning")
     logger.log(trt.ILogger.ERROR, "an error")
     if able.progress:
@@ -63,7 +63,7 @@ def main(source):
         "absent": absent(trt, NAMES) + ([] if able.always_typed else absent(trt, FLAGGED)),
         "route": precision_route(able, reduced=True, typed=False),
         "able": {name: value for name, value in vars(able).items() if isinstance(value, bool)},
-        "complaints": logger.complaints(),
+        "complaint": logger.complaint(),
         "told": told,
     }
 

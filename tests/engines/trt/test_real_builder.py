@@ -37,5 +37,5 @@ def test_the_made_up_one_of_its_generation_is_able_of_the_same(answer):
 
 
 def test_what_we_derive_from_its_classes_works(answer):
-    assert answer["complaints"] == "an error"
+    assert answer["complaint"] == "an error"
     assert answer["told"] == (["TensorRT: phase", "TensorRT: phase, 50 %"] if answer["able"]["progress"] else [])

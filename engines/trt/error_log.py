@@ -1,0 +1,31 @@
+"""TensorRT's errors, kept for messages of ours instead of printed."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+#: The latest are enough: one failure makes several, and the last ones say most.
+_KEPT = 4
+
+
+def error_log(trt: Any) -> Any:
+    """An ``ILogger`` of the module ``tensorrt`` that says nothing by itself; see its ``complaint``."""
+
+    class ErrorLog(trt.ILogger):  # type: ignore[misc]  # a class of whatever TensorRT is installed
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self._errors: deque[str] = deque(maxlen=_KEPT)
+
+        def log(self, severity: Any, msg: str) -> None:
+            """Called by TensorRT."""
+            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
+                self._errors.append(msg.strip())
+
+        def complaint(self) -> str:
+            """What TensorRT said last about what went wrong, in one line; forgotten by the asking."""
+            said = " / ".join(self._errors)
+            self._errors.clear()
+            return said or "it gave no reason"
+
+    return ErrorLog()
