@@ -31,13 +31,11 @@ from pssdet.plugins.detection_library import DetectionLibrary  # noqa: E402
 QUICK_ITERATIONS = 20
 
 
-def main(
-    arguments: Sequence[str] | None = None, make_bench: Callable[[Expectations], KernelBench] | None = None
-) -> int:
+def main(arguments: Sequence[str] | None = None, make_bench: Callable[[Path], KernelBench] | None = None) -> int:
     """Run the benchmark; the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        made = (make_bench or gpu_bench)(Expectations(options.parcels / "kernels"))
+        made = (make_bench or gpu_bench)(options.parcels / "kernels")
         bench = _quick(made) if options.quick else made
         device, library = bench.device, bench.library.path
         identity = {
@@ -62,12 +60,13 @@ def main(
     return 0
 
 
-def gpu_bench(expectations: Expectations) -> KernelBench:
-    """This machine's GPU and the built library."""
+def gpu_bench(parcel: Path) -> KernelBench:
+    """This machine's GPU and the built library; the GPU first, without which nothing else matters."""
     from benchmarks.gpu.cuda_device import BareDevice
     from benchmarks.gpu.kernels import find_library
 
-    return KernelBench(BareDevice(), DetectionLibrary(find_library()), expectations)
+    device = BareDevice()
+    return KernelBench(device, DetectionLibrary(find_library()), Expectations(parcel))
 
 
 def _quick(bench: KernelBench) -> KernelBench:

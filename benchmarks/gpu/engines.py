@@ -40,8 +40,9 @@ def main(arguments: Sequence[str] | None = None, make_rig: Callable[[Path], Rig]
     """
     options = _parser().parse_args(arguments)
     try:
-        parcel = Parcel(options.parcels / options.case)
+        # The GPU first: without one, what else is missing does not matter.
         rig = (make_rig or gpu_rig)(options.timing_cache or options.work)
+        parcel = Parcel(options.parcels / options.case)
         quick = "_quick" if options.quick else ""
         stem = f"{options.case}_{slug(rig.name)}{quick}"
         identity = {

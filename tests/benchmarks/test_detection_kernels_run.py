@@ -15,7 +15,7 @@ from benchmarks.gpu import detection_kernels, detection_stages
 from benchmarks.gpu.detection_cases import Setting, digest, nms_inputs, proposals_inputs, roi_align_inputs
 from benchmarks.gpu.detection_checks import check_features, check_rows
 from benchmarks.gpu.detection_pack import setting_of, write_kernels
-from benchmarks.gpu.detection_stages import KernelBench
+from benchmarks.gpu.detection_stages import Expectations, KernelBench
 from pssdet.plugins.detection_library import DetectionLibrary
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,12 +62,17 @@ def library(tmp_path_factory):
 
 
 def run(output, parcels, library, device=None, batches=()):
-    def make(expectations):
-        return KernelBench(device or NumpyDevice(), library, expectations, iterations=2, batches=batches)
+    def make(parcel):
+        return KernelBench(device or NumpyDevice(), library, Expectations(parcel), iterations=2, batches=batches)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(detection_stages, "_PER_RECORD", 2)
         return detection_kernels.main(["--parcels", str(parcels), "--output", str(output)], make)
+
+
+def test_without_a_parcel(library, tmp_path, capsys):
+    assert run(tmp_path, tmp_path / "nothing", library) == 2
+    assert "pack.py" in capsys.readouterr().err
 
 
 def stored(folder):

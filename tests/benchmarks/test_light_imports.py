@@ -35,11 +35,12 @@ def test_help(script):
     assert "usage: " in done.stdout
 
 
-def test_without_parcels(tmp_path):
-    for script, arguments in (("engines.py", ["mini"]), ("detection_kernels.py", [])):
-        done = run(f"benchmarks/gpu/{script}", *arguments, "--parcels", str(tmp_path))
-        assert done.returncode == 2, done.stderr
-        assert "pack.py" in done.stderr
+@pytest.mark.parametrize(("script", "arguments"), [("engines.py", ["mini"]), ("detection_kernels.py", [])])
+def test_without_a_gpu_or_its_packages(script, arguments, tmp_path):
+    done = run(f"benchmarks/gpu/{script}", *arguments, "--parcels", str(tmp_path))
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_packing_says_what_is_missing(tmp_path):
