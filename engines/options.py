@@ -52,12 +52,14 @@ class BuildOptions:
         """Refuse what a backend does not have, and what a precision does not need or lacks.
 
         Raises:
-            BadInput: an option was given that is not among those offered or says nothing in this precision, or int8
-                has nothing to take its ranges from.
+            BadInput: an option was given that is not among those offered, says nothing in this precision or is no
+                possible value, or int8 has nothing to take its ranges from.
         """
         if foreign := [name for name in self.given() if name not in offered]:
             options = ", ".join(f"--{name.replace('_', '-')}" for name in foreign)
             raise BadInput(f"backend {backend} has no {options}; leave it out or choose another --backend")
+        if self.workspace is not None and self.workspace < 1:
+            raise BadInput(f"--workspace is in MiB, 1 or more, not {self.workspace}")
         if self.recipe is not None and precision == "fp32":
             raise BadInput("--recipe says what stays float32 in --fp16 or --int8; give one of them, or no recipe")
         if self.calibration is not None and precision != "int8":

@@ -11,6 +11,7 @@ import sys
 from types import SimpleNamespace
 
 import onnx
+from fake_trt_inspection import Runtime
 
 from pssdet.engines.trt.types import tensor_types
 
@@ -306,66 +307,6 @@ def _is_quantised(node, network):
     """Whether what the node reads was rounded to 8 bits just before."""
     makers = {name: each.op_type for each in network.model.graph.node for name in each.output}
     return makers.get(node.input[0]) == "DequantizeLinear"
-
-
-class Runtime:
-    def __init__(self, trt, logger):
-        assert logger.ready
-        self.trt = trt
-        if trt.major >= 8:
-            self.engine_host_code_allowed = False
-        trt.runtime = self
-
-    def deserialize_cuda_engine(self, content):
-        return Engine(self.trt, json.loads(content))
-
-
-class Engine:
-    def __init__(self, trt, plan):
-        self.trt, self.plan = trt, plan
-        self._names = [*plan["profiles"][0], *plan["outputs"]]
-
-    num_io_tensors = property(lambda self: len(self._names))
-
-    def get_tensor_name(self, index):
-        return self._names[index]
-
-    def get_tensor_mode(self, name):
-        return self.trt.TensorIOMode.INPUT if name in self.plan["profiles"][0] else self.trt.TensorIOMode.OUTPUT
-
-    def create_execution_context(self):
-        return Context(self.plan["profiles"][0])
-
-    def create_engine_inspector(self):
-        return Inspector(self)
-
-
-class Context:
-    def __init__(self, profile):
-        self._profile, self.shapes = profile, {}
-
-    def set_input_shape(self, name, shape):
-        low, _, high = self._profile[name]
-        assert all(a <= b <= c for a, b, c in zip(low, shape, high, strict=True))
-        self.shapes[name] = shape
-        return True
-
-    def sized(self):
-        return set(self.shapes) == set(self._profile)
-
-
-class Inspector:
-    def __init__(self, engine):
-        self._engine, self.execution_context = engine, None
-
-    def get_engine_information(self, form):
-        assert form == self._engine.trt.LayerInformationFormat.JSON
-        layers = json.loads(json.dumps(self._engine.plan["layers"]))
-        if self.execution_context is None or not self.execution_context.sized():
-            for layer in layers:
-                for tensor in layer["Inputs"] + layer["Outputs"]:
-                    tensor["Format/Datatype"] = "N/A due to dynamic shapes"
-        return json.dumps({"Layers": layers, "Bindings": []})
 
 
 class FakeTensorRT(SimpleNamespace):

@@ -83,7 +83,7 @@ def roi_align_call(
     sizes = tuple(tuple(tensors[f"map_{level}"].shape[2:]) for level in range(len(strides)))
     aligned = given.pop("coordinate_transformation_mode") == "half_pixel"
     attributes = {**given, "strides": tuple(strides), "aligned": aligned}
-    problem = RoiAlignProblem(batch, regions, setting.channels, sizes, **attributes)  # type: ignore[arg-type]
+    problem = RoiAlignProblem(batch, regions, setting.channels, sizes, **attributes)
     side = problem.output_size
     shape = (batch * regions, setting.channels, side, side)
     outputs = _unwritten(device, {"features": shape}, kind=np.float16 if half else np.float32)

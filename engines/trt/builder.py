@@ -47,7 +47,7 @@ def build_plan(
 
     Raises:
         BadInput: this TensorRT has not what the settings ask for, or a file cannot be written.
-        EnvironmentMissing: the plugin library cannot be used.
+        EnvironmentMissing: the plugin library cannot be used, or the GPU has no memory left.
         GateFailed: TensorRT cannot take the graph or build it.
     """
     import tensorrt as trt

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pssdet.engines.trt.network import onnx_nodes
 from pssdet.engines.trt.profiles import Profile
-from pssdet.errors import GateFailed
+from pssdet.errors import EnvironmentMissing, GateFailed
 
 LayerPrecision = Literal["fp32", "fp16", "int8", "unknown"]
 
@@ -58,11 +58,12 @@ def inspect(trt: Any, engine: Any, profile: Profile) -> list[dict[str, Any]]:
     formats are told only to an inspector with an execution context whose inputs have sizes.
 
     Raises:
+        EnvironmentMissing: there is no memory for a context.
         GateFailed: the inspector gives no details.
     """
     context = engine.create_execution_context()
     if context is None:
-        raise GateFailed("TensorRT cannot make a context to inspect the engine in; free some of the GPU's memory")
+        raise EnvironmentMissing("TensorRT has no memory to inspect the engine in; end other programs on this GPU")
     for index in range(engine.num_io_tensors):
         name = engine.get_tensor_name(index)
         if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT:

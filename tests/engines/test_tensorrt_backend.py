@@ -14,7 +14,7 @@ from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
 from pssdet.engines.builder import build_engine, engine_folder
 from pssdet.engines.catalogue import backend_named, choose_backend, open_engine
 from pssdet.engines.devices import Gpu
-from pssdet.engines.options import DEFAULTS, BuildOptions
+from pssdet.engines.options import BuildOptions
 from pssdet.engines.recipe import Recipe, write_recipe
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 from pssdet.models.card import ENGINE_CARD, EngineCard, encode, read_engine_card, read_model_card
@@ -380,30 +380,6 @@ class TestChoice:
         assert not tensorrt_gpu._installed("no_such_package.bindings")
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
         assert not tensorrt_gpu._installed("numpy")
-
-
-class TestOptions:
-    @pytest.mark.parametrize(
-        ("backend", "precision", "options", "message"),
-        [
-            ("onnxruntime", "fp32", {"workspace": 1}, "onnxruntime has no --workspace"),
-            ("paddle", "fp32", {"stages": True, "opt_shapes": ("1x64x64",)}, "paddle has no --opt-shapes, --stages"),
-            ("onnxruntime", "fp32", {"recipe": "x.json"}, "--fp16 or --int8"),
-            ("tensorrt", "fp16", {"calibration": "x"}, "for --int8"),
-            ("tensorrt", "int8", {}, "--calibration DIR"),
-        ],
-    )
-    def test_refused_and_not_passed_over(self, tmp_path, backend, precision, options, message):
-        with pytest.raises(BadInput, match=message):
-            build_engine(tmp_path, backend_named(backend), precision, tmp_path / "out", options=BuildOptions(**options))
-
-    def test_nothing_given_suits_every_backend(self):
-        assert DEFAULTS.given() == []
-        for name in ("tensorrt", "onnxruntime", "paddle"):
-            DEFAULTS.require(name, (), "fp32")
-
-    def test_every_option_is_one_of_tensorrts(self):
-        assert set(backend_named("tensorrt").options) == set(BuildOptions.__dataclass_fields__)
 
 
 def test_cards_of_earlier_versions_are_read(mini_folder):

@@ -1,13 +1,15 @@
 """The proof of precision: what TensorRT's inspector says, in the words of 8.6 and of 10, counted by operations."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import small_graph as small
 
 from pssdet.engines.trt.flops import convolution_flops
-from pssdet.engines.trt.inspector import Precisions, layer_precision, prove, read_layers, summarise
-from pssdet.errors import GateFailed
+from pssdet.engines.trt.inspector import Precisions, inspect, layer_precision, prove, read_layers, summarise
+from pssdet.engines.trt.profiles import default_profile
+from pssdet.errors import EnvironmentMissing, GateFailed
 
 # The form of NVIDIA's own examples: TensorRT 8.x writes layouts out and fuses names by " + ".
 OLD = {
@@ -176,3 +178,9 @@ class TestOperations:
         model.graph.node[0].output[0] = "to nowhere"
         with pytest.raises(GateFailed, match=small.PREDICTOR):
             convolution_flops(model, (1, 64, 64))
+
+
+def test_no_memory_to_inspect_in():
+    engine = SimpleNamespace(create_execution_context=lambda: None)
+    with pytest.raises(EnvironmentMissing, match="end other programs"):
+        inspect(None, engine, default_profile(640, 640))
