@@ -6,7 +6,7 @@ import pytest
 import small_graph as small
 
 from pssdet.engines.trt.flops import convolution_flops
-from pssdet.engines.trt.inspector import Precisions, layer_precision, prove, read_layers, summarise
+from pssdet.engines.trt.inspector import Precisions, first_profile, layer_precision, prove, read_layers, summarise
 from pssdet.errors import GateFailed
 
 # The form of NVIDIA's own examples: TensorRT 8.x writes layouts out and fuses names by " + ".
@@ -152,6 +152,12 @@ class TestJson:
     def test_what_says_nothing(self, text):
         with pytest.raises(GateFailed, match="inspector"):
             read_layers(text)
+
+
+class TestProfiles:
+    def test_layers_of_later_profiles_say_nothing_of_the_first(self):
+        later = {**NEW, "Name": "trunk/a/Conv + trunk/a/Relu [profile 12]"}
+        assert first_profile([OLD, later, NEW]) == [OLD, NEW]
 
 
 class TestOperations:
