@@ -179,6 +179,7 @@ class TimingCache:
 
     def combine(self, other, ignore_mismatch):
         assert ignore_mismatch is False
+        assert other is not None, "the bindings take no None here"
         self.lines |= other.lines
         return True
 
@@ -222,9 +223,10 @@ class _Config:
         return len(self.profiles) - 1
 
     def create_timing_cache(self, content):
-        return TimingCache(content)
+        return None if content.startswith(b"broken") else TimingCache(content)
 
     def set_timing_cache(self, cache, ignore_mismatch):
+        assert cache is not None, "the bindings take no None here"
         if any(not line.startswith(self.trt.__version__) for line in cache.lines) and not ignore_mismatch:
             return False
         self.timing = cache
@@ -362,10 +364,20 @@ class Inspector:
         assert form == self._engine.trt.LayerInformationFormat.JSON
         layers = json.loads(json.dumps(self._engine.plan["layers"]))
         if self.execution_context is None or not self.execution_context.sized():
-            for layer in layers:
-                for tensor in layer["Inputs"] + layer["Outputs"]:
-                    tensor["Format/Datatype"] = "N/A due to dynamic shapes"
-        return json.dumps({"Layers": layers, "Bindings": []})
+            layers = [_unsized(layer) for layer in layers]
+        # The layers of the other profiles, of which the context knows no sizes.
+        others = [
+            {**_unsized(layer), "Name": f"{layer['Name']} [profile {number}]"}
+            for number in range(1, len(self._engine.plan["profiles"]))
+            for layer in json.loads(json.dumps(layers))
+        ]
+        return json.dumps({"Layers": layers + others, "Bindings": []})
+
+
+def _unsized(layer):
+    for tensor in layer["Inputs"] + layer["Outputs"]:
+        tensor["Format/Datatype"] = "N/A due to dynamic shapes"
+    return layer
 
 
 class FakeTensorRT(SimpleNamespace):
