@@ -57,6 +57,7 @@ def build_plan(
     if settings.plugins is not None:
         load_plugins(trt, settings.plugins)
     logger = error_log(trt)
+    logger.complaint()  # what was said before is not about this build
     builder = trt.Builder(logger)
     tell("TensorRT: reading the graph")
     # The parser owns the weights: it must live as long as the network is used.
