@@ -57,7 +57,17 @@ class Inspector:
         assert form == self._engine.trt.LayerInformationFormat.JSON
         layers = json.loads(json.dumps(self._engine.plan["layers"]))
         if self.execution_context is None or not self.execution_context.sized():
-            for layer in layers:
-                for tensor in layer["Inputs"] + layer["Outputs"]:
-                    tensor["Format/Datatype"] = "N/A due to dynamic shapes"
-        return json.dumps({"Layers": layers, "Bindings": []})
+            layers = [_unsized(layer) for layer in layers]
+        # The layers of the other profiles, of which the context knows no sizes.
+        others = [
+            {**_unsized(layer), "Name": f"{layer['Name']} [profile {number}]"}
+            for number in range(1, len(self._engine.plan["profiles"]))
+            for layer in json.loads(json.dumps(layers))
+        ]
+        return json.dumps({"Layers": layers + others, "Bindings": []})
+
+
+def _unsized(layer):
+    for tensor in layer["Inputs"] + layer["Outputs"]:
+        tensor["Format/Datatype"] = "N/A due to dynamic shapes"
+    return layer

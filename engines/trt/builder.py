@@ -11,7 +11,7 @@ from typing import Any
 from pssdet.engines.trt.capabilities import Capabilities, capabilities, external_sources, unloadable_sources
 from pssdet.engines.trt.error_log import error_log
 from pssdet.engines.trt.inspector import inspect
-from pssdet.engines.trt.network import hold_float32, mark_stages, parse
+from pssdet.engines.trt.network import check_held, hold_float32, mark_stages, parse
 from pssdet.engines.trt.plugin_library import load_plugins
 from pssdet.engines.trt.profiles import Profile
 from pssdet.engines.trt.progress import Interruption, elapsed, monitor
@@ -57,6 +57,7 @@ def build_plan(
     if settings.plugins is not None:
         load_plugins(trt, settings.plugins)
     logger = error_log(trt)
+    logger.complaint()  # what was said before is not about this build
     builder = trt.Builder(logger)
     tell("TensorRT: reading the graph")
     # The parser owns the weights: it must live as long as the network is used.
@@ -65,7 +66,10 @@ def build_plan(
     config = builder.create_builder_config()
     _configure(trt, able, config, settings)
     _add_profiles(builder, network, config, settings.profiles)
-    held = hold_float32(trt, network, settings.float32) if settings.route == "flags" else set()
+    held: set[str] = set()
+    if settings.route == "flags":
+        held = hold_float32(trt, network, settings.float32)
+        check_held(content, settings.float32 - held)
     if settings.timing_cache is not None:
         use_timing_cache(config, settings.timing_cache)
     serialised = _build(trt, able, builder, network, config, tell)

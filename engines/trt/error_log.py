@@ -8,9 +8,22 @@ from typing import Any
 #: The latest are enough: one failure makes several, and the last ones say most.
 _KEPT = 4
 
+#: TensorRT holds one logger for a process, whichever was given first, and plugins log to it: also after the engine that
+#: it came with is gone.
+_logs: list[tuple[Any, Any]] = []
+
 
 def error_log(trt: Any) -> Any:
-    """An ``ILogger`` of the module ``tensorrt`` that says nothing by itself; see its ``complaint``."""
+    """The ``ILogger`` of the module ``tensorrt``, the same for all and never freed; see its ``complaint``."""
+    for module, log in _logs:
+        if module is trt:
+            return log
+    _logs.append((trt, _new(trt)))
+    return _logs[-1][1]
+
+
+def _new(trt: Any) -> Any:
+    """A logger that says nothing by itself."""
 
     class ErrorLog(trt.ILogger):  # type: ignore[misc]  # a class of whatever TensorRT is installed
         def __init__(self) -> None:

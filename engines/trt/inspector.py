@@ -24,6 +24,9 @@ _TYPES: tuple[tuple[re.Pattern[str], LayerPrecision], ...] = (
     (re.compile(r"\b(FP16|Half|HALF)\b"), "fp16"),
     (re.compile(r"\b(FP32|Float|FLOAT)\b"), "fp32"),
 )
+#: With several profiles an engine has every layer once for each; all but the first one's end their names like this.
+_LATER_PROFILE = re.compile(r"\[profile [1-9]\d*\]")
+
 #: From the narrowest to the widest: of contradicting evidence the wider is believed.
 _WIDTH: dict[LayerPrecision, int] = {"int8": 0, "fp16": 1, "fp32": 2, "unknown": 3}
 
@@ -52,10 +55,10 @@ class Precisions:
 
 
 def inspect(trt: Any, engine: Any, profile: Profile) -> list[dict[str, Any]]:
-    """The layers of an engine as the inspector describes them, at the profile's typical shape.
+    """The first profile's layers of an engine as the inspector describes them, at the profile's typical shape.
 
-    The plan must be the first profile's and built with detailed verbosity. Where shapes are dynamic,
-    formats are told only to an inspector with an execution context whose inputs have sizes.
+    The plan must be built with detailed verbosity, and ``profile`` its first one. Where shapes are dynamic, formats are
+    told only to an inspector with an execution context whose inputs have sizes, and so of that one profile.
 
     Raises:
         EnvironmentMissing: there is no memory for a context.
@@ -70,7 +73,12 @@ def inspect(trt: Any, engine: Any, profile: Profile) -> list[dict[str, Any]]:
             context.set_input_shape(name, profile.shapes_of(name)[1])
     inspector = engine.create_engine_inspector()
     inspector.execution_context = context
-    return read_layers(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+    return first_profile(read_layers(inspector.get_engine_information(trt.LayerInformationFormat.JSON)))
+
+
+def first_profile(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The layers without those that TensorRT built for other profiles than the first."""
+    return [layer for layer in layers if not _LATER_PROFILE.search(str(layer.get("Name", "")))]
 
 
 def read_layers(text: str) -> list[dict[str, Any]]:

@@ -87,6 +87,24 @@ def hold_float32(trt: Any, network: Any, names: AbstractSet[str]) -> set[str]:
     return found
 
 
+def check_held(content: bytes, lost: AbstractSet[str]) -> None:
+    """Fail if a convolution that must stay float32 has no layer of its name; other nodes may be folded away.
+
+    Args:
+        content: the serialised ONNX model.
+        lost: names of its nodes that were to be held and were not found.
+
+    Raises:
+        GateFailed: the builder would choose such a convolution's precision, and nobody would know.
+    """
+    import onnx
+
+    nodes = onnx.ModelProto.FromString(content).graph.node
+    if convolutions := [node.name for node in nodes if node.op_type == "Conv" and node.name in lost]:
+        named = ", ".join(convolutions)
+        raise GateFailed(f"TensorRT's network has no layer for {named}, to be held to float32; take --strongly-typed")
+
+
 def _layers(network: Any) -> Iterable[Any]:
     return (network.get_layer(index) for index in range(network.num_layers))
 

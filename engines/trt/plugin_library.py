@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +53,17 @@ def load_plugins(trt: Any, path: Path) -> None:
         compiled = library.pssdet_plugins_tensorrt_version()
     except (OSError, AttributeError) as error:
         raise EnvironmentMissing(f"{path} cannot be loaded ({error}); {_HOW}") from error
-    ours, theirs = _release(compiled), tuple(int(part) for part in trt.__version__.split(".")[:3])
+    ours, theirs = _release(compiled), _numbers(trt.__version__)
     # From 10 on the plugins' interface holds for a major version, before that for a release.
     if ours[0] != theirs[0] or (ours[0] < 10 and ours != theirs):
         needed, present = ".".join(map(str, ours)), ".".join(map(str, theirs))
         raise EnvironmentMissing(f"{path} was compiled for TensorRT {needed}, this is {present}; {_HOW}")
     _loaded[path] = library
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Major, minor and patch of TensorRT's own name, which may go on: 10.0.0b6, 8.6.1.post1."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
 def _release(number: int) -> tuple[int, int, int]:

@@ -23,7 +23,8 @@ def use_timing_cache(config: Any, path: Path) -> None:
     with locked(_lock(path)):
         content = _read(path)
     cache = config.create_timing_cache(content)
-    if not config.set_timing_cache(cache, ignore_mismatch=False):
+    # TensorRT makes none of what it cannot read.
+    if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
         config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
 
 
@@ -37,8 +38,9 @@ def keep_timing_cache(config: Any, path: Path) -> None:
     if measured is None:
         return
     with locked(_lock(path)):
-        if content := _read(path):
-            measured.combine(config.create_timing_cache(content), ignore_mismatch=False)
+        content = _read(path)
+        if content and (others := config.create_timing_cache(content)) is not None:
+            measured.combine(others, ignore_mismatch=False)
         write_atomically(path, bytes(memoryview(measured.serialize())))
 
 

@@ -91,6 +91,16 @@ class TestPrecision:
             assert trt.network.typed
             assert held == set()
 
+    def test_a_convolution_that_cannot_be_held_stops_the_build(self, trt, tmp_path, monkeypatch):
+        found = builder.hold_float32
+        monkeypatch.setattr(builder, "hold_float32", lambda *given: found(*given) - {small.PREDICTOR, "flatten"})
+        if trt.major < 11:
+            with pytest.raises(GateFailed, match=f"no layer for {small.PREDICTOR}, to be held"):
+                make(trt, tmp_path)
+            assert not (tmp_path / "model.plan").exists()
+        else:
+            make(trt, tmp_path)
+
     def test_int8_is_a_flag_where_there_are_flags(self, trt, tmp_path):
         make(trt, tmp_path, int8=True)
         assert ("INT8" in flags(trt)) == (trt.major < 11)
@@ -307,6 +317,13 @@ class TestTimingCache:
         assert trt.config.timing.lines
         assert small.STEM in path.read_text()
 
+    def test_one_that_cannot_be_read_is_replaced(self, trt, tmp_path):
+        path = tmp_path / "kernels.timing"
+        path.write_text("broken")
+        make(trt, tmp_path, timing_cache=path)
+        assert small.STEM in path.read_text()
+        assert "broken" not in path.read_text()
+
 
 class TestPluginLibrary:
     @pytest.fixture
@@ -340,7 +357,9 @@ class TestPluginLibrary:
             (100400, "10.15.1.29", True),
             (100400, "11.1.0.106", False),
             (110100, "11.4.0", True),
+            (100000, "10.0.0b6", True),
             (8600, "8.6.0", True),
+            (8601, "8.6.1.post1", True),
             (8601, "8.6.0", False),
             (8600, "10.4.0", False),
         ],

@@ -7,7 +7,15 @@ import pytest
 import small_graph as small
 
 from pssdet.engines.trt.flops import convolution_flops
-from pssdet.engines.trt.inspector import Precisions, inspect, layer_precision, prove, read_layers, summarise
+from pssdet.engines.trt.inspector import (
+    Precisions,
+    first_profile,
+    inspect,
+    layer_precision,
+    prove,
+    read_layers,
+    summarise,
+)
 from pssdet.engines.trt.profiles import default_profile
 from pssdet.errors import EnvironmentMissing, GateFailed
 
@@ -154,6 +162,12 @@ class TestJson:
     def test_what_says_nothing(self, text):
         with pytest.raises(GateFailed, match="inspector"):
             read_layers(text)
+
+
+class TestProfiles:
+    def test_layers_of_later_profiles_say_nothing_of_the_first(self):
+        later = {**NEW, "Name": "trunk/a/Conv + trunk/a/Relu [profile 12]"}
+        assert first_profile([OLD, later, NEW]) == [OLD, NEW]
 
 
 class TestOperations:
