@@ -79,7 +79,8 @@ def hold_float32(trt: Any, network: Any, names: AbstractSet[str]) -> set[str]:
             for index, tensor in enumerate(_outputs(layer))
             if tensor.dtype in (trt.float32, trt.float16) and not tensor.is_shape_tensor
         ]
-        if not floats:
+        # A constraint on a plugin that also gives integers may find no implementation; its floats are its own rule.
+        if not floats or (layer.type.name.startswith("PLUGIN") and len(floats) < layer.num_outputs):
             continue
         layer.precision = trt.float32
         for index in floats:
