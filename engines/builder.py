@@ -111,7 +111,7 @@ def _make(
         recipe=built.recipe,
         profiles=built.profiles,
         layers=built.layers,
-        options={name: str(getattr(options, name)) for name in options.given()},
+        options=options.recorded(),
         tapped=built.tapped,
         key=key,
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from pssdet.engines.devices import Gpu
+from pssdet.engines.options import command_line
+from pssdet.engines.trt.plugin_library import numbers_of
 from pssdet.errors import BadInput
 from pssdet.models.card import EngineCard, FileRecord
 
@@ -51,7 +53,7 @@ def _gpu_fits(card: EngineCard, device: Gpu) -> bool:
 
 def _version_fits(card: EngineCard, built: str, here: str) -> bool:
     """A plan runs in the very version that built it, a version-compatible one in later ones of its major version."""
-    ours, theirs = (tuple(int(part) for part in text.split(".")[:3]) for text in (built, here))
+    ours, theirs = numbers_of(built), numbers_of(here)
     if "version_compatible" in card.options:
         return ours[0] == theirs[0] and theirs >= ours
     return ours == theirs
@@ -66,4 +68,4 @@ def _rebuild(card: EngineCard) -> str:
     words = ["python engines/build.py", f"--model {card.model.model}", f"--backend {card.backend}"]
     if card.precision != "fp32":
         words.append(f"--{card.precision}")
-    return " ".join(words)
+    return " ".join([*words, *command_line(card.options)])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import shlex
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
@@ -48,6 +49,11 @@ class BuildOptions:
         """Names of the options that are not as they are by default."""
         return [each.name for each in fields(self) if getattr(self, each.name) != each.default]
 
+    def recorded(self) -> dict[str, str]:
+        """The options given, by name: their values as a shell would have them, side by side, none of a switch."""
+        values = ((name, getattr(self, name)) for name in self.given())
+        return {name: shlex.join(map(str, _values_of(value))) for name, value in values}
+
     def require(self, backend: str, offered: Collection[str], precision: str) -> None:
         """Refuse what a backend does not have, and what a precision does not need or lacks.
 
@@ -66,6 +72,21 @@ class BuildOptions:
             raise BadInput("--calibration is for --int8; give both or neither")
         if self.calibration is None and precision == "int8":
             raise BadInput("--int8 takes ranges from pictures like those to come: --calibration DIR, a hundred or more")
+
+
+def _values_of(value: object) -> tuple[object, ...]:
+    if isinstance(value, tuple):
+        return value
+    return () if value is True else (value,)
+
+
+def command_line(recorded: Mapping[str, str]) -> list[str]:
+    """What was ``recorded``, as words of a command line."""
+    words = []
+    for name, text in recorded.items():
+        option = f"--{name.replace('_', '-')}"
+        words += [f"{option} {shlex.quote(value)}" for value in shlex.split(text)] or [option]
+    return words
 
 
 DEFAULTS = BuildOptions()

@@ -186,7 +186,7 @@ class EngineCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``engine.json``: an engine, the model it came from, and where it was built.
 
     Attributes:
-        options: what the build was told, beside backend and precision.
+        options: what the build was told, beside backend and precision: values as a shell would have them.
         key: of the build in the cache of engines; empty for builds that are not cached.
         plugins: the library of plugins that the engine was built with; it does not lie beside the card.
         tapped: the engine returns every stage.

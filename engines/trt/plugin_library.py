@@ -53,7 +53,7 @@ def load_plugins(trt: Any, path: Path) -> None:
         compiled = library.pssdet_plugins_tensorrt_version()
     except (OSError, AttributeError) as error:
         raise EnvironmentMissing(f"{path} cannot be loaded ({error}); {_HOW}") from error
-    ours, theirs = _release(compiled), _numbers(trt.__version__)
+    ours, theirs = _release(compiled), numbers_of(trt.__version__)
     # From 10 on the plugins' interface holds for a major version, before that for a release.
     if ours[0] != theirs[0] or (ours[0] < 10 and ours != theirs):
         needed, present = ".".join(map(str, ours)), ".".join(map(str, theirs))
@@ -61,7 +61,7 @@ def load_plugins(trt: Any, path: Path) -> None:
     _loaded[path] = library
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def numbers_of(version: str) -> tuple[int, ...]:
     """Major, minor and patch of TensorRT's own name, which may go on: 10.0.0b6, 8.6.1.post1."""
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 

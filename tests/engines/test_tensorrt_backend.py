@@ -292,6 +292,15 @@ class TestOpening:
         assert "built for sm_70 / TensorRT 8.6.1, this is sm_90 / 10.4.0: rebuild with python engines/build.py" in text
         assert "--model mini_faster --backend tensorrt --fp16" in text
 
+    def test_the_way_out_is_the_whole_command(self, machine):
+        machine.device = V100
+        shapes = {"opt_shapes": ("1x64x64", "2x96x64")}
+        folder = machine.build(stages=True, timing_cache=machine.library.parent / "two words", **shapes)
+        machine.device = H200
+        text = self.refused(folder)
+        assert "--fp16 --opt-shapes 1x64x64 --opt-shapes 2x96x64 --timing-cache '" in text
+        assert text.endswith("/two words' --stages")
+
     @pytest.mark.parametrize(
         ("built", "here", "fits"),
         [("10.4.0", "10.9.0", True), ("10.9.0", "10.4.0", False), ("10.4.0", "11.1.0", False)],
