@@ -89,7 +89,7 @@ class TensorRTRig:
         settings = Settings(
             profiles, route, float32=held, plugins=self._plugins, timing_cache=cache, external_kernels=False
         )
-        built = build_plan(graph.SerializeToString(), plan, settings)
+        built = build_plan(graph, plan, settings)
         seconds = perf_counter() - started
         precisions = summarise(built.layers, convolution_flops(order.model, profiles[0].opt))
         if order.precision == "fp16":

@@ -143,7 +143,7 @@ class TensorRTBackend:
             hardware=options.hardware_compatible,
             plugins_in_plan=options.plugins_in_plan,
         )
-        built = build_plan(graph.SerializeToString(), folder / PLAN, settings, progress)
+        built = build_plan(graph, folder / PLAN, settings, progress)
         precisions = summarise(built.layers, convolution_flops(exported, profiles[0].opt))
         if precision != "fp32":
             prove(precisions, precision)

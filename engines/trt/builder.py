@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pssdet.engines.trt.capabilities import Capabilities, capabilities, external_sources, unloadable_sources
 from pssdet.engines.trt.error_log import error_log
@@ -19,6 +19,9 @@ from pssdet.engines.trt.settings import Settings
 from pssdet.engines.trt.timing import keep_timing_cache, use_timing_cache
 from pssdet.errors import BadInput, GateFailed
 from pssdet.files import write_atomically
+
+if TYPE_CHECKING:
+    import onnx
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,14 @@ class BuiltPlan:
 
 
 def build_plan(
-    content: bytes, target: Path, settings: Settings, tell: Callable[[str], None] = lambda _: None
+    model: onnx.ModelProto, target: Path, settings: Settings, tell: Callable[[str], None] = lambda _: None
 ) -> BuiltPlan:
-    """Build the plan of a serialised ONNX model into the file ``target``.
+    """Build the plan of an ONNX model into the file ``target``.
 
     A GPU must be there: without one TensorRT raises nonsense or crashes; see ``devices.gpu``.
 
     Args:
-        content: the model, its detection functions already plugin nodes; see ``rewrite.py``.
+        model: its detection functions already plugin nodes; see ``rewrite.py``.
         tell: told of each step.
 
     Raises:
@@ -61,7 +64,7 @@ def build_plan(
     builder = trt.Builder(logger)
     tell("TensorRT: reading the graph")
     # The parser owns the weights: it must live as long as the network is used.
-    network, parser = parse(trt, builder, _creation_flags(trt, able, settings), content, logger)
+    network, parser = parse(trt, builder, _creation_flags(trt, able, settings), model.SerializeToString(), logger)
     mark_stages(network, settings.stages)
     config = builder.create_builder_config()
     _configure(trt, able, config, settings)
@@ -69,7 +72,7 @@ def build_plan(
     held: set[str] = set()
     if settings.route == "flags":
         held = hold_float32(trt, network, settings.float32)
-        check_held(content, settings.float32 - held)
+        check_held(model, settings.float32 - held)
     if settings.timing_cache is not None:
         use_timing_cache(config, settings.timing_cache)
     serialised = _build(trt, able, builder, network, config, tell)

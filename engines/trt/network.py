@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pssdet.errors import GateFailed
+
+if TYPE_CHECKING:
+    import onnx
 
 _ONNX_LAYER = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 
@@ -88,20 +91,16 @@ def hold_float32(trt: Any, network: Any, names: AbstractSet[str]) -> set[str]:
     return found
 
 
-def check_held(content: bytes, lost: AbstractSet[str]) -> None:
+def check_held(model: onnx.ModelProto, lost: AbstractSet[str]) -> None:
     """Fail if a convolution that must stay float32 has no layer of its name; other nodes may be folded away.
 
     Args:
-        content: the serialised ONNX model.
-        lost: names of its nodes that were to be held and were not found.
+        lost: names of the model's nodes that were to be held and were not found.
 
     Raises:
         GateFailed: the builder would choose such a convolution's precision, and nobody would know.
     """
-    import onnx
-
-    nodes = onnx.ModelProto.FromString(content).graph.node
-    if convolutions := [node.name for node in nodes if node.op_type == "Conv" and node.name in lost]:
+    if convolutions := [node.name for node in model.graph.node if node.op_type == "Conv" and node.name in lost]:
         named = ", ".join(convolutions)
         raise GateFailed(f"TensorRT's network has no layer for {named}, to be held to float32; take --strongly-typed")
 

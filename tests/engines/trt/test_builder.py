@@ -53,7 +53,7 @@ def make(trt, path, *, reduced=True, typed=False, tell=lambda _: None, **setting
     route = precision_route(able, reduced=reduced, typed=typed)
     graph, held = graph_for(plugin_graph(small.exported()), route, [small.PREDICTOR], reduced=reduced)
     chosen = Settings(**{"profiles": PROFILES, "route": route, "float32": held} | settings)
-    return builder.build_plan(graph.SerializeToString(), path / "model.plan", chosen, tell)
+    return builder.build_plan(graph, path / "model.plan", chosen, tell)
 
 
 def flags(trt):
