@@ -23,16 +23,11 @@ def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[N
     Raises:
         BadInput: the file cannot be made.
     """
-    descriptor = _open(path)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with _opened(path) as descriptor:
+        if not _taken(descriptor):
             waiting()
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
@@ -42,24 +37,31 @@ def locked_if_free(path: Path) -> Iterator[bool]:
     Raises:
         BadInput: the file cannot be made.
     """
-    descriptor = _open(path)
+    with _opened(path) as descriptor:
+        yield _taken(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    """Take the lock if nobody holds it; says whether it is ours now."""
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
-def _open(path: Path) -> int:
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """The lock's file, made if it is missing; closing it gives the lock back."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         reason = error.strerror or str(error)
         raise BadInput(
             f"cannot lock {path} ({reason}); choose another folder, PSSDET_CACHE names that of caches"
         ) from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
