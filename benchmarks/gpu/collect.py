@@ -26,13 +26,14 @@ if __name__ == "__main__":
 import numpy as np  # noqa: E402
 
 from benchmarks.gpu.campaign import Goal  # noqa: E402
+from benchmarks.gpu.command import exit_code  # noqa: E402
 from benchmarks.gpu.engine_goals import ACCURACY_CASE, SPEED_CASE, goals  # noqa: E402
 from benchmarks.gpu.engine_report import goal_table  # noqa: E402
 from benchmarks.gpu.pack import SCENES  # noqa: E402
 from benchmarks.gpu.parcel import OUTPUTS, Parcel, Tensors  # noqa: E402
 from benchmarks.gpu.results import Results, slug  # noqa: E402
 from benchmarks.gpu.tables import table  # noqa: E402
-from pssdet.errors import BadInput, GateFailed, PssDetError  # noqa: E402
+from pssdet.errors import BadInput, GateFailed  # noqa: E402
 from pssdet.files import write_atomically  # noqa: E402
 
 #: The stages of the order, and their names in files.
@@ -44,12 +45,7 @@ REFERENCE = "paddle"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Collect; the exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        collect(options.out, options.parcels, options.results, options.artifacts)
-    except PssDetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return exit_code(lambda: collect(options.out, options.parcels, options.results, options.artifacts))
 
 
 def collect(out: Path, parcels: Path, results: Path, artifacts: Path) -> None:

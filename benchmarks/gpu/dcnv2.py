@@ -21,38 +21,30 @@ if __name__ == "__main__":
 
 from benchmarks.gpu import environment, findings  # noqa: E402
 from benchmarks.gpu.campaign import Campaign  # noqa: E402
+from benchmarks.gpu.command import add_run_options, exit_code, measure  # noqa: E402
 from benchmarks.gpu.goals import goals  # noqa: E402
 from benchmarks.gpu.kernels import Library, find_library  # noqa: E402
 from benchmarks.gpu.plan import FULL, QUICK, Plan  # noqa: E402
 from benchmarks.gpu.report import render  # noqa: E402
-from benchmarks.gpu.results import Results, slug  # noqa: E402
-from benchmarks.gpu.session import run  # noqa: E402
+from benchmarks.gpu.results import Results  # noqa: E402
 from benchmarks.gpu.stages import Bench, stages  # noqa: E402
-from pssdet.errors import EnvironmentMissing, PssDetError  # noqa: E402
+from pssdet.errors import EnvironmentMissing  # noqa: E402
 
 
 def main(arguments: Sequence[str] | None = None, make_bench: Callable[[Plan], Bench] | None = None) -> int:
     """Run the benchmark; the exit code."""
     options = _parser().parse_args(arguments)
-    try:
+
+    def work() -> None:
         bench = (make_bench or gpu_bench)(QUICK if options.quick else FULL)
         identity = {
-            "gpu": bench.device.name,
             "kernels": bench.kernels.identity(),
             "benchmark": environment.hash_of(ROOT / "benchmarks" / "gpu"),
-            "quick": options.quick,
         }
-        name = f"dcnv2_{slug(bench.device.name)}{'_quick' if options.quick else ''}.json"
-        results = Results.open(options.output / name, identity)
-        if options.fresh:
-            results.stages.clear()
-            results.runs.clear()
-        results.runs.append(environment.describe() | bench.device.describe() | bench.kernels.describe())
-        run(campaign(bench), results, _say)
-    except PssDetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+        described = bench.device.describe() | bench.kernels.describe()
+        measure(campaign(bench), "dcnv2", identity, described, options)
+
+    return exit_code(work)
 
 
 def campaign(bench: Bench) -> Campaign:
@@ -80,15 +72,8 @@ def gpu_bench(plan: Plan) -> Bench:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="The DCNv2 kernel on a GPU: right, and how fast.")
-    folder = ROOT / "benchmarks" / "results"
-    parser.add_argument("--output", type=Path, default=folder, help="folder of the results (%(default)s)")
-    parser.add_argument("--quick", action="store_true", help="640x640 only, few iterations, a file of its own")
-    parser.add_argument("--fresh", action="store_true", help="forget the stored results")
+    add_run_options(parser, "640x640 only, few iterations")
     return parser
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

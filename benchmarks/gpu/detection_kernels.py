@@ -20,11 +20,9 @@ if __name__ == "__main__":
 
 from benchmarks.gpu import environment  # noqa: E402
 from benchmarks.gpu.campaign import Campaign  # noqa: E402
+from benchmarks.gpu.command import add_run_options, exit_code, measure  # noqa: E402
 from benchmarks.gpu.detection_report import checks, failures, goals, render  # noqa: E402
 from benchmarks.gpu.detection_stages import Expectations, KernelBench, stages  # noqa: E402
-from benchmarks.gpu.results import Results, slug  # noqa: E402
-from benchmarks.gpu.session import run  # noqa: E402
-from pssdet.errors import PssDetError  # noqa: E402
 from pssdet.files import sha256_of  # noqa: E402
 from pssdet.plugins.detection_library import DetectionLibrary  # noqa: E402
 
@@ -34,30 +32,21 @@ QUICK_ITERATIONS = 20
 def main(arguments: Sequence[str] | None = None, make_bench: Callable[[Path], KernelBench] | None = None) -> int:
     """Run the benchmark; the exit code."""
     options = _parser().parse_args(arguments)
-    try:
+
+    def work() -> None:
         made = (make_bench or gpu_bench)(options.parcels / "kernels")
         bench = _quick(made) if options.quick else made
         device, library = bench.device, bench.library.path
         identity = {
-            "gpu": device.name,
             "library": sha256_of(library),
             "parcel": bench.expectations.identity(),
             "benchmark": environment.hash_of(ROOT / "benchmarks" / "gpu"),
-            "quick": options.quick,
         }
-        name = f"kernels_{slug(device.name)}{'_quick' if options.quick else ''}.json"
-        results = Results.open(options.output / name, identity)
-        if options.fresh:
-            results.stages.clear()
-            results.runs.clear()
         described = {"kernel library": f"{library.name}, sha256 {identity['library']}"}
-        results.runs.append(environment.describe() | device.describe() | described)
         campaign = Campaign(device.name, list(stages(bench)), device.synchronize, render, failures, goals, checks)
-        run(campaign, results, _say)
-    except PssDetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+        measure(campaign, "kernels", identity, device.describe() | described, options)
+
+    return exit_code(work)
 
 
 def gpu_bench(parcel: Path) -> KernelBench:
@@ -75,16 +64,10 @@ def _quick(bench: KernelBench) -> KernelBench:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="The detection kernels on a GPU: right, and how fast.")
-    parcels, folder = ROOT / "artifacts" / "gpu", ROOT / "benchmarks" / "results"
+    parcels = ROOT / "artifacts" / "gpu"
     parser.add_argument("--parcels", type=Path, default=parcels, help="what pack.py made (%(default)s)")
-    parser.add_argument("--output", type=Path, default=folder, help="folder of the results (%(default)s)")
-    parser.add_argument("--quick", action="store_true", help="few iterations, a file of its own")
-    parser.add_argument("--fresh", action="store_true", help="forget the stored results")
+    add_run_options(parser, "few iterations")
     return parser
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -21,14 +21,12 @@ if __name__ == "__main__":
 
 from benchmarks.gpu import environment  # noqa: E402
 from benchmarks.gpu.campaign import Campaign  # noqa: E402
+from benchmarks.gpu.command import add_run_options, exit_code, measure, stem_of  # noqa: E402
 from benchmarks.gpu.engine_goals import goals  # noqa: E402
 from benchmarks.gpu.engine_report import checks, failures, render  # noqa: E402
 from benchmarks.gpu.engine_stages import FULL, QUICK, Workshop, stages  # noqa: E402
 from benchmarks.gpu.parcel import Parcel  # noqa: E402
-from benchmarks.gpu.results import Results, slug  # noqa: E402
 from benchmarks.gpu.rig import Rig  # noqa: E402
-from benchmarks.gpu.session import run  # noqa: E402
-from pssdet.errors import PssDetError  # noqa: E402
 
 CASES = ("mini", "row4", "row1", "row2")
 
@@ -39,34 +37,25 @@ def main(arguments: Sequence[str] | None = None, make_rig: Callable[[Path], Rig]
     make_rig: from the folder of the timing caches.
     """
     options = _parser().parse_args(arguments)
-    try:
+
+    def work() -> None:
         # The GPU first: without one, what else is missing does not matter.
         rig = (make_rig or gpu_rig)(options.timing_cache or options.work)
         parcel = Parcel(options.parcels / options.case)
-        quick = "_quick" if options.quick else ""
-        stem = f"{options.case}_{slug(rig.name)}{quick}"
         identity = {
             "case": options.case,
             "model": parcel.case.model,
             "seeded": parcel.case.seeded,
-            "gpu": rig.name,
             "parcel": parcel.identity(),
             "benchmark": environment.hash_of(ROOT / "benchmarks" / "gpu", ROOT / "engines" / "trt"),
-            "quick": options.quick,
             **rig.identity(),
         }
-        results = Results.open(options.output / f"{stem}.json", identity)
-        if options.fresh:
-            results.stages.clear()
-            results.runs.clear()
         packed = {f"at home, {name}": version for name, version in parcel.case.versions.items()}
-        results.runs.append(environment.describe() | rig.describe() | packed)
+        stem = stem_of(options.case, rig.name, options)
         shop = Workshop(rig, parcel, options.work, options.output, stem, QUICK if options.quick else FULL)
-        run(campaign(shop, options.case), results, _say)
-    except PssDetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+        measure(campaign(shop, options.case), options.case, identity, rig.describe() | packed, options)
+
+    return exit_code(work)
 
 
 def campaign(shop: Workshop, case: str) -> Campaign:
@@ -87,18 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("case", choices=CASES, help="which")
     artifacts = ROOT / "artifacts"
     parser.add_argument("--parcels", type=Path, default=artifacts / "gpu", help="what pack.py made (%(default)s)")
-    folder = ROOT / "benchmarks" / "results"
-    parser.add_argument("--output", type=Path, default=folder, help="folder of the results (%(default)s)")
     plans = artifacts / "gpu-plans"
     parser.add_argument("--work", type=Path, default=plans, help="plans (%(default)s)")
     parser.add_argument("--timing-cache", type=Path, help="folder of the timing caches (that of --work)")
-    parser.add_argument("--quick", action="store_true", help="few iterations and pictures, a file of its own")
-    parser.add_argument("--fresh", action="store_true", help="forget the stored results")
+    add_run_options(parser, "few iterations and pictures")
     return parser
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

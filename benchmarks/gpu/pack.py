@@ -24,9 +24,10 @@ if __name__ == "__main__":
 
 import numpy as np  # noqa: E402
 
+from benchmarks.gpu.command import exit_code, say  # noqa: E402
 from benchmarks.gpu.filling import fill, skeleton  # noqa: E402
 from benchmarks.gpu.parcel import Case, Parcel, Picture, Tensors, normalised, padded, write_parcel  # noqa: E402
-from pssdet.errors import BadInput, EnvironmentMissing, PssDetError  # noqa: E402
+from pssdet.errors import BadInput, EnvironmentMissing  # noqa: E402
 from pssdet.files import staged_folder  # noqa: E402
 
 if TYPE_CHECKING:
@@ -71,17 +72,16 @@ KERNELS = "kernels"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Pack; the exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        for name in options.cases:
-            pack(name, options.destination / name, options.artifacts, _say)
-            check_size(options.destination / name, options.limit_mib)
-    except ImportError as error:
-        print(f"error: packing needs every package of this project ({error}); make venv", file=sys.stderr)
-        return EnvironmentMissing.exit_code
-    except PssDetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+
+    def work() -> None:
+        try:
+            for name in options.cases:
+                pack(name, options.destination / name, options.artifacts, say)
+                check_size(options.destination / name, options.limit_mib)
+        except ImportError as error:
+            raise EnvironmentMissing(f"packing needs every package of this project ({error}); make venv") from error
+
+    return exit_code(work)
 
 
 def pack(name: str, folder: Path, artifacts: Path, say: Say) -> None:
@@ -253,10 +253,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit-mib", type=float, default=56, help="most that one folder may have (%(default)s)")
     parser.add_argument("--artifacts", type=Path, default=ROOT / "artifacts", help="exports and scenes (%(default)s)")
     return parser
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,69 @@
+"""What the benchmarks' command lines share: options, one file of results per run, errors as exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu import environment
+from benchmarks.gpu.campaign import Campaign
+from benchmarks.gpu.results import Results, slug
+from benchmarks.gpu.session import run
+from pssdet.errors import PssDetError
+
+
+def add_run_options(parser: argparse.ArgumentParser, quick: str) -> None:
+    """The options of a run: where its results go, and whether it is short or begins anew.
+
+    quick: what a short run leaves out.
+    """
+    folder = environment.ROOT / "benchmarks" / "results"
+    parser.add_argument("--output", type=Path, default=folder, help="folder of the results (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help=f"{quick}, a file of its own")
+    parser.add_argument("--fresh", action="store_true", help="forget the stored results")
+
+
+def stem_of(what: str, gpu: str, options: argparse.Namespace) -> str:
+    """The results' name without its ending."""
+    return f"{what}_{slug(gpu)}{'_quick' if options.quick else ''}"
+
+
+def measure(
+    campaign: Campaign,
+    what: str,
+    identity: Mapping[str, Any],
+    described: Mapping[str, str],
+    options: argparse.Namespace,
+) -> None:
+    """Run a campaign, with what is stored of the same identity.
+
+    described: what the record says of this run beside the machine.
+
+    Raises:
+        GateFailed: a stage broke off, a check failed or a goal was missed.
+    """
+    whole = {**identity, "gpu": campaign.device, "quick": options.quick}
+    results = Results.open(options.output / f"{stem_of(what, campaign.device, options)}.json", whole)
+    if options.fresh:
+        results.stages.clear()
+        results.runs.clear()
+    results.runs.append(environment.describe() | dict(described))
+    run(campaign, results, say)
+
+
+def exit_code(work: Callable[[], None]) -> int:
+    """Do the work; 0, or the exit code of its error, which is told in a line."""
+    try:
+        work()
+    except PssDetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def say(line: str) -> None:
+    """A line of progress, at once."""
+    print(line, flush=True)
