@@ -1,7 +1,6 @@
 """Building plans with each generation of TensorRT: what the builder is told, and what becomes of failures."""
 
 import threading
-from types import SimpleNamespace
 
 import fake_trt_build
 import pytest
@@ -91,26 +90,6 @@ class TestPrecision:
             assert flags(trt) == set()
             assert trt.network.typed
             assert held == set()
-
-    def test_a_plugin_with_integer_outputs_is_found_and_left_to_its_own_rules(self, ten):
-        def layer(name, *types):
-            outputs = [SimpleNamespace(dtype=each, is_shape_tensor=False) for each in types]
-            return SimpleNamespace(
-                name=name,
-                metadata="",
-                type=SimpleNamespace(name="PLUGIN_V3"),
-                precision=None,
-                num_outputs=len(outputs),
-                get_output=outputs.__getitem__,
-                set_output_type=lambda _, dtype: chosen.append((name, dtype)),
-            )
-
-        chosen = []
-        layers = [layer("nms", ten.float32, "INT32"), layer("deform", ten.float32)]
-        network = SimpleNamespace(num_layers=2, get_layer=layers.__getitem__)
-        assert builder.hold_float32(ten, network, {"nms", "deform"}) == {"nms", "deform"}
-        assert [each.precision for each in layers] == [None, ten.float32]
-        assert chosen == [("deform", ten.float32)]
 
     def test_a_convolution_that_cannot_be_held_stops_the_build(self, trt, tmp_path, monkeypatch):
         found = builder.hold_float32
