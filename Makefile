@@ -67,7 +67,7 @@ plugin:
 
 # The kernels compiled for V100, which CUDA 13 no longer knows; without a GPU and without a CUDA toolkit.
 check-sm70: .venv/.kernels
-	$(BIN)/python plugins/compile_check.py --arch sm_70
+	$(BIN)/python plugins/tools/compile_check.py --arch sm_70
 
 .venv/.kernels: $(STAMP)
 	@echo "installing NVIDIA's run-time compiler"

@@ -21,11 +21,11 @@ import onnx
 from detectors import PACKAGES, RESULTS, ROWS, check_names, convert, table
 from machine import QUIET, as_line, available_memory, environment, memory_now, others, peak_memory
 
-from pssdet.cli import run
+from pssdet.commands.app import run
 from pssdet.console import steps
 from pssdet.errors import GateFailed
 from pssdet.files import write_atomically
-from pssdet.validation.child import Alive, in_child
+from pssdet.validation.subprocess_run import Alive, in_child
 
 #: Largest padded (height, width) that each reader gives.
 SIZES = {

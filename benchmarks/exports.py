@@ -21,12 +21,12 @@ from detectors import PACKAGES, RESULTS, ROWS, check_names, table
 from machine import QUIET, as_line, environment, others, peak_of_children
 from onnx import inliner
 
-from pssdet.cli import run
+from pssdet.commands.app import run
 from pssdet.console import steps
 from pssdet.files import write_atomically
 from pssdet.models.card import GraphRecord
 from pssdet.models.zoo import ZOO
-from pssdet.validation.child import Alive, in_child
+from pssdet.validation.subprocess_run import Alive, in_child
 
 #: What an export may take on two free cores.
 MOST_BYTES = 8e9

@@ -32,7 +32,7 @@ sys.path.append(str(ROOT / "tests"))
 from checkpoint_parts import inference_model, parameters, static_variables, tar_of, tensor_of  # noqa: E402
 
 from pssdet.errors import BadInput  # noqa: E402
-from pssdet.models.checkpoint import read_checkpoint  # noqa: E402
+from pssdet.models.checkpoint_formats.checkpoint import read_checkpoint  # noqa: E402
 
 RESULT = ROOT / "benchmarks" / "results" / "fuzz_checkpoints.md"
 SEED = 4

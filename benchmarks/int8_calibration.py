@@ -17,18 +17,18 @@ import onnx
 from detectors import PACKAGES, RESULTS, table
 from machine import as_line, environment
 
-from pssdet.cli import run
+from pssdet.commands.app import run
+from pssdet.commands.artifacts import SCENES, bundled_scenes, engine_of, model_folder, render_scenes
+from pssdet.commands.defaults import held_out_scenes
 from pssdet.console import Progress, steps
-from pssdet.engines.int8.build import METHOD, quantised_model
-from pssdet.engines.int8.ranges import METHODS
-from pssdet.engines.on_demand import SCENES, bundled_scenes, engine_of, model_folder, render_scenes
-from pssdet.engines.recipe import recipe_for
+from pssdet.engines.precision.int8_model import METHOD, quantised_model
+from pssdet.engines.precision.ranges import METHODS
+from pssdet.engines.precision.recipe import recipe_for
 from pssdet.files import write_atomically
 from pssdet.models.card import ENGINE_CARD, MODEL_ONNX, FileRecord, encode, read_engine_card
 from pssdet.models.zoo import bundled
-from pssdet.validation.assemble import assemble
-from pssdet.validation.defaults import held_out_scenes
-from pssdet.validation.report_schema import Report
+from pssdet.validation.parity_report.assemble import assemble
+from pssdet.validation.parity_report.schema import Report
 
 NOTE = (
     "AP in percent; its difference to float32 with a paired bootstrap over images; the margin is 1 % of the AP."

@@ -16,22 +16,22 @@ from typing import NamedTuple
 from detectors import PACKAGES, RESULTS, ROOT, convert, table
 from machine import as_line, environment
 
-from pssdet.cli import run
+from pssdet.commands.app import run
+from pssdet.commands.artifacts import engine_of
+from pssdet.commands.defaults import held_out_scenes
 from pssdet.console import Progress, steps
-from pssdet.engines.on_demand import engine_of
 from pssdet.files import write_atomically
-from pssdet.models.pairing import match_detections
+from pssdet.images import load
+from pssdet.models.matching import match_detections
 from pssdet.models.preprocess import as_batch, padded_alike, prepare
 from pssdet.models.stages import FLOAT32, HALF, detection_rows
 from pssdet.models.zoo import bundled
 from pssdet.runtime.batching import Padding, batches
 from pssdet.runtime.detections import Detections
 from pssdet.runtime.detector import Detector
-from pssdet.runtime.images import load
 from pssdet.validation.agreement import THRESHOLD, agreement
 from pssdet.validation.bootstrap import Matched, match, paired_bootstrap
 from pssdet.validation.coco_statistics import coco_statistics
-from pssdet.validation.defaults import held_out_scenes
 from pssdet.validation.ground_truth import GroundTruth, read_ground_truth
 from pssdet.validation.verdict import judge, margin
 

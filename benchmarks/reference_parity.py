@@ -30,14 +30,14 @@ from reference import (
 )
 from reference_sampling import sample_positions
 
-from pssdet.cli import run
+from pssdet.commands.app import run
 from pssdet.console import Progress, steps
 from pssdet.errors import GateFailed
 from pssdet.files import write_atomically
-from pssdet.models.pairing import match_detections, pair_proposals
+from pssdet.images import load
+from pssdet.models.matching import match_detections, pair_proposals
 from pssdet.models.preprocess import prepare
 from pssdet.models.stages import FLOAT32, detection_rows, map_stages, rows_of_image
-from pssdet.runtime.images import load
 
 Tensors = Mapping[str, NDArray[Any]]
 HEAD = (

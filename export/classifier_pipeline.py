@@ -30,11 +30,11 @@ from pssdet.models.card import (
     installed_versions,
 )
 from pssdet.models.centre_crop import crop_centre, normalise, resize_short_side
+from pssdet.models.checkpoint_formats.classifier_names import rename_classifier
 from pssdet.models.classification import CLASSIFIER_STAGES, CentreCrop, ClassifierEntry
-from pssdet.models.classifier import Classifier, load_parameters_into, run_classifier
-from pssdet.models.classifier_names import rename_classifier
+from pssdet.models.network.classifier import Classifier, load_parameters_into, run_classifier
+from pssdet.models.network.reference_run import parameter_shapes
 from pssdet.models.parameters import load_parameters
-from pssdet.models.reference_run import parameter_shapes
 from pssdet.models.sample import sample_picture
 from pssdet.models.stages import FLOAT32, TRUNK_NODES, map_record
 

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import onnx
 from onnx import TensorProto, helper
 
-from pssdet.export import nms_function, proposals_function, roi_align_function
-from pssdet.export.proposals_function import decode
+from pssdet.export.functions import nms as nms_function
+from pssdet.export.functions import proposals as proposals_function
+from pssdet.export.functions import roi_align as roi_align_function
+from pssdet.export.functions.proposals import decode
 from pssdet.export.simplify import name_outputs, rename, simplify
 from pssdet.export.tracing import DOMAIN, IR_VERSION, OPSET, Tracer, Value, concat, top_k, where
 from pssdet.models.architecture import MAX_DETECTIONS, ROI_LEVELS, Architecture

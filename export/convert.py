@@ -15,8 +15,8 @@ from paddle import Tensor, nn
 from pssdet.errors import EnvironmentMissing, GateFailed
 from pssdet.export.simplify import rename
 from pssdet.export.tracing import OPSET
-from pssdet.models import box_head, classifier, detector, fpn_rpn, resnet_vd
 from pssdet.models.architecture import ROI_SIZE
+from pssdet.models.network import box_head, classifier, detector, fpn_rpn, resnet_vd
 
 _CHILD = "from paddle2onnx import export; import sys; export(*sys.argv[1:4], opset_version=int(sys.argv[4]))"
 

@@ -27,9 +27,9 @@ from pssdet.models.card import (
     encode,
     installed_versions,
 )
-from pssdet.models.detector import TwoStageDetector
+from pssdet.models.network.detector import TwoStageDetector
+from pssdet.models.network.reference_run import build_detector, parameter_shapes
 from pssdet.models.parameters import load_parameters
-from pssdet.models.reference_run import build_detector, parameter_shapes
 from pssdet.models.stages import HEAD_NODES, TRUNK_NODES, first_broken
 from pssdet.models.zoo import ZooEntry
 

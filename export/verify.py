@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
 from pssdet.models.card import StageRecord
-from pssdet.models.detector import TwoStageDetector
+from pssdet.models.network.detector import TwoStageDetector
+from pssdet.models.network.reference_run import run_reference
 from pssdet.models.reader import Preprocessing
-from pssdet.models.reference_run import run_reference
 from pssdet.models.sample import sample_batches
 from pssdet.models.stages import compare, tap_names
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pssdet.models.architecture import MAX_DETECTIONS, ROI_LEVELS, SCORE_THRESHOLD, Architecture
 from pssdet.models.card import Precision, StageRecord
-from pssdet.models.pairing import match_detections, pair_proposals
+from pssdet.models.matching import match_detections, pair_proposals
 
 Tensors = Mapping[str, NDArray[Any]]
 _Floats = NDArray[np.floating[Any]]

@@ -11,15 +11,15 @@ from typing import Any, NamedTuple, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.engines.catalogue import OpenEngine, open_engine
-from pssdet.engines.protocol import Tensors
+from pssdet.engines.backend import Tensors
+from pssdet.engines.registry import OpenEngine, open_engine
 from pssdet.errors import BadInput, GateFailed
+from pssdet.images import Image, NamedPicture, load
 from pssdet.models.card import EngineCard
 from pssdet.runtime.batching import Padding, batches, check_batching
 from pssdet.runtime.detections import Detections
-from pssdet.runtime.images import Image, NamedPicture, load
-from pssdet.runtime.reading import Reading, choose_reading
-from pssdet.runtime.running import Inputs, Runner
+from pssdet.runtime.pipeline import Inputs, Runner
+from pssdet.runtime.preprocessing import Reading, choose_reading
 
 #: Pictures prepared together, in batches: enough to find some of one size, and bounded memory.
 _BATCHES_PER_CHUNK = 4

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pssdet.errors import BadInput
-from pssdet.models.checkpoint import read_checkpoint
+from pssdet.models.checkpoint_formats.checkpoint import read_checkpoint
 
 NAME_TABLE = "StructuredToParameterName@@"
 PROTOCOLS = (2, 3, 4, 5)

@@ -29,6 +29,6 @@ def hang(engine, pictures, alive):
 
 def crash_if_told(engine, pictures, alive):
     """The real evaluation, except for an engine in a folder called "doomed"."""
-    from pssdet.validation.evaluation import _evaluate_here
+    from pssdet.validation.evaluate import _evaluate_here
 
     return (crash if engine.name == "doomed" else _evaluate_here)(engine, pictures, alive)

@@ -22,8 +22,8 @@ def _few_threads():
 
 @pytest.fixture(scope="session")
 def row4_parameters():
-    from pssdet.models.detector import TwoStageDetector
-    from pssdet.models.reference_run import parameter_shapes
+    from pssdet.models.network.detector import TwoStageDetector
+    from pssdet.models.network.reference_run import parameter_shapes
     from pssdet.models.seeded import seeded_parameters
 
     return seeded_parameters(parameter_shapes(TwoStageDetector(ROW4.architecture, ROW4.numerics)))
@@ -31,8 +31,8 @@ def row4_parameters():
 
 @pytest.fixture(scope="session")
 def row4_model(row4_parameters):
-    from pssdet.models.detector import TwoStageDetector
-    from pssdet.models.reference_run import build_detector
+    from pssdet.models.network.detector import TwoStageDetector
+    from pssdet.models.network.reference_run import build_detector
 
     return build_detector(TwoStageDetector(ROW4.architecture, ROW4.numerics), row4_parameters)
 
@@ -48,8 +48,8 @@ def row4_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def mini_folder(tmp_path_factory):
     """The bundled small detector exported, with its engines inside: paddle-fp32, onnxruntime-fp32 and -fp16."""
-    from pssdet.engines.builder import build_engine, engine_folder
-    from pssdet.engines.catalogue import choose_backend
+    from pssdet.engines.build_engine import build_engine, engine_folder
+    from pssdet.engines.registry import choose_backend
     from pssdet.export.pipeline import export_model
     from pssdet.models.zoo import find
 

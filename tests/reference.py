@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from reference_sampling import sample_positions
 
-from pssdet.models.pairing import match_detections, pair_proposals
+from pssdet.models.matching import match_detections, pair_proposals
 from pssdet.models.preprocess import as_batch, prepare
 from pssdet.models.stages import FLOAT32, detection_rows, map_stages, region_stages, rows_of_image
 from pssdet.models.zoo import ZOO

@@ -7,9 +7,9 @@ from reference import DATA, ROWS
 from static_parameters import static_parameters
 
 from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+from pssdet.models.checkpoint_formats.static_names import to_structured
 from pssdet.models.parameters import load_parameters
 from pssdet.models.stages import tap_names
-from pssdet.models.static_names import to_structured
 from pssdet.models.zoo import find
 
 #: Rows of the static program.
@@ -33,7 +33,7 @@ class RowModel:
     def run_paddle(self, inputs, shift=0.0):
         import paddle
 
-        from pssdet.models.reference_run import run_reference
+        from pssdet.models.network.reference_run import run_reference
 
         try:
             for name, value in self._shifted(shift).items():
@@ -80,8 +80,8 @@ def write_row(row, folder):
 
 
 def _detector(row):
-    from pssdet.models.detector import TwoStageDetector
-    from pssdet.models.reference_run import build_detector, parameter_shapes
+    from pssdet.models.network.detector import TwoStageDetector
+    from pssdet.models.network.reference_run import build_detector, parameter_shapes
 
     entry = ROWS[row] if row in ROWS else find(row)
     model = TwoStageDetector(entry.architecture, entry.numerics)

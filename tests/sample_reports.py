@@ -11,7 +11,7 @@ import numpy as np
 
 from pssdet.models.zoo import PUBLISHED
 from pssdet.validation.agreement import IOU_EDGES, SCORE_EDGES
-from pssdet.validation.report_schema import (
+from pssdet.validation.parity_report.schema import (
     Agreement,
     Comparison,
     Disagreement,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pssdet.cli import _COMMANDS
+from pssdet.commands.app import _COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = (
@@ -20,7 +20,7 @@ SCRIPTS = (
     "runtime/detect.py",
     "validation/report.py",
     "validation/stage_parity.py",
-    "plugins/compile_check.py",
+    "plugins/tools/compile_check.py",
     "validation/top1.py",
 )
 HEAVY = ("paddle", "onnx", "onnxruntime", "cv2", "numpy", "tensorrt")
@@ -69,7 +69,7 @@ def test_help_imports_nothing_heavy(script, tmp_path):
 
 @pytest.mark.parametrize("command", ["export", "build", "detect", "report", "scenes", "stages", "top1", "zoo"])
 def test_the_console_script_has_the_same_commands(command, tmp_path):
-    program = [sys.executable, "-c", "from pssdet.cli import main; main()", command, "--help"]
+    program = [sys.executable, "-c", "from pssdet.commands.app import main; main()", command, "--help"]
     done = subprocess.run(program, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0
     assert f"pssdet {command}" in done.stdout
@@ -225,7 +225,7 @@ class TestWithAnEngine:
         import numpy as np
         from reference import DATA, load_case
 
-        from pssdet.models.pairing import match_detections
+        from pssdet.models.matching import match_detections
 
         picture = DATA / "rendered_scene.jpg"
         options = ("--threshold", "0", "--json", "out.json", "--save-images", "drawn")

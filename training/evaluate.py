@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pssdet.cli import run
+from pssdet.commands.app import run
 
 if TYPE_CHECKING:
-    from pssdet.models.detector import TwoStageDetector
+    from pssdet.models.network.detector import TwoStageDetector
     from pssdet.models.zoo import ZooEntry
     from pssdet.runtime.detections import Detections
     from pssdet.training.samples import Annotated
@@ -34,13 +34,13 @@ def evaluate(
         count: Held-out scenes.
     """
     from pssdet.console import OUT
-    from pssdet.models.detector import TwoStageDetector
+    from pssdet.models.network.detector import TwoStageDetector
+    from pssdet.models.network.reference_run import build_detector, parameter_shapes
     from pssdet.models.parameters import load_parameters
-    from pssdet.models.reference_run import build_detector, parameter_shapes
     from pssdet.models.zoo import find
     from pssdet.training.samples import read_annotations
     from pssdet.validation.ground_truth import read_ground_truth
-    from pssdet.validation.scene_files import ensure_dataset
+    from pssdet.validation.scenes.dataset import ensure_dataset
 
     entry = find(model)
     detector = TwoStageDetector(entry.architecture, entry.numerics)
@@ -54,10 +54,10 @@ def evaluate(
 
 def detect_all(model: TwoStageDetector, entry: ZooEntry, samples: list[Annotated]) -> list[Detections]:
     """What the detector finds in every picture, in their order."""
+    from pssdet.images import load
+    from pssdet.models.network.reference_run import run_reference
     from pssdet.models.preprocess import as_batch, prepare
-    from pssdet.models.reference_run import run_reference
     from pssdet.runtime.detections import Detections
-    from pssdet.runtime.images import load
     from pssdet.training.samples import group_by_size
 
     found: dict[int, Detections] = {}

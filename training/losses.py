@@ -11,7 +11,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional
 
 from pssdet.models.architecture import Architecture
-from pssdet.models.detector import TwoStageDetector
+from pssdet.models.network.detector import TwoStageDetector
 from pssdet.models.numerics import Numerics
 from pssdet.training.samples import Batch
 from pssdet.training.targets import REGION_POSITIVE, AnchorTargets, anchor_targets, region_targets, sample_regions

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.errors import BadInput
+from pssdet.images import load
 from pssdet.models.preprocess import prepare, resize_scale
 from pssdet.models.reader import Preprocessing
-from pssdet.runtime.images import load
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]

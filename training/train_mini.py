@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pssdet.cli import run
+from pssdet.commands.app import run
 
 
 def train_mini(
@@ -38,7 +38,7 @@ def train_mini(
     from pssdet.training.processes import train
     from pssdet.training.samples import read_annotations
     from pssdet.training.state import write_result
-    from pssdet.validation.scene_files import ensure_dataset
+    from pssdet.validation.scenes.dataset import ensure_dataset
 
     if model not in PLANS:
         raise BadInput(f"there is no plan for {model!r}; choose from {', '.join(PLANS)}")

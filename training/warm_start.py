@@ -14,9 +14,9 @@ from paddle import Tensor, nn
 from paddle.nn import functional
 
 from pssdet.errors import BadInput
-from pssdet.models.checkpoint import read_checkpoint
+from pssdet.models.checkpoint_formats.checkpoint import read_checkpoint
 from pssdet.models.download import resolve_weights
-from pssdet.models.resnet_vd import ConvNorm
+from pssdet.models.network.resnet_vd import ConvNorm
 
 _INITIAL_MASK = 0.5  # sigmoid(0)
 

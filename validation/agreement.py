@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.runtime.detections import Detections
-from pssdet.validation.report_schema import Agreement, Histogram
+from pssdet.validation.parity_report.schema import Agreement, Histogram
 
 THRESHOLD = 0.3
 #: Edges of the histograms; of scores the middle bin is "the same", of both the last bin holds its upper edge.

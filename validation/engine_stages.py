@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pssdet.console import Progress
-from pssdet.engines.catalogue import OpenEngine, open_engine
+from pssdet.engines.registry import OpenEngine, open_engine
 from pssdet.errors import BadInput
+from pssdet.images import load
 from pssdet.models.card import StageRecord
 from pssdet.models.preprocess import as_batch, prepare
 from pssdet.models.stages import compare, limits_of
-from pssdet.runtime.images import load
 
 
 class EngineStages(NamedTuple):

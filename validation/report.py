@@ -1,67 +1,7 @@
-"""Report whether engines kept the accuracy of the original."""
+"""The command ``pssdet report`` as a script; see ``pssdet/commands/report.py``."""
 
-from __future__ import annotations
-
-from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
-
-from pssdet.cli import run
-
-
-def report(
-    *,
-    engines: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
-    annotations: Path | None = None,
-    images: Path | None = None,
-    scenes: int = 300,
-    output: Path = Path("artifacts/report"),
-    json: bool = False,
-) -> None:
-    """Report whether engines kept the accuracy of the original, and how fast they are.
-
-    Writes report.json, report.md and report.html. The exit code is 1 if an engine failed or its AP differs
-    beyond the margin; INCONCLUSIVE names the number of pictures that would decide.
-
-    Args:
-        engines: Engines, each compared with the reference engine of its own model: Paddle's, else that model's first
-            (default: Paddle, ONNX Runtime fp32 and fp16 of the bundled detectors, made if missing).
-        annotations: COCO instances file (default: rendered held-out scenes).
-        images: Folder of its pictures.
-        scenes: How many held-out scenes, without --annotations (default: 300).
-        output: Folder to write to (default: artifacts/report).
-        json: Print report.json instead of a table.
-    """
-    from pssdet.console import OUT, steps
-    from pssdet.errors import BadInput, GateFailed
-    from pssdet.files import staged_folder
-    from pssdet.validation.assemble import assemble
-    from pssdet.validation.defaults import bundled_engines, held_out_scenes
-    from pssdet.validation.report_files import encode, write_report
-    from pssdet.validation.report_table import notes, parity_tables
-    from pssdet.validation.report_text import fail_reasons, overall_verdict, summary
-
-    if (annotations is None) != (images is None):
-        raise BadInput("--annotations and --images go together; give both or neither")
-    with staged_folder(output):
-        pass  # tells at once whether the folder can be written to
-    with steps() as progress:
-        if annotations is None or images is None:
-            annotations, images = held_out_scenes(scenes, progress)
-        result = assemble(engines or bundled_engines(progress), annotations, images, progress)
-    write_report(result, output)
-    if json:
-        print(encode(result).decode(), end="")
-    else:
-        for table in parity_tables(result):
-            OUT.print(table)
-        for note in notes(result):
-            OUT.print(note)
-        OUT.print(f"{summary(result)}; the whole report: {output / 'report.html'}")
-    if overall_verdict(result) == "FAIL":
-        raise GateFailed(f"parity is not given: {'; '.join(fail_reasons(result))}")
-
+from pssdet.commands.app import run
+from pssdet.commands.report import report
 
 if __name__ == "__main__":
     run(report)

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
-from pssdet.engines.catalogue import choose_backend
+from pssdet.engines.registry import choose_backend
 from pssdet.errors import BadInput, GateFailed
+from pssdet.images import load
 from pssdet.models.card import ClassifierCard, WeightsRecord, read_classifier_card
 from pssdet.models.centre_crop import crop_centre
-from pssdet.runtime.images import load
 
 _BEST = 5
 

@@ -1,8 +1,8 @@
 """The nodes of a detector that half precision must leave in float32, found by what counts: its detections.
 
 Every recipe is judged by running the model in emulated half precision over pictures, which rounds as a float16 engine
-with float32 accumulation does (``engines/half.py``). With annotations AP decides, without them the agreement of the
-detections with the float32 model's.
+with float32 accumulation does (``engines/precision/half.py``). With annotations AP decides, without them the agreement
+of the detections with the float32 model's.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ import onnx
 
 from pssdet.console import Progress
 from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
-from pssdet.engines.catalogue import OpenEngine
-from pssdet.engines.half import emulate_half, half_region
-from pssdet.engines.recipe import HALF_PREFIXES, Recipe, default_recipe
+from pssdet.engines.precision.half import emulate_half, half_region
+from pssdet.engines.precision.recipe import HALF_PREFIXES, Recipe, default_recipe
+from pssdet.engines.registry import OpenEngine
 from pssdet.errors import BadInput, GateFailed
+from pssdet.images import find_files, is_video
 from pssdet.models.card import MODEL_ONNX, EngineCard, ModelCard, read_model_card
 from pssdet.runtime.detections import Detections
 from pssdet.runtime.detector import Detector
-from pssdet.runtime.images import find_files, is_video
 from pssdet.validation.agreement import THRESHOLD, agreement
 from pssdet.validation.coco_statistics import coco_statistics
 from pssdet.validation.ground_truth import GroundTruth, read_ground_truth
 from pssdet.validation.minimal_set import minimal_set
-from pssdet.validation.report_schema import Agreement
+from pssdet.validation.parity_report.schema import Agreement
 from pssdet.validation.verdict import SHARE
 
 #: Pictures that are looked at, the first of the data set or evenly spaced ones of a folder; each costs one run per

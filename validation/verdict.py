@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from pssdet.models.card import Precision
 from pssdet.validation.bootstrap import Bootstrap
-from pssdet.validation.report_schema import Verdict
+from pssdet.validation.parity_report.schema import Verdict
 
 #: Part of the reference's AP that may be lost or gained: 99.9 % of FP32 and, for int8, 99 %.
 SHARE: dict[Precision, float] = {"fp32": 0.001, "fp16": 0.001, "int8": 0.01}

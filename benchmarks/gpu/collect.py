@@ -25,13 +25,13 @@ if __name__ == "__main__":
 
 import numpy as np  # noqa: E402
 
-from benchmarks.gpu.campaign import Goal  # noqa: E402
+from benchmarks.gpu.bundle import OUTPUTS, Parcel, Tensors  # noqa: E402
 from benchmarks.gpu.command import exit_code  # noqa: E402
 from benchmarks.gpu.engine_goals import ACCURACY_CASE, SPEED_CASE, goals  # noqa: E402
 from benchmarks.gpu.engine_report import goal_table  # noqa: E402
 from benchmarks.gpu.pack import SCENES  # noqa: E402
-from benchmarks.gpu.parcel import OUTPUTS, Parcel, Tensors  # noqa: E402
 from benchmarks.gpu.results import Results, slug  # noqa: E402
+from benchmarks.gpu.suite import Goal  # noqa: E402
 from benchmarks.gpu.tables import table  # noqa: E402
 from pssdet.errors import BadInput, GateFailed  # noqa: E402
 from pssdet.files import write_atomically  # noqa: E402
@@ -119,7 +119,7 @@ def judge(outputs: Tensors, reference: Tensors, artifacts: Path, precision: Any)
     from pssdet.validation.bootstrap import match, paired_bootstrap
     from pssdet.validation.coco_statistics import coco_statistics
     from pssdet.validation.ground_truth import read_ground_truth
-    from pssdet.validation.scene_files import ensure_dataset
+    from pssdet.validation.scenes.dataset import ensure_dataset
     from pssdet.validation.verdict import judge as judge_bootstrap
     from pssdet.validation.verdict import margin
 

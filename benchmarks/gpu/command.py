@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu import environment
-from benchmarks.gpu.campaign import Campaign
 from benchmarks.gpu.results import Results, slug
 from benchmarks.gpu.session import run
+from benchmarks.gpu.suite import Campaign
 from pssdet.errors import PssDetError
 
 

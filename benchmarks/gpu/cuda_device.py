@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.gpu.cuda_timing import times_us
 from benchmarks.gpu.device import Kind, Replay, Work
 from pssdet.engines.devices import gpu
-from pssdet.engines.trt.cuda import Cuda, DeviceBuffer, Graph, PinnedBuffer, Stream
+from pssdet.engines.trt.runtime.cuda import Cuda, DeviceBuffer, Graph, PinnedBuffer, Stream
 from pssdet.errors import EnvironmentMissing
 
 

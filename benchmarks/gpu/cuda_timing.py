@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from pssdet.engines.trt.cuda import Cuda, Stream
+from pssdet.engines.trt.runtime.cuda import Cuda, Stream
 
 WARM_UP = 10
 

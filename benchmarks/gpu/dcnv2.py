@@ -20,7 +20,6 @@ if __name__ == "__main__":
     sys.path[0:1] = [str(ROOT), str(ROOT / "src")]
 
 from benchmarks.gpu import environment, findings  # noqa: E402
-from benchmarks.gpu.campaign import Campaign  # noqa: E402
 from benchmarks.gpu.command import add_run_options, exit_code, measure  # noqa: E402
 from benchmarks.gpu.goals import goals  # noqa: E402
 from benchmarks.gpu.kernels import Library, find_library  # noqa: E402
@@ -28,6 +27,7 @@ from benchmarks.gpu.plan import FULL, QUICK, Plan  # noqa: E402
 from benchmarks.gpu.report import render  # noqa: E402
 from benchmarks.gpu.results import Results  # noqa: E402
 from benchmarks.gpu.stages import Bench, stages  # noqa: E402
+from benchmarks.gpu.suite import Campaign  # noqa: E402
 from pssdet.errors import EnvironmentMissing  # noqa: E402
 
 
@@ -63,7 +63,7 @@ def campaign(bench: Bench) -> Campaign:
 def gpu_bench(plan: Plan) -> Bench:
     """The GPU, the library and the peers of this machine."""
     try:
-        from benchmarks.gpu.peers import PEERS, torchvision_double
+        from benchmarks.gpu.baselines import PEERS, torchvision_double
         from benchmarks.gpu.torch_device import CudaDevice
     except ImportError as error:
         raise EnvironmentMissing(f"PyTorch cannot be imported ({error}); this runs where it is, on a GPU") from error

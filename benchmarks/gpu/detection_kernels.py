@@ -19,10 +19,10 @@ if __name__ == "__main__":
     sys.path[0:1] = [str(ROOT), str(ROOT / "src")]
 
 from benchmarks.gpu import environment  # noqa: E402
-from benchmarks.gpu.campaign import Campaign  # noqa: E402
 from benchmarks.gpu.command import add_run_options, exit_code, measure  # noqa: E402
 from benchmarks.gpu.detection_report import checks, failures, goals, render  # noqa: E402
 from benchmarks.gpu.detection_stages import Expectations, KernelBench, stages  # noqa: E402
+from benchmarks.gpu.suite import Campaign  # noqa: E402
 from pssdet.files import sha256_of  # noqa: E402
 from pssdet.plugins.detection_library import DetectionLibrary  # noqa: E402
 

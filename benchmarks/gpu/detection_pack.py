@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gpu.bundle import CARD, EXPECTED, SCHEMA, save_arrays
 from benchmarks.gpu.detection_cases import (
     CHECKED,
     EVERY,
@@ -20,7 +21,6 @@ from benchmarks.gpu.detection_cases import (
     proposals_inputs,
     roi_align_inputs,
 )
-from benchmarks.gpu.parcel import CARD, EXPECTED, SCHEMA, save_arrays
 from pssdet.files import sha256_of, staged_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,7 +69,9 @@ def write_kernels(folder: Path, settings: list[Setting]) -> None:
 
 def setting_of(model: str, size: tuple[int, int]) -> Setting:
     """A model's detection part."""
-    from pssdet.export import nms_function, proposals_function, roi_align_function
+    from pssdet.export.functions import nms as nms_function
+    from pssdet.export.functions import proposals as proposals_function
+    from pssdet.export.functions import roi_align as roi_align_function
     from pssdet.models.zoo import find
 
     entry = find(model)
@@ -88,7 +90,9 @@ def setting_of(model: str, size: tuple[int, int]) -> Setting:
 
 def _computed(setting: Setting, *, half: bool) -> Iterator[tuple[str, Tensors, Tensors]]:
     """Name, inputs and outputs of each function."""
-    from pssdet.export import nms_function, proposals_function, roi_align_function
+    from pssdet.export.functions import nms as nms_function
+    from pssdet.export.functions import proposals as proposals_function
+    from pssdet.export.functions import roi_align as roi_align_function
     from pssdet.models.architecture import Architecture
 
     levels = len(setting.proposals["strides"])

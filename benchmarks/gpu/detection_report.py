@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.gpu.campaign import Goal
 from benchmarks.gpu.results import Results
+from benchmarks.gpu.suite import Goal
 from benchmarks.gpu.tables import table
 
 _METHOD = (

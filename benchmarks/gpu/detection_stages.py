@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gpu.campaign import Result, Stage
+from benchmarks.gpu.bundle import CARD, EXPECTED, SCHEMA
 from benchmarks.gpu.detection_calls import Call, nms_call, proposals_call, roi_align_call
 from benchmarks.gpu.detection_cases import (
     CHECKED,
@@ -26,7 +26,7 @@ from benchmarks.gpu.detection_cases import (
 )
 from benchmarks.gpu.detection_checks import Row, check_features, check_rows, same
 from benchmarks.gpu.device import Device
-from benchmarks.gpu.parcel import CARD, EXPECTED, SCHEMA
+from benchmarks.gpu.suite import Result, Stage
 from benchmarks.gpu.timing import measure
 from pssdet.errors import BadInput
 from pssdet.files import sha256_of

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.gpu.campaign import Goal
 from benchmarks.gpu.engine_stages import TWIN, latency_name, layers_name
 from benchmarks.gpu.layer_kinds import DETECTION
 from benchmarks.gpu.matching import IOU, SCORE
 from benchmarks.gpu.results import Results
+from benchmarks.gpu.suite import Goal
 
 #: The goals about times are for this GPU and this case.
 GPU, SPEED_CASE, ACCURACY_CASE = "H200", "row4", "mini"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.gpu.campaign import Goal
 from benchmarks.gpu.engine_goals import goals
 from benchmarks.gpu.layer_kinds import KINDS
 from benchmarks.gpu.results import Results
+from benchmarks.gpu.suite import Goal
 from benchmarks.gpu.tables import table
 
 #: An engine of float32 must find what ONNX Runtime finds; half precision reorders what nearly ties.

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gpu.campaign import Result, Stage
+from benchmarks.gpu.bundle import OUTPUTS, Parcel, save_arrays
+from benchmarks.gpu.host import Order, Precision, Rig, Session, Shapes, Tensors
 from benchmarks.gpu.layer_kinds import shares
 from benchmarks.gpu.matching import matched
-from benchmarks.gpu.parcel import OUTPUTS, Parcel, save_arrays
-from benchmarks.gpu.rig import Order, Precision, Rig, Session, Shapes, Tensors
+from benchmarks.gpu.no_dcn import plain_twin
+from benchmarks.gpu.suite import Result, Stage
 from benchmarks.gpu.timing import quantile
-from benchmarks.gpu.twin import plain_twin
 from pssdet.errors import EnvironmentMissing
 
 TWIN = "twin"

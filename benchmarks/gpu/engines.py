@@ -20,13 +20,13 @@ if __name__ == "__main__":
     sys.path[0:1] = [str(ROOT), str(ROOT / "src")]
 
 from benchmarks.gpu import environment  # noqa: E402
-from benchmarks.gpu.campaign import Campaign  # noqa: E402
+from benchmarks.gpu.bundle import Parcel  # noqa: E402
 from benchmarks.gpu.command import add_run_options, exit_code, measure, stem_of  # noqa: E402
 from benchmarks.gpu.engine_goals import goals  # noqa: E402
 from benchmarks.gpu.engine_report import checks, failures, render  # noqa: E402
 from benchmarks.gpu.engine_stages import FULL, QUICK, Workshop, stages  # noqa: E402
-from benchmarks.gpu.parcel import Parcel  # noqa: E402
-from benchmarks.gpu.rig import Rig  # noqa: E402
+from benchmarks.gpu.host import Rig  # noqa: E402
+from benchmarks.gpu.suite import Campaign  # noqa: E402
 
 CASES = ("mini", "row4", "row1", "row2")
 
@@ -66,7 +66,7 @@ def campaign(shop: Workshop, case: str) -> Campaign:
 
 def gpu_rig(caches: Path) -> Rig:
     """TensorRT on this machine's GPU."""
-    from benchmarks.gpu.tensorrt_rig import TensorRTRig
+    from benchmarks.gpu.tensorrt_host import TensorRTRig
 
     return TensorRTRig(caches)
 

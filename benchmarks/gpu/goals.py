@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.gpu.campaign import Goal
 from benchmarks.gpu.correctness import RAW, SEPARATE
 from benchmarks.gpu.plan import MAIN, sums_name
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.roofline import gpu_named, sum_floor_us
 from benchmarks.gpu.shapes import layers
+from benchmarks.gpu.suite import Goal
 
 #: The goals about times are for this GPU.
 GPU = "H200"

@@ -24,9 +24,9 @@ if __name__ == "__main__":
 
 import numpy as np  # noqa: E402
 
+from benchmarks.gpu.bundle import Case, Parcel, Picture, Tensors, normalised, padded, write_parcel  # noqa: E402
 from benchmarks.gpu.command import exit_code, say  # noqa: E402
-from benchmarks.gpu.filling import fill, skeleton  # noqa: E402
-from benchmarks.gpu.parcel import Case, Parcel, Picture, Tensors, normalised, padded, write_parcel  # noqa: E402
+from benchmarks.gpu.seeded_weights import fill, skeleton  # noqa: E402
 from pssdet.errors import BadInput, EnvironmentMissing  # noqa: E402
 from pssdet.files import staged_folder  # noqa: E402
 
@@ -109,7 +109,7 @@ def pack_model(plan: Plan, folder: Path, artifacts: Path, say: Say) -> None:
     """A model, its pictures and what is found in them."""
     import onnx
 
-    from pssdet.engines.recipe import recipe_for
+    from pssdet.engines.precision.recipe import recipe_for
     from pssdet.models.card import MODEL_ONNX, installed_versions
     from pssdet.models.zoo import find
 
@@ -143,7 +143,7 @@ def check_rewrite(exported: onnx.ModelProto, source: Path) -> None:
     Raises:
         BadInput: something in it has no place in a TensorRT graph.
     """
-    from pssdet.engines.trt.rewrite import plugin_graph, unsupported
+    from pssdet.engines.trt.graph.rewrite import plugin_graph, unsupported
 
     try:
         left = unsupported(plugin_graph(exported))
@@ -186,10 +186,10 @@ def _exported(entry: ZooEntry, artifacts: Path, *, seeded: bool, say: Say) -> Pa
 
 
 def _pictures(plan: Plan, entry: ZooEntry, artifacts: Path) -> Iterator[Picture]:
+    from pssdet.images import load
     from pssdet.models.preprocess import prepare
     from pssdet.opencv import cv2
-    from pssdet.runtime.images import load
-    from pssdet.validation.scene_files import ensure_dataset
+    from pssdet.validation.scenes.dataset import ensure_dataset
 
     scenes = artifacts / "scenes" / f"heldout-{SCENES}"
     ensure_dataset(scenes, "heldout", SCENES)
@@ -236,9 +236,9 @@ def _in_onnxruntime(model: onnx.ModelProto, case: Case, pictures: Sequence[Pictu
 
 
 def _in_paddle(entry: ZooEntry, case: Case, pictures: Sequence[Picture]) -> list[Tensors]:
-    from pssdet.models.detector import TwoStageDetector
+    from pssdet.models.network.detector import TwoStageDetector
+    from pssdet.models.network.reference_run import build_detector, parameter_shapes, run_reference
     from pssdet.models.parameters import load_parameters
-    from pssdet.models.reference_run import build_detector, parameter_shapes, run_reference
 
     model = TwoStageDetector(entry.architecture, entry.numerics)
     build_detector(model, load_parameters(entry.checkpoint, parameter_shapes(model), entry.sha256)[0])

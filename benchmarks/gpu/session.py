@@ -7,9 +7,9 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from time import perf_counter
 
-from benchmarks.gpu.campaign import Campaign, Stage
 from benchmarks.gpu.environment import driver_figures
 from benchmarks.gpu.results import Results
+from benchmarks.gpu.suite import Campaign, Stage
 from pssdet.errors import GateFailed
 from pssdet.files import write_atomically
 

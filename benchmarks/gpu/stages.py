@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from math import isfinite
 
-from benchmarks.gpu.campaign import Result, Stage
 from benchmarks.gpu.correctness import FORMATS, RAW, SEPARATE, Row, check, check_streams, relative_error
 from benchmarks.gpu.device import Array, Device
 from benchmarks.gpu.kernels import Format, Kernels
 from benchmarks.gpu.plan import Plan, layers_name, size_text, sums_name
 from benchmarks.gpu.shapes import Layer, Problem
+from benchmarks.gpu.suite import Result, Stage
 from benchmarks.gpu.tensors import Values, draw, expected
 from benchmarks.gpu.timing import Maker, layer_times, measure, ours, record_sets, sets_needed
 

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.console import Progress
+from pssdet.engines.backend import Built, Session, Tensors
 from pssdet.engines.devices import cuda_device_count
 from pssdet.engines.options import DEFAULTS, BuildOptions
-from pssdet.engines.protocol import Built, Session, Tensors
-from pssdet.engines.recipe import HALF_PREFIXES, chosen_recipe
+from pssdet.engines.precision.recipe import HALF_PREFIXES, chosen_recipe
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.models.card import MODEL_ONNX, EngineCard, ModelCard, Precision, RecipeRecord
 
@@ -86,7 +86,7 @@ def _run_bound(
 
 
 class OnnxRuntimeBackend:
-    """Copies the model (float32) or rewrites it; see ``engines/half.py`` and ``engines/int8/quantise.py``."""
+    """Copies the model (float32) or rewrites it; see ``precision/half.py`` and ``precision/quantise.py``."""
 
     name = "onnxruntime"
     precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
@@ -148,7 +148,7 @@ class OnnxRuntimeBackend:
 def _build_half(source: Path, target: Path, name: str, chosen: Path | None = None, *, emulated: bool) -> Built:
     import onnx
 
-    from pssdet.engines.half import emulate_half, half_region, to_half
+    from pssdet.engines.precision.half import emulate_half, half_region, to_half
 
     model = onnx.load(source)
     recipe = chosen_recipe(chosen, name, model.graph)
@@ -170,7 +170,7 @@ def _build_int8(folder: Path, card: ModelCard, target: Path, options: BuildOptio
     """
     import onnx
 
-    from pssdet.engines.int8.build import quantised_model
+    from pssdet.engines.precision.int8_model import quantised_model
 
     if options.calibration is None:
         raise BadInput("int8 takes ranges from pictures, and none are named; --calibration DIR")

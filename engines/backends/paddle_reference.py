@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.console import Progress
+from pssdet.engines.backend import Built, Session, Tensors
 from pssdet.engines.options import DEFAULTS, BuildOptions
-from pssdet.engines.protocol import Built, Session, Tensors
 from pssdet.models.card import EngineCard, ModelCard, Precision
 
 _PARAMETERS = "parameters.npz"
@@ -22,8 +22,8 @@ class PaddleSession:
     """The detector of ``models/``, run eagerly in float32."""
 
     def __init__(self, parameters: Path, card: ModelCard, taps: Sequence[str]) -> None:
-        from pssdet.models.detector import TwoStageDetector
-        from pssdet.models.reference_run import build_detector
+        from pssdet.models.network.detector import TwoStageDetector
+        from pssdet.models.network.reference_run import build_detector
 
         with np.load(parameters, allow_pickle=False) as arrays:
             values = {name: arrays[name] for name in arrays.files}
@@ -32,7 +32,7 @@ class PaddleSession:
 
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> Tensors:
         """One batch; see ``Session``."""
-        from pssdet.models.reference_run import run_reference
+        from pssdet.models.network.reference_run import run_reference
 
         tensors = run_reference(self._model, inputs)
         return {name: tensors[name] for name in self._names}
@@ -77,9 +77,9 @@ class PaddleBackend:
     ) -> Built:
         """Read the checkpoint that the card names, again and verified."""
         del model, precision, options, progress
-        from pssdet.models.detector import TwoStageDetector
+        from pssdet.models.network.detector import TwoStageDetector
+        from pssdet.models.network.reference_run import parameter_shapes
         from pssdet.models.parameters import reload_parameters
-        from pssdet.models.reference_run import parameter_shapes
 
         shapes = parameter_shapes(TwoStageDetector(card.architecture, card.numerics))
         parameters: dict[str, Any] = dict(reload_parameters(card.weights, shapes))

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pssdet.console import Progress
+from pssdet.engines.backend import Built, Session
 from pssdet.engines.cache import cache_folder
+from pssdet.engines.compatibility import check_fits
 from pssdet.engines.devices import Gpu, cuda_device_count, gpu
-from pssdet.engines.mismatch import check_fits
 from pssdet.engines.options import BuildOptions
-from pssdet.engines.protocol import Built, Session
-from pssdet.engines.recipe import chosen_recipe
+from pssdet.engines.precision.recipe import chosen_recipe
+from pssdet.engines.trt.plan.profiles import Profile, default_profile, read_profiles
 from pssdet.engines.trt.plugin_library import find_plugins
-from pssdet.engines.trt.profiles import Profile, default_profile, read_profiles
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.models.card import (
     MODEL_ONNX,
@@ -109,13 +109,13 @@ class TensorRTBackend:
         import onnx
         import tensorrt as trt
 
-        from pssdet.engines.trt.builder import build_plan
-        from pssdet.engines.trt.capabilities import capabilities, precision_route
-        from pssdet.engines.trt.flops import convolution_flops
-        from pssdet.engines.trt.inspector import prove, summarise
-        from pssdet.engines.trt.mixed import graph_for
-        from pssdet.engines.trt.rewrite import plugin_graph
-        from pssdet.engines.trt.settings import Settings
+        from pssdet.engines.trt.graph.rewrite import plugin_graph
+        from pssdet.engines.trt.plan.builder import build_plan
+        from pssdet.engines.trt.plan.capabilities import capabilities, precision_route
+        from pssdet.engines.trt.plan.flops import convolution_flops
+        from pssdet.engines.trt.plan.inspector import prove, summarise
+        from pssdet.engines.trt.plan.precision_route import graph_for
+        from pssdet.engines.trt.plan.settings import Settings
 
         device, library = _device(), find_plugins()
         profiles = _profiles(card, options)
@@ -125,7 +125,7 @@ class TensorRTBackend:
         recipe = chosen_recipe(options.recipe, card.model, exported.graph) if reduced else None
         source, calibration = exported, None
         if recipe is not None and options.calibration is not None:
-            from pssdet.engines.int8.build import quantised_model
+            from pssdet.engines.precision.int8_model import quantised_model
 
             made = quantised_model(model, card, options.calibration, progress, recipe=recipe)
             source, calibration = made.model, made.calibration
@@ -170,8 +170,8 @@ class TensorRTBackend:
         carried = _carries_plugins(card)
         library = None if carried else find_plugins()
         check_fits(folder, card, _device(), _version(), library)
-        from pssdet.engines.trt.pictures import picture_kernel
-        from pssdet.engines.trt.session import TensorRTSession
+        from pssdet.engines.trt.runtime.pictures import picture_kernel
+        from pssdet.engines.trt.runtime.session import TensorRTSession
 
         return TensorRTSession(
             folder / PLAN,
@@ -215,7 +215,7 @@ def _profiles(card: ModelCard, options: BuildOptions) -> tuple[Profile, ...]:
 
 
 def _timing_cache(device: Gpu) -> Path:
-    from pssdet.engines.trt.timing import timing_cache_name
+    from pssdet.engines.trt.plan.timing_cache import timing_cache_name
 
     return cache_folder() / timing_cache_name(_version(), device.name)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import msgspec
 
 from pssdet.models.architecture import ROI_CANONICAL_LEVEL, ROI_CANONICAL_SIZE, ROI_LEVELS, ROI_SIZE, Architecture
+from pssdet.models.configuration.node import Section, Setting, component, described, is_number, shown
 from pssdet.models.configuration.readers import dygraph_reader
-from pssdet.models.configuration.section import Section, Setting, component, described, is_number, shown
 from pssdet.models.configuration.variant import (
     BLOCKS,
     MAX_ANCHOR,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from pssdet.models.architecture import PADDING_MULTIPLE
-from pssdet.models.configuration.section import MISSING, Problems, Section, Setting, is_number, nothing, shown
+from pssdet.models.configuration.node import MISSING, Problems, Section, Setting, is_number, nothing, shown
 from pssdet.models.configuration.tree import Tagged
 from pssdet.models.reader import Preprocessing
 

@@ -10,8 +10,8 @@ from pssdet.console import ERR
 from pssdet.errors import BadInput
 from pssdet.models.configuration.dygraph import read_dygraph
 from pssdet.models.configuration.includes import BASE, Loaded, load
+from pssdet.models.configuration.node import Problems, Section, shown
 from pssdet.models.configuration.readers import sides_of
-from pssdet.models.configuration.section import Problems, Section, shown
 from pssdet.models.configuration.static import read_static
 from pssdet.models.configuration.tree import Tagged
 from pssdet.models.configuration.variant import BLOCKS, Variant

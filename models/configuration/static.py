@@ -8,8 +8,8 @@ from __future__ import annotations
 import msgspec
 
 from pssdet.models.architecture import ROI_CANONICAL_LEVEL, ROI_CANONICAL_SIZE, ROI_LEVELS, ROI_SIZE, Architecture
+from pssdet.models.configuration.node import Section, Setting, component, is_number
 from pssdet.models.configuration.readers import static_reader
-from pssdet.models.configuration.section import Section, Setting, component, is_number
 from pssdet.models.configuration.variant import (
     BLOCKS,
     MAX_ANCHOR,

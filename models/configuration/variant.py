@@ -12,7 +12,7 @@ from pssdet.models.architecture import (
     SCORE_THRESHOLD,
     Architecture,
 )
-from pssdet.models.configuration.section import Section, Setting
+from pssdet.models.configuration.node import Section, Setting
 from pssdet.models.numerics import Numerics
 from pssdet.models.reader import Preprocessing
 

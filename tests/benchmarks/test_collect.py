@@ -8,13 +8,13 @@ import onnx
 import pytest
 
 from benchmarks.gpu import collect, pack
+from benchmarks.gpu.bundle import OUTPUTS, Case, Parcel, Picture, save_arrays, write_parcel
 from benchmarks.gpu.engine_goals import goals
 from benchmarks.gpu.engine_report import goal_table
 from benchmarks.gpu.engine_stages import latency_name, layers_name
-from benchmarks.gpu.parcel import OUTPUTS, Case, Parcel, Picture, save_arrays, write_parcel
 from benchmarks.gpu.results import Results
 from pssdet.models.zoo import find
-from pssdet.validation.scene_files import ensure_dataset
+from pssdet.validation.scenes.dataset import ensure_dataset
 
 SCENES = 40
 

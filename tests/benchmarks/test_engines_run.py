@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from fake_rig import FakeRig
+from fake_host import FakeRig
 
 from benchmarks.gpu import engine_stages, engines, pack
+from benchmarks.gpu.bundle import OUTPUTS, Parcel
 from benchmarks.gpu.engine_stages import EnginePlan
-from benchmarks.gpu.parcel import OUTPUTS, Parcel
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = EnginePlan(iterations=3, profiled=1, pictures=2)

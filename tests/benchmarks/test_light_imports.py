@@ -59,10 +59,12 @@ sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "src")!r}]
 import numpy as np, onnx
 from onnx import numpy_helper
 from pathlib import Path
-from benchmarks.gpu.filling import skeleton
-from benchmarks.gpu.parcel import OUTPUTS, Case, Parcel, Picture, write_parcel
-from benchmarks.gpu import engine_report, engine_stages, twin
-import pssdet.engines.trt.rewrite, pssdet.engines.trt.session, pssdet.engines.trt.builder, pssdet.engines.devices
+from benchmarks.gpu.seeded_weights import skeleton
+from benchmarks.gpu.bundle import OUTPUTS, Case, Parcel, Picture, write_parcel
+from benchmarks.gpu import engine_report, engine_stages
+from benchmarks.gpu import no_dcn as twin
+import pssdet.engines.trt.graph.rewrite, pssdet.engines.trt.runtime.session
+import pssdet.engines.trt.plan.builder, pssdet.engines.devices
 weight = numpy_helper.from_array(np.ones((64, 64), np.float32), "w")
 model = onnx.ModelProto(ir_version=9, graph=onnx.GraphProto(initializer=[weight]))
 picture = Picture(np.zeros((40, 50, 3), np.uint8), (40.0, 50.0), 1.0)

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 from reference import ROW4, case_inputs, disagreements, load_case
 
-from pssdet.engines import catalogue, devices, on_demand
+from pssdet.commands import artifacts as on_demand
+from pssdet.engines import devices
+from pssdet.engines import registry as catalogue
 from pssdet.engines.backends import onnx_runtime
-from pssdet.engines.builder import build_engine, engine_folder
-from pssdet.engines.catalogue import backend_named, choose_backend, open_engine
+from pssdet.engines.build_engine import build_engine, engine_folder
+from pssdet.engines.registry import backend_named, choose_backend, open_engine
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 from pssdet.models.card import ENGINE_CARD, FileRecord, encode, read_engine_card, read_model_card
 from pssdet.models.stages import HALF, compare

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pssdet.engines.builder import build_engine
-from pssdet.engines.catalogue import backend_named
+from pssdet.engines.build_engine import build_engine
 from pssdet.engines.options import DEFAULTS, BuildOptions
+from pssdet.engines.registry import backend_named
 from pssdet.errors import BadInput
 
 

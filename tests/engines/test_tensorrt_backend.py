@@ -8,14 +8,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from pssdet.engines import build_key
+from pssdet.engines import cache_key as build_key
 from pssdet.engines.backends import tensorrt_gpu
 from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
-from pssdet.engines.builder import build_engine, engine_folder
-from pssdet.engines.catalogue import backend_named, choose_backend, open_engine
+from pssdet.engines.build_engine import build_engine, engine_folder
 from pssdet.engines.devices import Gpu
 from pssdet.engines.options import BuildOptions
-from pssdet.engines.recipe import Recipe, write_recipe
+from pssdet.engines.precision.recipe import Recipe, write_recipe
+from pssdet.engines.registry import backend_named, choose_backend, open_engine
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 from pssdet.models.card import ENGINE_CARD, EngineCard, encode, read_engine_card, read_model_card
 from pssdet.models.sample import PICTURE, sample_batches
@@ -83,9 +83,9 @@ def machine(monkeypatch, tmp_path, mini_folder):
     monkeypatch.setattr(tensorrt_gpu, "cuda_device_count", lambda: int(made.device is not None))
     monkeypatch.setattr(tensorrt_gpu, "gpu", lambda: made.device)
     monkeypatch.setattr(tensorrt_gpu, "_installed", lambda name: True)
-    monkeypatch.setattr("pssdet.engines.trt.builder.load_plugins", lambda trt, path: None)
+    monkeypatch.setattr("pssdet.engines.trt.plan.builder.load_plugins", lambda trt, path: None)
     session = type("Session", (PlanOnOnnxRuntime,), {"model": mini_folder / "model.onnx"})
-    monkeypatch.setattr("pssdet.engines.trt.session.TensorRTSession", session)
+    monkeypatch.setattr("pssdet.engines.trt.runtime.session.TensorRTSession", session)
     made.session = session
     made.have("10.4.0")
     return made
@@ -277,7 +277,7 @@ class TestOpening:
     def test_with_the_preprocessing_kernel_that_lies_beside_the_plugins(self, machine, monkeypatch):
         found = []
         monkeypatch.setattr(
-            "pssdet.engines.trt.pictures.picture_kernel", lambda plugins: found.append(plugins) or "kernel"
+            "pssdet.engines.trt.runtime.pictures.picture_kernel", lambda plugins: found.append(plugins) or "kernel"
         )
         open_engine(machine.build()).session.close()
         assert (found[-1], machine.session.kernels[-1]) == (machine.library, "kernel")

@@ -4,7 +4,7 @@ import numpy as np
 import paddle
 from paddle.vision import ops
 
-import pssdet.models.detector  # noqa: F401  puts right what importing Paddle does to signals
+import pssdet.models.network.detector  # noqa: F401  puts right what importing Paddle does to signals
 
 
 def _int32(*values):

@@ -20,8 +20,8 @@ from pssdet.errors import BadInput, GateFailed
 from pssdet.export import classifier_pipeline
 from pssdet.models.card import encode, read_classifier_card, read_engine_card, read_model_card
 from pssdet.models.classification import CLASSIFIER_STAGES, RESNET50_VD_SSLD
-from pssdet.models.classifier import Classifier, load_parameters_into, run_classifier
-from pssdet.models.reference_run import parameter_shapes
+from pssdet.models.network.classifier import Classifier, load_parameters_into, run_classifier
+from pssdet.models.network.reference_run import parameter_shapes
 from pssdet.models.seeded import seeded_parameters
 
 

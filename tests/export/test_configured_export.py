@@ -12,8 +12,8 @@ from test_scripts import assert_one_line_error, run
 
 from pssdet.errors import BadInput
 from pssdet.models.card import read_model_card
+from pssdet.models.checkpoint_formats.static_names import structured_name
 from pssdet.models.parameters import load_parameters
-from pssdet.models.static_names import structured_name
 
 #: What keeps the work small; the backbone of 50 layers stays as it is.
 SMALL_DYGRAPH = """
@@ -36,8 +36,8 @@ SMALL_CASCADE = "{FPN: {num_chan: 8}, FPNRPNHead: {num_chan: 8}, CascadeTwoFCHea
 
 
 def shapes_of(entry):
-    from pssdet.models.detector import TwoStageDetector
-    from pssdet.models.reference_run import parameter_shapes
+    from pssdet.models.network.detector import TwoStageDetector
+    from pssdet.models.network.reference_run import parameter_shapes
 
     return parameter_shapes(TwoStageDetector(entry.architecture, entry.numerics))
 

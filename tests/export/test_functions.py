@@ -6,9 +6,11 @@ import plain_roi
 import pytest
 from single_call import SingleCall
 
-from pssdet.export import nms_function, proposals_function, roi_align_function
-from pssdet.models.anchors import base_anchors
+from pssdet.export.functions import nms as nms_function
+from pssdet.export.functions import proposals as proposals_function
+from pssdet.export.functions import roi_align as roi_align_function
 from pssdet.models.architecture import Architecture
+from pssdet.models.network.anchors import base_anchors
 from pssdet.models.numerics import DYGRAPH, STATIC
 
 SMALL = Architecture(num_classes=3, anchor_sizes=(16.0, 32.0), pre_nms_top_n=40, post_nms_top_n=12)

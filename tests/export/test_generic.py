@@ -7,7 +7,7 @@ import pytest
 from single_call import SingleCall
 from test_functions import random_boxes
 
-from pssdet.export import nms_function
+from pssdet.export.functions import nms as nms_function
 from pssdet.models.architecture import CASCADE_REG_WEIGHTS, Architecture
 from pssdet.models.card import read_model_card
 from pssdet.models.labels import numbered
@@ -85,8 +85,8 @@ def test_labels_reach_what_the_detector_finds(folder, tmp_path):
     """Seeded scores of so many classes are low: the last class is made the likely one."""
     import onnx
 
-    from pssdet.engines.builder import build_engine
-    from pssdet.engines.catalogue import choose_backend
+    from pssdet.engines.build_engine import build_engine
+    from pssdet.engines.registry import choose_backend
     from pssdet.models.card import FileRecord, encode
     from pssdet.models.sample import PICTURE
     from pssdet.runtime.detector import Detector

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from properties import DETERMINISTIC, assert_agrees, assert_images_stand_alone
 from single_call import SingleCall
 
-from pssdet.export import nms_function
+from pssdet.export.functions import nms as nms_function
 from pssdet.models.architecture import MAX_DETECTIONS, NMS_THRESHOLD, SCORE_THRESHOLD
 from pssdet.models.numerics import DYGRAPH, STATIC
 

@@ -146,7 +146,7 @@ class TestOwnCheckpoint:
         """The zoo knows the hash of its own checkpoint, which must not be asked of another."""
         import pickle
 
-        from pssdet.models.checkpoint import read_checkpoint
+        from pssdet.models.checkpoint_formats.checkpoint import read_checkpoint
         from pssdet.models.download import resolve_weights
         from pssdet.models.zoo import find
 

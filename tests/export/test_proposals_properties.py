@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from properties import DETERMINISTIC, assert_agrees, assert_images_stand_alone
 from single_call import SingleCall
 
-from pssdet.export import proposals_function
+from pssdet.export.functions import proposals as proposals_function
 from pssdet.models.architecture import Architecture
 from pssdet.models.numerics import DYGRAPH
 

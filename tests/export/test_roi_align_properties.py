@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from properties import DETERMINISTIC, assert_images_stand_alone, show
 from single_call import SingleCall
 
-from pssdet.export import roi_align_function
+from pssdet.export.functions import roi_align as roi_align_function
 from pssdet.models.architecture import ROI_CANONICAL_SIZE, Architecture
 from pssdet.models.numerics import DYGRAPH
 

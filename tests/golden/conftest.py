@@ -6,8 +6,8 @@ import pytest
 
 @pytest.fixture(scope="session")
 def mini_cascade_folder(tmp_path_factory):
-    from pssdet.engines.builder import build_engine, engine_folder
-    from pssdet.engines.catalogue import choose_backend
+    from pssdet.engines.build_engine import build_engine, engine_folder
+    from pssdet.engines.registry import choose_backend
     from pssdet.export.pipeline import export_model
     from pssdet.models.zoo import find
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pssdet.engines.builder import build_engine
-from pssdet.engines.catalogue import choose_backend
+from pssdet.engines.build_engine import build_engine
+from pssdet.engines.registry import choose_backend
 from pssdet.export.pipeline import export_model
 from pssdet.models.architecture import Architecture
 from pssdet.models.numerics import DYGRAPH

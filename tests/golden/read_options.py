@@ -29,7 +29,7 @@ SCRIPTS = (
     "validation/stage_parity.py",
     "validation/top1.py",
     "validation/render_scenes.py",
-    "plugins/compile_check.py",
+    "plugins/tools/compile_check.py",
     "training/train_mini.py",
     "training/evaluate.py",
     "benchmarks/exports.py",

@@ -29,10 +29,10 @@ def test_of_its_engines(model, engine):
 
 
 def test_of_an_int8_engine(mini_folder, tmp_path):
-    from pssdet.engines.builder import build_engine
-    from pssdet.engines.catalogue import choose_backend
+    from pssdet.engines.build_engine import build_engine
+    from pssdet.engines.registry import choose_backend
     from pssdet.engines.options import BuildOptions
-    from pssdet.validation.scene_files import write_dataset
+    from pssdet.validation.scenes.dataset import write_dataset
 
     write_dataset(tmp_path / "scenes", "train", 4)
     options = BuildOptions(calibration=tmp_path / "scenes")
@@ -43,7 +43,7 @@ def test_of_an_int8_engine(mini_folder, tmp_path):
 
 @pytest.mark.parametrize("name", ["passing_report", "two_models_report"])
 def test_of_a_report(name, tmp_path):
-    from pssdet.validation.report_files import write_report
+    from pssdet.validation.parity_report.files import write_report
 
     report = getattr(sample_reports, name)()
     write_report(report, tmp_path / "report")

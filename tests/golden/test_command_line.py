@@ -85,7 +85,7 @@ def test_exit_code_of_a_command(code, command, folder):
 @pytest.mark.parametrize(
     ("code", "command"),
     [
-        (2, "plugins/compile_check.py --arch sm_1"),
+        (2, "plugins/tools/compile_check.py --arch sm_1"),
         (2, "training/train_mini.py --model nosuch"),
         (2, "training/evaluate.py --nosuch"),
         (2, "benchmarks/exports.py --models nosuch"),

@@ -12,9 +12,9 @@ import sample_reports
 from golden_files import assert_golden
 from rich.console import Console
 
-from pssdet.validation.report_html import to_html
-from pssdet.validation.report_markdown import to_markdown
-from pssdet.validation.report_table import notes, parity_tables
+from pssdet.validation.parity_report.html import to_html
+from pssdet.validation.parity_report.markdown import to_markdown
+from pssdet.validation.parity_report.terminal import notes, parity_tables
 
 REPORTS = (
     "passing_report",

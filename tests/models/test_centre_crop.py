@@ -7,9 +7,9 @@ from reference import DATA
 from reference_sampling import sample_positions
 
 from pssdet.errors import BadInput
+from pssdet.images import load
 from pssdet.models.centre_crop import crop_centre, resize_short_side
 from pssdet.models.classification import CentreCrop
-from pssdet.runtime.images import load
 
 STEPS = CentreCrop()
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from reference_sampling import sample_positions
 
 from pssdet.errors import BadInput
+from pssdet.images import load
 from pssdet.models.preprocess import prepare, resize_scale
 from pssdet.models.reader import Preprocessing
 from pssdet.models.zoo import ZOO
-from pssdet.runtime.images import load
 
 DATA = Path(__file__).parents[1] / "data"
 ROWS = {entry.row: entry for entry in ZOO}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pssdet.models.architecture import Architecture
-from pssdet.models.pairing import match_detections, pair_proposals
+from pssdet.models.matching import match_detections, pair_proposals
 from pssdet.models.stages import FLOAT32, HALF, compare, map_stages, tap_names
 
 ARCH = Architecture(num_classes=3, post_nms_top_n=20)

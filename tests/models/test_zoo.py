@@ -5,7 +5,7 @@ from reference import DATA
 from static_parameters import read_manifest
 
 from pssdet.errors import BadInput
-from pssdet.models.static_names import to_structured
+from pssdet.models.checkpoint_formats.static_names import to_structured
 from pssdet.models.zoo import CLASSIFIERS, PUBLISHED, ZOO, find, find_any
 
 GENERIC = {"cascade_rcnn_dcn_r50_vd_fpn_gen_server_side": 2, "cascade_rcnn_dcn_r101_vd_fpn_gen_server_side": 3}
@@ -25,8 +25,8 @@ class TestGenericDetectors:
 
     def test_take_a_static_checkpoint_with_677_scores(self, name):
         pytest.importorskip("paddle")
-        from pssdet.models.detector import TwoStageDetector
-        from pssdet.models.reference_run import parameter_shapes
+        from pssdet.models.network.detector import TwoStageDetector
+        from pssdet.models.network.reference_run import parameter_shapes
 
         static = read_manifest(DATA / f"row{GENERIC[name]}.tsv")
         static = {key: tuple(677 if size == 81 else size for size in shape) for key, shape in static.items()}

@@ -12,7 +12,7 @@ from properties import DETERMINISTIC
 from single_call import SingleCall
 
 from pssdet.errors import BadInput
-from pssdet.export import proposals_function
+from pssdet.export.functions import proposals as proposals_function
 from pssdet.models.architecture import Architecture
 from pssdet.models.numerics import DYGRAPH
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from properties import DETERMINISTIC
 from single_call import SingleCall
 
-from pssdet.export import roi_align_function
+from pssdet.export.functions import roi_align as roi_align_function
 from pssdet.models.architecture import Architecture
 from pssdet.models.numerics import DYGRAPH
 from pssdet.plugins.detection_problem import RoiAlignProblem

@@ -6,14 +6,14 @@ from fake_engine import LABELS, MAX, FakeSession, fake_engine, picture, score_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pssdet.engines.catalogue import OpenEngine
+from pssdet.engines.registry import OpenEngine
 from pssdet.errors import BadInput, GateFailed
+from pssdet.images import NamedPicture
 from pssdet.models.numerics import DYGRAPH, STATIC
 from pssdet.models.preprocess import prepare
 from pssdet.models.reader import Preprocessing
 from pssdet.runtime import detector as detector_module
 from pssdet.runtime.detector import Detector
-from pssdet.runtime.images import NamedPicture
 
 # The fake engine's preprocessing pads these to 64x96, 96x64 and 64x64.
 WIDE, TALL, SQUARE = (90, 60), (60, 90), (50, 50)

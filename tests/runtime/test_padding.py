@@ -5,7 +5,7 @@ import pytest
 
 from pssdet.runtime.detector import Detector
 from pssdet.validation.agreement import agreement
-from pssdet.validation.scenes import SPLITS, render_scene
+from pssdet.validation.scenes.scene import SPLITS, render_scene
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,7 @@ def tiny_cascade():
 @pytest.fixture(scope="session")
 def tiny_samples(tmp_path_factory):
     from pssdet.training.samples import read_annotations
-    from pssdet.validation.scene_files import write_dataset
+    from pssdet.validation.scenes.dataset import write_dataset
 
     return read_annotations(write_dataset(tmp_path_factory.mktemp("scenes"), "train", 24))
 

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from pssdet.models.checkpoint import match_parameters, read_checkpoint
-from pssdet.models.detector import TwoStageDetector
+from pssdet.models.checkpoint_formats.checkpoint import match_parameters, read_checkpoint
 from pssdet.models.mini import SHAPES
-from pssdet.models.reference_run import build_detector, parameter_shapes
+from pssdet.models.network.detector import TwoStageDetector
+from pssdet.models.network.reference_run import build_detector, parameter_shapes
 from pssdet.models.zoo import find
 from pssdet.training.evaluate import average_precisions, detect_all
 from pssdet.training.plan import PLANS
 from pssdet.training.samples import read_annotations
 from pssdet.validation.ground_truth import read_ground_truth
-from pssdet.validation.scene_files import write_dataset
+from pssdet.validation.scenes.dataset import write_dataset
 
 FOLDER = Path(__file__).parents[2] / "models" / "checkpoints"
 

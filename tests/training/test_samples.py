@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from pssdet.errors import BadInput
+from pssdet.images import load
 from pssdet.models.preprocess import prepare
 from pssdet.models.reader import Preprocessing
-from pssdet.runtime.images import load
 from pssdet.training.samples import Batches, flip, group_by_size, padded_size, read_annotations
 
 READER = Preprocessing(96, 96, interpolation="cubic", resize="first")

@@ -8,10 +8,10 @@ import paddle
 import pytest
 
 from pssdet.errors import BadInput, GateFailed, PssDetError
-from pssdet.models.checkpoint import match_parameters, read_checkpoint
-from pssdet.models.detector import TwoStageDetector
+from pssdet.models.checkpoint_formats.checkpoint import match_parameters, read_checkpoint
+from pssdet.models.network.detector import TwoStageDetector
+from pssdet.models.network.reference_run import parameter_shapes
 from pssdet.models.numerics import DYGRAPH
-from pssdet.models.reference_run import parameter_shapes
 from pssdet.training.loop import Run, Shared
 from pssdet.training.losses import LOSSES
 from pssdet.training.optimiser import AdamW, FlatParameters, learning_rate

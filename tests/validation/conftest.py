@@ -10,7 +10,7 @@ import pytest
 from parallel import shared_folder
 
 from pssdet.validation.ground_truth import GroundTruth
-from pssdet.validation.scene_files import ensure_dataset
+from pssdet.validation.scenes.dataset import ensure_dataset
 
 #: Of the data set that engines are judged on.
 SCENES = 40

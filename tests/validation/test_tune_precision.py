@@ -6,7 +6,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from pssdet.engines.recipe import default_recipe
+from pssdet.engines.precision.recipe import default_recipe
 from pssdet.errors import BadInput, GateFailed
 from pssdet.models.card import FileRecord, encode, read_model_card
 from pssdet.validation.tune_precision import Pictures, tune

@@ -46,9 +46,9 @@ def main(source):
         trt = importlib.import_module("tensorrt")
     except ImportError as error:
         return {"skip": f"TensorRT cannot be imported: {error}"}
-    from pssdet.engines.trt.capabilities import capabilities, precision_route
     from pssdet.engines.trt.error_log import error_log
-    from pssdet.engines.trt.progress import Interruption, monitor
+    from pssdet.engines.trt.plan.capabilities import capabilities, precision_route
+    from pssdet.engines.trt.plan.progress import Interruption, monitor
 
     able = capabilities(trt)
     logger, told = error_log(trt), []

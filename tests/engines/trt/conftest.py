@@ -2,7 +2,7 @@ import pytest
 from fake_cuda import FakeCuda
 from fake_tensorrt import FakePlan, install
 
-from pssdet.engines.trt.session import TensorRTSession
+from pssdet.engines.trt.runtime.session import TensorRTSession
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fake_cuda import FakeCuda
 
-from pssdet.engines.trt.cuda import Cuda, CudaFailure, DeviceBuffer, Event, Graph, PinnedBuffer, Stream
+from pssdet.engines.trt.runtime.cuda import Cuda, CudaFailure, DeviceBuffer, Event, Graph, PinnedBuffer, Stream
 
 FUNCTIONS = sorted(
     name for name, value in vars(FakeCuda).items() if re.match("cuda[A-Z]", name) and inspect.isfunction(value)

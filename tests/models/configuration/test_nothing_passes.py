@@ -14,8 +14,8 @@ from configurations import ALL, CASCADE, DYGRAPH, varied
 from pssdet.errors import BadInput
 from pssdet.models.configuration import dygraph, readers, reading, static
 from pssdet.models.configuration.includes import Loaded
+from pssdet.models.configuration.node import Problems, Section
 from pssdet.models.configuration.reading import describe
-from pssdet.models.configuration.section import Problems, Section
 from pssdet.models.configuration.tree import Tagged
 
 GUIDE = Path(__file__).resolve().parents[3] / "docs" / "configurations.md"

@@ -1,0 +1,206 @@
+"""One model with its pictures and what ONNX Runtime found in them, as a folder that travels.
+
+``case.json`` names the other files with their hashes; a picture is the network's content before normalisation, uint8.
+Reading needs NumPy, and ONNX for the model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pssdet.errors import BadInput
+from pssdet.files import sha256_of, staged_file
+
+if TYPE_CHECKING:
+    import onnx
+
+SCHEMA = 1
+CARD, MODEL, PICTURES, EXPECTED = "case.json", "model.onnx", "pictures.npz", "expected.npz"
+#: Sides of the network's input are multiples of it.
+STRIDE = 32
+#: A model's outputs, as exported.
+OUTPUTS = ("boxes", "scores", "labels", "count")
+
+Tensors = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a parcel says of itself.
+
+    name: of the parcel. model: of the zoo. seeded: the detections mean nothing in a picture.
+    mean, std: of the normalisation. fp32: the recipe, names of ONNX nodes that half precision leaves in float32.
+    references: whose outputs ``expected.npz`` holds. batches: to be timed.
+    versions: of the packages it was made with. files: SHA-256 by name.
+    """
+
+    name: str
+    model: str
+    seeded: bool
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fp32: tuple[str, ...]
+    references: tuple[str, ...]
+    batches: tuple[int, ...]
+    versions: Mapping[str, str]
+    files: Mapping[str, str] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The content of one network input: uint8 [H, W, 3], the size of the picture it was resized from, the factor."""
+
+    content: NDArray[np.uint8]
+    original_size: tuple[float, float]
+    scale: float
+
+
+class Parcel:
+    """An opened folder whose files are those that were packed.
+
+    Raises:
+        BadInput: something is missing or altered.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.case = _read_case(folder)
+        with np.load(folder / PICTURES) as arrays:
+            self._arrays = {name: arrays[name] for name in arrays.files}
+        self._starts = np.concatenate([[0], np.cumsum([h * w * 3 for h, w in self._arrays["sizes"].tolist()])])
+
+    def __len__(self) -> int:
+        return len(self._arrays["sizes"])
+
+    def identity(self) -> str:
+        """Equal for parcels whose results belong together."""
+        return sha256_of(self.folder / CARD)
+
+    def model(self) -> onnx.ModelProto:
+        """The exported model, its large parameters drawn again if they did not travel."""
+        import onnx
+
+        from benchmarks.gpu.seeded_weights import fill
+
+        return fill(onnx.load(self.folder / MODEL))
+
+    def picture(self, index: int) -> Picture:
+        """One picture."""
+        height, width = self._arrays["sizes"][index].tolist()
+        flat = self._arrays["pixels"][self._starts[index] : self._starts[index + 1]]
+        rows, columns = self._arrays["original_sizes"][index].tolist()
+        return Picture(flat.reshape(height, width, 3), (rows, columns), float(self._arrays["scales"][index]))
+
+    def batch(self, indices: Sequence[int]) -> Tensors:
+        """The model's inputs for pictures of one padded size."""
+        pictures = [self.picture(index) for index in indices]
+        return {
+            "image": np.stack([padded(normalised(each.content, self.case.mean, self.case.std)) for each in pictures]),
+            "image_size": np.array([each.content.shape[:2] for each in pictures], np.float32),
+            "original_size": np.array([each.original_size for each in pictures], np.float32),
+            "scale_factor": np.array([(each.scale, each.scale) for each in pictures], np.float32),
+        }
+
+    def cycled(self, count: int) -> Tensors:
+        """A batch of so many pictures of the first one's padded size, again from the start if there are fewer."""
+        size = self.padded_size(0)
+        alike = [index for index in range(len(self)) if self.padded_size(index) == size]
+        return self.batch([alike[number % len(alike)] for number in range(count)])
+
+    def padded_size(self, index: int) -> tuple[int, int]:
+        """Height and width of a picture's network input."""
+        height, width = self._arrays["sizes"][index].tolist()
+        return _up(height), _up(width)
+
+    def expected(self, reference: str) -> Tensors:
+        """The outputs for all pictures, each alone in its batch."""
+        with np.load(self.folder / EXPECTED) as arrays:
+            return {name: arrays[f"{reference}_{name}"] for name in OUTPUTS}
+
+
+def normalised(content: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
+    """float32 [H, W, 3], to the bit what ``models/preprocess.py`` makes of 8-bit pixels."""
+    unit = content.astype(np.float32) / np.float32(255.0)
+    centre: NDArray[np.float32] = np.array(mean, np.float32)
+    spread: NDArray[np.float32] = np.array(std, np.float32)
+    return (unit - centre) / spread
+
+
+def padded(content: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[3, H, W] with zeros at the right and bottom."""
+    height, width = content.shape[:2]
+    result = np.zeros((3, _up(height), _up(width)), np.float32)
+    result[:, :height, :width] = content.transpose(2, 0, 1)
+    return result
+
+
+def write_parcel(
+    folder: Path,
+    case: Case,
+    model: onnx.ModelProto,
+    pictures: Sequence[Picture],
+    expected: Mapping[str, Sequence[Tensors]],
+) -> Case:
+    """Fill an empty folder.
+
+    expected: by reference, the outputs of every picture alone.
+    """
+    import onnx
+
+    onnx.save(model, folder / MODEL)
+    save_arrays(folder / PICTURES, _packed(pictures))
+    save_arrays(folder / EXPECTED, dict(_named(expected)))
+    files = {name: sha256_of(folder / name) for name in (MODEL, PICTURES, EXPECTED)}
+    whole = Case(**{**asdict(case), "files": files})
+    (folder / CARD).write_text(json.dumps(asdict(whole), indent=1) + "\n")
+    return whole
+
+
+def save_arrays(path: Path, arrays: Tensors) -> None:
+    """Write a compressed .npz; the file appears whole or not at all."""
+    # NumPy declares its own options only.
+    save: Any = np.savez_compressed
+    with staged_file(path) as stage, stage.open("wb") as file:
+        save(file, **arrays)
+
+
+def _packed(pictures: Sequence[Picture]) -> Tensors:
+    return {
+        "pixels": np.concatenate([each.content.reshape(-1) for each in pictures]),
+        "sizes": np.array([each.content.shape[:2] for each in pictures], np.int64),
+        "original_sizes": np.array([each.original_size for each in pictures], np.float64),
+        "scales": np.array([each.scale for each in pictures], np.float64),
+    }
+
+
+def _named(expected: Mapping[str, Sequence[Tensors]]) -> Iterator[tuple[str, NDArray[Any]]]:
+    for reference, outputs in expected.items():
+        for name in OUTPUTS:
+            yield f"{reference}_{name}", np.concatenate([each[name] for each in outputs])
+
+
+def _read_case(folder: Path) -> Case:
+    try:
+        stored = json.loads((folder / CARD).read_bytes())
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{folder} is no parcel ({error}); make it with python benchmarks/gpu/pack.py DEST") from error
+    if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
+        raise BadInput(f"{folder / CARD} is of another version; pack it again with this one")
+    lists = {name: tuple(value) for name, value in stored.items() if isinstance(value, list)}
+    case = Case(**{**stored, **lists})
+    for name, digest in case.files.items():
+        if not (folder / name).is_file() or sha256_of(folder / name) != digest:
+            raise BadInput(f"{folder / name} is missing or not what was packed; copy or pack it again")
+    return case
+
+
+def _up(side: int) -> int:
+    return -(-side // STRIDE) * STRIDE

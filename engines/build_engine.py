@@ -1,0 +1,161 @@
+"""One build: a verified model becomes an engine's folder with its card, or nothing."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from time import perf_counter
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from pssdet.console import Progress
+from pssdet.engines.backend import Backend
+from pssdet.engines.backends.onnx_runtime import BACKEND as ORIGINAL
+from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+from pssdet.engines.cache import cache_folder, cached, is_engine_of
+from pssdet.engines.cache_key import build_key
+from pssdet.engines.options import DEFAULTS, BuildOptions
+from pssdet.errors import EnvironmentMissing, GateFailed
+from pssdet.files import staged_folder
+from pssdet.models.card import (
+    ENGINE_CARD,
+    EngineCard,
+    FileRecord,
+    ModelCard,
+    Precision,
+    StageRecord,
+    encode,
+    installed_versions,
+    read_engine_card,
+    read_model_card,
+)
+from pssdet.models.sample import sample_batches, sample_of_shape
+from pssdet.models.stages import compare, compare_detections, first_broken, limits_of, tap_names
+
+
+def engine_folder(model: Path, backend: Backend, precision: Precision, *, stages: bool = False) -> Path:
+    """Where an engine goes unless another folder is asked for: inside the model's folder."""
+    return model / f"{backend.name}-{precision}{'-stages' if stages else ''}"
+
+
+def build_engine(
+    model: Path,
+    backend: Backend,
+    precision: Precision,
+    output: Path,
+    progress: Progress = lambda _: None,
+    options: BuildOptions = DEFAULTS,
+) -> EngineCard:
+    """Build an engine of the model in folder ``model`` into ``output`` and prove it on a picture.
+
+    Engines whose builds take long are kept in a cache and taken from there when nothing that decides on them differs.
+
+    Raises:
+        BadInput: the model's files are missing or altered, or the backend has not the options.
+        EnvironmentMissing: this machine cannot build it.
+        GateFailed: the engine is not what was asked for; nothing was written.
+    """
+    options.require(backend.name, backend.options, precision)
+    if lacking := ORIGINAL.missing():
+        raise EnvironmentMissing(f"an engine is proved against the exported model in ONNX Runtime, but {lacking}")
+    card = read_model_card(model)
+    card.onnx.verify(model)
+    identity = backend.identity()
+    if identity is None:
+        with staged_folder(output) as stage:
+            return _make(model, card, backend, precision, stage, options, progress)
+    key = build_key(card, backend.name, precision, options, identity)
+    if is_engine_of(key, output):
+        progress("the engine is there already, of the same inputs; nothing is built")
+        return read_engine_card(output)
+
+    def build(folder: Path) -> None:
+        _make(model, card, backend, precision, folder, options, progress, key)
+
+    if cached(cache_folder(), key, output, build, progress):
+        progress("the engine was in the cache, of the same inputs; nothing was built")
+    return read_engine_card(output)
+
+
+def _make(
+    model: Path,
+    card: ModelCard,
+    backend: Backend,
+    precision: Precision,
+    folder: Path,
+    options: BuildOptions,
+    progress: Progress,
+    key: str = "",
+) -> EngineCard:
+    """The engine's files and its card in the empty ``folder``, proved."""
+    started = perf_counter()
+    built = backend.build(model, card, precision, folder, options, progress)
+    engine = EngineCard(
+        backend=backend.name,
+        precision=precision,
+        emulated=built.emulated,
+        files=tuple(FileRecord.of(folder / name) for name in backend.files),
+        fp32_nodes=built.fp32_nodes,
+        versions=installed_versions(*backend.packages) | dict(built.versions),
+        machine=f"{platform.system()} {platform.machine()}",
+        build_seconds=round(perf_counter() - started, 3),
+        verification=(),
+        model=card,
+        calibration=built.calibration,
+        gpu=built.gpu,
+        plugins=built.plugins,
+        recipe=built.recipe,
+        profiles=built.profiles,
+        layers=built.layers,
+        options=options.recorded(),
+        tapped=built.tapped,
+        key=key,
+    )
+    progress("proving the engine against the exported model")
+    engine = msgspec.structs.replace(engine, verification=tuple(_prove(model, folder, backend, engine)))
+    (folder / ENGINE_CARD).write_bytes(encode(engine))
+    return engine
+
+
+def _prove(model: Path, folder: Path, backend: Backend, engine: EngineCard) -> list[StageRecord]:
+    """The engine against the exported model: stage by stage where it returns its stages, else by its detections.
+
+    See ``stages.limits_of`` for reduced precision.
+
+    Raises:
+        GateFailed: they differ beyond the limits of the precision.
+    """
+    card = engine.model
+    tapped = backend.taps_any or engine.tapped
+    taps = tap_names(card.architecture) if tapped else ()
+    records = []
+    with (
+        closing(OnnxRuntimeSession(model / card.onnx.name, taps, cuda=False)) as original,
+        closing(backend.open(folder, engine, taps)) as session,
+    ):
+        for name, inputs in _proof_inputs(engine):
+            expected, obtained = original.run(inputs), session.run(inputs)
+            limits = limits_of(engine.precision)
+            if tapped:
+                records += compare(name, card.architecture, expected, obtained, limits)
+            else:
+                records += compare_detections(name, expected, obtained, limits)
+    if broken := first_broken(records):
+        raise GateFailed(
+            f"the {engine.backend} engine in {engine.precision} differs from the exported model {broken};"
+            " nothing was written"
+        )
+    return records
+
+
+def _proof_inputs(engine: EngineCard) -> Iterator[tuple[str, dict[str, NDArray[np.float32]]]]:
+    """The sample picture, as the reader has it, or in the typical shape of each profile of the engine."""
+    steps = engine.model.preprocessing
+    if not engine.profiles:
+        yield next(sample_batches(steps))
+    for profile in engine.profiles:
+        yield f"picture, {'x'.join(map(str, profile.opt))}", sample_of_shape(steps, *profile.opt)

@@ -1,0 +1,1 @@
+"""Reduced precision: recipes, half precision, int8 with Q/DQ."""

@@ -1,0 +1,94 @@
+"""The backends by name, and engines opened from their folders."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import NamedTuple
+
+from pssdet.engines.backend import Backend, Session
+from pssdet.errors import BadInput, EnvironmentMissing
+from pssdet.models.card import EngineCard, Precision, read_engine_card
+from pssdet.models.stages import tap_names
+
+#: In the order in which ``--backend auto`` prefers them.
+_MODULES = {
+    "tensorrt": "pssdet.engines.backends.tensorrt_gpu",
+    "onnxruntime": "pssdet.engines.backends.onnx_runtime",
+    "paddle": "pssdet.engines.backends.paddle_reference",
+}
+
+
+class OpenEngine(NamedTuple):
+    """A loaded engine with the card that describes it."""
+
+    card: EngineCard
+    session: Session
+
+
+def backend_named(name: str) -> Backend:
+    """The backend of that name; its heavy packages are imported only when it is used.
+
+    Raises:
+        BadInput: no backend is called so.
+    """
+    if name not in _MODULES:
+        raise BadInput(f"no backend is called {name!r}; choose from auto, {', '.join(_MODULES)}")
+    backend: Backend = importlib.import_module(_MODULES[name]).BACKEND
+    return backend
+
+
+def choose_backend(name: str, precision: Precision) -> Backend:
+    """The backend of that name, or with ``auto`` the fastest that this machine can run.
+
+    Raises:
+        BadInput: no backend is called so, or it does not offer the precision.
+        EnvironmentMissing: this machine cannot run it.
+    """
+    if name == "auto":
+        candidates = [backend_named(each) for each in _MODULES]
+        able = [backend for backend in candidates if precision in backend.precisions]
+        for backend in able:
+            if backend.missing() is None:
+                return backend
+        reasons = "; or: ".join(str(backend.missing()) for backend in able)
+        raise EnvironmentMissing(f"no backend can run here: {reasons}")
+    backend = backend_named(name)
+    if precision not in backend.precisions:
+        raise BadInput(f"backend {name} does not offer {precision}; it offers {', '.join(backend.precisions)}")
+    if (missing := backend.missing()) is not None:
+        raise EnvironmentMissing(missing)
+    return backend
+
+
+def require_to_open(card: EngineCard) -> None:
+    """Refuse an engine that this machine has not the means to run; its files are not looked at.
+
+    Raises:
+        BadInput: no backend is called so.
+        EnvironmentMissing: something outside is missing.
+    """
+    if (missing := backend_named(card.backend).missing_to_open(card)) is not None:
+        raise EnvironmentMissing(missing)
+
+
+def open_engine(folder: Path, *, stages: bool = False) -> OpenEngine:
+    """Verify an engine's files and load them.
+
+    Args:
+        folder: where ``engine.json`` lies.
+        stages: runs also return every intermediate tensor of ``stages.tap_names``.
+
+    Raises:
+        BadInput: not an engine's folder, or a file differs from what its card says.
+        EnvironmentMissing: this machine cannot run it.
+    """
+    card = read_engine_card(folder)
+    backend = backend_named(card.backend)
+    if {file.name for file in card.files} != set(backend.files):
+        raise BadInput(f"the card in {folder} does not name the files of such an engine; build it again")
+    for file in card.files:
+        file.verify(folder)
+    require_to_open(card)
+    taps = tap_names(card.model.architecture) if stages else ()
+    return OpenEngine(card, backend.open(folder, card, taps))

@@ -1,0 +1,1 @@
+"""The exported graph as TensorRT's parsers take it; needs NumPy and onnx alone."""

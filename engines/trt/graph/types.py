@@ -1,0 +1,142 @@
+"""Element types of every tensor of a graph, by ONNX's own type constraints and the plugins' contracts.
+
+ONNX's shape inference stops at operators that it does not know; this goes on, and refuses what contradicts itself, as
+a strongly typed TensorRT network does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+from onnx import TensorProto
+
+from pssdet.engines.trt.graph.nodes import PLUGIN_DOMAIN, attributes_of
+from pssdet.errors import BadInput
+
+Types = dict[str, int]
+
+_FLOAT, _HALF, _INT32 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT32
+_UNDEFINED: int = TensorProto.UNDEFINED
+#: These take half scales and data from opset 19 on; TensorRT's parsers of typed networks do so in any opset.
+_ROUNDING = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_HALF_SCALES = 19
+
+
+def tensor_types(model: onnx.ModelProto) -> Types:
+    """The element type, a ``TensorProto`` constant, of every tensor by its name.
+
+    Raises:
+        BadInput: a node's inputs have types that do not go together, or the graph's outputs are of another type.
+    """
+    graph = model.graph
+    opset = next((entry.version for entry in model.opset_import if not entry.domain), 0)
+    types: Types = {"": _UNDEFINED}
+    types |= {value.name: value.type.tensor_type.elem_type for value in graph.input}
+    types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+    for node in graph.node:
+        unknown = [name for name in node.input if name not in types]
+        if unknown:
+            raise BadInput(f"{node.op_type} {node.name} reads {unknown[0]}, which nothing before it makes")
+        inputs = [types[name] for name in node.input]
+        outputs = _plugin(node, inputs) if node.domain == PLUGIN_DOMAIN else _standard(node, inputs, opset)
+        types |= dict(zip(node.output, outputs, strict=False))
+    for value in graph.output:
+        declared = value.type.tensor_type.elem_type
+        if declared and types.get(value.name) != declared:
+            raise BadInput(
+                f"output {value.name} is declared {_name(declared)}, the graph makes {types.get(value.name)}"
+            )
+    return types
+
+
+def _plugin(node: onnx.NodeProto, inputs: list[int]) -> list[int]:
+    """Types of a plugin's outputs; see plugins/tensorrt/README.md."""
+    match node.op_type:
+        case "PssDetDeformConv2d":
+            flags = attributes_of(node)
+            data, offsets = inputs[0], inputs[2]
+            rest = [_FLOAT] * flags["has_bias"] + [offsets] * flags["has_mask"]
+            _expect(node, inputs, [data, data, offsets, *rest])
+            if data not in {_FLOAT, _HALF} or offsets != (_HALF if flags["half_offsets"] else _FLOAT):
+                raise _mismatch(node, inputs)
+            return [data]
+        case "PssDetGenerateProposals" | "PssDetMultilevelRoiAlign":
+            data = inputs[0]
+            _expect(node, inputs, [*[data] * (len(inputs) - 1), _FLOAT])
+            if data not in {_FLOAT, _HALF}:
+                raise _mismatch(node, inputs)
+            return [data] if node.op_type == "PssDetMultilevelRoiAlign" else [_FLOAT, _FLOAT, _INT32]
+        case "PssDetMulticlassNms":
+            _expect(node, inputs, [_FLOAT, _FLOAT, _INT32])
+            return [_FLOAT, _FLOAT, _INT32, _INT32]
+    raise BadInput(f"{node.op_type} {node.name} is no plugin of this project")
+
+
+def _standard(node: onnx.NodeProto, inputs: list[int], opset: int) -> list[int]:
+    """Types of a standard operator's outputs, by the constraints of its schema."""
+    if node.op_type in _ROUNDING:
+        opset = max(opset, _HALF_SCALES)
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
+    except onnx.defs.SchemaError as error:
+        raise BadInput(f"{node.op_type} {node.name} is not an operator of opset {opset}") from error
+    if node.op_type == "Cast":
+        return [int(attributes_of(node)["to"])]
+    if node.op_type == "Constant":
+        return [attributes_of(node)["value"].data_type]
+    allowed = {entry.type_param_str: set(entry.allowed_type_strs) for entry in schema.type_constraints}
+    bound: dict[str, int] = {}
+    for position, (name, found) in enumerate(zip(node.input, inputs, strict=True)):
+        parameter = _parameter(schema.inputs, position)
+        if not name:
+            continue
+        if parameter is None:
+            raise _mismatch(node, inputs)
+        kind = parameter.type_str
+        if _type_string(found) not in allowed.get(kind, {kind}):
+            raise _mismatch(node, inputs)
+        homogeneous = parameter.is_homogeneous
+        if homogeneous and bound.setdefault(kind, found) != found:
+            raise _mismatch(node, inputs)
+    return [_output(schema.outputs, position, bound) for position in range(len(node.output))]
+
+
+def _parameter(
+    parameters: Sequence[onnx.defs.OpSchema.FormalParameter], position: int
+) -> onnx.defs.OpSchema.FormalParameter | None:
+    """The schema's parameter at a position; the last may stand for many."""
+    if position < len(parameters):
+        return parameters[position]
+    last = parameters[-1] if parameters else None
+    return last if last and last.option == onnx.defs.OpSchema.FormalParameterOption.Variadic else None
+
+
+def _output(parameters: Sequence[onnx.defs.OpSchema.FormalParameter], position: int, bound: dict[str, int]) -> int:
+    parameter = _parameter(parameters, position)
+    if parameter is None:
+        return _UNDEFINED
+    if parameter.type_str in bound:
+        return bound[parameter.type_str]
+    # One type only: a fixed one ("tensor(int64)"), or a constraint with a single member ("tensor(bool)").
+    names: dict[str, int] = {_type_string(value): value for value in TensorProto.DataType.values()}
+    fixed = [names[each] for each in sorted(parameter.types) if each in names]
+    return fixed[0] if len(fixed) == 1 else _UNDEFINED
+
+
+def _expect(node: onnx.NodeProto, inputs: list[int], wanted: list[int]) -> None:
+    if inputs != wanted:
+        raise _mismatch(node, inputs)
+
+
+def _mismatch(node: onnx.NodeProto, inputs: list[int]) -> BadInput:
+    found = ", ".join(f"{name} {_name(kind)}" for name, kind in zip(node.input, inputs, strict=True) if name)
+    return BadInput(f"{node.op_type} {node.name} cannot take these types together: {found}")
+
+
+def _type_string(value: int) -> str:
+    return f"tensor({_name(value).lower()})"
+
+
+def _name(value: int) -> str:
+    return str(TensorProto.DataType.Name(value))

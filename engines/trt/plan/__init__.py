@@ -1,0 +1,1 @@
+"""TensorRT's builder, and the proof of what it built."""

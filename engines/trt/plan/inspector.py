@@ -1,0 +1,169 @@
+"""Which precision each convolution of a built plan really has, by TensorRT's engine inspector."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pssdet.engines.trt.plan.network import onnx_nodes
+from pssdet.engines.trt.plan.profiles import Profile
+from pssdet.errors import EnvironmentMissing, GateFailed
+
+LayerPrecision = Literal["fp32", "fp16", "int8", "unknown"]
+
+#: Part of the convolutions' operations that must have the precision asked for, or a lower one.
+REQUIRED_SHARE = 0.9
+_NAMED = 5
+
+#: How TensorRT writes data types: "Row major linear FP32", "Channel major FP16 format where ...", "Half(64,1:8,...)".
+_TYPES: tuple[tuple[re.Pattern[str], LayerPrecision], ...] = (
+    (re.compile(r"\b(INT8|Int8|int8)\b"), "int8"),
+    (re.compile(r"\b(FP16|Half|HALF)\b"), "fp16"),
+    (re.compile(r"\b(FP32|Float|FLOAT)\b"), "fp32"),
+)
+#: With several profiles an engine has every layer once for each; all but the first one's end their names like this.
+_LATER_PROFILE = re.compile(r"\[profile [1-9]\d*\]")
+
+#: From the narrowest to the widest: of contradicting evidence the wider is believed.
+_WIDTH: dict[LayerPrecision, int] = {"int8": 0, "fp16": 1, "fp32": 2, "unknown": 3}
+
+#: Layers that move data and carry the names of the nodes that they move it for.
+_MOVERS = ("Reformat", "Constant", "NoOp", "Shape", "Cast", "Shuffle", "Slice", "Signal", "Wait", "Scale", "Quantize")
+
+
+@dataclass(frozen=True)
+class Precisions:
+    """What the inspector says of a plan.
+
+    Attributes:
+        layers: number of layers of each precision.
+        flops: operations of convolutions of each precision, in the first profile's typical shape.
+        wide: convolutions in float32 and those that the inspector does not tell of, largest first.
+    """
+
+    layers: dict[str, int]
+    flops: dict[str, int]
+    wide: tuple[str, ...]
+
+    def share(self, *precisions: LayerPrecision) -> float:
+        """Part of the convolutions' operations in one of these precisions; 0 without convolutions."""
+        whole = sum(self.flops.values())
+        return sum(self.flops.get(each, 0) for each in precisions) / whole if whole else 0.0
+
+
+def inspect(trt: Any, engine: Any, profile: Profile) -> list[dict[str, Any]]:
+    """The first profile's layers of an engine as the inspector describes them, at the profile's typical shape.
+
+    The plan must be built with detailed verbosity, and ``profile`` its first one. Where shapes are dynamic, formats are
+    told only to an inspector with an execution context whose inputs have sizes, and so of that one profile.
+
+    Raises:
+        EnvironmentMissing: there is no memory for a context.
+        GateFailed: the inspector gives no details.
+    """
+    context = engine.create_execution_context()
+    if context is None:
+        raise EnvironmentMissing("TensorRT has no memory to inspect the engine in; end other programs on this GPU")
+    for index in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(index)
+        if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT:
+            context.set_input_shape(name, profile.shapes_of(name)[1])
+    inspector = engine.create_engine_inspector()
+    inspector.execution_context = context
+    return first_profile(read_layers(inspector.get_engine_information(trt.LayerInformationFormat.JSON)))
+
+
+def first_profile(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The layers without those that TensorRT built for other profiles than the first."""
+    return [layer for layer in layers if not _LATER_PROFILE.search(str(layer.get("Name", "")))]
+
+
+def read_layers(text: str) -> list[dict[str, Any]]:
+    """The layers of the inspector's JSON.
+
+    Raises:
+        GateFailed: it is none, or has names only.
+    """
+    try:
+        layers = json.loads(text)["Layers"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise GateFailed(f"TensorRT's inspector gave no JSON of layers ({error}); report this version") from error
+    if not layers or not all(isinstance(layer, dict) for layer in layers):
+        raise GateFailed("TensorRT's inspector gave names only; the plan was not built with detailed verbosity")
+    return list(layers)
+
+
+def layer_precision(layer: Mapping[str, Any]) -> LayerPrecision:
+    """The precision in which a layer computes: of its weights and of its first input, the wider if they differ."""
+    weights = layer.get("Weights")
+    weight = _type_in(str(weights.get("Type", ""))) if isinstance(weights, Mapping) else None
+    inputs = layer.get("Inputs") or layer.get("Outputs") or [{}]
+    first = _type_in(str(inputs[0].get("Format/Datatype", ""))) if isinstance(inputs[0], Mapping) else None
+    seen = [each for each in (weight, first) if each is not None]
+    return max(seen, key=_WIDTH.__getitem__) if seen else "unknown"
+
+
+def _type_in(text: str) -> LayerPrecision | None:
+    return next((precision for pattern, precision in _TYPES if pattern.search(text)), None)
+
+
+def summarise(layers: Sequence[Mapping[str, Any]], flops: Mapping[str, int]) -> Precisions:
+    """Layers and convolutions by precision.
+
+    Args:
+        flops: operations of each convolution by its ONNX node's name; see ``flops.convolution_flops``.
+    """
+    counted: dict[str, int] = {}
+    of_node: dict[str, list[Mapping[str, Any]]] = {}
+    for layer in layers:
+        precision = layer_precision(layer)
+        counted[precision] = counted.get(precision, 0) + 1
+        for node in _nodes_of(layer):
+            of_node.setdefault(node, []).append(layer)
+    sums: dict[str, int] = {}
+    wide = []
+    for node, operations in sorted(flops.items(), key=lambda item: -item[1]):
+        precision = _precision_of(of_node.get(node, []))
+        sums[precision] = sums.get(precision, 0) + operations
+        if precision in ("fp32", "unknown"):
+            wide.append(node)
+    return Precisions(counted, sums, tuple(wide))
+
+
+def _nodes_of(layer: Mapping[str, Any]) -> set[str]:
+    """ONNX nodes of a layer: by its metadata, or, before those existed, by the parts of its fused name."""
+    if named := onnx_nodes(str(layer.get("Metadata", ""))):
+        return set(named)
+    parts = re.split(r" \+ |, ", str(layer.get("Name", "")))
+    return {part.strip() for part in parts} | {re.sub(r"^\w+\(|\)+$", "", part.strip()) for part in parts}
+
+
+def _precision_of(layers: Sequence[Mapping[str, Any]]) -> LayerPrecision:
+    """The precision of the layer that computes a node, of those that carry its name."""
+    computing = [each for each in layers if not str(each.get("LayerType", "")).startswith(_MOVERS)]
+    weighted = [each for each in computing if isinstance(each.get("Weights"), Mapping)] or computing
+    found = [layer_precision(each) for each in weighted]
+    return max(found, key=_WIDTH.__getitem__) if found else "unknown"
+
+
+def prove(precisions: Precisions, asked: Literal["fp16", "int8"]) -> None:
+    """Fail unless the plan has the precision that was asked for.
+
+    INT8 engines must have 90 % in INT8 or FP16, and some of it in INT8: what is quantised is the calibration's choice.
+
+    Raises:
+        GateFailed: too much of the convolutions' work is in float32, or unknown.
+    """
+    share = precisions.share("fp16", "int8")
+    if asked == "int8" and not precisions.flops.get("int8"):
+        raise GateFailed("INT8 was asked for and no convolution of the engine has it; nothing was written")
+    if share < REQUIRED_SHARE:
+        names = ", ".join(precisions.wide[:_NAMED])
+        more = f" and {len(precisions.wide) - _NAMED} more" if len(precisions.wide) > _NAMED else ""
+        raise GateFailed(
+            f"{asked.upper()} was asked for, but the engine has it in {share:.1%} of its convolutions' operations,"
+            f" where {REQUIRED_SHARE:.0%} are required; in float32 or not told: {names}{more}; nothing was written"
+        )

@@ -1,0 +1,1 @@
+"""Plans on the GPU: contexts, buffers, streams."""

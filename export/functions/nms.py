@@ -1,0 +1,71 @@
+"""``pssdet.MulticlassNms``: per-class NMS and the best detections of each image.
+
+Source: ``multiclass_nms3`` of Paddle, whose order (class, then proposal) this changes to the order by
+score; equal scores keep Paddle's order.
+"""
+
+from __future__ import annotations
+
+import onnx
+
+from pssdet.export.functions.proposals import ANY_SCORE, keep_selected, padded_with_nothing, widened
+from pssdet.export.tracing import AttributeRef, Tracer, concat, function, top_k, where
+from pssdet.models.architecture import MAX_DETECTIONS, NMS_THRESHOLD, SCORE_THRESHOLD
+from pssdet.models.numerics import Numerics
+
+NAME = "MulticlassNms"
+
+_SCORE_THRESHOLD = AttributeRef("score_threshold", onnx.AttributeProto.FLOAT)
+_NMS_THRESHOLD = AttributeRef("nms_threshold", onnx.AttributeProto.FLOAT)
+_MAX_DETECTIONS = AttributeRef("max_detections", onnx.AttributeProto.INT)
+_PIXEL_OFFSET = AttributeRef("pixel_offset", onnx.AttributeProto.FLOAT)
+
+
+def attributes(numerics: Numerics) -> dict[str, object]:
+    """The call's attributes for one detector."""
+    return {
+        "score_threshold": SCORE_THRESHOLD,
+        "nms_threshold": NMS_THRESHOLD,
+        "max_detections": MAX_DETECTIONS,
+        "pixel_offset": float(numerics.pixel_offset),
+    }
+
+
+def multiclass_nms() -> onnx.FunctionProto:
+    """The function; inputs boxes [N, R, C or 1, 4], scores [N, R, C] and the count of regions int32 [N].
+
+    Outputs, with D = max_detections: boxes float32 [N, D, 4], scores float32 [N, D] in falling
+    order, labels int32 [N, D], count int32 [N]; past the count boxes and scores are 0, labels -1.
+    """
+    t = Tracer("nms_")
+    boxes, scores, region_count = t.value("boxes"), t.value("scores"), t.value("region_count")
+    batch, regions = scores.dim(0), scores.dim(1)
+
+    exists = t.op("Range", 0, regions.scalar(), 1) < region_count.cast(onnx.TensorProto.INT64).reshape(-1, 1)
+    scores = where(exists.unsqueeze(-1), scores, 0.0)
+    # Each class of each image becomes a batch entry of its own: NMS then has one class.
+    class_scores = t.op("Reshape", scores.transpose(0, 2, 1), concat([t.constant([-1, 1]), regions], 0))
+    every_class = t.op("Expand", boxes, concat([batch, regions, scores.dim(2), t.constant([4])], 0))
+    per_class = concat([t.constant([-1]), regions, t.constant([4])], 0)
+    class_boxes = t.op("Reshape", every_class.transpose(0, 2, 1, 3), per_class)
+    selected = t.op(
+        "NonMaxSuppression",
+        widened(class_boxes, t.attribute(_PIXEL_OFFSET)),
+        class_scores,
+        regions,
+        t.attribute(_NMS_THRESHOLD),
+        t.attribute(_SCORE_THRESHOLD),
+    )
+    kept = t.op("Reshape", keep_selected(class_scores, selected), concat([batch, t.constant([-1])], 0))
+    most = t.attribute(_MAX_DETECTIONS)
+    best, order = top_k(padded_with_nothing(kept, most), most)
+    order = order.at_most(kept.dim(1) - 1)
+    found = best > ANY_SCORE
+    candidates = t.op("Reshape", class_boxes, concat([batch, t.constant([-1, 4])], 0))
+    t.op("Where", found.unsqueeze(-1), candidates.rows(order), 0.0, name="best_boxes")
+    t.op("Where", found, best, 0.0, name="best_scores")
+    t.op("Cast", where(found, order / regions, -1), to=onnx.TensorProto.INT32, name="labels")
+    t.op("ReduceSum", found.cast(onnx.TensorProto.INT32), [1], keepdims=0, name="count")
+    outputs = ["best_boxes", "best_scores", "labels", "count"]
+    refs = [_SCORE_THRESHOLD, _NMS_THRESHOLD, _MAX_DETECTIONS, _PIXEL_OFFSET]
+    return function(NAME, t, [boxes, t.value("scores"), region_count], outputs, refs)

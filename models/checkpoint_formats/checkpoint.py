@@ -1,0 +1,208 @@
+"""Paddle's checkpoints, read as untrusted input and recognised by what they hold, not by their names.
+
+A ``.pdparams`` file is a pickle of a dictionary: parameter name to NumPy array. It is never unpickled:
+``inert_pickle`` records what the file says, and the arrays are made here from the records. Beside the
+file and the arrays this takes at most a few times the largest array. The other formats of the static
+era are read in ``static_checkpoint``; whatever the format, parameters get their structured names.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pssdet.errors import BadInput
+from pssdet.models.checkpoint_formats.inert_pickle import AGAIN, FOREIGN, HEADER, Array, Refused, read_records
+from pssdet.models.checkpoint_formats.lod_tensor import check_shape, to_float32
+from pssdet.models.checkpoint_formats.static_checkpoint import (
+    GZIP,
+    MAX_BYTES,
+    is_tar,
+    list_folder,
+    list_tar,
+    read_variables,
+    unpack_gzip,
+)
+from pssdet.models.checkpoint_formats.static_names import is_static, to_structured
+
+_NAME_TABLE = "StructuredToParameterName@@"
+_DTYPES = {f"{order}f{size}": np.dtype(f"<f{size}") for order in ("", "<") for size in (2, 4, 8)}
+
+#: How other files that people mistake for a checkpoint begin: offset, bytes, what it is and what to do.
+_OTHER_FILES = (
+    (0, b"<", f"is a web page or XML; {AGAIN}, from a direct link"),
+    (0, b"\xff\xd8\xff", f"is a JPEG picture; {FOREIGN}"),
+    (0, b"\x89PNG", f"is a PNG picture; {FOREIGN}"),
+    (0, b"PK\x03\x04", f"is a zip archive, as PyTorch saves; {FOREIGN}"),
+)
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint holds.
+
+    Attributes:
+        parameters: finite, C-contiguous float32 arrays by structured name.
+        ignored: how many optimiser variables were left out.
+    """
+
+    parameters: dict[str, NDArray[np.float32]]
+    ignored: int = 0
+
+
+def read_checkpoint(path: Path) -> dict[str, NDArray[np.float32]]:
+    """The parameters of a checkpoint by structured name; no code of the file is run.
+
+    Arrays of float16 and float64 are converted. Names that share one array in the file share it here.
+
+    Args:
+        path: a ``.pdparams`` file; of the static era also a tar archive, plain or compressed with gzip,
+            or a folder, of one file per variable, or the folder of an inference model.
+
+    Returns:
+        Finite, C-contiguous float32 arrays of the shapes that the file gives.
+
+    Raises:
+        BadInput: the file cannot be read, is damaged, or is not a checkpoint of parameters.
+    """
+    return load_checkpoint(path).parameters
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """The same with the number of variables that were left out.
+
+    Raises:
+        BadInput: as ``read_checkpoint``.
+    """
+    try:
+        if path.is_dir():
+            return Checkpoint(*read_variables(list_folder(path), lambda name: memoryview((path / name).read_bytes())))
+        return _parse(_read(path))
+    except Refused as refused:
+        raise BadInput(f"{path} {refused}") from refused
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror or error}); check the path and permissions") from error
+
+
+def match_parameters(
+    found: Mapping[str, NDArray[Any]], expected: Mapping[str, tuple[int, ...]], source: str
+) -> dict[str, NDArray[np.float32]]:
+    """The parameters of a model, in the model's order, once all are there with the right shapes.
+
+    Args:
+        found: arrays by parameter name.
+        expected: the shape of every parameter of the model by name.
+        source: where ``found`` comes from, for the message.
+
+    Raises:
+        BadInput: parameters are missing, left over or of another shape; the message names them.
+    """
+    missing = [name for name in expected if name not in found]
+    left_over = [name for name in found if name not in expected]
+    wrong = [
+        f"{name} {found[name].shape} instead of {tuple(shape)}"
+        for name, shape in expected.items()
+        if name in found and found[name].shape != tuple(shape)
+    ]
+    lists = (("missing", missing), ("left over", left_over), ("of another shape", wrong))
+    problems = [f"{len(names)} {what} ({_first(names)})" for what, names in lists if names]
+    if problems:
+        raise BadInput(
+            f"{source} does not fit the model, parameters are {'; '.join(problems)}: use the checkpoint of this model"
+        )
+    return {name: np.asarray(found[name], dtype=np.float32) for name in expected}
+
+
+def _first(names: list[str], limit: int = 5) -> str:
+    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
+
+
+def _read(path: Path) -> bytes:
+    if not path.exists():
+        raise Refused("does not exist; check the path of the checkpoint")
+    if not path.is_file():
+        raise Refused("is not a regular file; name a checkpoint")
+    if path.stat().st_size > MAX_BYTES:
+        raise Refused(f"is larger than {MAX_BYTES >> 30} GiB; {FOREIGN}")
+    content = path.read_bytes()
+    if not content:
+        raise Refused(f"is empty; {AGAIN}")
+    return content
+
+
+def _parse(content: bytes) -> Checkpoint:
+    if content.startswith(HEADER):
+        return _parse_pickle(content)
+    if compressed := content.startswith(GZIP):
+        content = unpack_gzip(content)
+    if is_tar(content):
+        files = list_tar(content)
+        return Checkpoint(*read_variables(files, files.__getitem__))
+    raise Refused("is compressed with gzip and no tar archive; unpack it first" if compressed else _what_else(content))
+
+
+def _parse_pickle(content: bytes) -> Checkpoint:
+    """The arrays of a pickle, which are made only of what is a parameter by its name."""
+    records = read_records(content)
+    names, ignored = {name: name for name in records}, 0
+    if is_static(records):
+        # paddle.save adds its table of names to any dictionary of tensors, to a converted one too.
+        names, ignored = to_structured({name: name for name in names if name != _NAME_TABLE})
+    arrays = _make_arrays({name: records[name] for name in names.values()}, budget=len(content))
+    return Checkpoint({structured: arrays[name] for structured, name in names.items() if name in arrays}, ignored)
+
+
+def _what_else(content: bytes) -> str:
+    for start, magic, message in _OTHER_FILES:
+        if content.startswith(magic, start):
+            return message
+    if content.startswith(bytes(16)) and any(content[16:20]):
+        return "is a single variable of a checkpoint; name the folder or archive of all of them"
+    return f"is not a Paddle checkpoint (it does not begin as one); {FOREIGN}"
+
+
+def _make_arrays(records: dict[str, object], budget: int) -> dict[str, NDArray[np.float32]]:
+    """The arrays of all parameters.
+
+    Args:
+        records: what the file says, by name.
+        budget: bytes of content that all arrays may take together: a file that uses a content more
+            than once could ask for any amount of memory otherwise.
+    """
+    made: dict[Array, NDArray[np.float32]] = {}
+    arrays = {}
+    for name, record in records.items():
+        match record:
+            case Array() as array:
+                pass
+            case (str(), Array() as array):  # Paddle's internal name beside the value
+                pass
+            case _ if name == _NAME_TABLE:
+                continue
+            case _:
+                raise Refused(f"holds {name}, which is not an array; {FOREIGN}")
+        if array not in made:
+            budget -= array.data.size if array.data else 0
+            if budget < 0:
+                raise Refused(f"uses the same content for several arrays; {FOREIGN}")
+            made[array] = _make_array(name, array)
+        arrays[name] = made[array]
+    if not arrays:
+        raise Refused(f"holds no parameters; {FOREIGN}")
+    return arrays
+
+
+def _make_array(name: str, record: Array) -> NDArray[np.float32]:
+    dtype = _DTYPES.get(record.code)
+    if record.data is None or dtype is None:
+        raise Refused(f"holds {name} with the type {record.code[:8]!r} instead of f2, f4 or f8; {FOREIGN}")
+    check_shape(name, record.shape)
+    shape = [size for size in record.shape if isinstance(size, int)]
+    data = record.data.raw()
+    if math.prod(shape) * dtype.itemsize != len(data):
+        raise Refused(f"holds {name} with {len(data)} bytes, which its shape {tuple(shape)} contradicts; {AGAIN}")
+    return to_float32(name, np.frombuffer(data, dtype).reshape(shape, order="F" if record.fortran else "C"))

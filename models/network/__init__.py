@@ -1,0 +1,1 @@
+"""The layers of the detectors and of the classifier, in Paddle."""

@@ -1,0 +1,69 @@
+"""The Paddle detector run like an exported model: same inputs, same outputs, same layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import paddle
+from numpy.typing import NDArray
+from paddle import nn
+
+from pssdet.models.architecture import MAX_DETECTIONS
+from pssdet.models.network.detector import TwoStageDetector
+from pssdet.models.stages import region_stages
+
+
+def build_detector(model: TwoStageDetector, parameters: Mapping[str, NDArray[np.float32]]) -> TwoStageDetector:
+    """The detector with these parameters, ready for inference."""
+    model.set_state_dict({name: paddle.to_tensor(value) for name, value in parameters.items()})
+    model.eval()
+    return model
+
+
+def parameter_shapes(model: nn.Layer) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every parameter that a checkpoint must bring."""
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+def run_reference(model: TwoStageDetector, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
+    """Outputs and every stage of a batch.
+
+    Args:
+        inputs: as the model card describes them.
+
+    Returns:
+        The model card's outputs and the tensors of ``stages.tap_names``, with R region slots and
+        D detection slots per image, unused ones zero (labels -1).
+    """
+    with paddle.no_grad():
+        names = ("image", "image_size", "original_size", "scale_factor")
+        stages = model(*(paddle.to_tensor(inputs[name]) for name in names))
+    slots = model.arch.post_nms_top_n
+    arrays = {name: value.numpy() for name, value in stages.items() if not isinstance(value, list)}
+    lists = {name: [x.numpy() for x in value] for name, value in stages.items() if isinstance(value, list)}
+    arrays["proposals"] = np.stack([_padded(x, slots) for x in lists["proposals"]])
+    arrays["proposal_scores"] = np.stack([_padded(x, slots, -np.inf) for x in lists["proposal_scores"]])
+    arrays["proposal_count"] = np.array([len(x) for x in lists["proposals"]], np.int32)
+    for name in region_stages(model.arch):
+        join = np.stack if name.startswith("rois_") else np.concatenate
+        arrays[name] = join([_padded(x, slots) for x in lists[name]])
+    return arrays | _outputs(lists["detections"])
+
+
+def _padded(rows: NDArray[Any], slots: int, filler: float = 0.0) -> NDArray[Any]:
+    padded = np.full((slots, *rows.shape[1:]), filler, rows.dtype)
+    padded[: len(rows)] = rows
+    return padded
+
+
+def _outputs(detections: list[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Paddle orders rows by class, the exported model by score (equal scores in Paddle's order)."""
+    ordered = [rows[np.argsort(-rows[:, 1], kind="stable")] for rows in detections]
+    return {
+        "boxes": np.stack([_padded(rows[:, 2:], MAX_DETECTIONS) for rows in ordered]),
+        "scores": np.stack([_padded(rows[:, 1], MAX_DETECTIONS) for rows in ordered]),
+        "labels": np.stack([_padded(rows[:, 0].astype(np.int32), MAX_DETECTIONS, -1) for rows in ordered]),
+        "count": np.array([len(rows) for rows in ordered], np.int32),
+    }

@@ -1,0 +1,83 @@
+"""Batches through a session that threads share: in turn, or two on their way at once where it offers that."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from threading import Lock
+from typing import Any, TypeVar
+
+from pssdet.engines.backend import Pipelined, Session, Tensors
+
+#: Of a batch, by name: arrays, and pictures where the session takes them.
+Inputs = Mapping[str, Any]
+T = TypeVar("T")
+
+
+class Runner:
+    """A session for any number of threads.
+
+    A ``Pipelined`` one sees to that itself; any other runs one batch at a time.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._lock = Lock()
+        self._closed = False
+
+    def outputs(self, batches: Iterable[tuple[T, Inputs]]) -> Iterator[tuple[T, Tensors]]:
+        """The outputs of each batch, in their order.
+
+        With a ``Pipelined`` session, batches are asked for ahead of results: what makes a batch runs while
+        earlier ones are copied and computed. An error in making one is raised after their results.
+
+        Args:
+            batches: whatever the caller wants back beside the outputs, and the inputs.
+
+        Raises:
+            ValueError: the runner is closed.
+        """
+        if isinstance(self._session, Pipelined):
+            return _overlapped(self._session, batches)
+        return self._in_turn(batches)
+
+    def close(self) -> None:
+        """Free the session, once, after the batch that it may be running."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._session.close()
+
+    def _in_turn(self, batches: Iterable[tuple[T, Inputs]]) -> Iterator[tuple[T, Tensors]]:
+        for item, inputs in batches:
+            with self._lock:
+                if self._closed:
+                    raise ValueError("the detector is closed")
+                outputs = self._session.run(inputs)
+            yield item, outputs
+
+
+def _overlapped(session: Pipelined, batches: Iterable[tuple[T, Inputs]]) -> Iterator[tuple[T, Tensors]]:
+    source = iter(batches)
+    waiting: deque[tuple[T, Any]] = deque()
+    while True:
+        try:
+            batch = next(source, None)
+        except Exception:
+            # In turn, the batches before would have given their results by now.
+            yield from _collected(session, waiting)
+            raise
+        if batch is None:
+            break
+        if len(waiting) == session.depth:
+            item, ticket = waiting.popleft()
+            yield item, session.collect(ticket)
+        item, inputs = batch
+        waiting.append((item, session.submit(inputs)))
+    yield from _collected(session, waiting)
+
+
+def _collected(session: Pipelined, waiting: deque[tuple[T, Any]]) -> Iterator[tuple[T, Tensors]]:
+    while waiting:
+        item, ticket = waiting.popleft()
+        yield item, session.collect(ticket)

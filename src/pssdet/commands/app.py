@@ -1,0 +1,90 @@
+"""The command line's conventions: exit codes, one-line errors, lazy imports of the commands."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from typing import Any, NoReturn
+
+import cyclopts
+
+from pssdet.errors import BadInput, PssDetError
+from pssdet.quiet import quiet_paddle
+
+#: Where each command is, imported when it is used, and what it does.
+_COMMANDS = {
+    "export": ("pssdet.commands.export:export", "Paddle checkpoint to verified ONNX."),
+    "build": ("pssdet.commands.build:build", "Exported model to an engine."),
+    "detect": ("pssdet.commands.detect:detect", "Pictures and videos to detections."),
+    "report": ("pssdet.commands.report:report", "Accuracy and speed of engines against the original."),
+    "stages": ("pssdet.commands.stages:stages", "Engines against a reference, stage by stage."),
+    "top1": ("pssdet.commands.top1:top1", "Accuracy of the exported classifier."),
+    "scenes": ("pssdet.commands.scenes:scenes", "Render scenes as a COCO data set."),
+    "zoo": ("pssdet.commands.zoo:zoo", "The detectors and their published figures."),
+}
+
+
+def run(command: Callable[..., Any]) -> NoReturn:
+    """Run one command with the arguments of this process, as an entry script does; never returns."""
+    app = _app(name=None, about=None)
+    app.default(command)
+    sys.exit(execute(app, sys.argv[1:]))
+
+
+def main() -> NoReturn:
+    """Entry point of the ``pssdet`` console script."""
+    app = _app(name="pssdet", about="PSS-DET detectors: from Paddle checkpoints to engines to detections.")
+    for name, (target, about) in _COMMANDS.items():
+        # The command that is called tells of itself; asking the others would import them.
+        app.command(target, name=name, help=None if sys.argv[1:2] == [name] else about)
+    sys.exit(execute(app, sys.argv[1:]))
+
+
+def _app(name: str | None, about: str | None) -> cyclopts.App:
+    quiet_paddle()
+    return cyclopts.App(
+        name=name,
+        help=about,
+        version=metadata.version("pss-det"),
+        default_parameter=cyclopts.Parameter(negative=(), show_default=False),
+    )
+
+
+def execute(app: cyclopts.App, arguments: Sequence[str]) -> int:
+    """Run ``app`` and turn what it raises into one line on stderr and an exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+    except cyclopts.CycloptsError as error:
+        return _report(BadInput(f"{_one_line(str(error)).rstrip('.')}; --help shows the arguments"))
+    except PssDetError as error:
+        return _report(error)
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python must not complain when it closes the pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        return _report(BadInput(f"{name}{error.strerror or error}; check the path and its permissions"))
+    except KeyboardInterrupt:
+        print("interrupted; nothing half-written is left", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _terminate(*_: object) -> NoReturn:
+    """Leave by way of every clean-up, as after an error, when asked to stop."""
+    sys.exit(143)
+
+
+def _report(error: PssDetError) -> int:
+    print(f"error: {_one_line(str(error))}", file=sys.stderr)
+    return error.exit_code
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,118 @@
+"""What a command needs and nobody made yet: exported models and engines under ``artifacts/``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pssdet.console import Progress
+from pssdet.engines.build_engine import build_engine, engine_folder
+from pssdet.engines.options import DEFAULTS, BuildOptions
+from pssdet.engines.registry import choose_backend
+from pssdet.errors import BadInput, EnvironmentMissing
+from pssdet.models.card import ENGINE_CARD, MODEL_CARD, EngineCard, Precision, read_engine_card, read_model_card
+from pssdet.models.zoo import DEFAULT_MODEL, bundled, find
+
+ARTIFACTS = Path("artifacts")
+
+#: Scenes of the training's split, which no report judges on: for the ranges of int8 and for the tuning of recipes.
+SCENES = 200
+
+
+def model_folder(model: str, progress: Progress) -> Path:
+    """The folder of an exported model; a model of the zoo that is not there yet is exported first.
+
+    Args:
+        model: a folder with ``model.json``, the name of one under ``artifacts/``, or a configuration name.
+        progress: told of each step of an export.
+
+    Raises:
+        BadInput: neither such a folder nor such a name.
+        EnvironmentMissing: exporting needs packages or a download that cannot be had here.
+        GateFailed: the export could not be verified.
+    """
+    if (Path(model) / MODEL_CARD).is_file():
+        return Path(model)
+    if (ARTIFACTS / model / MODEL_CARD).is_file():
+        return ARTIFACTS / model
+    if (Path(model) / ENGINE_CARD).is_file():
+        raise BadInput(f"{model} is an engine, an exported model is needed; that may be {Path(model).parent}")
+    if Path(model).exists():
+        raise BadInput(f"{model} has no {MODEL_CARD}; name the folder of an exported model, or a model of the zoo")
+    entry = find(model)
+    folder = ARTIFACTS / entry.name
+    if not (folder / MODEL_CARD).is_file():
+        from pssdet.export.requirements import require_export
+
+        require_export()
+        from pssdet.export.pipeline import export_model
+
+        try:
+            export_model(entry, "", folder, progress)
+        except EnvironmentMissing as error:
+            way_out = f"{entry.name} is not exported yet: python export/to_onnx.py --model {entry.name} --weights FILE"
+            raise EnvironmentMissing(f"{way_out} does it with a checkpoint of yours ({error})") from error
+    return folder
+
+
+def bundled_scenes(model: str) -> Path | None:
+    """Where the scenes lie, or will lie, that a bundled detector is calibrated and tuned on; None for other models.
+
+    Args:
+        model: as for ``model_folder``.
+    """
+    if Path(model).name not in {entry.name for entry in bundled()}:
+        return None
+    return ARTIFACTS / "scenes" / f"train-{SCENES}"
+
+
+def render_scenes(folder: Path, progress: Progress) -> Path:
+    """The annotation file of the scenes of ``bundled_scenes``, after rendering them unless they are there."""
+    from pssdet.validation.scenes.dataset import ensure_dataset
+
+    progress(f"rendering {SCENES} scenes of the training's split")
+    return ensure_dataset(folder, "train", SCENES)
+
+
+def default_engine(progress: Progress) -> Path:
+    """The default model's float32 engine on the best backend of this machine, built if it is missing.
+
+    Raises:
+        EnvironmentMissing: it is missing and cannot be built here.
+        GateFailed: an export could not be verified.
+    """
+    return engine_of(DEFAULT_MODEL, "auto", "fp32", progress)
+
+
+def engine_of(model: str, backend_name: str, precision: Precision, progress: Progress) -> Path:
+    """The folder of a model's engine, built if it is missing or of another export.
+
+    Raises:
+        BadInput: there is no such model or backend.
+        EnvironmentMissing: it is missing and cannot be built here.
+        GateFailed: the export or the engine could not be proved.
+    """
+    backend = choose_backend(backend_name, precision)
+    folder = model_folder(model, progress)
+    target = engine_folder(folder, backend, precision)
+    if not _is_of(target, folder):
+        progress(f"building the {backend.name} engine of {folder.name} in {precision}")
+        options = DEFAULTS
+        scenes = bundled_scenes(model) if precision == "int8" else None
+        if scenes is not None:
+            render_scenes(scenes, progress)
+            options = BuildOptions(calibration=scenes)
+        build_engine(folder, backend, precision, target, progress, options)
+    return target
+
+
+def _is_of(engine: Path, model: Path) -> bool:
+    """Whether there is an engine, and of what is exported in ``model`` now."""
+    if not (engine / ENGINE_CARD).is_file():
+        return False
+    return read_engine_card(engine).model == read_model_card(model)
+
+
+def is_outdated(engine: Path, card: EngineCard) -> bool:
+    """Whether the engine lies in the folder of a model that has been exported again since."""
+    model = engine.resolve().parent
+    return (model / MODEL_CARD).is_file() and read_model_card(model) != card.model

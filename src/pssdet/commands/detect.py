@@ -1,0 +1,85 @@
+"""The ``detect`` command: pictures, folders and videos to detections."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+
+from pssdet.errors import BadInput
+
+
+def detect(
+    *images: Annotated[Path, cyclopts.Parameter(name="IMAGE|FOLDER|VIDEO")],
+    engine: Path | None = None,
+    threshold: float = 0.5,
+    json: Annotated[Path | None, cyclopts.Parameter(allow_leading_hyphen=True)] = None,
+    save_images: Path | None = None,
+) -> None:
+    """Find objects in pictures, in the pictures of folders and in videos.
+
+    Prints what was found unless --json is given. Pictures that cannot be read are reported and
+    left out; the exit code is then 2.
+
+    Args:
+        images: Pictures, folders of pictures (not their subfolders), videos.
+        engine: Folder of the engine, as python engines/build.py makes it
+            (default: the default model's on the best backend, built if missing).
+        threshold: Leave out what scores no more than this, from 0 to 1 (default: 0.5).
+        json: File for the detections as JSON; - prints them.
+        save_images: Folder for copies of the pictures with the boxes drawn, as JPEG (a video frame by frame).
+    """
+    # Only here, so that --help needs neither OpenCV nor NumPy.
+    from pssdet.commands.artifacts import is_outdated
+    from pssdet.images import find_files, read_pictures
+    from pssdet.runtime.detector import Detector
+    from pssdet.runtime.results import open_sinks, progress
+
+    if not 0 <= threshold <= 1:
+        raise BadInput(f"a threshold of {threshold} is no score; choose one from 0 to 1")
+    if str(json).startswith("--"):
+        raise BadInput(f"--json needs a file, or - for standard output, before {json}")
+    files = find_files(images)
+    folder = engine or _default_engine()
+    refused: list[str] = []
+
+    with (
+        Detector.load(folder) as detector,
+        open_sinks(json, save_images, files) as sinks,
+        progress(files, quiet=json is None and sys.stdout.isatty()) as advance,
+    ):
+        if is_outdated(folder, detector.card):
+            print(
+                f"note: {folder} was built from an earlier export; build it again to use the new one", file=sys.stderr
+            )
+        if detector.card.model.weights.kind == "seeded":
+            print("note: the engine has seeded random parameters; its boxes mean nothing", file=sys.stderr)
+
+        def refuse(name: str, error: BadInput) -> None:
+            refused.append(name)
+            print(f"error: {error}", file=sys.stderr)
+            advance()
+
+        # A single picture that cannot be used is an error like any other; among many it is left out.
+        pictures = detector.stream(read_pictures(files), refuse if len(files) > 1 else None)
+        total = 0
+        for picture, detections in pictures:
+            total += 1
+            for sink in sinks:
+                sink(picture, detections.above(threshold))
+            advance()
+    written = [str(path) for path in (json, save_images) if path is not None and str(path) != "-"]
+    if written:
+        print(f"wrote {' and '.join(written)}: {total} picture{'' if total == 1 else 's'}", file=sys.stderr)
+    if refused:
+        raise BadInput(f"{len(refused)} picture(s) could not be used, as said above; results are of the others")
+
+
+def _default_engine() -> Path:
+    from pssdet.commands.artifacts import default_engine
+    from pssdet.console import steps
+
+    with steps() as progress:
+        return default_engine(progress)

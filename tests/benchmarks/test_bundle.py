@@ -1,0 +1,102 @@
+"""What travels: written, read, refused when altered; pictures are the reader's own to the bit."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+
+from benchmarks.gpu.bundle import CARD, OUTPUTS, Case, Parcel, Picture, normalised, padded, write_parcel
+from pssdet.errors import BadInput
+from pssdet.models.preprocess import as_batch, prepare
+from pssdet.models.zoo import find
+
+FILE = Path(__file__).resolve().parents[1] / "data" / "rendered_scene.jpg"
+STEPS = find("mini_faster").preprocessing
+CASE = Case("tiny", "mini_faster", False, STEPS.mean, STEPS.std, ("trunk/Conv_7",), ("onnxruntime",), (1, 2), {})  # noqa: FBT003
+
+
+def pictures():
+    rng = np.random.RandomState(0)
+    sizes = ((40, 64), (64, 33), (50, 50))
+    contents = [rng.randint(0, 256, (*size, 3)).astype(np.uint8) for size in sizes]
+    return [Picture(content, (80.0 + index, 90.0), 0.5 + index / 7) for index, content in enumerate(contents)]
+
+
+def outputs(index):
+    shapes = {"boxes": (1, 2, 4), "scores": (1, 2), "labels": (1, 2), "count": (1,)}
+    return {name: np.full(shapes[name], index, np.float32) for name in OUTPUTS}
+
+
+EXPECTED = {"onnxruntime": [outputs(index) for index in range(3)]}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_parcel(
+        tmp_path, CASE, onnx.ModelProto(ir_version=9), pictures(), {"onnxruntime": [outputs(i) for i in range(3)]}
+    )
+    return tmp_path
+
+
+def test_everything_comes_back(folder):
+    parcel = Parcel(folder)
+    assert (parcel.case.name, parcel.case.fp32, parcel.case.batches) == ("tiny", ("trunk/Conv_7",), (1, 2))
+    assert len(parcel) == 3
+    for index, picture in enumerate(pictures()):
+        again = parcel.picture(index)
+        np.testing.assert_array_equal(again.content, picture.content)
+        assert (again.original_size, again.scale) == (picture.original_size, picture.scale)
+    np.testing.assert_array_equal(parcel.expected("onnxruntime")["count"], [0, 1, 2])
+    assert parcel.model().ir_version == 9
+
+
+def test_a_batch_has_the_models_inputs(folder):
+    parcel = Parcel(folder)
+    assert [parcel.padded_size(index) for index in range(3)] == [(64, 64)] * 3
+    batch = parcel.batch([2, 0])
+    assert {name: (values.shape, values.dtype) for name, values in batch.items()} == {
+        "image": ((2, 3, 64, 64), np.float32),
+        "image_size": ((2, 2), np.float32),
+        "original_size": ((2, 2), np.float32),
+        "scale_factor": ((2, 2), np.float32),
+    }
+    np.testing.assert_array_equal(batch["image_size"], [[50, 50], [40, 64]])
+    np.testing.assert_array_equal(batch["original_size"], [[82, 90], [80, 90]])
+    assert (batch["image"][1, :, 40:] == 0).all()
+    assert len(parcel.cycled(5)["image"]) == 5
+
+
+def test_a_picture_is_the_readers_to_the_bit():
+    content = cv2.cvtColor(cv2.imread(str(FILE)), cv2.COLOR_BGR2RGB)
+    wanted = as_batch([prepare(content, STEPS)])["image"][0]
+    scale = 256 / max(content.shape[:2])
+    resized = cv2.resize(content, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    assert max(resized.shape) == 256
+    np.testing.assert_array_equal(padded(normalised(resized, STEPS.mean, STEPS.std)), wanted)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "pictures.npz", "expected.npz"])
+def test_an_altered_file_is_noticed(folder, name):
+    (folder / name).write_bytes((folder / name).read_bytes() + b"x")
+    with pytest.raises(BadInput, match=f"{name} is missing or not what was packed"):
+        Parcel(folder)
+
+
+def test_another_version_and_no_parcel_at_all(folder, tmp_path):
+    card = json.loads((folder / CARD).read_text())
+    (folder / CARD).write_text(json.dumps({**card, "schema": 0}))
+    with pytest.raises(BadInput, match="another version"):
+        Parcel(folder)
+    with pytest.raises(BadInput, match=r"pack\.py"):
+        Parcel(tmp_path / "nowhere")
+
+
+def test_identity_is_that_of_the_content(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    write_parcel(
+        other, CASE, onnx.ModelProto(ir_version=8), pictures(), {"onnxruntime": [outputs(i) for i in range(3)]}
+    )
+    assert Parcel(folder).identity() != Parcel(other).identity()

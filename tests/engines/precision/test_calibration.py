@@ -1,0 +1,60 @@
+"""Folders that cannot be calibrated on, and large ones."""
+
+import cv2
+import numpy as np
+import pytest
+
+from pssdet.engines.precision import calibration as module
+from pssdet.engines.precision.calibration import _pictures, calibrate, sha256_of_ranges
+from pssdet.errors import BadInput
+from pssdet.models.card import read_model_card
+
+
+def write(path):
+    cv2.imwrite(str(path), np.full((40, 50, 3), 90, np.uint8))
+
+
+@pytest.fixture
+def run(mini_folder):
+    steps = read_model_card(mini_folder).preprocessing
+    return lambda folder: calibrate(mini_folder / "model.onnx", steps, folder, ("c2",), lambda _: None)
+
+
+def test_a_folder_that_is_not_there(run, tmp_path):
+    with pytest.raises(BadInput, match="cannot be read"):
+        run(tmp_path / "nothing")
+
+
+def test_a_folder_without_pictures(run, tmp_path):
+    (tmp_path / "notes.txt").write_text("no picture")
+    with pytest.raises(BadInput, match="no pictures"):
+        run(tmp_path)
+
+
+def test_a_picture_that_is_none(run, tmp_path):
+    write(tmp_path / "a.jpg")
+    (tmp_path / "b.jpg").write_bytes(b"rubbish")
+    with pytest.raises(BadInput, match=r"b\.jpg is damaged"):
+        run(tmp_path)
+
+
+def test_a_large_folder_is_taken_evenly(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_PICTURES", 4)
+    for index in range(10):
+        write(tmp_path / f"{index}.png")
+    assert [path.stem for path in _pictures(tmp_path)] == ["0", "2", "5", "7"]
+
+
+def test_progress_names_the_pictures(mini_folder, tmp_path):
+    for index in range(3):
+        write(tmp_path / f"{index}.png")
+    steps, told = read_model_card(mini_folder).preprocessing, []
+    histograms, count = calibrate(mini_folder / "model.onnx", steps, tmp_path, ("c2",), told.append)
+    assert (count, told) == (3, ["calibrating on pictures 1 to 3"])
+    assert histograms["c2"].counts.sum() > 0
+
+
+def test_equal_ranges_have_equal_hashes():
+    first = sha256_of_ranges({"a": 1.0, "b": 0.1})
+    assert first == sha256_of_ranges({"b": np.float32(0.1), "a": 1})
+    assert first != sha256_of_ranges({"a": 1.0, "b": 0.1001})

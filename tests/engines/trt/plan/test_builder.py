@@ -1,0 +1,386 @@
+"""Building plans with each generation of TensorRT: what the builder is told, and what becomes of failures."""
+
+import threading
+
+import fake_trt_build
+import pytest
+import small_graph as small
+
+from pssdet.engines.trt import plugin_library
+from pssdet.engines.trt.graph.rewrite import plugin_graph
+from pssdet.engines.trt.plan.capabilities import precision_route, unloadable_sources
+from pssdet.engines.trt.plan.flops import convolution_flops
+from pssdet.engines.trt.plan.inspector import summarise
+from pssdet.engines.trt.plan.precision_route import graph_for
+from pssdet.engines.trt.plan.profiles import Profile
+from pssdet.engines.trt.plan.progress import elapsed
+from pssdet.engines.trt.plan.settings import Settings
+from pssdet.engines.trt.runtime.engine import builder, capabilities
+from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
+
+PROFILES = (Profile((1, 32, 32), (1, 64, 96), (4, 128, 128)), Profile((8, 64, 64), (8, 64, 64), (8, 64, 64)))
+VERSIONS = ("8.6.0", "10.4.0", "11.1.0")
+
+
+@pytest.fixture(params=VERSIONS)
+def trt(request, monkeypatch):
+    return fake_trt_build.install(monkeypatch, request.param)
+
+
+@pytest.fixture
+def old(monkeypatch):
+    return fake_trt_build.install(monkeypatch, "8.6.0")
+
+
+@pytest.fixture
+def ten(monkeypatch):
+    return fake_trt_build.install(monkeypatch, "10.4.0")
+
+
+@pytest.fixture(autouse=True)
+def _libraries(monkeypatch):
+    """cuBLAS is here, cuDNN is not."""
+
+    def load(name):
+        if "cudnn" in name:
+            raise OSError(name)
+
+    monkeypatch.setattr(builder, "unloadable_sources", lambda able: unloadable_sources(able, load))
+
+
+def make(trt, path, *, reduced=True, typed=False, tell=lambda _: None, **settings):
+    able = capabilities.capabilities(trt)
+    route = precision_route(able, reduced=reduced, typed=typed)
+    graph, held = graph_for(plugin_graph(small.exported()), route, [small.PREDICTOR], reduced=reduced)
+    chosen = Settings(**{"profiles": PROFILES, "route": route, "float32": held} | settings)
+    return builder.build_plan(graph, path / "model.plan", chosen, tell)
+
+
+def flags(trt):
+    return {flag.name for flag in trt.config.flags}
+
+
+class TestPrecision:
+    def test_half_is_what_was_asked_for_but_for_the_recipe(self, trt, tmp_path):
+        built = make(trt, tmp_path)
+        flops = convolution_flops(small.exported(), PROFILES[0].opt)
+        counted = summarise(built.layers, flops)
+        assert counted.wide == (small.PREDICTOR,)
+        assert counted.flops == {
+            "fp16": flops[small.STEM] + flops[small.DEFORM],
+            "fp32": flops[small.PREDICTOR],
+        }
+
+    def test_float32(self, trt, tmp_path):
+        built = make(trt, tmp_path, reduced=False)
+        assert set(summarise(built.layers, convolution_flops(small.exported(), (1, 64, 64))).flops) == {"fp32"}
+        assert flags(trt) == set()  # TF32, on by default, is off
+
+    def test_flags_and_constraints_where_they_exist(self, trt, tmp_path):
+        built = make(trt, tmp_path)
+        held = {layer.name for layer in trt.network._layers if layer.held is not None}
+        if trt.major < 11:
+            assert flags(trt) == {"FP16", "OBEY_PRECISION_CONSTRAINTS"}
+            assert not trt.network.typed
+            # What is no part of trunk and head stays float32 too; the shape's own layers have no type to hold.
+            assert held == {small.PREDICTOR, small.SUM, "flatten"}
+            assert built.held == held
+            predictor = next(layer for layer in trt.network._layers if layer.name == small.PREDICTOR)
+            assert predictor.output_types == {0: trt.float32}
+        else:
+            assert flags(trt) == set()
+            assert trt.network.typed
+            assert held == set()
+
+    def test_a_convolution_that_cannot_be_held_stops_the_build(self, trt, tmp_path, monkeypatch):
+        found = builder.hold_float32
+        monkeypatch.setattr(builder, "hold_float32", lambda *given: found(*given) - {small.PREDICTOR, "flatten"})
+        if trt.major < 11:
+            with pytest.raises(GateFailed, match=f"no layer for {small.PREDICTOR}, to be held"):
+                make(trt, tmp_path)
+            assert not (tmp_path / "model.plan").exists()
+        else:
+            make(trt, tmp_path)
+
+    def test_int8_is_a_flag_where_there_are_flags(self, trt, tmp_path):
+        make(trt, tmp_path, int8=True)
+        assert ("INT8" in flags(trt)) == (trt.major < 11)
+
+    def test_strongly_typed_on_request(self, ten, tmp_path):
+        built = make(ten, tmp_path, typed=True)
+        assert ten.network.typed
+        assert flags(ten) == set()
+        assert summarise(built.layers, convolution_flops(small.exported(), (1, 64, 64))).wide == (small.PREDICTOR,)
+
+    def test_strongly_typed_where_there_is_no_such_thing(self, old, tmp_path):
+        with pytest.raises(BadInput, match="strongly typed"):
+            make(old, tmp_path, typed=True)
+
+    def test_flags_without_constraints_are_no_way(self, old, tmp_path):
+        able = capabilities.capabilities(old)
+        without = capabilities.Capabilities(**vars(able) | {"constraints": False})
+        with pytest.raises(EnvironmentMissing, match="OBEY_PRECISION_CONSTRAINTS"):
+            precision_route(without, reduced=True, typed=False)
+
+    def test_creation_flags(self, trt, tmp_path):
+        make(trt, tmp_path)
+        assert trt.network.flags == {8: 1, 10: 1, 11: 1}[trt.major]  # EXPLICIT_BATCH twice, then STRONGLY_TYPED
+        make(trt, tmp_path, reduced=False)
+        assert trt.network.flags == {8: 1, 10: 1, 11: 0}[trt.major]
+
+    def test_layers_without_metadata_go_by_their_names(self, old, tmp_path):
+        old.knows_metadata = False
+        make(old, tmp_path)
+        assert {layer.name for layer in old.network._layers if layer.held} >= {small.PREDICTOR, small.SUM}
+
+
+class TestConfiguration:
+    def test_every_profile_has_every_input(self, trt, tmp_path):
+        make(trt, tmp_path)
+        assert trt.config.profiles == [
+            {
+                "image": [[1, 3, 32, 32], [1, 3, 64, 96], [4, 3, 128, 128]],
+                "image_size": [[1, 2], [1, 2], [4, 2]],
+            },
+            {"image": [[8, 3, 64, 64]] * 3, "image_size": [[8, 2]] * 3},
+        ]
+
+    def test_refused_profiles(self, trt, tmp_path):
+        trt.refuses_profiles = True
+        with pytest.raises(GateFailed, match="1x32x32 to 1x64x96"):
+            make(trt, tmp_path)
+
+    def test_memory_and_verbosity(self, trt, tmp_path):
+        make(trt, tmp_path, workspace=1 << 30)
+        assert trt.config.pools == {"WORKSPACE": 1 << 30}
+        assert trt.config.profiling_verbosity.name == "DETAILED"
+        make(trt, tmp_path)
+        assert trt.config.pools == {}
+
+    def test_sources_whose_libraries_are_missing_are_not_used(self, trt, tmp_path):
+        make(trt, tmp_path)
+        used = {source.name for source in trt.TacticSource if trt.config.sources >> int(source) & 1}
+        core = {"EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS"}
+        assert used == (core if trt.major >= 11 else {"CUBLAS", "CUBLAS_LT", *core})
+
+    def test_no_source_outside_of_tensorrt_if_so_told(self, trt, tmp_path):
+        make(trt, tmp_path, external_kernels=False)
+        used = {source.name for source in trt.TacticSource if trt.config.sources >> int(source) & 1}
+        assert used == {"EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS"}
+
+    def test_sources_that_are_off_stay_off(self, old, tmp_path):
+        old.default_sources = 1 << int(old.TacticSource.JIT_CONVOLUTIONS)
+        make(old, tmp_path)
+        assert old.config.sources == old.default_sources
+
+    def test_compatible_engines(self, trt, tmp_path):
+        make(trt, tmp_path, version_compatible=True, hardware="ampere_plus")
+        assert "VERSION_COMPATIBLE" in flags(trt)
+        assert trt.config.hardware_compatibility_level.name == "AMPERE_PLUS"
+        assert trt.runtime.engine_host_code_allowed
+        make(trt, tmp_path)
+        assert trt.config.hardware_compatibility_level is None
+        assert not trt.runtime.engine_host_code_allowed
+
+    def test_what_a_version_lacks_is_refused_before_building(self, old, tmp_path, monkeypatch):
+        with pytest.raises(BadInput, match="it offers ampere_plus"):
+            make(old, tmp_path, hardware="same_compute_capability")
+        monkeypatch.delattr(old.IBuilderConfig, "plugins_to_serialize")
+        with pytest.raises(BadInput, match="plugins"):
+            make(old, tmp_path, plugins_in_plan=True)
+        members = "FP16 INT8 TF32 OBEY_PRECISION_CONSTRAINTS"
+        monkeypatch.setattr(old, "BuilderFlag", fake_trt_build._enum("BuilderFlag", members))
+        with pytest.raises(BadInput, match="version-compatible"):
+            make(old, tmp_path, version_compatible=True)
+        assert old.network is None
+
+    def test_contexts_may_share_a_profile(self, trt, tmp_path):
+        make(trt, tmp_path)
+        expected = {"PROFILE_SHARING_0806"} if trt.major < 10 else set()
+        assert {feature.name for feature in trt.config.features} == expected
+
+    def test_plugins_travel_with_the_plan_on_request(self, trt, tmp_path, monkeypatch):
+        loaded = []
+        monkeypatch.setattr(builder, "load_plugins", lambda module, path: loaded.append(path))
+        library = tmp_path / "libpssdet_plugins.so"
+        make(trt, tmp_path, plugins=library)
+        assert trt.config.plugins_to_serialize == []
+        make(trt, tmp_path, plugins=library, plugins_in_plan=True)
+        assert trt.config.plugins_to_serialize == [str(library)]
+        assert loaded == [library, library]
+        with pytest.raises(BadInput, match="no plugin library"):
+            make(trt, tmp_path, plugins_in_plan=True)
+
+    def test_stages_become_outputs(self, trt, tmp_path):
+        make(trt, tmp_path, stages=("c2", "boxes"))
+        assert [tensor.name for tensor in trt.network._outputs] == ["boxes", "c2"]
+        with pytest.raises(GateFailed, match="p9"):
+            make(trt, tmp_path, stages=("c2", "p9"))
+
+
+class TestFailures:
+    def test_all_errors_of_the_parser(self, trt, tmp_path):
+        kind = fake_trt_build.NamedParserError if trt.major >= 10 else fake_trt_build.ParserError
+        trt.parser_errors = [kind(index, f"reason {index}\n") for index in range(7)]
+        node = "name of 4" if trt.major >= 10 else "4"
+        with pytest.raises(GateFailed, match=rf"cannot take this graph: .*node {node}: reason 4; and 2 more"):
+            make(trt, tmp_path)
+
+    def test_what_tensorrt_said_when_it_failed(self, trt, tmp_path):
+        trt.build_error = "no implementation for node trunk/stem"
+        with pytest.raises(GateFailed, match=r"could not build the engine: no implementation for node trunk/stem$"):
+            make(trt, tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_an_engine_that_ignores_the_precision_does_not_hide_it(self, trt, tmp_path):
+        trt.ignores_half = True
+        built = make(trt, tmp_path)
+        assert set(summarise(built.layers, convolution_flops(small.exported(), (1, 64, 64))).flops) == {"fp32"}
+
+
+class TestProgress:
+    def test_phases_where_they_are_reported(self, trt, tmp_path):
+        told = []
+        make(trt, tmp_path, tell=told.append)
+        building = [line for line in told if "Building Engine" in line]
+        if trt.major >= 10:
+            tenths = [f"TensorRT: Building Engine, {tenth}0 %" for tenth in range(1, 10)]
+            assert building == ["TensorRT: Building Engine", *tenths]
+            assert not any("Tactic" in line for line in told)
+        else:
+            assert building == []
+            assert "TensorRT: building" in told
+
+    def test_elapsed_time_where_they_are_not(self, old, tmp_path, monkeypatch):
+        ticked = threading.Event()
+        monkeypatch.setattr(builder, "elapsed", lambda tell: elapsed(tell, tick=0.01))
+        old.before_build = lambda _: ticked.wait(10)
+        told = []
+
+        def tell(line):
+            told.append(line)
+            if "so far" in line:
+                ticked.set()
+
+        make(old, tmp_path, tell=tell)
+        assert ticked.is_set()
+        count = len(told)
+        threading.Event().wait(0.05)
+        assert len(told) == count, "the watcher goes on after the build"
+
+    def test_nobody_tells_anything_once_the_build_is_over(self):
+        begun, told = threading.Event(), []
+
+        def tell(line):
+            begun.set()
+            threading.Event().wait(0.2)
+            told.append(line)
+
+        with elapsed(tell, tick=0.01):
+            begun.wait(10)
+        assert len(told) == 1
+
+    def test_ctrl_c_inside_a_callback_ends_the_build_in_order(self, ten, tmp_path):
+        told = []
+
+        def tell(line):
+            told.append(line)
+            if "50 %" in line:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            make(ten, tmp_path, tell=tell)
+        assert "50 %" in told[-1]
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestTimingCache:
+    def test_it_grows_and_is_read(self, trt, tmp_path):
+        path = tmp_path / "kernels.timing"
+        make(trt, tmp_path, timing_cache=path)
+        first = path.read_text().split("\n")
+        assert f"{trt.__version__} {small.STEM}" in first
+        path.write_text("\n".join([*first, f"{trt.__version__} from another build"]))
+        make(trt, tmp_path, timing_cache=path)
+        assert f"{trt.__version__} from another build" in path.read_text()
+
+    def test_what_another_build_wrote_meanwhile_is_kept(self, trt, tmp_path):
+        path = tmp_path / "kernels.timing"
+        trt.before_build = lambda _: path.write_text(f"{trt.__version__} from a build beside this one")
+        make(trt, tmp_path, timing_cache=path)
+        assert "from a build beside" in path.read_text()
+        assert small.STEM in path.read_text()
+
+    def test_one_of_another_version_is_left_alone_while_building(self, trt, tmp_path):
+        path = tmp_path / "kernels.timing"
+        path.write_text("7.0.0 of long ago")
+        make(trt, tmp_path, timing_cache=path)
+        assert trt.config.timing.lines
+        assert small.STEM in path.read_text()
+
+    def test_one_that_cannot_be_read_is_replaced(self, trt, tmp_path):
+        path = tmp_path / "kernels.timing"
+        path.write_text("broken")
+        make(trt, tmp_path, timing_cache=path)
+        assert small.STEM in path.read_text()
+        assert "broken" not in path.read_text()
+
+
+class TestPluginLibrary:
+    @pytest.fixture
+    def library(self, monkeypatch):
+        """A library that was compiled for the TensorRT whose number is put into it."""
+        opened = []
+
+        class Library:
+            number = 100400
+
+            def __init__(self, path, mode):
+                opened.append((path, mode))
+
+            def pssdet_plugins_tensorrt_version(self):
+                return self.number
+
+        monkeypatch.setattr(plugin_library.ctypes, "CDLL", Library)
+        monkeypatch.setattr(plugin_library, "_loaded", {})
+        Library.opened = opened
+        return Library
+
+    def test_loaded_once_for_all_to_see(self, library, ten, tmp_path):
+        plugin_library.load_plugins(ten, tmp_path / "a.so")
+        plugin_library.load_plugins(ten, tmp_path / "." / "a.so")
+        assert library.opened == [(str(tmp_path / "a.so"), plugin_library.ctypes.RTLD_GLOBAL)]
+
+    @pytest.mark.parametrize(
+        ("number", "version", "fits"),
+        [
+            (100400, "10.4.0", True),
+            (100400, "10.15.1.29", True),
+            (100400, "11.1.0.106", False),
+            (110100, "11.4.0", True),
+            (100000, "10.0.0b6", True),
+            (8600, "8.6.0", True),
+            (8601, "8.6.1.post1", True),
+            (8601, "8.6.0", False),
+            (8600, "10.4.0", False),
+        ],
+    )
+    def test_only_for_its_tensorrt(self, library, ten, tmp_path, number, version, fits):
+        library.number, ten.__version__ = number, version
+        if fits:
+            plugin_library.load_plugins(ten, tmp_path / "a.so")
+        else:
+            with pytest.raises(EnvironmentMissing, match="was compiled for TensorRT"):
+                plugin_library.load_plugins(ten, tmp_path / "a.so")
+
+    def test_a_file_that_is_no_library(self, monkeypatch, ten, tmp_path):
+        (tmp_path / "a.so").write_text("no library")
+        with pytest.raises(EnvironmentMissing, match="cannot be loaded"):
+            plugin_library.load_plugins(ten, tmp_path / "a.so")
+
+    def test_where_it_is_looked_for(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("PSSDET_PLUGINS", str(tmp_path / "none.so"))
+        with pytest.raises(EnvironmentMissing, match="which is not a file"):
+            plugin_library.find_plugins()
+        (tmp_path / "none.so").touch()
+        assert plugin_library.find_plugins() == tmp_path / "none.so"

@@ -1,0 +1,41 @@
+"""The made-up TensorRT of these tests against a real one, where PSSDET_TENSORRT_PYTHON names a Python that has it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import fake_trt_build
+import pytest
+
+from pssdet.engines.trt.plan.capabilities import capabilities
+
+ASK = Path(__file__).parent / "ask_tensorrt.py"
+SOURCE = Path(__file__).parents[3] / "src"
+
+
+@pytest.fixture(scope="module")
+def answer():
+    python = os.environ.get("PSSDET_TENSORRT_PYTHON", sys.executable)
+    done = subprocess.run([python, str(ASK), str(SOURCE)], capture_output=True, text=True, check=True, timeout=120)
+    said = json.loads(done.stdout.strip().split("\n")[-1])
+    if "skip" in said:
+        pytest.skip(said["skip"])
+    return said
+
+
+def test_every_name_is_there(answer):
+    assert answer["absent"] == []
+
+
+def test_the_made_up_one_of_its_generation_is_able_of_the_same(answer):
+    likeness = {"8": "8.6.0", "10": "10.4.0", "11": "11.1.0"}[answer["version"].split(".")[0]]
+    able = capabilities(fake_trt_build.FakeTensorRT(likeness))
+    assert answer["able"] == {name: value for name, value in vars(able).items() if isinstance(value, bool)}
+    assert answer["route"] == ("flags" if able.half_flag else "typed")
+
+
+def test_what_we_derive_from_its_classes_works(answer):
+    assert answer["complaint"] == "an error"
+    assert answer["told"] == (["TensorRT: phase", "TensorRT: phase, 50 %"] if answer["able"]["progress"] else [])

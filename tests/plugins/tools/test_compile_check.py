@@ -1,0 +1,101 @@
+"""The kernels compiled for GPUs, where the compiler (the extra "kernels") is installed."""
+
+import dataclasses
+
+import pytest
+
+from pssdet.errors import EnvironmentMissing
+from pssdet.plugins.tools.device_code import compile_kernels
+from pssdet.plugins.tools.kernel_programs import programs
+from pssdet.plugins.tools.kernel_table import ARCHITECTURES, as_markdown, blocks_per_multiprocessor, complaints
+from pssdet.plugins.tools.machine_code import MachineCode, machine_code
+from pssdet.plugins.tools.nvrtc import CompileFailed, Nvrtc
+
+
+@pytest.fixture(scope="module")
+def compiler():
+    try:
+        return Nvrtc()
+    except EnvironmentMissing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="module")
+def kernels(compiler):
+    """One architecture's, compiled once."""
+    return compile_kernels(compiler, "sm_75")
+
+
+@pytest.mark.parametrize("arch", ["sm_70", "sm_80", "sm_90"])
+def test_kernels_keep_to_registers_and_tensor_cores(compiler, arch):
+    compiled = compile_kernels(compiler, arch)
+    assert [text for kernel in compiled for text in complaints(arch, kernel)] == []
+    assert [kernel.name for kernel in compiled] == [name for program in programs() for name in program.names]
+
+
+def test_every_tile_fits_the_architecture_with_the_least_shared_memory(kernels):
+    assert min(ARCHITECTURES, key=lambda name: ARCHITECTURES[name].shared_per_block) == "sm_75"
+    assert [text for kernel in kernels for text in complaints("sm_75", kernel)] == []
+
+
+def test_a_stack_is_noticed(compiler):
+    """Unoptimised code for a debugger keeps everything in memory."""
+    debug = compile_kernels(compiler, "sm_80", ["--device-debug"])
+    assert all(any(complaints("sm_80", kernel)) for kernel in debug)
+    assert all(kernel.stack > 0 for kernel in debug)
+
+
+def test_local_memory_is_seen_in_the_machine_code(compiler):
+    source = """
+    extern "C" __global__ void local(int* x, int n) {
+      int copy[64];
+      for (int i = 0; i < 64; ++i) copy[i] = x[i];
+      for (int i = 0; i < 64; ++i) x[i] = copy[(n + i) % 64];
+    }
+    extern "C" __global__ void none(int* x) { x[0] = 1; }
+    """
+    compiled = compiler.compile(source, "sm_80", headers={}, includes=[], names=["local", "none"])
+    code = machine_code(compiled.cubin)
+    if code is None:
+        pytest.skip("no disassembler")
+    assert code["local"].local > 0
+    assert code["none"].local == 0
+    assert code["local"].tensor_core == 0
+
+
+def test_what_is_complained_about(kernels):
+    def said(kernel):
+        return " ".join(complaints("sm_75", kernel))
+
+    fused, direct = kernels[0], kernels[-1]
+    assert "8 bytes spilled" in said(dataclasses.replace(fused, spilled=8))
+    assert "stack frame of 16" in said(dataclasses.replace(fused, stack=16))
+    assert "no tensor-core" in said(dataclasses.replace(fused, tensor_core=0))
+    assert "no tensor-core" in said(dataclasses.replace(fused, machine=MachineCode(tensor_core=0, local=0)))
+    assert "2 instructions use local" in said(dataclasses.replace(fused, machine=MachineCode(tensor_core=9, local=2)))
+    assert "shared memory" in said(dataclasses.replace(fused, dynamic_shared=64 * 1024 + 1))
+    assert said(dataclasses.replace(direct, tensor_core=0)) == ""
+
+
+def test_how_many_blocks_fit(kernels):
+    def blocks(**changes):
+        return blocks_per_multiprocessor("sm_90", dataclasses.replace(kernels[0], **changes))
+
+    small = {"threads": 256, "registers": 32, "static_shared": 0, "dynamic_shared": 1024}
+    assert blocks(**small) == 8  # by threads
+    assert blocks(**small | {"registers": 128}) == 2
+    assert blocks(**small | {"registers": 129}) == 1
+    assert blocks(**small | {"dynamic_shared": 113 * 1024}) == 2
+    assert blocks(**small | {"dynamic_shared": 114 * 1024}) == 1
+
+
+def test_the_table_has_every_kernel(kernels):
+    text = as_markdown({"sm_75": kernels}, (12, 9))
+    assert all(f"| sm_75 | {kernel.name} | {kernel.threads} |" in text for kernel in kernels)
+
+
+def test_an_unknown_architecture_or_wrong_source_is_an_error(compiler):
+    with pytest.raises(CompileFailed):
+        compile_kernels(compiler, "sm_12")
+    with pytest.raises(CompileFailed, match="error"):
+        compiler.compile("nonsense", "sm_80", headers={}, includes=[], names=[])

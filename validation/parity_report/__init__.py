@@ -1,0 +1,1 @@
+"""The parity report: its data, and how they are shown."""

@@ -1,0 +1,166 @@
+"""A parity report from engines and a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pssdet.console import Progress
+from pssdet.engines.registry import require_to_open
+from pssdet.errors import BadInput
+from pssdet.images import load
+from pssdet.models.card import EngineCard, ModelCard, read_engine_card
+from pssdet.models.zoo import PUBLISHED, ZooEntry
+from pssdet.validation.compare import Evaluated, compare, evaluate_on
+from pssdet.validation.decode_warnings import told_by_decoders
+from pssdet.validation.ground_truth import GroundTruth, Image, read_ground_truth, with_labels
+from pssdet.validation.parity_report.identity import identity
+from pssdet.validation.parity_report.schema import Comparison, PublishedRow, Report
+
+REPLICAS = 1000
+VAL2017, VAL2017_IMAGES = "instances_val2017.json", 5000
+
+
+class _Engines(NamedTuple):
+    """The engines of one model, in the order in which they were named."""
+
+    model: ModelCard
+    members: list[tuple[Path, EngineCard]]
+
+
+def assemble(
+    engines: Sequence[Path], annotations: Path, images: Path, progress: Progress, replicas: int = REPLICAS
+) -> Report:
+    """Evaluate every engine and compare each with the reference of its model: Paddle's, or the model's first.
+
+    Args:
+        engines: folders of engines, of one model or of several.
+        annotations: COCO instances file whose categories are every model's labels, in any order.
+        images: the folder that its file names are relative to.
+        progress: told of each step.
+        replicas: of the bootstrap.
+
+    Raises:
+        BadInput: the data set cannot be used, or the engines are of two exports of one model.
+        EnvironmentMissing: this machine cannot run one of the engines, or packages are missing.
+    """
+    groups = _by_model(engines)
+    models = [group.model for group in groups]
+    first, *others = models
+    truth = read_ground_truth(annotations, images, first.labels, first.model)
+    truths = [truth, *(with_labels(truth, model.labels, model.model) for model in others)]
+    progress("checking the pictures")
+    usable, problems = _usable(truth)
+    what = identity(models, truth, usable)  # now: files may change during a long evaluation
+    evaluated: list[Evaluated] = []
+    comparisons: list[Comparison] = []
+    for group, labelled in zip(groups, truths, strict=True):
+        results = _evaluate(group, labelled, usable, progress)
+        progress(f"comparing engines of {group.model.model}")
+        reference = next((each for each in results if each.card.backend == "paddle"), results[0])
+        comparisons += [compare(reference, each, usable, replicas) for each in results if each is not reference]
+        evaluated += results
+    return Report(
+        identity=what,
+        engines=tuple(each.result for each in evaluated),
+        comparisons=tuple(comparisons),
+        published=_published(evaluated, is_val2017=annotations.name == VAL2017 and len(usable) == VAL2017_IMAGES),
+        warnings=tuple(f"left out: {name}: {reason}" for name, reason in problems),
+    )
+
+
+def _by_model(engines: Sequence[Path]) -> list[_Engines]:
+    """The engines by configuration name, once this machine is known to have what they need."""
+    if not engines:
+        raise BadInput("there are no engines to report on; name at least one")
+    groups: dict[str, _Engines] = {}
+    for folder in engines:
+        card = read_engine_card(folder)
+        require_to_open(card)
+        group = groups.setdefault(card.model.model, _Engines(card.model, []))
+        for other, _ in group.members:
+            _check_distinct(folder, other, card.model.model)
+        if card.model.onnx != group.model.onnx:
+            raise BadInput(
+                f"{folder} and {group.members[0][0]} are engines of different exports of {card.model.model}; "
+                "build them from one export, or make a report of each"
+            )
+        group.members.append((folder, card))
+    return list(groups.values())
+
+
+def _check_distinct(folder: Path, other: Path, model: str) -> None:
+    if folder.name == other.name:
+        raise BadInput(f"{folder} and {other}, both of {model}, have the same folder name; rename one")
+
+
+def _evaluate(group: _Engines, truth: GroundTruth, images: Sequence[Image], progress: Progress) -> list[Evaluated]:
+    results = []
+    for folder, card in group.members:
+        progress(f"evaluating {folder.name} of {card.model.model} on {len(images)} pictures")
+        results.append(evaluate_on(truth, images, folder, card))
+    return results
+
+
+def _usable(truth: GroundTruth) -> tuple[list[Image], list[tuple[str, str]]]:
+    """The pictures that can be decoded, and every one left out with the reason."""
+    usable, problems = [], list(truth.problems)
+    for image in truth.images:
+        if flaw := _flaw(image):
+            problems.append((image.name, flaw))
+        else:
+            usable.append(image)
+    if not usable:
+        raise BadInput(f"none of the {len(problems)} pictures of {truth.path} can be read; check the folder")
+    return usable, problems
+
+
+def _flaw(image: Image) -> str:
+    """Why a picture cannot be judged on; empty if it can."""
+    try:
+        with told_by_decoders() as complaints:
+            height, width = load(image.path).shape[:2]
+    except BadInput as error:
+        return str(error)
+    if complaints:
+        return f"{image.path} is damaged ({complaints[0]}); get it again"
+    if (width, height) != (image.width, image.height):
+        return f"it has {width}x{height} pixels, the annotation file says {image.width}x{image.height}"
+    return ""
+
+
+def _published(evaluated: Sequence[Evaluated], *, is_val2017: bool) -> tuple[PublishedRow, ...]:
+    """The published detectors; measured is only that very model on COCO val2017, not one that shares its name.
+
+    The figures are of the model's first engine that computes in its own precision and did not fail, one that
+    is not Paddle's before Paddle's.
+    """
+    rows = []
+    for entry, published in PUBLISHED:
+        of_model = [each for each in evaluated if _is_published(each.card.model, entry)]
+        best = _representative(of_model) if is_val2017 else None
+        speed = best.result.speed if best else None
+        rows.append(
+            PublishedRow(
+                row=entry.row,
+                model=entry.name,
+                published=published,
+                measured_ap=best.result.stats["AP"] if best else None,
+                measured_fps=speed.images_per_second if speed else None,
+            )
+        )
+    return tuple(rows)
+
+
+def _is_published(card: ModelCard, entry: ZooEntry) -> bool:
+    """Whether a checkpoint was exported as the zoo's entry has it, and not as a configuration of its name."""
+    same = all(
+        getattr(card, part) == getattr(entry, part) for part in ("architecture", "numerics", "preprocessing", "labels")
+    )
+    return same and card.model == entry.name and card.weights.kind == "checkpoint"
+
+
+def _representative(evaluated: Sequence[Evaluated]) -> Evaluated | None:
+    able = [each for each in evaluated if not each.card.emulated and not each.run.failure]
+    return min(able, key=lambda each: each.card.backend == "paddle", default=None)

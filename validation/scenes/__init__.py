@@ -1,0 +1,1 @@
+"""Rendered scenes: a COCO data set on any machine."""
