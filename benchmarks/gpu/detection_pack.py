@@ -114,7 +114,7 @@ def _call(function: Any, attributes: Any, tensors: Tensors) -> list[Any]:
     for folder in (ROOT / "tests" / "export", ROOT / "tests"):
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
-    from single_call import SingleCall  # type: ignore[import-not-found]
+    from single_call import SingleCall
 
     outputs: list[Any] = SingleCall(function, dict(attributes))(*tensors.values())
     return outputs
