@@ -13,7 +13,7 @@ from benchmarks.gpu.shapes import Layer, Problem
 from benchmarks.gpu.tensorrt_baseline import tensorrt_half
 from benchmarks.gpu.tensors import Values, draw
 
-#: Everything in half precision, as peers want it.
+#: Everything in half precision, as baselines want it.
 HALF = Format(channels_last=False, half_offset=True)
 
 
@@ -61,7 +61,7 @@ def torchvision_double(device: Device, problem: Problem, values: Values) -> Arra
     return deform_conv2d(x, offset, weight, bias, mask=mask, **_options(problem))
 
 
-PEERS = {"torchvision": torchvision_half, "convolution": convolution_half, "tensorrt": tensorrt_half}
+BASELINES = {"torchvision": torchvision_half, "convolution": convolution_half, "tensorrt": tensorrt_half}
 
 
 def _half(values: Values) -> Values:

@@ -33,9 +33,9 @@ Tensors = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Case:
-    """What a parcel says of itself.
+    """What a bundle says of itself.
 
-    name: of the parcel. model: of the zoo. seeded: the detections mean nothing in a picture.
+    name: of the bundle. model: of the zoo. seeded: the detections mean nothing in a picture.
     mean, std: of the normalisation. fp32: the recipe, names of ONNX nodes that half precision leaves in float32.
     references: whose outputs ``expected.npz`` holds. batches: to be timed.
     versions: of the packages it was made with. files: SHA-256 by name.
@@ -63,7 +63,7 @@ class Picture:
     scale: float
 
 
-class Parcel:
+class Bundle:
     """An opened folder whose files are those that were packed.
 
     Raises:
@@ -81,16 +81,16 @@ class Parcel:
         return len(self._arrays["sizes"])
 
     def identity(self) -> str:
-        """Equal for parcels whose results belong together."""
+        """Equal for bundles whose results belong together."""
         return sha256_of(self.folder / CARD)
 
     def model(self) -> onnx.ModelProto:
         """The exported model, its large parameters drawn again if they did not travel."""
         import onnx
 
-        from benchmarks.gpu.seeded_weights import fill
+        from benchmarks.gpu.seeded_weights import seed_weights
 
-        return fill(onnx.load(self.folder / MODEL))
+        return seed_weights(onnx.load(self.folder / MODEL))
 
     def picture(self, index: int) -> Picture:
         """One picture."""
@@ -142,7 +142,7 @@ def padded(content: NDArray[np.float32]) -> NDArray[np.float32]:
     return result
 
 
-def write_parcel(
+def write_bundle(
     folder: Path,
     case: Case,
     model: onnx.ModelProto,
@@ -191,7 +191,7 @@ def _read_case(folder: Path) -> Case:
     try:
         stored = json.loads((folder / CARD).read_bytes())
     except (OSError, ValueError) as error:
-        raise BadInput(f"{folder} is no parcel ({error}); make it with python benchmarks/gpu/pack.py DEST") from error
+        raise BadInput(f"{folder} is no bundle ({error}); make it with python benchmarks/gpu/pack.py DEST") from error
     if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
         raise BadInput(f"{folder / CARD} is of another version; pack it again with this one")
     lists = {name: tuple(value) for name, value in stored.items() if isinstance(value, list)}

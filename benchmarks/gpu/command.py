@@ -10,8 +10,7 @@ from typing import Any
 
 from benchmarks.gpu import environment
 from benchmarks.gpu.results import Results, slug
-from benchmarks.gpu.session import run
-from benchmarks.gpu.suite import Campaign
+from benchmarks.gpu.suite import Suite, run
 from pssdet.errors import PssDetError
 
 
@@ -32,26 +31,26 @@ def stem_of(what: str, gpu: str, options: argparse.Namespace) -> str:
 
 
 def measure(
-    campaign: Campaign,
+    suite: Suite,
     what: str,
     identity: Mapping[str, Any],
     described: Mapping[str, str],
     options: argparse.Namespace,
 ) -> None:
-    """Run a campaign, with what is stored of the same identity.
+    """Run a suite, with what is stored of the same identity.
 
     described: what the record says of this run beside the machine.
 
     Raises:
-        GateFailed: a stage broke off, a check failed or a goal was missed.
+        GateFailed: a step broke off, a check failed or a goal was missed.
     """
-    whole = {**identity, "gpu": campaign.device, "quick": options.quick}
-    results = Results.open(options.output / f"{stem_of(what, campaign.device, options)}.json", whole)
+    whole = {**identity, "gpu": suite.device, "quick": options.quick}
+    results = Results.open(options.output / f"{stem_of(what, suite.device, options)}.json", whole)
     if options.fresh:
-        results.stages.clear()
+        results.steps.clear()
         results.runs.clear()
     results.runs.append(environment.describe() | dict(described))
-    run(campaign, results, say)
+    run(suite, results, say)
 
 
 def exit_code(work: Callable[[], None]) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,11 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.gpu.cuda_timing import times_us
 from benchmarks.gpu.device import Kind, Replay, Work
 from pssdet.engines.devices import gpu
 from pssdet.engines.trt.runtime.cuda import Cuda, DeviceBuffer, Graph, PinnedBuffer, Stream
 from pssdet.errors import EnvironmentMissing
+
+#: Runs before the first that counts.
+WARM_UP = 10
 
 
 @dataclass(frozen=True)
@@ -118,3 +121,26 @@ class BareDevice:
         """Microseconds of each of so many runs of one replay."""
         (replay,) = replays
         return times_us(self._cuda, self._stream, replay.run, iterations)
+
+
+def times_us(cuda: Cuda, stream: Stream, work: Callable[[], None], iterations: int) -> list[float]:
+    """Microseconds of each of so many runs of what ``work`` puts on the stream, after some for warming up.
+
+    Everything is queued without waiting, so that the host's own time falls into that of the runs before.
+    """
+    for _ in range(WARM_UP):
+        work()
+    with ExitStack() as held:
+        pairs = [(_event(cuda, held), _event(cuda, held)) for _ in range(iterations)]
+        for start, end in pairs:
+            cuda.call("cudaEventRecord", start, stream.handle)
+            work()
+            cuda.call("cudaEventRecord", end, stream.handle)
+        stream.synchronize()
+        return [1e3 * float(cuda.call("cudaEventElapsedTime", start, end)) for start, end in pairs]
+
+
+def _event(cuda: Cuda, held: ExitStack) -> Any:
+    event = cuda.call("cudaEventCreate")
+    held.callback(cuda.call, "cudaEventDestroy", event)
+    return event

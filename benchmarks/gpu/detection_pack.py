@@ -21,9 +21,9 @@ from benchmarks.gpu.detection_cases import (
     proposals_inputs,
     roi_align_inputs,
 )
+from benchmarks.gpu.environment import ROOT
 from pssdet.files import sha256_of, staged_folder
 
-ROOT = Path(__file__).resolve().parents[2]
 #: Rows and the sizes of their network input.
 ROWS = {
     "faster_rcnn_enhance_3x_coco": (640, 640),

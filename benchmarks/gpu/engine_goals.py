@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.gpu.engine_stages import TWIN, latency_name, layers_name
+from benchmarks.gpu.engine_steps import NO_DCN, latency_name, layers_name
 from benchmarks.gpu.layer_kinds import DETECTION
 from benchmarks.gpu.matching import IOU, SCORE
 from benchmarks.gpu.results import Results
@@ -51,8 +51,8 @@ def detection_share(results: Results | None, batch: int) -> float | None:
 
 
 def deforming(results: Results | None, batch: int) -> float | None:
-    """How many times as long as its twin of plain convolutions the half-precision engine takes."""
-    ours, theirs = (median_us(results, label, batch, copies=False, graph=True) for label in ("fp16", TWIN))
+    """The half-precision engine's time as a multiple of that of plain convolutions in place of the deformable ones."""
+    ours, theirs = (median_us(results, label, batch, copies=False, graph=True) for label in ("fp16", NO_DCN))
     return ours / theirs if ours and theirs else None
 
 
@@ -70,7 +70,7 @@ def _detection(results: Results | None, batch: int) -> Goal:
 
 
 def _deforming(results: Results | None, batch: int) -> Goal:
-    text = f"at most {_DCN - 1:.0%} longer than its twin of plain convolutions, N={batch}"
+    text = f"at most {_DCN - 1:.0%} longer than with plain convolutions instead of deformable ones, N={batch}"
     ratio = deforming(results, batch)
     return _judged(results, 3, text, ratio, lambda value: f"{value - 1:+.1%}", lambda value: value <= _DCN)
 

@@ -1,4 +1,4 @@
-"""What the stages about whole engines need of a GPU host: TensorRT there (``tensorrt_rig.py``), a fake in the tests."""
+"""What the steps about whole engines need of a GPU host: TensorRT there (``tensorrt_host.py``), a fake in the tests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Shapes = tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]
 
 
 @dataclass(frozen=True)
-class Order:
+class BuildRequest:
     """An engine to build.
 
     model: as exported. fp32: the recipe's names of ONNX nodes, for ``fp16`` alone.
@@ -68,7 +68,7 @@ class Resident(Protocol):
         ...
 
 
-class Rig(Protocol):
+class Host(Protocol):
     """A GPU host."""
 
     name: str
@@ -85,7 +85,7 @@ class Rig(Protocol):
         """Wait for all work; an error of any of it is raised here, also that the GPU answers no longer."""
         ...
 
-    def build(self, order: Order, plan: Path) -> dict[str, Any]:
+    def build(self, request: BuildRequest, plan: Path) -> dict[str, Any]:
         """Write the plan; what was found of its build: ``seconds``, ``precisions`` (layers and share of FLOPs)."""
         ...
 

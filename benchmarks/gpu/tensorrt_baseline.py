@@ -19,7 +19,7 @@ _PLUGIN = "ModulatedDeformConv2d"
 
 
 class Unavailable(RuntimeError):
-    """The peer cannot be measured here; the message says why."""
+    """The baseline cannot be measured here; the message says why."""
 
 
 def tensorrt_half(device: Device, layers: Sequence[Layer], seed: int) -> Work:

@@ -1,4 +1,4 @@
-"""The goals that the kernel was designed for, and whether the stored results meet them."""
+"""The goals of the DCNv2 kernel, and whether the stored results meet them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.gpu.correctness import RAW, SEPARATE
-from benchmarks.gpu.plan import MAIN, sums_name
+from benchmarks.gpu.dcnv2_steps import MAIN, sums_name
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.roofline import gpu_named, sum_floor_us
 from benchmarks.gpu.shapes import layers
@@ -25,8 +25,8 @@ def goals(results: Results) -> list[Goal]:
         _total(results, judged=judged, batch=8, limit=415),
         _total(results, judged=judged, batch=1, limit=120),
         *(
-            _faster(results, peer, judged=judged, batch=batch, least=least)
-            for peer, batch, least in (
+            _faster(results, baseline, judged=judged, batch=batch, least=least)
+            for baseline, batch, least in (
                 ("torchvision", 1, 3),
                 ("torchvision", 8, 4),
                 ("tensorrt", 1, 2),
@@ -41,7 +41,7 @@ def goals(results: Results) -> list[Goal]:
 
 
 def sum_us(results: Results, batch: int, name: str = "") -> float | None:
-    """The time of ResNet50's layers at the main size; of the slower of our two formats if no peer is named."""
+    """The time of ResNet50's layers at the main size; of the slower of our two formats if no baseline is named."""
     result = results.result(sums_name(50, MAIN, batch))
     names = [name] if name else [SEPARATE, RAW]
     if result is None or any(name not in result["times"] for name in names):
@@ -66,9 +66,9 @@ def _total(results: Results, *, judged: bool, batch: int, limit: float) -> Goal:
     return _goal(1, text, measured, judged, lambda: time is not None and time <= limit)
 
 
-def _faster(results: Results, peer: str, *, judged: bool, batch: int, least: float) -> Goal:
-    label = {"torchvision": "torchvision's deform_conv2d", "tensorrt": "TensorRT's ModulatedDeformConv2d"}[peer]
-    ours, theirs = sum_us(results, batch), sum_us(results, batch, peer)
+def _faster(results: Results, baseline: str, *, judged: bool, batch: int, least: float) -> Goal:
+    label = {"torchvision": "torchvision's deform_conv2d", "tensorrt": "TensorRT's ModulatedDeformConv2d"}[baseline]
+    ours, theirs = sum_us(results, batch), sum_us(results, batch, baseline)
     ratio = theirs / ours if ours and theirs else None
     measured = None if ratio is None else f"{ratio:.1f} times"
     text = f"at least {least:g} times as fast as {label}, half precision, N={batch}"
@@ -102,20 +102,13 @@ def _words(nodes: dict[str, int] | None) -> str:
 
 
 def _exact(results: Results) -> Goal:
-    errors = [error for row in _rows(results) if row["k"] == DEEPEST for error in _half_errors(row)]
+    checked = [row for _, found in results.with_prefix("correctness") for row in found["rows"]]
+    errors = [error for row in checked if row["k"] == DEEPEST for error in _half_errors(row)]
     text = f"relative error against float64 at K = {DEEPEST} at most 2e-3, half precision"
     missing = any(error is None for error in errors)
     worst = max((error for error in errors if error is not None), default=None)
     measured = None if not errors else f"{'no finite result in some; ' if missing else ''}{worst or 0:.1e} at most"
     return _goal(4, text, measured, judged=True, is_met=lambda: not missing and worst is not None and worst <= 2e-3)
-
-
-def _rows(results: Results) -> list[dict[str, Any]]:
-    found = []
-    for name, entry in results.stages.items():
-        if name.startswith("correctness"):
-            found += entry["result"]["rows"]
-    return found
 
 
 def _half_errors(row: dict[str, Any]) -> list[float | None]:

@@ -1,4 +1,4 @@
-"""The stages about the detection kernels alone: right by what travelled, repeatable, timed."""
+"""The steps about the detection kernels alone: right by what travelled, repeatable, timed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from benchmarks.gpu.detection_cases import (
 )
 from benchmarks.gpu.detection_checks import Row, check_features, check_rows, same
 from benchmarks.gpu.device import Device
-from benchmarks.gpu.suite import Result, Stage
+from benchmarks.gpu.suite import Result, Step
 from benchmarks.gpu.timing import measure
 from pssdet.errors import BadInput
 from pssdet.files import sha256_of
@@ -50,7 +50,7 @@ class Expectations:
             card = json.loads((folder / CARD).read_bytes())
             whole = card["schema"] == SCHEMA and card["files"][EXPECTED] == sha256_of(folder / EXPECTED)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BadInput(f"{folder} is no parcel ({error}); python benchmarks/gpu/pack.py DEST makes it") from error
+            raise BadInput(f"{folder} is no bundle ({error}); python benchmarks/gpu/pack.py DEST makes it") from error
         if not whole:
             raise BadInput(f"{folder} is not what was packed, or of another version; copy or pack it again")
         self.settings = [Setting(**{**each, "size": tuple(each["size"])}) for each in card["settings"]]
@@ -76,7 +76,7 @@ class Expectations:
 
 @dataclass(frozen=True)
 class KernelBench:
-    """What the stages work with."""
+    """What the steps work with."""
 
     device: Device
     library: DetectionLibrary
@@ -85,22 +85,22 @@ class KernelBench:
     batches: Sequence[int] = BATCHES
 
 
-def stages(bench: KernelBench) -> Iterator[Stage]:
+def steps(bench: KernelBench) -> Iterator[Step]:
     """Each setting right, then each setting fast."""
     for setting in bench.expectations.settings:
-        yield Stage(correctness_name(setting.name), 5, partial(_correctness, bench, setting))
+        yield Step(correctness_name(setting.name), 5, partial(_correctness, bench, setting))
     for setting in bench.expectations.settings:
         for batch in bench.batches:
-            yield Stage(times_name(setting.name, batch), 5, partial(_times, bench, setting, batch))
+            yield Step(times_name(setting.name, batch), 5, partial(_times, bench, setting, batch))
 
 
 def correctness_name(setting: str) -> str:
-    """The stage that compares a setting."""
+    """The step that compares a setting."""
     return f"correctness {setting}"
 
 
 def times_name(setting: str, batch: int) -> str:
-    """The stage that times a setting."""
+    """The step that times a setting."""
     return f"times {setting} N={batch}"
 
 
