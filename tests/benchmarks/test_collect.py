@@ -108,8 +108,8 @@ FAST = {
 }
 
 
-def run(out, bundles, artifacts, results):
-    return collect.main([str(out), "--bundles", str(bundles), "--results", str(results), "--artifacts", str(artifacts)])
+def run(out, bundles, artifacts, results, option="--bundles"):
+    return collect.main([str(out), option, str(bundles), "--results", str(results), "--artifacts", str(artifacts)])
 
 
 def verdicts(found):
@@ -182,8 +182,9 @@ class TestCollect:
         assert run(out, bundles, artifacts, tmp_path / "results") == 2
         assert "--bundles" in capsys.readouterr().err
 
-    def test_nothing_came_back(self, bundles, artifacts, tmp_path, capsys):
-        assert run(tmp_path, bundles, artifacts, tmp_path / "results") == 2
+    @pytest.mark.parametrize("option", ["--bundles", "--parcels"])
+    def test_nothing_came_back(self, option, bundles, artifacts, tmp_path, capsys):
+        assert run(tmp_path, bundles, artifacts, tmp_path / "results", option) == 2
         assert "has no results" in capsys.readouterr().err
         assert not (tmp_path / "results").exists()
 

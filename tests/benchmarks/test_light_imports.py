@@ -36,6 +36,7 @@ def test_help(script):
 
 
 @pytest.mark.parametrize(("script", "arguments"), [("engines.py", ["mini"]), ("detection_kernels.py", [])])
+@pytest.mark.parametrize("option", ["--bundles", "--parcels"])
 def test_without_a_gpu_or_its_packages(script, arguments, option, tmp_path):
     done = run(f"benchmarks/gpu/{script}", *arguments, option, str(tmp_path))
     assert done.returncode == 3, done.stderr
