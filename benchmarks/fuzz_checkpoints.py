@@ -44,6 +44,8 @@ ONE_LARGE_IN = 25
 ONE_MEASURED_IN = 20
 LARGE = 1 << 17
 
+#: The name of a checkpoint that is one file.
+FILE = "input.file"
 Files = dict[str, bytes]
 Values = dict[str, NDArray[np.float32]]
 #: Makes a mutated checkpoint from the parameters of a dygraph or of a static one.
@@ -88,14 +90,15 @@ def _run(name: str, make: Maker, count: int, place: Path) -> Tally:
         rng = random.Random(f"{SEED}/{name}/{index}")  # noqa: S311
         large = index % ONE_LARGE_IN == 0
         files = make(rng, *_values(large=large))
-        path = _write(place, files)
+        folder_of(place, files)
+        path = place / FILE if FILE in files else place
         measured = large or index % ONE_MEASURED_IN == 1
         peak = _read(path, tally, f"{name} {index}", measured=measured)
         if large:
             tally.ratio = max(tally.ratio, peak / max(LARGE, sum(map(len, files.values()))))
         else:
             tally.peak = max(tally.peak, peak)
-        for file in [path] if path.is_file() else path.iterdir():
+        for file in place.iterdir():
             file.unlink()
     return tally
 
@@ -107,16 +110,6 @@ def _values(*, large: bool) -> tuple[Values, Values]:
         values = np.random.default_rng(SEED).normal(size=LARGE // 2).astype("f4")
         return {**dygraph, "fc.bias": values}, {**static, "fc6_w": values}
     return dygraph, static
-
-
-def _write(place: Path, files: Files) -> Path:
-    """The path of a checkpoint: a file, which has no name among ``files``, or a folder."""
-    if list(files) != [""]:
-        folder: Path = folder_of(place, files)
-        return folder
-    path = place.with_suffix(".file")
-    path.write_bytes(files[""])
-    return path
 
 
 def _read(path: Path, tally: Tally, label: str, *, measured: bool) -> int:
@@ -151,7 +144,7 @@ def _too_slow(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _pickle(rng: random.Random, values: Values) -> Files:
-    return {"": _mutate(rng, pickle.dumps(values, rng.choice((2, 3, 4, 5))))}
+    return {FILE: _mutate(rng, pickle.dumps(values, rng.choice((2, 3, 4, 5))))}
 
 
 def _files(values: Values) -> Files:
@@ -190,8 +183,8 @@ def _folder(rng: random.Random, files: Files) -> Files:
 FORMATS: dict[str, Maker] = {
     "dygraph pickle": lambda rng, dygraph, _: _pickle(rng, dygraph),
     "static pickle": lambda rng, _, static: _pickle(rng, static),
-    "tar": lambda rng, _, static: {"": _tar(rng, static)},
-    "tar.gz": lambda rng, _, static: {"": _tar_gz(rng, static)},
+    "tar": lambda rng, _, static: {FILE: _tar(rng, static)},
+    "tar.gz": lambda rng, _, static: {FILE: _tar_gz(rng, static)},
     "folder": lambda rng, _, static: _folder(rng, _files(static)),
     "inference folder": lambda rng, _, static: _folder(rng, inference_model(static)),
 }

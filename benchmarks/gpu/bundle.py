@@ -1,4 +1,4 @@
-"""One model with its pictures and what ONNX Runtime found in them, as a folder that travels.
+"""A bundle: a folder with one model, its pictures and ONNX Runtime's outputs for them, which travels to a GPU host.
 
 ``case.json`` names the other files with their hashes; a picture is the network's content before normalisation, uint8.
 Reading needs NumPy, and ONNX for the model.
@@ -33,9 +33,9 @@ Tensors = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Case:
-    """What a bundle says of itself.
+    """The description of a bundle, ``case.json``.
 
-    name: of the bundle. model: of the zoo. seeded: the detections mean nothing in a picture.
+    name: of the bundle. model: of the zoo. seeded: parameters are drawn, so the detections are meaningless.
     mean, std: of the normalisation. fp32: the recipe, names of ONNX nodes that half precision leaves in float32.
     references: whose outputs ``expected.npz`` holds. batches: to be timed.
     versions: of the packages it was made with. files: SHA-256 by name.
@@ -64,7 +64,7 @@ class Picture:
 
 
 class Bundle:
-    """An opened folder whose files are those that were packed.
+    """An opened bundle, whose files are those that were packed.
 
     Raises:
         BadInput: something is missing or altered.
@@ -101,13 +101,7 @@ class Bundle:
 
     def batch(self, indices: Sequence[int]) -> Tensors:
         """The model's inputs for pictures of one padded size."""
-        pictures = [self.picture(index) for index in indices]
-        return {
-            "image": np.stack([padded(normalised(each.content, self.case.mean, self.case.std)) for each in pictures]),
-            "image_size": np.array([each.content.shape[:2] for each in pictures], np.float32),
-            "original_size": np.array([each.original_size for each in pictures], np.float32),
-            "scale_factor": np.array([(each.scale, each.scale) for each in pictures], np.float32),
-        }
+        return inputs_of(self.case, [self.picture(index) for index in indices])
 
     def cycled(self, count: int) -> Tensors:
         """A batch of so many pictures of the first one's padded size, again from the start if there are fewer."""
@@ -124,6 +118,16 @@ class Bundle:
         """The outputs for all pictures, each alone in its batch."""
         with np.load(self.folder / EXPECTED) as arrays:
             return {name: arrays[f"{reference}_{name}"] for name in OUTPUTS}
+
+
+def inputs_of(case: Case, pictures: Sequence[Picture]) -> Tensors:
+    """The model's inputs for pictures of one padded size."""
+    return {
+        "image": np.stack([padded(normalised(each.content, case.mean, case.std)) for each in pictures]),
+        "image_size": np.array([each.content.shape[:2] for each in pictures], np.float32),
+        "original_size": np.array([each.original_size for each in pictures], np.float32),
+        "scale_factor": np.array([(each.scale, each.scale) for each in pictures], np.float32),
+    }
 
 
 def normalised(content: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
@@ -191,7 +195,7 @@ def _read_case(folder: Path) -> Case:
     try:
         stored = json.loads((folder / CARD).read_bytes())
     except (OSError, ValueError) as error:
-        raise BadInput(f"{folder} is no bundle ({error}); make it with python benchmarks/gpu/pack.py DEST") from error
+        raise BadInput(f"{folder} is not a bundle ({error}); python benchmarks/gpu/pack.py DEST makes one") from error
     if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
         raise BadInput(f"{folder / CARD} is of another version; pack it again with this one")
     lists = {name: tuple(value) for name, value in stored.items() if isinstance(value, list)}

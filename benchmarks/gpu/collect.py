@@ -1,11 +1,11 @@
-"""What came back from a GPU host, judged at home: AP of the small detector's engines, and all goals in one table.
+"""The results of a GPU host, judged at home: AP of the small detector's engines, and all goals in one table.
 
     python benchmarks/gpu/collect.py OUT [--bundles artifacts/gpu] [--results benchmarks/results]
 
-OUT is the folder that the steps wrote to (--output) and that was copied back. Its .json and .md files are copied to
-the results; from the detections of ``mini``, AP and the verdict against Paddle are computed on the scenes' annotations;
-and ``tensorrt_<gpu>.md`` says of every goal whether it was measured. Needs what ``make venv`` installs. Exit code:
-0 done, 1 a goal was missed, 2 usage or nothing to collect, 3 a package is missing.
+OUT is the folder that the benchmarks wrote to (--output) and that was copied back. Its .json and .md files are copied
+to the results; AP of ``mini`` and its verdict against Paddle are computed from the detections and the scenes'
+annotations; and ``tensorrt_<gpu>.md`` says of every goal whether it is met. Needs what ``make venv`` installs. Exit
+code: 0 done, 1 a goal was missed, 2 usage or nothing to collect, 3 a package is missing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmarks.documents import document, table
 from benchmarks.gpu.bundle import OUTPUTS, Bundle, Tensors
-from benchmarks.gpu.command import exit_code
+from benchmarks.gpu.command import add_bundles_option, exit_code
 from benchmarks.gpu.engine_goals import ACCURACY_CASE, SPEED_CASE, goals
 from benchmarks.gpu.environment import ROOT
 from benchmarks.gpu.pack import SCENES
@@ -37,7 +37,7 @@ from benchmarks.gpu.suite import Goal
 from pssdet.errors import BadInput, GateFailed
 from pssdet.files import write_atomically
 
-#: The steps of the order, and their names in files.
+#: The benchmarks in their order, by their names in files.
 CASES = ("kernels", "mini", "row4", "row1", "row2")
 PRECISIONS = ("fp32", "fp16")
 REFERENCE = "paddle"
@@ -53,7 +53,7 @@ def collect(out: Path, bundles: Path, results: Path, artifacts: Path) -> None:
     """Copy the figures, judge the detections, write the table of goals.
 
     Raises:
-        BadInput: nothing of ours came back, or the detections are not of this bundle.
+        BadInput: there are no results, or the detections are not of this bundle.
         EnvironmentMissing: a package is missing.
         GateFailed: a goal was missed.
     """
@@ -79,7 +79,7 @@ def collect(out: Path, bundles: Path, results: Path, artifacts: Path) -> None:
 
 
 def render(gpu: str, by_case: Mapping[str, Results], found: list[Goal], judged: Mapping[str, Any]) -> str:
-    """The table of goals, AP, and where the rest is."""
+    """The table of goals, AP, and links to the other results."""
     return document(
         f"# TensorRT on {gpu}",
         "## Goals",
@@ -153,7 +153,7 @@ def judge(outputs: Tensors, reference: Tensors, artifacts: Path, precision: Any)
 
 
 def _judge_mini(stored: Results | None, out: Path, bundles: Path, artifacts: Path) -> dict[str, Any]:
-    """By precision; empty if the small detector's engines found nothing that came back, or in a quick run."""
+    """By precision; empty without detections of the small detector's engines, or of a quick run."""
     if stored is None or stored.identity["quick"]:
         return {}
     bundle = Bundle(bundles / "mini")
@@ -184,7 +184,7 @@ def _coco(tensors: Tensors, ids: Sequence[int], category_ids: Sequence[int]) -> 
 
 
 def _stored(out: Path, case: str) -> list[Results]:
-    """What came back of a case: the full runs, else the quick ones."""
+    """The results of a case: the full runs, else the quick ones."""
     read = [Results.read(path) for path in sorted(out.glob(f"{case}_*.json"))]
     found = [each for each in read if each is not None and "gpu" in each.identity]
     return [each for each in found if not each.identity["quick"]] or found
@@ -199,12 +199,10 @@ def _copy(out: Path, by_case: Mapping[str, Results], results: Path) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="What came back from a GPU host, judged at home.")
+    parser = argparse.ArgumentParser(description="Judge the results of a GPU host at home.")
     artifacts, folder = ROOT / "artifacts", ROOT / "benchmarks" / "results"
     parser.add_argument("out", type=Path, help="the folder that came back")
-    parser.add_argument(
-        "--bundles", "--parcels", type=Path, default=artifacts / "gpu", help="what pack.py made (%(default)s)"
-    )
+    add_bundles_option(parser)
     parser.add_argument("--results", type=Path, default=folder, help="where results are kept (%(default)s)")
     parser.add_argument("--artifacts", type=Path, default=artifacts, help="exports and scenes (%(default)s)")
     return parser

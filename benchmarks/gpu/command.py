@@ -15,7 +15,7 @@ from pssdet.errors import PssDetError
 
 
 def add_run_options(parser: argparse.ArgumentParser, quick: str) -> None:
-    """The options of a run: where its results go, and whether it is short or begins anew.
+    """The options of a run: where its results go, and whether it is short or starts again.
 
     quick: what a short run leaves out.
     """
@@ -23,6 +23,12 @@ def add_run_options(parser: argparse.ArgumentParser, quick: str) -> None:
     parser.add_argument("--output", type=Path, default=folder, help="folder of the results (%(default)s)")
     parser.add_argument("--quick", action="store_true", help=f"{quick}, a file of its own")
     parser.add_argument("--fresh", action="store_true", help="forget the stored results")
+
+
+def add_bundles_option(parser: argparse.ArgumentParser) -> None:
+    """Where the bundles are; ``--parcels`` is the option's earlier name."""
+    folder = environment.ROOT / "artifacts" / "gpu"
+    parser.add_argument("--bundles", "--parcels", type=Path, default=folder, help="what pack.py made (%(default)s)")
 
 
 def stem_of(what: str, gpu: str, options: argparse.Namespace) -> str:
@@ -37,9 +43,9 @@ def measure(
     described: Mapping[str, str],
     options: argparse.Namespace,
 ) -> None:
-    """Run a suite, with what is stored of the same identity.
+    """Run a suite, resuming stored results of the same identity.
 
-    described: what the record says of this run beside the machine.
+    described: what the results say of this run, besides its environment.
 
     Raises:
         GateFailed: a step broke off, a check failed or a goal was missed.
@@ -54,7 +60,7 @@ def measure(
 
 
 def exit_code(work: Callable[[], None]) -> int:
-    """Do the work; 0, or the exit code of its error, which is told in a line."""
+    """Do the work; 0, or the exit code of its error, which is printed in one line."""
     try:
         work()
     except PssDetError as error:
@@ -64,5 +70,5 @@ def exit_code(work: Callable[[], None]) -> int:
 
 
 def say(line: str) -> None:
-    """A line of progress, at once."""
+    """Print a line of progress at once."""
     print(line, flush=True)

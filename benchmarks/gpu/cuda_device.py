@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.gpu.device import Kind, Replay, Work
+from benchmarks.gpu.device import Replay, Work
 from pssdet.engines.devices import gpu
 from pssdet.engines.trt.runtime.cuda import Cuda, DeviceBuffer, Graph, PinnedBuffer, Stream
 from pssdet.errors import EnvironmentMissing
@@ -32,14 +32,11 @@ class Memory:
 
 
 class BareDevice:
-    """What the detection kernels need of ``Device``; there is no array library, so ``xp`` is none.
+    """A ``Device`` with one stream.
 
     Raises:
         EnvironmentMissing: there is no GPU or no cuda-bindings.
     """
-
-    xp: Any = None
-    l2_bytes = 0
 
     def __init__(self) -> None:
         found = gpu()
@@ -57,18 +54,6 @@ class BareDevice:
             "compute capability": ".".join(map(str, self._found.capability)),
             "CUDA of the driver": self._found.cuda,
         }
-
-    def normal(self, shape: Sequence[int], seed: int) -> Memory:
-        """float32 values of a standard normal distribution, drawn on the host."""
-        return self.put(np.random.RandomState(seed).standard_normal(tuple(shape)).astype(np.float32))
-
-    def full(self, shape: Sequence[int], kind: Kind, value: float) -> Memory:
-        """An array of one value."""
-        return self.put(np.full(tuple(shape), value, kind))
-
-    def packed(self, array: Memory, kind: Kind) -> Memory:
-        """The values as that type."""
-        return self.put(self.take(array).astype(kind))
 
     def put(self, values: NDArray[Any]) -> Memory:
         """An array from the host, its type kept."""
@@ -103,12 +88,6 @@ class BareDevice:
     def synchronize(self) -> None:
         """Wait for all work; an error of any of it is raised here."""
         self._cuda.call("cudaDeviceSynchronize")
-
-    def at_once(self, replays: Sequence[Replay]) -> None:
-        """Run the recorded works, one after the other: there is one stream."""
-        for replay in replays:
-            replay.run()
-        self.synchronize()
 
     def record(self, work: Work) -> Replay:
         """Do the work for warming up and record it as a CUDA graph."""

@@ -1,10 +1,10 @@
-"""The DCNv2 kernel on a GPU: right, and how fast.
+"""The DCNv2 kernel on a GPU: correctness and speed.
 
     python benchmarks/gpu/dcnv2.py [--output benchmarks/results] [--quick] [--fresh]
 
 Needs a GPU, NumPy, PyTorch, torchvision and the built kernel library (make gpu-dcnv2 builds it), and nothing that this
 project installs. Writes dcnv2_<gpu>.json and .md. A step's result is stored as soon as it is done; a run that was
-stopped goes on where it was. Exit code: 0 all well, 1 a check failed or a goal was missed, 2 usage, 3 no GPU.
+stopped resumes. Exit code: 0 all well, 1 a check failed or a goal was missed, 2 usage, 3 no GPU.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def suite(bench: Dcnv2Bench) -> Suite:
         bench.device.synchronize()
         bench.device.full((1,), "float32", 0.0)
 
-    return Suite(bench.device.name, list(steps(bench)), check, render, failures, goals, checks)
+    return Suite(bench.device.name, list(steps(bench)), check, render, failures, checks, goals)
 
 
 def gpu_bench(workload: Workload) -> Dcnv2Bench:
@@ -60,12 +60,12 @@ def gpu_bench(workload: Workload) -> Dcnv2Bench:
         from benchmarks.gpu.baselines import BASELINES, torchvision_double
         from benchmarks.gpu.torch_device import CudaDevice
     except ImportError as error:
-        raise EnvironmentMissing(f"PyTorch cannot be imported ({error}); this runs where it is, on a GPU") from error
+        raise EnvironmentMissing(f"PyTorch cannot be imported ({error}); this needs PyTorch and a GPU") from error
     return Dcnv2Bench(CudaDevice(), Library(find_library()), BASELINES, torchvision_double, workload)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="The DCNv2 kernel on a GPU: right, and how fast.")
+    parser = argparse.ArgumentParser(description="The DCNv2 kernel on a GPU: correctness and speed.")
     add_run_options(parser, "640x640 only, few iterations")
     return parser
 

@@ -8,7 +8,7 @@ from functools import partial
 from math import isfinite
 
 from benchmarks.gpu.correctness import FORMATS, RAW, SEPARATE, Row, check, check_streams, relative_error
-from benchmarks.gpu.device import Array, Device
+from benchmarks.gpu.device import Array, ArrayDevice
 from benchmarks.gpu.kernels import Format, Kernels
 from benchmarks.gpu.shapes import CHANNELS, ODD, SIZES, Layer, Problem, layers, shapes
 from benchmarks.gpu.suite import Result, Step
@@ -54,10 +54,10 @@ QUICK = Workload(sizes=SIZES[:1], checked_batches=(1, 2), depths=(50,), iteratio
 class Dcnv2Bench:
     """What the steps work with; ``second_opinion`` is another implementation in float64, if there is one."""
 
-    device: Device
+    device: ArrayDevice
     kernels: Kernels
     baselines: Mapping[str, Maker]
-    second_opinion: Callable[[Device, Problem, Values], Array] | None
+    second_opinion: Callable[[ArrayDevice, Problem, Values], Array] | None
     workload: Workload
 
 
@@ -171,7 +171,7 @@ def _sums(bench: Dcnv2Bench, depth: int, size: tuple[int, int], batch: int) -> R
         try:
             works = [maker(device, layers, seed) for seed in range(sets)]
             replays[name] = record_sets(device, works, strict=False)
-        except Exception as error:  # noqa: BLE001  (a baseline that cannot run leaves a gap in the table and is no failure of ours)
+        except Exception as error:  # noqa: BLE001  (a missing baseline is no failure of the kernel)
             unavailable[name] = _one_line(error)
     times = measure(device, replays, sets, bench.workload.iterations)
     return {"times": {name: asdict(timing) for name, timing in times.items()}, "unavailable": unavailable}

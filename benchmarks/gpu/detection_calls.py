@@ -1,4 +1,4 @@
-"""The detection kernels on a device's tensors, by ``libpssdet_kernels.so``; in the tests emulated on the CPU."""
+"""Launches of the detection kernels on a device's tensors; the tests emulate the kernels on the CPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.gpu.detection_cases import Setting, Tensors
+from benchmarks.gpu.bundle import Tensors
+from benchmarks.gpu.detection_cases import Setting
 from benchmarks.gpu.device import Array, Device
 from pssdet.plugins.detection_library import DetectionLibrary
 from pssdet.plugins.detection_problem import MulticlassNmsProblem, ProposalsProblem, RoiAlignProblem

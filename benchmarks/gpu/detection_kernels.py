@@ -1,10 +1,10 @@
-"""The detection kernels on a GPU: right, and how fast.
+"""The detection kernels on a GPU: correctness and speed.
 
     python benchmarks/gpu/detection_kernels.py [--bundles artifacts/gpu] [--output benchmarks/results] [--quick]
 
 Needs a GPU, NumPy, cuda-bindings, the folder ``kernels`` of ``pack.py`` and the built kernel library (make plugin, or
 PSSDET_KERNELS). Writes kernels_<gpu>.json and .md. A step's result is stored as soon as it is done; a run that was
-stopped goes on where it was. Exit code: 0 all well, 1 a check failed, 2 usage, 3 no GPU.
+stopped resumes. Exit code: 0 all well, 1 a check failed, 2 usage, 3 no GPU.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 if __name__ == "__main__":
     # Instead of this script's own folder, whose modules would hide others of the same names.
     sys.path[0:1] = [str(Path(__file__).resolve().parents[2] / folder) for folder in (".", "src")]
 
-from benchmarks.gpu.command import add_run_options, exit_code, measure
-from benchmarks.gpu.detection_report import checks, failures, goals, render
+from benchmarks.gpu.command import add_bundles_option, add_run_options, exit_code, measure
+from benchmarks.gpu.detection_report import checks, failures, render
 from benchmarks.gpu.detection_steps import Expectations, KernelBench, steps
 from benchmarks.gpu.environment import ROOT, hash_of
 from benchmarks.gpu.suite import Suite
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None, make_bench: Callable[[Path], Ke
 
     def work() -> None:
         made = (make_bench or gpu_bench)(options.bundles / "kernels")
-        bench = _quick(made) if options.quick else made
+        bench = replace(made, iterations=QUICK_ITERATIONS) if options.quick else made
         device, library = bench.device, bench.library.path
         identity = {
             "library": sha256_of(library),
@@ -43,14 +44,14 @@ def main(arguments: Sequence[str] | None = None, make_bench: Callable[[Path], Ke
             "benchmark": hash_of(ROOT / "benchmarks" / "gpu"),
         }
         described = {"kernel library": f"{library.name}, sha256 {identity['library']}"}
-        suite = Suite(device.name, list(steps(bench)), device.synchronize, render, failures, goals, checks)
+        suite = Suite(device.name, list(steps(bench)), device.synchronize, render, failures, checks)
         measure(suite, "kernels", identity, device.describe() | described, options)
 
     return exit_code(work)
 
 
 def gpu_bench(bundle: Path) -> KernelBench:
-    """This machine's GPU and the built library; the GPU first, without which nothing else matters."""
+    """This machine's GPU and the built library; the GPU comes first, since a machine without one needs nothing else."""
     from benchmarks.gpu.cuda_device import BareDevice
     from benchmarks.gpu.kernels import find_library
 
@@ -58,14 +59,9 @@ def gpu_bench(bundle: Path) -> KernelBench:
     return KernelBench(device, DetectionLibrary(find_library()), Expectations(bundle))
 
 
-def _quick(bench: KernelBench) -> KernelBench:
-    return KernelBench(bench.device, bench.library, bench.expectations, QUICK_ITERATIONS, bench.batches)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="The detection kernels on a GPU: right, and how fast.")
-    bundles = ROOT / "artifacts" / "gpu"
-    parser.add_argument("--bundles", "--parcels", type=Path, default=bundles, help="what pack.py made (%(default)s)")
+    parser = argparse.ArgumentParser(description="The detection kernels on a GPU: correctness and speed.")
+    add_bundles_option(parser)
     add_run_options(parser, "few iterations")
     return parser
 

@@ -1,4 +1,4 @@
-"""What the ONNX functions of the detection part give for drawn tensors, made at home, as a folder that travels."""
+"""The bundle of the detection kernels: the ONNX functions' outputs for drawn tensors, computed at home."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.bundle import CARD, EXPECTED, SCHEMA, save_arrays
+from benchmarks.gpu.bundle import CARD, EXPECTED, SCHEMA, Tensors, save_arrays
 from benchmarks.gpu.detection_cases import (
     CHECKED,
     EVERY,
     FORMATS,
     Setting,
-    Tensors,
     digest,
     nms_inputs,
     proposals_inputs,

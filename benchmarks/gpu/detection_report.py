@@ -5,7 +5,6 @@ from __future__ import annotations
 from benchmarks.documents import document, table
 from benchmarks.gpu.report_parts import environment_section
 from benchmarks.gpu.results import Results
-from benchmarks.gpu.suite import Goal
 
 _METHOD = (
     "Method: drawn tensors, the same here and at home by hash. Rows (proposals, detections) are compared as sets with"
@@ -29,12 +28,6 @@ def checks(results: Results) -> str:
     """How many launches were compared, in words."""
     made = sum(len(found["rows"]) for _, found in results.with_prefix("correctness"))
     return f"{made} launches compared with the ONNX functions"
-
-
-def goals(results: Results) -> list[Goal]:
-    """None: what the detection part may take is a share of an engine's time."""
-    del results
-    return []
 
 
 def render(results: Results) -> str:

@@ -1,4 +1,4 @@
-"""The steps about the detection kernels alone: right by what travelled, repeatable, timed."""
+"""The steps about the detection kernels alone: agreement with the bundle, repeatability, times."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gpu.bundle import CARD, EXPECTED, SCHEMA
+from benchmarks.gpu.bundle import CARD, EXPECTED, SCHEMA, Tensors
 from benchmarks.gpu.detection_calls import Call, nms_call, proposals_call, roi_align_call
 from benchmarks.gpu.detection_cases import (
     CHECKED,
     EVERY,
     FORMATS,
     Setting,
-    Tensors,
     digest,
     nms_inputs,
     proposals_inputs,
@@ -38,7 +37,7 @@ _PER_RECORD = 10
 
 
 class Expectations:
-    """The folder that ``pack.py`` made.
+    """The bundle of the detection kernels.
 
     Raises:
         BadInput: it is missing or altered.
@@ -50,7 +49,7 @@ class Expectations:
             card = json.loads((folder / CARD).read_bytes())
             whole = card["schema"] == SCHEMA and card["files"][EXPECTED] == sha256_of(folder / EXPECTED)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BadInput(f"{folder} is no bundle ({error}); python benchmarks/gpu/pack.py DEST makes it") from error
+            raise BadInput(f"{folder} is not a bundle ({error}); benchmarks/gpu/pack.py makes one") from error
         if not whole:
             raise BadInput(f"{folder} is not what was packed, or of another version; copy or pack it again")
         self.settings = [Setting(**{**each, "size": tuple(each["size"])}) for each in card["settings"]]
@@ -86,7 +85,7 @@ class KernelBench:
 
 
 def steps(bench: KernelBench) -> Iterator[Step]:
-    """Each setting right, then each setting fast."""
+    """The correctness of each setting, then its times."""
     for setting in bench.expectations.settings:
         yield Step(correctness_name(setting.name), 5, partial(_correctness, bench, setting))
     for setting in bench.expectations.settings:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gpu.bundle import OUTPUTS, Bundle, save_arrays
-from benchmarks.gpu.host import BuildRequest, Host, Precision, Session, Shapes, Tensors
+from benchmarks.gpu.bundle import OUTPUTS, Bundle, Tensors, save_arrays
+from benchmarks.gpu.host import BuildRequest, Host, Precision, Session, Shapes
 from benchmarks.gpu.layer_kinds import shares
 from benchmarks.gpu.matching import matched
 from benchmarks.gpu.no_dcn import without_dcn
@@ -56,7 +56,7 @@ class EngineBench:
     builds: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def engine(self, label: str) -> Path:
-        """The plan of ``fp32``, ``fp16`` or ``twin`` (half precision, nothing deformable)."""
+        """The plan of ``fp32``, ``fp16`` or ``no_dcn`` (half precision, plain convolutions)."""
         path = self.work / f"{self.stem}_{label}.plan"
         if label not in self.builds or not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,11 @@
-"""Engines of one model on a GPU host: right, and how fast.
+"""Engines of one model on a GPU host: correctness and speed.
 
     python benchmarks/gpu/engines.py CASE [--bundles artifacts/gpu] [--output benchmarks/results] [--quick] [--fresh]
 
 CASE is a folder of ``pack.py``: mini, row4, row1 or row2. Needs a GPU, NumPy, ONNX, TensorRT, cuda-bindings and the
-built plugin library (make plugin), and no network. Writes <case>_<gpu>.json, .md and what the engines found, .npz, from
-which ``collect.py`` makes AP at home. A step's result is stored as soon as it is done; a run that was stopped goes on
-where it was. Exit code: 0 all well, 1 a check failed or a goal was missed, 2 usage, 3 no GPU or no TensorRT.
+built plugin library (make plugin), and no network. Writes <case>_<gpu>.json, .md and the engines' detections, .npz,
+from which ``collect.py`` computes AP at home. A step's result is stored as soon as it is done; a run that was stopped
+resumes. Exit code: 0 all well, 1 a check failed or a goal was missed, 2 usage, 3 no GPU or no TensorRT.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -20,7 +21,7 @@ if __name__ == "__main__":
     sys.path[0:1] = [str(Path(__file__).resolve().parents[2] / folder) for folder in (".", "src")]
 
 from benchmarks.gpu.bundle import Bundle
-from benchmarks.gpu.command import add_run_options, exit_code, measure, stem_of
+from benchmarks.gpu.command import add_bundles_option, add_run_options, exit_code, measure, stem_of
 from benchmarks.gpu.engine_goals import goals
 from benchmarks.gpu.engine_report import checks, failures, render
 from benchmarks.gpu.engine_steps import FULL, QUICK, EngineBench, steps
@@ -60,8 +61,8 @@ def main(arguments: Sequence[str] | None = None, make_host: Callable[[Path], Hos
 
 def suite(bench: EngineBench, case: str) -> Suite:
     """The steps of a case and how they are judged."""
-    judged = lambda results: goals(results, case)  # noqa: E731
-    return Suite(bench.host.name, list(steps(bench)), bench.host.check, render, failures, judged, checks)
+    judged = partial(goals, case=case)
+    return Suite(bench.host.name, list(steps(bench)), bench.host.check, render, failures, checks, judged)
 
 
 def gpu_host(caches: Path) -> Host:
@@ -72,13 +73,10 @@ def gpu_host(caches: Path) -> Host:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Engines of one model on a GPU host: right, and how fast.")
+    parser = argparse.ArgumentParser(description="Engines of one model on a GPU host: correctness and speed.")
     parser.add_argument("case", choices=CASES, help="which")
-    artifacts = ROOT / "artifacts"
-    parser.add_argument(
-        "--bundles", "--parcels", type=Path, default=artifacts / "gpu", help="what pack.py made (%(default)s)"
-    )
-    plans = artifacts / "gpu-plans"
+    add_bundles_option(parser)
+    plans = ROOT / "artifacts" / "gpu-plans"
     parser.add_argument("--work", type=Path, default=plans, help="plans (%(default)s)")
     parser.add_argument("--timing-cache", type=Path, help="folder of the timing caches (that of --work)")
     add_run_options(parser, "few iterations and pictures")

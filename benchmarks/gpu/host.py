@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.gpu.bundle import Tensors
+
 if TYPE_CHECKING:
     import onnx
 
 Precision = Literal["fp32", "fp16"]
-Tensors = Mapping[str, NDArray[Any]]
 #: (N, H, W) of the smallest, the typical and the largest batch.
 Shapes = tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]
 
@@ -74,7 +75,7 @@ class Host(Protocol):
     name: str
 
     def identity(self) -> dict[str, str]:
-        """What must be equal for results to belong together: GPU, TensorRT, plugins."""
+        """What must be equal for results to belong together: TensorRT, plugins."""
         ...
 
     def describe(self) -> dict[str, str]:
@@ -82,11 +83,11 @@ class Host(Protocol):
         ...
 
     def check(self) -> None:
-        """Wait for all work; an error of any of it is raised here, also that the GPU answers no longer."""
+        """Wait for all work; raise an error of any of it, or that the GPU no longer answers."""
         ...
 
     def build(self, request: BuildRequest, plan: Path) -> dict[str, Any]:
-        """Write the plan; what was found of its build: ``seconds``, ``precisions`` (layers and share of FLOPs)."""
+        """Write the plan; figures of its build: ``seconds``, ``precisions`` (layers and share of FLOPs)."""
         ...
 
     def session(self, plan: Path, *, graphs: bool) -> AbstractContextManager[Session]:

@@ -1,10 +1,10 @@
-"""What travels to a GPU host that has no Paddle, no ONNX Runtime and no network, made where they are.
+"""Pack bundles for a GPU host that has no Paddle, no ONNX Runtime and no network.
 
     python benchmarks/gpu/pack.py DEST [--cases mini row4 ...] [--limit-mib 56]
 
 One folder per case below DEST: the exported model (seeded ones without their large parameters), pictures, and what
-ONNX Runtime (of ``mini`` also Paddle) finds in them on the CPU; ``kernels`` has what the ONNX functions give for drawn
-tensors. A folder that is already there, and whole, is kept. Exit code: 0 done, 1 an export failed, 2 usage,
+ONNX Runtime (for ``mini`` also Paddle) finds in them on the CPU; ``kernels`` has the ONNX functions' outputs for drawn
+tensors. A bundle that is already there and whole is kept. Exit code: 0 done, 1 an export failed, 2 usage,
 3 a package is missing.
 """
 
@@ -24,7 +24,7 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from benchmarks.gpu.bundle import Bundle, Case, Picture, Tensors, normalised, padded, write_bundle
+from benchmarks.gpu.bundle import Bundle, Case, Picture, Tensors, inputs_of, normalised, padded, write_bundle
 from benchmarks.gpu.command import exit_code, say
 from benchmarks.gpu.environment import ROOT
 from benchmarks.gpu.seeded_weights import seed_weights, strip_weights
@@ -107,7 +107,7 @@ def pack(name: str, folder: Path, artifacts: Path, say: Say) -> None:
 
 
 def pack_model(spec: CaseSpec, folder: Path, artifacts: Path, say: Say) -> None:
-    """A model, its pictures and what is found in them."""
+    """A model, its pictures and the detections in them."""
     import onnx
 
     from pssdet.engines.precision.recipe import recipe_for
@@ -139,7 +139,7 @@ def pack_model(spec: CaseSpec, folder: Path, artifacts: Path, say: Say) -> None:
 
 
 def check_rewrite(exported: onnx.ModelProto, source: Path) -> None:
-    """Refuse a model that the GPU host could not rewrite, such as an export by an earlier version.
+    """Refuse a model that the GPU host cannot rewrite, such as an export by an earlier version.
 
     Raises:
         BadInput: something in it has no place in a TensorRT graph.
@@ -155,7 +155,7 @@ def check_rewrite(exported: onnx.ModelProto, source: Path) -> None:
 
 
 def check_size(folder: Path, limit_mib: float) -> None:
-    """Refuse a folder that one copy does not take.
+    """Refuse a folder that is too large for one copy.
 
     Raises:
         BadInput: its files are larger together.
@@ -212,16 +212,6 @@ def _pictures(spec: CaseSpec, entry: ZooEntry, artifacts: Path) -> Iterator[Pict
         yield Picture(content, ready.original_size, ready.scale)
 
 
-def inputs_of(case: Case, picture: Picture) -> Tensors:
-    """The model's inputs for one picture."""
-    return {
-        "image": padded(normalised(picture.content, case.mean, case.std))[None],
-        "image_size": np.array([picture.content.shape[:2]], np.float32),
-        "original_size": np.array([picture.original_size], np.float32),
-        "scale_factor": np.full((1, 2), picture.scale, np.float32),
-    }
-
-
 def _in_onnxruntime(model: onnx.ModelProto, case: Case, pictures: Sequence[Picture]) -> list[Tensors]:
     import tempfile
 
@@ -233,7 +223,7 @@ def _in_onnxruntime(model: onnx.ModelProto, case: Case, pictures: Sequence[Pictu
         path = Path(folder) / "model.onnx"
         onnx.save(model, path)
         with closing(OnnxRuntimeSession(path, (), cuda=False)) as session:
-            return [session.run(inputs_of(case, picture)) for picture in pictures]
+            return [session.run(inputs_of(case, [picture])) for picture in pictures]
 
 
 def _in_paddle(entry: ZooEntry, case: Case, pictures: Sequence[Picture]) -> list[Tensors]:
@@ -243,11 +233,11 @@ def _in_paddle(entry: ZooEntry, case: Case, pictures: Sequence[Picture]) -> list
 
     model = TwoStageDetector(entry.architecture, entry.numerics)
     build_detector(model, load_parameters(entry.checkpoint, parameter_shapes(model), entry.sha256)[0])
-    return [run_reference(model, inputs_of(case, picture)) for picture in pictures]
+    return [run_reference(model, inputs_of(case, [picture])) for picture in pictures]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="What travels to a GPU host, made where Paddle and ONNX Runtime are.")
+    parser = argparse.ArgumentParser(description="Pack bundles for a GPU host.")
     names = (KERNELS, *SPECS)
     parser.add_argument("destination", type=Path, help="gets one folder per case")
     parser.add_argument("--cases", nargs="+", choices=names, default=names, help="default: all")

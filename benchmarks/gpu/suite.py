@@ -37,6 +37,15 @@ class Goal:
     measured: str
     verdict: Verdict
 
+    @classmethod
+    def of(cls, number: int, text: str, measured: str | None, *, judged: bool, is_met: bool) -> Goal:
+        """A goal about a figure, which is None if it was not measured, and which may be none to judge."""
+        if measured is None:
+            return cls(number, text, "-", "not measured")
+        if not judged:
+            return cls(number, text, measured, "not judged")
+        return cls(number, text, measured, "met" if is_met else "missed")
+
 
 @dataclass(frozen=True)
 class Suite:
@@ -44,7 +53,7 @@ class Suite:
 
     check: waits for the device and raises if it no longer answers.
     render: the results as Markdown. failures: every failed check, in words, each beginning with its step's name and
-    a comma. checks: how many were made, in words.
+    a comma. checks: how many were made, in words. goals: none for a benchmark that has no goals of its own.
     """
 
     device: str
@@ -52,8 +61,8 @@ class Suite:
     check: Callable[[], None]
     render: Callable[[Results], str]
     failures: Callable[[Results], list[str]]
-    goals: Callable[[Results], list[Goal]]
     checks: Callable[[Results], str]
+    goals: Callable[[Results], list[Goal]] = lambda _: []
 
 
 def run(suite: Suite, results: Results, say: Say) -> None:

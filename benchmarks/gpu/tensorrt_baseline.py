@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.gpu.device import Device, Work
+from benchmarks.gpu.device import ArrayDevice, Work
 from benchmarks.gpu.shapes import Layer, Problem
 
 _PLUGIN = "ModulatedDeformConv2d"
 
 
 class Unavailable(RuntimeError):
-    """The baseline cannot be measured here; the message says why."""
+    """The baseline cannot be measured on this machine; the message says why."""
 
 
-def tensorrt_half(device: Device, layers: Sequence[Layer], seed: int) -> Work:
+def tensorrt_half(device: ArrayDevice, layers: Sequence[Layer], seed: int) -> Work:
     """One execution of the engine, on the current stream."""
     try:
         import tensorrt as trt

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.gpu.bundle import Tensors
 from benchmarks.gpu.cuda_device import times_us
-from benchmarks.gpu.host import BuildRequest, Session, Tensors
+from benchmarks.gpu.host import BuildRequest, Session
 from pssdet.engines.devices import gpu
 from pssdet.engines.trt.plan.capabilities import capabilities, precision_route
 from pssdet.engines.trt.plan.inspector import prove, read_layers, summarise
