@@ -7,7 +7,7 @@ Reading needs NumPy, and ONNX for the model.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,7 +72,9 @@ class Bundle:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.case = _read_case(folder)
+        card = read_card(folder)
+        lists = {name: tuple(value) for name, value in card.items() if isinstance(value, list)}
+        self.case = Case(**{**card, **lists})
         with np.load(folder / PICTURES) as arrays:
             self._arrays = {name: arrays[name] for name in arrays.files}
         self._starts = np.concatenate([[0], np.cumsum([h * w * 3 for h, w in self._arrays["sizes"].tolist()])])
@@ -152,7 +154,7 @@ def write_bundle(
     model: onnx.ModelProto,
     pictures: Sequence[Picture],
     expected: Mapping[str, Sequence[Tensors]],
-) -> Case:
+) -> None:
     """Fill an empty folder.
 
     expected: by reference, the outputs of every picture alone.
@@ -162,10 +164,31 @@ def write_bundle(
     onnx.save(model, folder / MODEL)
     save_arrays(folder / PICTURES, _packed(pictures))
     save_arrays(folder / EXPECTED, dict(_named(expected)))
-    files = {name: sha256_of(folder / name) for name in (MODEL, PICTURES, EXPECTED)}
-    whole = Case(**{**asdict(case), "files": files})
-    (folder / CARD).write_text(json.dumps(asdict(whole), indent=1) + "\n")
-    return whole
+    write_card(folder, asdict(case), (MODEL, PICTURES, EXPECTED))
+
+
+def write_card(folder: Path, card: dict[str, Any], names: Iterable[str]) -> None:
+    """Write ``case.json`` with the hashes of the other files of a bundle."""
+    card["files"] = {name: sha256_of(folder / name) for name in names}
+    (folder / CARD).write_text(json.dumps(card, indent=1) + "\n")
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The content of a bundle's ``case.json``.
+
+    Raises:
+        BadInput: a file is missing, altered or of another version.
+    """
+    try:
+        card = json.loads((folder / CARD).read_bytes())
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{folder} is not a bundle ({error}); python benchmarks/gpu/pack.py DEST makes one") from error
+    if not isinstance(card, dict) or card.get("schema") != SCHEMA or "files" not in card:
+        raise BadInput(f"{folder / CARD} is of another version; pack it again with this one")
+    for name, digest in card["files"].items():
+        if not (folder / name).is_file() or sha256_of(folder / name) != digest:
+            raise BadInput(f"{folder / name} is missing or not what was packed; copy or pack it again")
+    return card
 
 
 def save_arrays(path: Path, arrays: Tensors) -> None:
@@ -189,21 +212,6 @@ def _named(expected: Mapping[str, Sequence[Tensors]]) -> Iterator[tuple[str, NDA
     for reference, outputs in expected.items():
         for name in OUTPUTS:
             yield f"{reference}_{name}", np.concatenate([each[name] for each in outputs])
-
-
-def _read_case(folder: Path) -> Case:
-    try:
-        stored = json.loads((folder / CARD).read_bytes())
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{folder} is not a bundle ({error}); python benchmarks/gpu/pack.py DEST makes one") from error
-    if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
-        raise BadInput(f"{folder / CARD} is of another version; pack it again with this one")
-    lists = {name: tuple(value) for name, value in stored.items() if isinstance(value, list)}
-    case = Case(**{**stored, **lists})
-    for name, digest in case.files.items():
-        if not (folder / name).is_file() or sha256_of(folder / name) != digest:
-            raise BadInput(f"{folder / name} is missing or not what was packed; copy or pack it again")
-    return case
 
 
 def _up(side: int) -> int:

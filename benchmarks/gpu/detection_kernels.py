@@ -21,7 +21,7 @@ if __name__ == "__main__":
 
 from benchmarks.gpu.command import add_bundles_option, add_run_options, exit_code, measure
 from benchmarks.gpu.detection_report import checks, failures, render
-from benchmarks.gpu.detection_steps import Expectations, KernelBench, steps
+from benchmarks.gpu.detection_steps import KernelBench, KernelBundle, steps
 from benchmarks.gpu.environment import ROOT, hash_of
 from benchmarks.gpu.suite import Suite
 from pssdet.files import sha256_of
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None, make_bench: Callable[[Path], Ke
         device, library = bench.device, bench.library.path
         identity = {
             "library": sha256_of(library),
-            "bundle": bench.expectations.identity(),
+            "bundle": bench.bundle.identity(),
             "benchmark": hash_of(ROOT / "benchmarks" / "gpu"),
         }
         described = {"kernel library": f"{library.name}, sha256 {identity['library']}"}
@@ -56,7 +56,7 @@ def gpu_bench(bundle: Path) -> KernelBench:
     from benchmarks.gpu.kernels import find_library
 
     device = BareDevice()
-    return KernelBench(device, DetectionLibrary(find_library()), Expectations(bundle))
+    return KernelBench(device, DetectionLibrary(find_library()), KernelBundle(bundle))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.bundle import CARD, EXPECTED, SCHEMA, Tensors, save_arrays
+from benchmarks.gpu.bundle import EXPECTED, SCHEMA, Tensors, read_card, save_arrays, write_card
 from benchmarks.gpu.detection_cases import (
     CHECKED,
     EVERY,
@@ -21,7 +21,8 @@ from benchmarks.gpu.detection_cases import (
     roi_align_inputs,
 )
 from benchmarks.gpu.environment import ROOT
-from pssdet.files import sha256_of, staged_folder
+from pssdet.errors import BadInput
+from pssdet.files import staged_folder
 
 #: Rows and the sizes of their network input.
 ROWS = {
@@ -57,13 +58,8 @@ def write_kernels(folder: Path, settings: list[Setting]) -> None:
                 expected |= {f"{setting.name} {name} {kind} {output}": values for output, values in outputs.items()}
     with staged_folder(folder) as stage:
         save_arrays(stage / EXPECTED, expected)
-        card = {
-            "schema": SCHEMA,
-            "settings": [asdict(setting) for setting in settings],
-            "inputs": inputs,
-            "files": {EXPECTED: sha256_of(stage / EXPECTED)},
-        }
-        (stage / CARD).write_text(json.dumps(card, indent=1) + "\n")
+        card = {"schema": SCHEMA, "settings": [asdict(setting) for setting in settings], "inputs": inputs}
+        write_card(stage, card, (EXPECTED,))
 
 
 def setting_of(model: str, size: tuple[int, int]) -> Setting:
@@ -121,8 +117,7 @@ def _call(function: Any, attributes: Any, tensors: Tensors) -> list[Any]:
 
 def _is_there(folder: Path, settings: list[Setting]) -> bool:
     try:
-        card = json.loads((folder / CARD).read_bytes())
-        same = card["settings"] == json.loads(json.dumps([asdict(setting) for setting in settings]))
-        return bool(same and card["files"] == {EXPECTED: sha256_of(folder / EXPECTED)})
-    except (OSError, ValueError, KeyError):
+        card = read_card(folder)
+    except BadInput:
         return False
+    return bool(card["settings"] == json.loads(json.dumps([asdict(setting) for setting in settings])))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gpu.bundle import CARD, EXPECTED, SCHEMA, Tensors
+from benchmarks.gpu.bundle import CARD, EXPECTED, Tensors, read_card
 from benchmarks.gpu.detection_calls import Call, nms_call, proposals_call, roi_align_call
 from benchmarks.gpu.detection_cases import (
     CHECKED,
@@ -36,7 +35,7 @@ KERNELS = ("proposals", "roi_align", "nms")
 _PER_RECORD = 10
 
 
-class Expectations:
+class KernelBundle:
     """The bundle of the detection kernels.
 
     Raises:
@@ -45,13 +44,7 @@ class Expectations:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
-            card = json.loads((folder / CARD).read_bytes())
-            whole = card["schema"] == SCHEMA and card["files"][EXPECTED] == sha256_of(folder / EXPECTED)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BadInput(f"{folder} is not a bundle ({error}); benchmarks/gpu/pack.py makes one") from error
-        if not whole:
-            raise BadInput(f"{folder} is not what was packed, or of another version; copy or pack it again")
+        card = read_card(folder)
         self.settings = [Setting(**{**each, "size": tuple(each["size"])}) for each in card["settings"]]
         self._inputs: Mapping[str, str] = card["inputs"]
         with np.load(folder / EXPECTED) as arrays:
@@ -79,28 +72,18 @@ class KernelBench:
 
     device: Device
     library: DetectionLibrary
-    expectations: Expectations
+    bundle: KernelBundle
     iterations: int = 300
     batches: Sequence[int] = BATCHES
 
 
 def steps(bench: KernelBench) -> Iterator[Step]:
     """The correctness of each setting, then its times."""
-    for setting in bench.expectations.settings:
-        yield Step(correctness_name(setting.name), 5, partial(_correctness, bench, setting))
-    for setting in bench.expectations.settings:
+    for setting in bench.bundle.settings:
+        yield Step(f"correctness {setting.name}", 5, partial(_correctness, bench, setting))
+    for setting in bench.bundle.settings:
         for batch in bench.batches:
-            yield Step(times_name(setting.name, batch), 5, partial(_times, bench, setting, batch))
-
-
-def correctness_name(setting: str) -> str:
-    """The step that compares a setting."""
-    return f"correctness {setting}"
-
-
-def times_name(setting: str, batch: int) -> str:
-    """The step that times a setting."""
-    return f"times {setting} N={batch}"
+            yield Step(f"times {setting.name} N={batch}", 5, partial(_times, bench, setting, batch))
 
 
 def _correctness(bench: KernelBench, setting: Setting) -> Result:
@@ -116,7 +99,7 @@ def forms_of(kernel: str) -> Sequence[str]:
 def _checked(bench: KernelBench, setting: Setting, kernel: str, form: str) -> Row:
     kind = form.split(maxsplit=1)[0]
     tensors = _inputs(setting, kernel, CHECKED, half=FORMATS[form][0])
-    expected = bench.expectations.of(setting, kernel, kind, tensors)
+    expected = bench.bundle.of(setting, kernel, kind, tensors)
     calls = [_call(bench, setting, kernel, form, tensors) for _ in range(2)]
     for call in calls:
         call.run()

@@ -15,7 +15,7 @@ from benchmarks.gpu import detection_kernels, detection_steps
 from benchmarks.gpu.detection_cases import Setting, digest, nms_inputs, proposals_inputs, roi_align_inputs
 from benchmarks.gpu.detection_checks import check_features, check_rows
 from benchmarks.gpu.detection_pack import setting_of, write_kernels
-from benchmarks.gpu.detection_steps import Expectations, KernelBench
+from benchmarks.gpu.detection_steps import KernelBench, KernelBundle
 from pssdet.plugins.detection_library import DetectionLibrary
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +63,7 @@ def library(tmp_path_factory):
 
 def run(output, bundles, library, device=None, batches=()):
     def make(bundle):
-        return KernelBench(device or NumpyDevice(), library, Expectations(bundle), iterations=2, batches=batches)
+        return KernelBench(device or NumpyDevice(), library, KernelBundle(bundle), iterations=2, batches=batches)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(detection_steps, "_PER_RECORD", 2)
