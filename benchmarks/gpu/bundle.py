@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.gpu.seeded_weights import seed_weights
 from pssdet.errors import BadInput
 from pssdet.files import sha256_of, staged_file
 
@@ -89,8 +90,6 @@ class Bundle:
     def model(self) -> onnx.ModelProto:
         """The exported model, its large parameters drawn again if they did not travel."""
         import onnx
-
-        from benchmarks.gpu.seeded_weights import seed_weights
 
         return seed_weights(onnx.load(self.folder / MODEL))
 

@@ -42,9 +42,9 @@ def proposals_call(
     """``GenerateProposals``; outputs proposals, scores and count."""
     levels = len(setting.proposals["strides"])
     batch = len(tensors["image_size"])
-    attributes = {name: tuple(v) if isinstance(v, list) else v for name, v in setting.proposals.items()}
+    attributes: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in setting.proposals.items()}
     sizes = tuple(tuple(tensors[f"score_{level}"].shape[2:]) for level in range(levels))
-    problem = ProposalsProblem(batch, sizes, **attributes)  # type: ignore[arg-type]  # shapes of two
+    problem = ProposalsProblem(batch, sizes, **attributes)
     maps = {
         kind: [device.put(laid_out(tensors[f"{kind}_{level}"], half=half, last=last)) for level in range(levels)]
         for kind in ("score", "delta")

@@ -7,6 +7,7 @@ has not been run yet.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,13 +43,13 @@ def tensorrt_half(device: ArrayDevice, layers: Sequence[Layer], seed: int) -> Wo
         context.set_tensor_address(name, buffer.data_ptr())
         buffers.append(buffer)
 
-    def work() -> None:
-        if not context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
-            raise Unavailable("TensorRT's execution failed")
+    # The context refers to the engine and the buffers.
+    return partial(_execute, context, (engine, buffers))
 
-    # The context refers to both.
-    work.keeps = (engine, buffers)  # type: ignore[attr-defined]
-    return work
+
+def _execute(context: Any, _keeps: object) -> None:
+    if not context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
+        raise Unavailable("TensorRT's execution failed")
 
 
 def _build(trt: Any, logger: Any, layers: Sequence[Layer], seed: int) -> Any:
