@@ -9,6 +9,7 @@ not hold is not run, and the table says so.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 from statistics import median
@@ -18,9 +19,12 @@ from typing import Annotated
 import cyclopts
 import msgspec
 import onnx
-from detectors import PACKAGES, RESULTS, ROWS, check_names, convert, table
-from machine import QUIET, as_line, available_memory, environment, memory_now, others, peak_memory
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.detectors import PACKAGES, ROWS, check_names, convert
+from benchmarks.documents import RESULTS, document, publish, table
+from benchmarks.machine import QUIET, as_line, available_memory, environment, memory_now, others, peak_memory
 from pssdet.commands.app import run
 from pssdet.console import steps
 from pssdet.errors import GateFailed
@@ -114,8 +118,7 @@ def batches(
                 measured.append(_measure(file, name, size, measured, timed=not no_times))
     result = Result(environment(*PACKAGES), tuple(measured))
     write_atomically(output / "batches.json", msgspec.json.format(msgspec.json.encode(result)) + b"\n")
-    write_atomically(output / "batches.md", _document(result).encode())
-    print((output / "batches.md").read_text())
+    publish(output / "batches.md", _document(result))
 
 
 def _write(name: str, file: Path, _alive: Alive) -> str:
@@ -178,12 +181,16 @@ def _document(result: Result) -> str:
     rows = [_row(each, _first(result, each.model)) for each in result.measured]
     notes = [MEANING]
     if any(each.runs and each.others > QUIET for each in result.measured):
-        notes += ["", DISTURBED]
+        notes.append(DISTURBED)
     if not any(each.runs for each in result.measured):
-        notes += ["", "Times were not measured: the processor was shared with other work."]
-    notes += ["", "Made by `python benchmarks/batches.py`.", ""]
-    title = ["# Batches in ONNX Runtime, float32", "", as_line(result.environment), ""]
-    return "\n".join([*title, *table(head, rows), "", *notes])
+        notes.append("Times were not measured: the processor was shared with other work.")
+    return document(
+        "# Batches in ONNX Runtime, float32",
+        as_line(result.environment),
+        table(head, rows),
+        *notes,
+        "Made by `python benchmarks/batches.py`.",
+    )
 
 
 def _first(result: Result, model: str) -> Measured | None:

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gpu.cuda_timing import times_us
-from benchmarks.gpu.host import Order, Session, Tensors
+from benchmarks.gpu.bundle import Tensors
+from benchmarks.gpu.cuda_device import times_us
+from benchmarks.gpu.host import BuildRequest, Session
 from pssdet.engines.devices import gpu
 from pssdet.engines.trt.plan.capabilities import capabilities, precision_route
 from pssdet.engines.trt.plan.inspector import prove, read_layers, summarise
@@ -27,8 +28,8 @@ from pssdet.errors import EnvironmentMissing, GateFailed
 from pssdet.files import sha256_of
 
 
-class TensorRTRig:
-    """See ``Rig``. Timing caches stay in the folder ``caches``, one for each TensorRT and GPU.
+class TensorRTHost:
+    """A ``Host`` with TensorRT. Timing caches stay in the folder ``caches``, one for each TensorRT and GPU.
 
     Raises:
         EnvironmentMissing: there is no GPU, no TensorRT, no cuda-bindings or no plugin library.
@@ -70,7 +71,7 @@ class TensorRTRig:
         self._cuda.call("cudaDeviceSynchronize")
         self._free()
 
-    def build(self, order: Order, plan: Path) -> dict[str, Any]:
+    def build(self, request: BuildRequest, plan: Path) -> dict[str, Any]:
         """Write the plan, as the backend ``tensorrt`` does; half precision must be proved."""
         from pssdet.engines.trt.graph.rewrite import plugin_graph
         from pssdet.engines.trt.plan.builder import build_plan
@@ -80,10 +81,10 @@ class TensorRTRig:
         from pssdet.engines.trt.plan.timing_cache import timing_cache_name
 
         started = perf_counter()
-        reduced = order.precision != "fp32"
+        reduced = request.precision != "fp32"
         route = precision_route(capabilities(self._trt), reduced=reduced, typed=False)
-        graph, held = graph_for(plugin_graph(order.model), route, order.fp32, reduced=reduced)
-        profiles = tuple(Profile(*shapes) for shapes in order.profiles)
+        graph, held = graph_for(plugin_graph(request.model), route, request.fp32, reduced=reduced)
+        profiles = tuple(Profile(*shapes) for shapes in request.profiles)
         cache = self._caches / timing_cache_name(str(self._trt.__version__), self.name)
         # A host without network may have mere stand-ins for cuBLAS and cuDNN, which load and cannot compute.
         settings = Settings(
@@ -91,11 +92,11 @@ class TensorRTRig:
         )
         built = build_plan(graph, plan, settings)
         seconds = perf_counter() - started
-        precisions = summarise(built.layers, convolution_flops(order.model, profiles[0].opt))
-        if order.precision == "fp16":
-            prove(precisions, order.precision)
+        precisions = summarise(built.layers, convolution_flops(request.model, profiles[0].opt))
+        if request.precision == "fp16":
+            prove(precisions, request.precision)
         found = {"layers": precisions.layers, "share": precisions.share("fp16"), "wide": list(precisions.wide)}
-        return {"seconds": round(seconds, 2), "route": route, "kept_fp32": len(order.fp32), "precisions": found}
+        return {"seconds": round(seconds, 2), "route": route, "kept_fp32": len(request.fp32), "precisions": found}
 
     @contextmanager
     def session(self, plan: Path, *, graphs: bool) -> Iterator[Session]:
@@ -114,7 +115,7 @@ class TensorRTRig:
 
 
 class ResidentBatch:
-    """See ``Resident``: the session's own contexts, buffers and graphs, without its copies."""
+    """A ``Resident`` engine: the session's own contexts, buffers and graphs, without its copies."""
 
     def __init__(self, cuda: Cuda, plan: Path, plugins: Path, inputs: Tensors, *, graphs: bool) -> None:
         self._cuda = cuda

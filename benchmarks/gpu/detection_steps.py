@@ -1,8 +1,7 @@
-"""The stages about the detection kernels alone: right by what travelled, repeatable, timed."""
+"""The steps about the detection kernels alone: agreement with the bundle, repeatability, times."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -11,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gpu.bundle import CARD, EXPECTED, SCHEMA
+from benchmarks.gpu.bundle import CARD, EXPECTED, Tensors, read_card
 from benchmarks.gpu.detection_calls import Call, nms_call, proposals_call, roi_align_call
 from benchmarks.gpu.detection_cases import (
     CHECKED,
     EVERY,
     FORMATS,
     Setting,
-    Tensors,
     digest,
     nms_inputs,
     proposals_inputs,
@@ -26,7 +24,7 @@ from benchmarks.gpu.detection_cases import (
 )
 from benchmarks.gpu.detection_checks import Row, check_features, check_rows, same
 from benchmarks.gpu.device import Device
-from benchmarks.gpu.suite import Result, Stage
+from benchmarks.gpu.suite import Result, Step
 from benchmarks.gpu.timing import measure
 from pssdet.errors import BadInput
 from pssdet.files import sha256_of
@@ -37,8 +35,8 @@ KERNELS = ("proposals", "roi_align", "nms")
 _PER_RECORD = 10
 
 
-class Expectations:
-    """The folder that ``pack.py`` made.
+class KernelBundle:
+    """The bundle of the detection kernels.
 
     Raises:
         BadInput: it is missing or altered.
@@ -46,13 +44,7 @@ class Expectations:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
-            card = json.loads((folder / CARD).read_bytes())
-            whole = card["schema"] == SCHEMA and card["files"][EXPECTED] == sha256_of(folder / EXPECTED)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BadInput(f"{folder} is no parcel ({error}); python benchmarks/gpu/pack.py DEST makes it") from error
-        if not whole:
-            raise BadInput(f"{folder} is not what was packed, or of another version; copy or pack it again")
+        card = read_card(folder)
         self.settings = [Setting(**{**each, "size": tuple(each["size"])}) for each in card["settings"]]
         self._inputs: Mapping[str, str] = card["inputs"]
         with np.load(folder / EXPECTED) as arrays:
@@ -76,32 +68,22 @@ class Expectations:
 
 @dataclass(frozen=True)
 class KernelBench:
-    """What the stages work with."""
+    """What the steps work with."""
 
     device: Device
     library: DetectionLibrary
-    expectations: Expectations
+    bundle: KernelBundle
     iterations: int = 300
     batches: Sequence[int] = BATCHES
 
 
-def stages(bench: KernelBench) -> Iterator[Stage]:
-    """Each setting right, then each setting fast."""
-    for setting in bench.expectations.settings:
-        yield Stage(correctness_name(setting.name), 5, partial(_correctness, bench, setting))
-    for setting in bench.expectations.settings:
+def steps(bench: KernelBench) -> Iterator[Step]:
+    """The correctness of each setting, then its times."""
+    for setting in bench.bundle.settings:
+        yield Step(f"correctness {setting.name}", 5, partial(_correctness, bench, setting))
+    for setting in bench.bundle.settings:
         for batch in bench.batches:
-            yield Stage(times_name(setting.name, batch), 5, partial(_times, bench, setting, batch))
-
-
-def correctness_name(setting: str) -> str:
-    """The stage that compares a setting."""
-    return f"correctness {setting}"
-
-
-def times_name(setting: str, batch: int) -> str:
-    """The stage that times a setting."""
-    return f"times {setting} N={batch}"
+            yield Step(f"times {setting.name} N={batch}", 5, partial(_times, bench, setting, batch))
 
 
 def _correctness(bench: KernelBench, setting: Setting) -> Result:
@@ -117,7 +99,7 @@ def forms_of(kernel: str) -> Sequence[str]:
 def _checked(bench: KernelBench, setting: Setting, kernel: str, form: str) -> Row:
     kind = form.split(maxsplit=1)[0]
     tensors = _inputs(setting, kernel, CHECKED, half=FORMATS[form][0])
-    expected = bench.expectations.of(setting, kernel, kind, tensors)
+    expected = bench.bundle.of(setting, kernel, kind, tensors)
     calls = [_call(bench, setting, kernel, form, tensors) for _ in range(2)]
     for call in calls:
         call.run()

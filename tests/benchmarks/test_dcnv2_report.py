@@ -2,10 +2,10 @@
 
 import pytest
 
-from benchmarks.gpu import environment, findings
-from benchmarks.gpu.goals import goals
-from benchmarks.gpu.plan import FULL, layers_name, sums_name
-from benchmarks.gpu.report import render
+from benchmarks.gpu import environment
+from benchmarks.gpu.dcnv2_goals import goals
+from benchmarks.gpu.dcnv2_report import failures, render
+from benchmarks.gpu.dcnv2_steps import FULL, layers_name, sums_name
 from benchmarks.gpu.results import Results, slug
 from benchmarks.gpu.shapes import SIZES, Layer, Problem, shapes
 from benchmarks.gpu.timing import quantile, sets_needed
@@ -38,7 +38,7 @@ def made_up(gpu="NVIDIA H200", one=100.0, eight=400.0, rows=None):
     results = Results(path=None, identity={"gpu": gpu, "quick": False}, runs=[{"date": "never", "GPU": gpu}])
 
     def put(name, result):
-        results.stages[name] = {"seconds": 1.0, "result": result}
+        results.steps[name] = {"seconds": 1.0, "result": result}
 
     put("odd shapes", {"rows": [row("5x5", k=300)]})
     put(
@@ -70,7 +70,7 @@ class TestGoals:
 
     def test_the_slower_format_is_judged(self):
         results = made_up()
-        results.stages[sums_name(50, MAIN, 8)]["result"]["times"]["fp16 NHWC, raw"] = timing(416.0)
+        results.steps[sums_name(50, MAIN, 8)]["result"]["times"]["fp16 NHWC, raw"] = timing(416.0)
         assert verdicts(results)[0] == "missed"
 
     @pytest.mark.parametrize(("one", "eight", "place"), [(121, 400, 1), (100, 416, 0), (50, 401, 10)])
@@ -78,12 +78,12 @@ class TestGoals:
         found = verdicts(made_up(one=one, eight=eight))
         assert [number for number, verdict in enumerate(found) if verdict == "missed"] == [place]
 
-    def test_peers(self):
+    def test_baselines(self):
         results = made_up()
         for batch, name, time in ((1, "torchvision", 299.0), (8, "torchvision", 1599.0), (8, "convolution", 266.0)):
-            results.stages[sums_name(50, MAIN, batch)]["result"]["times"][name] = timing(time)
-        results.stages[sums_name(50, MAIN, 1)]["result"]["times"]["tensorrt"] = timing(200.0)
-        results.stages[sums_name(50, MAIN, 8)]["result"]["times"]["tensorrt"] = timing(1100.0)
+            results.steps[sums_name(50, MAIN, batch)]["result"]["times"][name] = timing(time)
+        results.steps[sums_name(50, MAIN, 1)]["result"]["times"]["tensorrt"] = timing(200.0)
+        results.steps[sums_name(50, MAIN, 8)]["result"]["times"]["tensorrt"] = timing(1100.0)
         found = goals(results)
         assert [goal.verdict for goal in found[2:8]] == ["missed", "missed", "met", "missed", "met", "missed"]
         assert found[4].measured == "2.0 times"
@@ -95,7 +95,7 @@ class TestGoals:
 
     def test_a_graph_with_anything_but_kernels(self):
         results = made_up()
-        times = results.stages[sums_name(50, MAIN, 8)]["result"]["times"]
+        times = results.steps[sums_name(50, MAIN, 8)]["result"]["times"]
         times["fp16 NHWC"]["nodes"] = {"kernel": 26, "alloc": 2}
         assert verdicts(results)[8] == "missed"
         times["fp16 NHWC"]["nodes"] = {"kernel": 208}
@@ -142,7 +142,7 @@ class TestReport:
         assert "25 failures" in text
         assert "- correctness 640x640, c5.1, N=2, fp16 NHWC, near offsets: tile 0: two runs differ" in text
         assert "- and 5 more" in text
-        assert len(findings.failures(results)) == 25
+        assert len(failures(results)) == 25
 
     def test_an_unknown_gpu(self):
         text = render(made_up(gpu="NVIDIA Made-Up 1"))

@@ -1,36 +1,37 @@
-"""The report's tables: correctness, layers in sequence, layers by tile."""
+"""Tables of the report on DCNv2: correctness, layers in sequence, layers by tile."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
+from benchmarks.documents import table
 from benchmarks.gpu.correctness import RAW, SEPARATE
-from benchmarks.gpu.goals import DEEPEST
-from benchmarks.gpu.plan import layers_name, sums_name
+from benchmarks.gpu.dcnv2_goals import DEEPEST
+from benchmarks.gpu.dcnv2_steps import layers_name, sums_name
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.roofline import Gpu, floor_us, sum_floor_us, sum_im2col_floor_us
 from benchmarks.gpu.shapes import DEPTHS, SIZES, layers, shapes
 
 _NONE = "-"
 _BATCHES = (1, 8)
-_PEERS = {"torchvision": "torchvision", "TensorRT": "tensorrt", "convolution": "convolution"}
+_BASELINES = {"torchvision": "torchvision", "TensorRT": "tensorrt", "convolution": "convolution"}
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table."""
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["-"] * len(head), *rows)]
+def checked_steps(results: Results) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The steps that compare launches with float64, and what each found in every problem and format."""
+    for name, entry in results.steps.items():
+        if name == "odd shapes" or name.startswith("correctness"):
+            yield name, entry["result"]["rows"]
 
 
 def correctness_table(results: Results) -> list[str]:
-    """One line for each stage of checks and each format."""
+    """One line for each step of checks and each format."""
     rows = []
-    for stage, entry in results.stages.items():
-        if stage == "odd shapes" or stage.startswith("correctness"):
-            checked = entry["result"]["rows"]
-            for form in dict.fromkeys(row["format"] for row in checked):
-                of_form = [row for row in checked if row["format"] == form]
-                rows.append((stage, form, *_worst(of_form)))
+    for step, checked in checked_steps(results):
+        for form in dict.fromkeys(row["format"] for row in checked):
+            of_form = [row for row in checked if row["format"] == form]
+            rows.append((step, form, *_worst(of_form)))
     head = ("what", "format", "launches", "worst relative error", "limit", "in", f"at K = {DEEPEST}", "failures")
     return table(head, rows)
 
@@ -61,12 +62,12 @@ def sums_table(results: Results, gpu: Gpu | None) -> list[str]:
         floor, columns = (function(network, gpu) if gpu else None for function in (sum_floor_us, sum_im2col_floor_us))
         ours = [_median(times, form) for form in (SEPARATE, RAW)]
         cells = [cell for time in ours for cell in (_us(time), _share(floor, time))]
-        peers = [_us(_median(times, peer)) for peer in _PEERS.values()]
-        rows.append((name.removeprefix("sums "), _us(floor), *cells, _us(columns), *peers))
-        notes += [f"- {name}: {peer} not measured ({why})" for peer, why in result["unavailable"].items()]
-        loose = [peer for peer, time in times.items() if not time["in_graph"]]
-        notes += [f"- {name}: {peer} was launched piece by piece, not in a graph" for peer in loose]
-    head = ("network", "floor", "separate", "share", "raw", "share", "im2col floor", *_PEERS)
+        baselines = [_us(_median(times, baseline)) for baseline in _BASELINES.values()]
+        rows.append((name.removeprefix("sums "), _us(floor), *cells, _us(columns), *baselines))
+        notes += [f"- {name}: {baseline} not measured ({why})" for baseline, why in result["unavailable"].items()]
+        loose = [baseline for baseline, time in times.items() if not time["in_graph"]]
+        notes += [f"- {name}: {baseline} was launched piece by piece, not in a graph" for baseline in loose]
+    head = ("network", "floor", "separate", "share", "raw", "share", "im2col floor", *_BASELINES)
     explained = "Microseconds for one pass; shares are of the floor."
     return [*table(head, rows), "", explained, *([""] if notes else []), *notes]
 
