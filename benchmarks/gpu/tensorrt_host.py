@@ -41,7 +41,7 @@ class TensorRTRig:
         try:
             import tensorrt
         except ImportError as error:
-            raise EnvironmentMissing(f"TensorRT cannot be imported ({error}); the README says how to get it") from error
+            raise EnvironmentMissing(f"TensorRT cannot be imported ({error}); see docs/tensorrt.md") from error
         self._trt = tensorrt
         self._device = device
         self._cuda = Cuda()
