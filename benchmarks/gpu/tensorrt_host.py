@@ -42,7 +42,7 @@ class TensorRTHost:
         try:
             import tensorrt
         except ImportError as error:
-            raise EnvironmentMissing(f"TensorRT cannot be imported ({error}); the README says how to get it") from error
+            raise EnvironmentMissing(f"TensorRT cannot be imported ({error}); see docs/tensorrt.md") from error
         self._trt = tensorrt
         self._device = device
         self._cuda = Cuda()

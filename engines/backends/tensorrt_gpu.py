@@ -32,7 +32,7 @@ from pssdet.models.stages import tap_names
 PLAN = "model.plan"
 
 _MIB = 1 << 20
-_WAY_OUT = "the README's section on TensorRT says what to install; --backend onnxruntime runs without it"
+_WAY_OUT = "docs/tensorrt.md says what to install; --backend onnxruntime runs without it"
 
 
 class TensorRTBackend:

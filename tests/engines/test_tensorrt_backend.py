@@ -373,7 +373,7 @@ class TestChoice:
             "cuda": "cuda-bindings",
             "plugins": "PSSDET_PLUGINS",
         }
-        with pytest.raises(EnvironmentMissing, match=f"{expected[lacking]}.*README"):
+        with pytest.raises(EnvironmentMissing, match=f"{expected[lacking]}.*docs/tensorrt.md"):
             choose_backend("tensorrt", "fp16")
 
     def test_everything_missing_is_one_message(self, monkeypatch):

@@ -13,7 +13,7 @@ from pssdet.engines.trt.plugin_library import load_plugins
 from pssdet.engines.trt.runtime.profile_selection import Profile, Range, Shape
 from pssdet.errors import BadInput, EnvironmentMissing
 
-_INSTALL = "see the table of TensorRT versions in the README"
+_INSTALL = "see the table of TensorRT versions in docs/tensorrt.md"
 
 
 class Tensor(NamedTuple):

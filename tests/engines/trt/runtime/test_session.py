@@ -312,5 +312,5 @@ class TestOpening:
         import sys
 
         monkeypatch.setitem(sys.modules, "tensorrt", None)
-        with pytest.raises(EnvironmentMissing, match=r"tensorrt cannot be imported.*README"):
+        with pytest.raises(EnvironmentMissing, match=r"tensorrt cannot be imported.*docs/tensorrt.md"):
             TensorRTSession(tmp_path / "plan", plugins=None)
