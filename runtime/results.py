@@ -16,8 +16,7 @@ from rich.progress import Progress
 
 from pssdet.errors import BadInput
 from pssdet.files import staged_file, staged_folder, write_atomically
-from pssdet.images import NamedPicture, is_video, load
-from pssdet.opencv import cv2
+from pssdet.images import NamedPicture, cv2, is_video, load
 from pssdet.runtime.detections import Detections
 from pssdet.runtime.draw import draw
 

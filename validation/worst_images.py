@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.images import load
-from pssdet.opencv import cv2
+from pssdet.images import cv2, load
 from pssdet.runtime.detections import Detections
 from pssdet.runtime.draw import draw
 from pssdet.validation.agreement import THRESHOLD, worst_images

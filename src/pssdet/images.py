@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.errors import BadInput
-from pssdet.opencv import MAX_PIXELS, cv2
+
+#: A small file can unfold to gigabytes, and preparing a picture takes up to 36 bytes per pixel.
+MAX_PIXELS = 200_000_000
+
+# OpenCV reads its own limit from the environment when it is loaded: whoever needs cv2 imports it from here.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
+
+import cv2  # noqa: E402
+
+__all__ = [
+    "MAX_PIXELS",
+    "PICTURE_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "Image",
+    "NamedPicture",
+    "cv2",
+    "evenly_spaced",
+    "find_files",
+    "is_video",
+    "load",
+    "pictures_in",
+    "read_pictures",
+]
+
+T = TypeVar("T")
 
 #: A picture as callers have it: a file, an encoded file's bytes, or RGB pixels uint8 [H, W, 3].
 Image: TypeAlias = "Path | str | bytes | NDArray[np.uint8]"
@@ -83,6 +108,22 @@ def find_files(sources: Sequence[Path]) -> list[Path]:
     return list(itertools.chain.from_iterable(map(_files_of, sources)))
 
 
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder by name: files with a picture's suffix, neither hidden nor in a subfolder.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    found = (f for f in folder.iterdir() if f.suffix.lower() in PICTURE_SUFFIXES and not f.name.startswith("."))
+    return sorted(file for file in found if file.is_file())
+
+
+def evenly_spaced(items: Sequence[T], most: int) -> list[T]:
+    """The items, or ``most`` of them at equal distances if there are more; the first is always among them."""
+    count = min(len(items), most)
+    return [items[index * len(items) // count] for index in range(count)]
+
+
 def read_pictures(files: Iterable[Path]) -> Iterator[NamedPicture]:
     """The pictures among ``files``, not yet read, and the frames of the videos, one at a time."""
     for file in files:
@@ -141,7 +182,7 @@ def _is_cut_off(jpeg: bytes) -> bool:
 def _files_of(source: Path) -> list[Path]:
     try:
         if source.is_dir():
-            return _pictures_in(source)
+            return _some_pictures_in(source)
         if not source.is_file():
             raise BadInput(f"there is no file or folder {source}; check the path")
     except OSError as error:
@@ -151,9 +192,8 @@ def _files_of(source: Path) -> list[Path]:
     return [source]
 
 
-def _pictures_in(folder: Path) -> list[Path]:
-    found = (f for f in folder.iterdir() if f.suffix.lower() in PICTURE_SUFFIXES and not f.name.startswith("."))
-    pictures = sorted(file for file in found if file.is_file())
+def _some_pictures_in(folder: Path) -> list[Path]:
+    pictures = pictures_in(folder)
     if not pictures:
         suffixes = " ".join(sorted(PICTURE_SUFFIXES))
         raise BadInput(f"the folder {folder} holds no pictures ({suffixes}); name another one")
