@@ -18,8 +18,8 @@ from pssdet.images import Image, NamedPicture, load
 from pssdet.models.card import EngineCard
 from pssdet.runtime.batching import Padding, batches, check_batching
 from pssdet.runtime.detections import Detections
-from pssdet.runtime.pipeline import Inputs, Runner
-from pssdet.runtime.preprocessing import Reading, choose_reading
+from pssdet.runtime.pipeline import Inputs, Pipeline
+from pssdet.runtime.preprocessing import Preprocessor, choose_preprocessor
 
 #: Pictures prepared together, in batches: enough to find some of one size, and bounded memory.
 _BATCHES_PER_CHUNK = 4
@@ -30,7 +30,7 @@ Refuse = Callable[[str, BadInput], None]
 
 class _Prepared(NamedTuple):
     picture: NamedPicture
-    input: Any  # as the reading has it
+    input: Any  # as the preprocessor made it
 
 
 #: Pictures that run together, each with its place among all that are not refused.
@@ -54,8 +54,8 @@ class Detector:
     def __init__(self, engine: OpenEngine, max_batch: int = 8, padding: Padding = "own") -> None:
         check_batching(max_batch, padding)
         self._card = engine.card
-        self._runner = Runner(engine.session)
-        self._reading = choose_reading(engine.session, engine.card.model.preprocessing)
+        self._pipeline = Pipeline(engine.session)
+        self._preprocessor = choose_preprocessor(engine.session, engine.card.model.preprocessing)
         self._max_batch = max_batch
         self._padding = padding
 
@@ -85,9 +85,9 @@ class Detector:
         return self._card
 
     @property
-    def reading(self) -> Reading:
-        """Where pictures are resized and normalised, and why there."""
-        return self._reading
+    def preprocessor(self) -> Preprocessor:
+        """What resizes and normalises pictures: on which device, and why there."""
+        return self._preprocessor
 
     def __call__(self, images: Sequence[Image]) -> list[Detections]:
         """Detections of each image, in the order of ``images``.
@@ -124,7 +124,7 @@ class Detector:
         """
         done: dict[int, tuple[NamedPicture, Detections]] = {}
         following = 0
-        for batch, outputs in self._runner.outputs(self._batches(pictures, refuse)):
+        for batch, outputs in self._pipeline.outputs(self._batches(pictures, refuse)):
             for index, (position, each) in enumerate(batch):
                 done[position] = each.picture, self._detections(each, outputs, index)
             while following in done:
@@ -133,7 +133,7 @@ class Detector:
 
     def close(self) -> None:
         """Free the engine, once; the detector cannot be used afterwards."""
-        self._runner.close()
+        self._pipeline.close()
 
     def __enter__(self) -> Detector:
         return self
@@ -145,7 +145,7 @@ class Detector:
 
     def _prepare(self, picture: NamedPicture, refuse: Refuse | None) -> _Prepared | None:
         try:
-            prepared = self._reading.one(load(picture.image, picture.name), self._card.model.preprocessing)
+            prepared = self._preprocessor.prepare(load(picture.image, picture.name), self._card.model.preprocessing)
         except BadInput as error:
             named = error if picture.name in str(error) else BadInput(f"{picture.name}: {error}")
             if refuse is None:
@@ -168,7 +168,7 @@ class Detector:
         """Batches of some pictures; the position of the first one that is not refused is ``position``."""
         prepared = [each for each in (self._prepare(picture, refuse) for picture in chunk) if each]
         for members in batches([each.input.image.shape for each in prepared], self._max_batch, self._padding):
-            inputs = self._reading.batch([prepared[index].input for index in members])
+            inputs = self._preprocessor.collate([prepared[index].input for index in members])
             yield [(position + index, prepared[index]) for index in members], inputs
         return position + len(prepared)
 

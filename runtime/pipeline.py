@@ -1,4 +1,4 @@
-"""Batches through a session that threads share: in turn, or two on their way at once where it offers that."""
+"""Runs batches through a session that threads share: one after another, or overlapped where the session offers it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Inputs = Mapping[str, Any]
 T = TypeVar("T")
 
 
-class Runner:
-    """A session for any number of threads.
+class Pipeline:
+    """Runs the batches of any number of threads through one session.
 
-    A ``Pipelined`` one sees to that itself; any other runs one batch at a time.
+    A ``Pipelined`` session is safe for threads by itself; any other runs one batch at a time.
     """
 
     def __init__(self, session: Session) -> None:
@@ -28,14 +28,14 @@ class Runner:
     def outputs(self, batches: Iterable[tuple[T, Inputs]]) -> Iterator[tuple[T, Tensors]]:
         """The outputs of each batch, in their order.
 
-        With a ``Pipelined`` session, batches are asked for ahead of results: what makes a batch runs while
-        earlier ones are copied and computed. An error in making one is raised after their results.
+        With a ``Pipelined`` session, batches are taken ahead of results: the caller prepares a batch while
+        earlier ones are copied and computed. An error in preparing one is raised after their results.
 
         Args:
             batches: whatever the caller wants back beside the outputs, and the inputs.
 
         Raises:
-            ValueError: the runner is closed.
+            ValueError: the pipeline is closed.
         """
         if isinstance(self._session, Pipelined):
             return _overlapped(self._session, batches)
@@ -64,14 +64,14 @@ def _overlapped(session: Pipelined, batches: Iterable[tuple[T, Inputs]]) -> Iter
         try:
             batch = next(source, None)
         except Exception:
-            # In turn, the batches before would have given their results by now.
+            # Without overlap, the batches before would have given their results by now.
             yield from _collected(session, waiting)
             raise
         if batch is None:
             break
         if len(waiting) == session.depth:
-            item, ticket = waiting.popleft()
-            yield item, session.collect(ticket)
+            item, request = waiting.popleft()
+            yield item, session.collect(request)
         item, inputs = batch
         waiting.append((item, session.submit(inputs)))
     yield from _collected(session, waiting)
@@ -79,5 +79,5 @@ def _overlapped(session: Pipelined, batches: Iterable[tuple[T, Inputs]]) -> Iter
 
 def _collected(session: Pipelined, waiting: deque[tuple[T, Any]]) -> Iterator[tuple[T, Tensors]]:
     while waiting:
-        item, ticket = waiting.popleft()
-        yield item, session.collect(ticket)
+        item, request = waiting.popleft()
+        yield item, session.collect(request)

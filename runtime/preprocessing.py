@@ -1,4 +1,4 @@
-"""How pictures become an engine's inputs: on the CPU, or on the GPU where that is as good and faster."""
+"""Preprocessing of pictures into an engine's inputs: on the CPU, or on the GPU where that is as exact and faster."""
 
 from __future__ import annotations
 
@@ -43,24 +43,24 @@ class Planned(NamedTuple):
     scale: float
 
 
-class Reading(NamedTuple):
-    """A way to make inputs.
+class Preprocessor(NamedTuple):
+    """Makes an engine's inputs of pictures.
 
     Attributes:
-        where: ``cpu`` or ``gpu``.
-        why: what decided.
-        one: makes one picture ready, uint8 [H, W, 3] RGB.
-        batch: what ``one`` made of the pictures of a batch, padded alike, as the engine's inputs.
+        device: ``cpu`` or ``gpu``.
+        reason: why this device was chosen.
+        prepare: resizes and normalises one picture, uint8 [H, W, 3] RGB, or plans that for the GPU.
+        collate: pads the prepared pictures of a batch to one size and joins them to the engine's inputs.
     """
 
-    where: str
-    why: str
-    one: Callable[[NDArray[np.uint8], Preprocessing], Any]
-    batch: Callable[[Sequence[Any]], Inputs]
+    device: str
+    reason: str
+    prepare: Callable[[NDArray[np.uint8], Preprocessing], Any]
+    collate: Callable[[Sequence[Any]], Inputs]
 
 
-def choose_reading(session: Session, steps: Preprocessing) -> Reading:
-    """The GPU, if the session can and does it within a grey level and faster, on made-up pictures; else the CPU."""
+def choose_preprocessor(session: Session, steps: Preprocessing) -> Preprocessor:
+    """The session's, if it has one that is faster and within a grey level on synthetic pictures; else the CPU's."""
     if not isinstance(session, TakesPictures) or not session.takes_pictures:
         return _on_cpu("the engine takes no pictures")
     try:
@@ -94,10 +94,10 @@ def _rounded_up(size: int, stride: int) -> int:
 
 
 def _flaw(session: TakesPictures, steps: Preprocessing) -> str | None:
-    """Why the GPU is not to be used; None if it is."""
+    """Why the GPU must not be used; None if it may."""
     gains = []
     for height, width in _PROBES:
-        pixels = _made_up(height, width)
+        pixels = _synthetic_picture(height, width)
         pictures = _pictures([plan_picture(pixels, steps)])
         made = session.preprocess(pictures)
         wanted = prepare(pixels, steps).image[None]
@@ -127,7 +127,7 @@ def _best(work: Callable[[], object]) -> float:
     return min(times)
 
 
-def _made_up(height: int, width: int) -> NDArray[np.uint8]:
+def _synthetic_picture(height: int, width: int) -> NDArray[np.uint8]:
     """A picture with everything that interpolation can get wrong: slopes, noise, hard edges; the same each time."""
     rows, columns = np.mgrid[:height, :width]
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3))
@@ -145,16 +145,16 @@ def _pictures(batch: Sequence[Planned]) -> Pictures:
     return Pictures([each.image.padded_to(height, width) for each in batch])
 
 
-def _cpu_batch(batch: Sequence[NetworkInput]) -> Inputs:
+def _collate_on_cpu(batch: Sequence[NetworkInput]) -> Inputs:
     return as_batch(padded_alike(batch))
 
 
-def _gpu_batch(batch: Sequence[Planned]) -> Inputs:
+def _collate_on_gpu(batch: Sequence[Planned]) -> Inputs:
     return {"image": _pictures(batch), **sizes_of_batch(batch)}
 
 
-def _on_cpu(why: str) -> Reading:
-    return Reading("cpu", why, prepare, _cpu_batch)
+def _on_cpu(reason: str) -> Preprocessor:
+    return Preprocessor("cpu", reason, prepare, _collate_on_cpu)
 
 
-_GPU = Reading("gpu", "as good as on the CPU, and faster", plan_picture, _gpu_batch)
+_GPU = Preprocessor("gpu", "as good as on the CPU, and faster", plan_picture, _collate_on_gpu)

@@ -1,8 +1,10 @@
-"""What the commands say: results on stdout, everything else on stderr."""
+"""The output of the commands: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
+import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
@@ -44,3 +46,11 @@ def steps() -> Iterator[Progress]:
 
         yield begin
         finish()
+
+
+def quiet_paddle() -> None:
+    """Keep Paddle's own warnings, on which no user can act, out of the output; call it before Paddle is imported."""
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    # They name Paddle's modules or, raised on its behalf, ours; so they are told by their texts.
+    for text in ("No ccache found", "\\s*Non compatible API"):
+        warnings.filterwarnings("ignore", message=text)

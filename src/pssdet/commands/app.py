@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 
 import cyclopts
 
+from pssdet.console import quiet_paddle
 from pssdet.errors import BadInput, PssDetError
-from pssdet.quiet import quiet_paddle
 
 #: Where each command is, imported when it is used, and what it does.
 _COMMANDS = {
