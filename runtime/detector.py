@@ -16,9 +16,8 @@ from pssdet.engines.registry import OpenEngine, open_engine
 from pssdet.errors import BadInput, GateFailed
 from pssdet.images import Image, NamedPicture, load
 from pssdet.models.card import EngineCard
-from pssdet.runtime.batching import Padding, batches, check_batching
 from pssdet.runtime.detections import Detections
-from pssdet.runtime.pipeline import Inputs, Pipeline
+from pssdet.runtime.pipeline import Inputs, Padding, Pipeline, batches, check_batching
 from pssdet.runtime.preprocessing import Preprocessor, choose_preprocessor
 
 #: Pictures prepared together, in batches: enough to find some of one size, and bounded memory.

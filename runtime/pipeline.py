@@ -1,17 +1,46 @@
-"""Runs batches through a session that threads share: one after another, or overlapped where the session offers it."""
+"""Which pictures run together, and how batches run: one after another, or overlapped where the session offers it."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from pssdet.engines.backend import Pipelined, Session, Tensors
+from pssdet.errors import BadInput
 
 #: Of a batch, by name: arrays, and pictures where the session takes them.
 Inputs = Mapping[str, Any]
 T = TypeVar("T")
+
+#: To which size pictures are padded: each to its ``own``, so that only equals run together, or all of a
+#: batch to a ``common`` one.
+Padding: TypeAlias = Literal["own", "common"]
+
+
+def check_batching(max_batch: int, padding: Padding) -> None:
+    """Refuse what is no way to batch.
+
+    Raises:
+        BadInput: a batch of no picture, or a padding of another name.
+    """
+    if max_batch < 1:
+        raise BadInput(f"a batch of at most {max_batch} pictures is none; choose 1 or more")
+    if padding not in get_args(Padding):
+        raise BadInput(f"there is no padding {padding!r}; choose {' or '.join(get_args(Padding))}")
+
+
+def batches(shapes: Sequence[tuple[int, ...]], largest: int, padding: Padding) -> list[list[int]]:
+    """Positions of the pictures that run together, at most ``largest`` each, in the order of their first ones.
+
+    Args:
+        shapes: each picture's padded shape; with ``own`` padding those of a batch are equal.
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, shape in enumerate(shapes):
+        groups.setdefault(shape if padding == "own" else (), []).append(index)
+    return sorted(group[at : at + largest] for group in groups.values() for at in range(0, len(group), largest))
 
 
 class Pipeline:

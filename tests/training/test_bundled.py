@@ -10,8 +10,8 @@ from pssdet.models.mini import SHAPES
 from pssdet.models.network.detector import TwoStageDetector
 from pssdet.models.network.reference_run import build_detector, parameter_shapes
 from pssdet.models.zoo import find
+from pssdet.training.config import CONFIGS
 from pssdet.training.evaluate import average_precisions, detect_all
-from pssdet.training.plan import PLANS
 from pssdet.training.samples import read_annotations
 from pssdet.validation.ground_truth import read_ground_truth
 from pssdet.validation.scenes.dataset import write_dataset
@@ -24,7 +24,7 @@ def scenes(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("scenes"), "heldout", 40)
 
 
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", CONFIGS)
 def test_bundled_detector_finds_the_shapes(name, scenes):
     entry = find(name)
     model = TwoStageDetector(entry.architecture, entry.numerics)
@@ -40,17 +40,17 @@ def test_bundled_detector_finds_the_shapes(name, scenes):
     assert {each.pixel_offset for each in found} == {entry.numerics.pixel_offset}
 
 
-@pytest.mark.parametrize("name", PLANS)
-def test_plan_is_of_the_detector_in_the_zoo(name):
-    plan, entry = PLANS[name], find(name)
-    assert (plan.architecture, plan.numerics, plan.preprocessing) == (
+@pytest.mark.parametrize("name", CONFIGS)
+def test_configuration_is_of_the_detector_in_the_zoo(name):
+    config, entry = CONFIGS[name], find(name)
+    assert (config.architecture, config.numerics, config.preprocessing) == (
         entry.architecture,
         entry.numerics,
         entry.preprocessing,
     )
 
 
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", CONFIGS)
 def test_checkpoint_is_small_and_its_offsets_have_learnt(name):
     path = FOLDER / f"{name}.pdparams"
     assert path.stat().st_size <= 6_000_000
@@ -59,10 +59,10 @@ def test_checkpoint_is_small_and_its_offsets_have_learnt(name):
     assert all(value.any() for value in offsets)
 
 
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", CONFIGS)
 def test_curve_is_that_of_a_whole_run(name):
     with (FOLDER / f"{name}.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert [int(row["step"]) for row in rows] == list(range(20, PLANS[name].steps + 1, 20))
+    assert [int(row["step"]) for row in rows] == list(range(20, CONFIGS[name].steps + 1, 20))
     totals = [sum(float(value) for key, value in row.items() if key.startswith(("rpn", "head"))) for row in rows]
     assert sum(totals[-10:]) < 0.6 * sum(totals[:10])
