@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.errors import BadInput
-from pssdet.images import MAX_PIXELS, cv2
 from pssdet.models.classification import CentreCrop
+from pssdet.opencv import MAX_PIXELS, cv2
 
 
 def crop_centre(picture: NDArray[np.uint8], steps: CentreCrop) -> NDArray[np.float32]:

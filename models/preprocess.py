@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.errors import BadInput
-from pssdet.images import cv2
 from pssdet.models.reader import Preprocessing
+from pssdet.opencv import cv2
 
 _INTERPOLATION = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
 

@@ -146,7 +146,7 @@ class Detector:
         try:
             prepared = self._preprocessor.prepare(load(picture.image, picture.name), self._card.model.preprocessing)
         except BadInput as error:
-            named = error if picture.name in str(error) else BadInput(f"{picture.name}: {error}")
+            named = error.naming(picture.name)
             if refuse is None:
                 raise named from error
             refuse(picture.name, named)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.images import cv2
+from pssdet.opencv import cv2
 from pssdet.runtime.detections import Detections
 
 Colour = tuple[int, int, int]

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
 from pssdet.errors import BadInput
 from pssdet.files import staged_file, staged_folder, write_atomically
-from pssdet.images import NamedPicture, cv2, is_video, load
+from pssdet.images import NamedPicture, encode_jpeg, is_video, load
 from pssdet.runtime.detections import Detections
 from pssdet.runtime.draw import draw
 
@@ -79,7 +77,8 @@ class PictureFolder:
 
     def save(self, picture: NamedPicture, detections: Detections) -> None:
         """Draw and write one picture."""
-        content = _jpeg(draw(load(picture.image, picture.name), detections), picture.name)
+        drawn = draw(load(picture.image, picture.name), detections)
+        content = encode_jpeg(drawn, _JPEG_QUALITY, picture.name)
         write_atomically(self._folder / f"{self._free_stem(picture.stem)}.jpg", content)
 
     def _free_stem(self, stem: str) -> str:
@@ -89,17 +88,6 @@ class PictureFolder:
             free = f"{stem}-{self._last[stem]}"
         self._taken.add(free)
         return free
-
-
-def _jpeg(pixels: NDArray[np.uint8], name: str) -> bytes:
-    done, content = False, np.empty(0, np.uint8)
-    # OpenCV's releases differ: some raise, some say that it was not done.
-    with suppress(cv2.error):
-        bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-        done, content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    if not done:
-        raise BadInput(f"{name} cannot become a JPEG, whose sides end at 65,500 pixels; do not save it")
-    return content.tobytes()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from fake_engine import picture, with_exif, write_picture
 
 from pssdet import images
 from pssdet.errors import BadInput
-from pssdet.images import evenly_spaced, find_files, load, read_pictures
+from pssdet.images import encode_jpeg, evenly_spaced, find_files, load, read_pictures
 
 SCENE = Path(__file__).parent / "data" / "rendered_scene.jpg"
 
@@ -180,6 +180,17 @@ class TestFindFiles:
         file.write_bytes(bytes(1000))
         with pytest.raises(BadInput, match=r"clip\.mp4 is damaged"):
             find_files([SCENE, file])
+
+
+class TestEncodeJpeg:
+    def test_order_is_rgb(self):
+        blue = np.zeros((16, 16, 3), np.uint8)
+        blue[..., 2] = 255
+        np.testing.assert_allclose(load(encode_jpeg(blue, 92)).mean((0, 1)), [0, 0, 255], atol=2)
+
+    def test_picture_too_wide(self):
+        with pytest.raises(BadInput, match=r"wide\.png cannot become a JPEG"):
+            encode_jpeg(np.zeros((2, 66_000, 3), np.uint8), 92, "wide.png")
 
 
 def test_evenly_spaced():

@@ -186,8 +186,9 @@ def _exported(entry: ZooEntry, artifacts: Path, *, seeded: bool, say: Say) -> Pa
 
 
 def _pictures(plan: Plan, entry: ZooEntry, artifacts: Path) -> Iterator[Picture]:
-    from pssdet.images import cv2, load
+    from pssdet.images import load
     from pssdet.models.preprocess import prepare
+    from pssdet.opencv import cv2
     from pssdet.validation.scenes.dataset import ensure_dataset
 
     scenes = artifacts / "scenes" / f"heldout-{SCENES}"

@@ -20,6 +20,10 @@ class BadInput(PssDetError):
 
     exit_code = 2
 
+    def naming(self, name: str) -> BadInput:
+        """The same error with the name of what cannot be used in front, unless its message has it already."""
+        return self if name in str(self) else BadInput(f"{name}: {self}")
+
 
 class EnvironmentMissing(PssDetError):
     """Something outside the project is missing: a GPU, an optional package, a network."""

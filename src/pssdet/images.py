@@ -1,10 +1,10 @@
-"""Pictures in: files, encoded bytes and arrays become RGB pixels; folders and videos become pictures."""
+"""Reading and writing pictures: which files are pictures, their pixels in RGB, the frames of videos, JPEG."""
 
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
 
@@ -12,29 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.errors import BadInput
-
-#: A small file can unfold to gigabytes, and preparing a picture takes up to 36 bytes per pixel.
-MAX_PIXELS = 200_000_000
-
-# OpenCV reads its own limit from the environment when it is loaded: whoever needs cv2 imports it from here.
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
-
-import cv2  # noqa: E402
-
-__all__ = [
-    "MAX_PIXELS",
-    "PICTURE_SUFFIXES",
-    "VIDEO_SUFFIXES",
-    "Image",
-    "NamedPicture",
-    "cv2",
-    "evenly_spaced",
-    "find_files",
-    "is_video",
-    "load",
-    "pictures_in",
-    "read_pictures",
-]
+from pssdet.opencv import MAX_PIXELS, cv2
 
 T = TypeVar("T")
 
@@ -92,6 +70,27 @@ def load(image: Image | _Broken, name: str = "") -> NDArray[np.uint8]:
     except (OSError, ValueError) as error:
         raise BadInput(f"{name} cannot be read ({_reason(error)}); check the path") from error
     return _decode(content, name)
+
+
+def encode_jpeg(picture: NDArray[np.uint8], quality: int, name: str = "the picture") -> bytes:
+    """A JPEG file's bytes of a picture.
+
+    Args:
+        picture: uint8 [H, W, 3] RGB.
+        quality: from 0 to 100.
+        name: what errors call it.
+
+    Raises:
+        BadInput: a side is too long for a JPEG.
+    """
+    done, content = False, np.empty(0, np.uint8)
+    # OpenCV's releases differ: some raise, some say that it was not done.
+    with suppress(cv2.error):
+        bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+        done, content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise BadInput(f"{name} cannot become a JPEG, whose sides end at 65,500 pixels; do not save it")
+    return content.tobytes()
 
 
 def find_files(sources: Sequence[Path]) -> list[Path]:
