@@ -1,4 +1,4 @@
-"""The detector of pictures: an engine with everything before and behind it."""
+"""The detector: pictures in, detections out, with an engine in between."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pssdet.runtime.preprocessing import Preprocessor, choose_preprocessor
 #: Pictures prepared together, in batches: enough to find some of one size, and bounded memory.
 _BATCHES_PER_CHUNK = 4
 
-#: Told of a picture that cannot be used, by name and reason.
+#: Called with the name of a picture that cannot be used, and the reason.
 Refuse = Callable[[str, BadInput], None]
 
 
@@ -32,7 +32,7 @@ class _Prepared(NamedTuple):
     input: Any  # as the preprocessor made it
 
 
-#: Pictures that run together, each with its place among all that are not refused.
+#: Pictures that run together, each with its position among those that are not refused.
 _Batch: TypeAlias = list[tuple[int, _Prepared]]
 
 
@@ -72,8 +72,8 @@ class Detector:
                 to each picture's own size either way.
 
         Raises:
-            BadInput: not an engine's folder, a file differs from what its card says, or there is no
-                such batch or padding.
+            BadInput: the folder holds no engine, a file differs from what its card says, or there is
+                no such batch or padding.
             EnvironmentMissing: this machine cannot run it.
         """
         return cls(open_engine(Path(folder)), max_batch, padding)
@@ -109,8 +109,8 @@ class Detector:
     ) -> Iterator[tuple[NamedPicture, Detections]]:
         """Detections of any number of pictures, in their order, with bounded memory.
 
-        Where the engine can have two batches on their way, their detections come after the next
-        pictures were prepared.
+        Where the engine can overlap two batches, their detections come after the next pictures
+        were prepared.
 
         Args:
             pictures: consumed a few batches at a time.
@@ -197,7 +197,7 @@ def _named(index: int, image: Image) -> NamedPicture:
 def _flaw(
     count: int, scores: NDArray[np.float32], labels: NDArray[np.int32], boxes: NDArray[np.float32], classes: int
 ) -> str | None:
-    """What keeps an engine's output for one picture from being detections."""
+    """Why an engine's output for one picture is invalid; None if it is valid."""
     if count < 0 or count != len(scores):
         return f"a count of {count} detections"
     if not (np.isfinite(scores).all() and np.isfinite(boxes).all()):

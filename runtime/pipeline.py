@@ -10,20 +10,20 @@ from typing import Any, Literal, TypeAlias, TypeVar, get_args
 from pssdet.engines.backend import Pipelined, Session, Tensors
 from pssdet.errors import BadInput
 
-#: Of a batch, by name: arrays, and pictures where the session takes them.
+#: The inputs of a batch by name: arrays, or pictures where the session takes them.
 Inputs = Mapping[str, Any]
 T = TypeVar("T")
 
-#: To which size pictures are padded: each to its ``own``, so that only equals run together, or all of a
-#: batch to a ``common`` one.
+#: To which size pictures are padded: each to its ``own``, so that only pictures of equal size run together, or
+#: all of a batch to a ``common`` one.
 Padding: TypeAlias = Literal["own", "common"]
 
 
 def check_batching(max_batch: int, padding: Padding) -> None:
-    """Refuse what is no way to batch.
+    """Refuse a batch size or padding that does not exist.
 
     Raises:
-        BadInput: a batch of no picture, or a padding of another name.
+        BadInput: a batch would hold no picture, or the padding has another name.
     """
     if max_batch < 1:
         raise BadInput(f"a batch of at most {max_batch} pictures is none; choose 1 or more")
@@ -61,7 +61,7 @@ class Pipeline:
         earlier ones are copied and computed. An error in preparing one is raised after their results.
 
         Args:
-            batches: whatever the caller wants back beside the outputs, and the inputs.
+            batches: pairs of whatever the caller wants back beside the outputs, and the inputs.
 
         Raises:
             ValueError: the pipeline is closed.

@@ -12,11 +12,19 @@ from numpy.typing import NDArray
 from pssdet.engines.backend import Session
 from pssdet.engines.trt.runtime.pictures import Picture, Pictures, Steps
 from pssdet.errors import PssDetError
-from pssdet.models.preprocess import NetworkInput, as_batch, checked_scale, padded_alike, prepare, sizes_of_batch
+from pssdet.models.preprocess import (
+    NetworkInput,
+    as_batch,
+    checked_scale,
+    network_sizes,
+    padded_alike,
+    prepare,
+    sizes_of_batch,
+)
 from pssdet.models.reader import Preprocessing
 from pssdet.runtime.pipeline import Inputs
 
-#: Most that a value made on the GPU may differ by, in steps of 8-bit pixels; and what float32 rounds beside.
+#: The largest difference of a value made on the GPU, in steps of 8-bit pixels; with room for rounding in float32.
 _GREY_LEVEL = 1.0 + 1e-3
 #: Pictures (height, width) by which the two are compared: made smaller, made larger, and upright.
 _PROBES = ((480, 640), (90, 131), (1080, 810))
@@ -35,7 +43,7 @@ class TakesPictures(Session, Protocol):
 
 
 class Planned(NamedTuple):
-    """One picture made ready; as ``NetworkInput``, but the image is still to be made."""
+    """One picture and its sizes, as in ``NetworkInput``; the session makes the image."""
 
     image: Picture
     image_size: tuple[int, int]
@@ -71,11 +79,10 @@ def choose_preprocessor(session: Session, steps: Preprocessing) -> Preprocessor:
 
 
 def plan_picture(pixels: NDArray[np.uint8], steps: Preprocessing) -> Planned:
-    """What ``prepare`` does with a picture, without doing it; the same errors."""
+    """The steps that ``prepare`` takes for a picture, to be taken later; raises the same errors."""
     scale = checked_scale(pixels, steps)
     height, width = pixels.shape[:2]
-    content = (round(height * scale), round(width * scale))
-    padded = (_rounded_up(content[0], steps.stride), _rounded_up(content[1], steps.stride))
+    content, padded = network_sizes((height, width), scale, steps.stride)
     work = Steps(
         size=(height, width),
         content=content,
@@ -87,10 +94,6 @@ def plan_picture(pixels: NDArray[np.uint8], steps: Preprocessing) -> Planned:
         std=steps.std,
     )
     return Planned(Picture(pixels, work), content, (height, width), scale)
-
-
-def _rounded_up(size: int, stride: int) -> int:
-    return -(-size // stride) * stride
 
 
 def _flaw(session: TakesPictures, steps: Preprocessing) -> str | None:
@@ -113,7 +116,7 @@ def _flaw(session: TakesPictures, steps: Preprocessing) -> str | None:
 
 
 def _gain(session: TakesPictures, pixels: NDArray[np.uint8], pictures: Pictures, steps: Preprocessing) -> float:
-    """How many times as long the CPU takes; the GPU's time has the copy of the pixels, the CPU's none of its result."""
+    """The CPU's time over the GPU's, which includes copying the pixels; the CPU's leaves out copying its result."""
     return _best(lambda: prepare(pixels, steps)) / _best(lambda: session.preprocess(pictures, fetch=False))
 
 
@@ -128,7 +131,7 @@ def _best(work: Callable[[], object]) -> float:
 
 
 def _synthetic_picture(height: int, width: int) -> NDArray[np.uint8]:
-    """A picture with everything that interpolation can get wrong: slopes, noise, hard edges; the same each time."""
+    """A picture with all that interpolation can get wrong: slopes, noise, hard edges; equal on every call."""
     rows, columns = np.mgrid[:height, :width]
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3))
     slopes = np.stack([rows * 255 // height, columns * 255 // width, (rows + columns) % 256], axis=-1)

@@ -1,4 +1,4 @@
-"""Where the detections of many pictures go: lines to read, one JSON file, pictures with boxes."""
+"""Output of the detections of many pictures: lines to read, one JSON file, pictures with boxes."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from pssdet.images import NamedPicture, encode_jpeg, is_video, load
 from pssdet.runtime.detections import Detections
 from pssdet.runtime.draw import draw
 
-#: Takes one picture's detections.
+#: Writes one picture's detections somewhere.
 Sink = Callable[[NamedPicture, Detections], None]
 
 #: ``--json -``: the JSON goes to standard output.
 STDOUT = Path("-")
 _JPEG_QUALITY = 92
-#: With no more pictures than these a progress bar would only flicker.
+#: With no more pictures than this, a progress bar would only flicker.
 _FEW = 10
 
 
 @contextmanager
 def open_sinks(json_file: Path | None, pictures: Path | None, sources: Sequence[Path]) -> Iterator[Sequence[Sink]]:
-    """What the ``detect`` command writes: lines on stdout unless JSON is wanted, and what is asked for.
+    """The outputs of the ``detect`` command: lines on stdout unless JSON is wanted, and what the options ask for.
 
     The JSON file appears when the block ends without an error.
 
     Args:
         json_file: JSON array to write, or STDOUT.
         pictures: folder for pictures with boxes.
-        sources: the pictures looked at, which must not be written over.
+        sources: the pictures, which must not be overwritten.
 
     Raises:
         BadInput: an output cannot be written, or would replace a source.
@@ -70,7 +70,7 @@ class PictureFolder:
 
     def __init__(self, folder: Path) -> None:
         with staged_folder(folder):
-            pass  # creates it, and tells at once whether it can be written to
+            pass  # creates it, or raises at once if it cannot be written to
         self._folder = folder
         self._taken: set[str] = set()
         self._last: dict[str, int] = {}

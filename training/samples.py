@@ -1,4 +1,4 @@
-"""Batches of an annotated data set, as a function of the step."""
+"""Batches of an annotated data set; the seed and the step decide each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pssdet.errors import BadInput
 from pssdet.images import load
-from pssdet.models.preprocess import prepare, resize_scale
+from pssdet.models.preprocess import network_sizes, prepare, resize_scale
 from pssdet.models.reader import Preprocessing
 
 Floats = NDArray[np.float32]
@@ -74,9 +74,7 @@ def read_annotations(path: Path) -> list[Annotated]:
 
 def padded_size(size: tuple[int, int], steps: Preprocessing) -> tuple[int, int]:
     """(H, W) of a picture's network input."""
-    scale = resize_scale(*size, steps)
-    height, width = (-(-round(side * scale) // steps.stride) * steps.stride for side in size)
-    return height, width
+    return network_sizes(size, resize_scale(*size, steps), steps.stride)[1]
 
 
 def group_by_size(samples: list[Annotated], steps: Preprocessing) -> list[list[int]]:

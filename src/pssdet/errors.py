@@ -10,13 +10,13 @@ class PssDetError(Exception):
 
 
 class GateFailed(PssDetError):
-    """A check of the project's own did not hold: verification, precision proof or verdict."""
+    """One of the project's own checks failed: verification, precision proof or verdict."""
 
     exit_code = 1
 
 
 class BadInput(PssDetError):
-    """Something handed in cannot be used: an argument, a checkpoint, a picture, a folder."""
+    """The user gave something that cannot be used: an argument, a checkpoint, a picture, a folder."""
 
     exit_code = 2
 

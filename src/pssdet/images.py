@@ -34,11 +34,11 @@ class _Broken(NamedTuple):
 
 
 class NamedPicture(NamedTuple):
-    """A picture to look at; a file is only read when its turn comes.
+    """A picture with the name that results and errors give it; a file is only read when its turn comes.
 
     Attributes:
         name: path as the user gave it; frames of a video are ``clip.mp4#000012``.
-        stem: what to call a file that shows it, without folder and suffix.
+        stem: name of a file that shows it, without folder and suffix.
         image: the file, or the pixels of a video's frame.
     """
 
@@ -94,7 +94,7 @@ def encode_jpeg(picture: NDArray[np.uint8], quality: int, name: str = "the pictu
 
 
 def find_files(sources: Sequence[Path]) -> list[Path]:
-    """The pictures and videos that ``sources`` mean: files, or the pictures of a folder by name.
+    """The pictures and videos that ``sources`` name: files, and the pictures of folders in the order of their names.
 
     Folders are not searched below their first level, and hidden files are left out.
 
@@ -175,7 +175,7 @@ def _is_cut_off(jpeg: bytes) -> bool:
             return jpeg.find(_JPEG_END, at) < 0
         fill_byte = jpeg[at + 1] == 0xFF
         at += 1 if fill_byte else 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
-    return False  # not a header to understand: OpenCV's verdict counts
+    return False  # no JPEG header that we understand: OpenCV decides
 
 
 def _files_of(source: Path) -> list[Path]:
