@@ -44,7 +44,7 @@ NEVER_IMPORTED = {"build"}
 SOURCES = {".py", ".h", ".cuh", ".cpp", ".cu"}
 MOST_LINES = 400
 FEW_LINES = 60
-MOST_SMALL_FILES = 46  # to be 22
+MOST_SMALL_FILES = 42  # the aim is 22
 
 
 def tracked_files(*patterns):
@@ -68,6 +68,7 @@ def copied_tree(tmp_path_factory):
     only_python = shutil.ignore_patterns("__pycache__", "checkpoints", "assets", "*.cpp", "*.cu", "*.cuh", "*.h")
     shutil.copytree(ROOT / "src", tree / "src", ignore=only_python)
     shutil.copytree(ROOT / "benchmarks", tree / "benchmarks", ignore=only_python)
+    (tree / "benchmarks" / "planted.py").touch()
     shutil.copy(ROOT / "pyproject.toml", tree)
     return tree
 
@@ -83,7 +84,7 @@ class TestImports:
                 "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    from pssdet.models.card import ModelCard\n",
                 "pssdet.models.card",
             ),
-            ("training/state", "from benchmarks import machine\n", "benchmarks.machine"),
+            ("training/state", "from benchmarks import planted\n", "benchmarks.planted"),
             ("runtime/detections", "from pssdet.runtime.detector import Detector\n", None),
         ],
         ids=["of_a_module", "in_a_function", "for_types", "of_the_benchmarks", "in_a_circle"],
