@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from pssdet.errors import BadInput
 from pssdet.images import load
 from pssdet.models.preprocess import network_sizes, prepare, resize_scale
 from pssdet.models.reader import Preprocessing
+from pssdet.validation.ground_truth import GroundTruth
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -50,26 +50,25 @@ class Batch(NamedTuple):
     labels: list[Ints]
 
 
-def read_annotations(path: Path) -> list[Annotated]:
-    """The pictures of a COCO instances file whose JPEG files lie beside it; category ids are 1, 2, ... .
+def annotated_pictures(truth: GroundTruth) -> list[Annotated]:
+    """The pictures of a data set with their objects.
 
     Raises:
-        BadInput: the file cannot be read or is not such a file.
+        BadInput: a picture is missing.
     """
-    try:
-        content = json.loads(path.read_bytes())
-        rows: dict[int, list[list[float]]] = {image["id"]: [] for image in content["images"]}
-        for each in content["annotations"]:
-            x, y, width, height = each["bbox"]
-            rows[each["image_id"]].append([x, y, x + width, y + height, each["category_id"] - 1])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{path} cannot be read as COCO instances ({error!r}); render the scenes again") from error
-    samples = []
-    for image in content["images"]:
-        table = np.array(rows[image["id"]], np.float32).reshape(-1, 5)
-        size = (image["height"], image["width"])
-        samples.append(Annotated(path.parent / image["file_name"], size, table[:, :4], table[:, 4].astype(np.int64)))
-    return samples
+    if truth.problems:
+        name, reason = truth.problems[0]
+        raise BadInput(f"{truth.path} names {name}, but {reason}; render the scenes again")
+    label_of = {category: label for label, category in enumerate(truth.category_ids)}
+    rows: dict[int, list[list[float]]] = {image.id: [] for image in truth.images}
+    for each in truth.raw["annotations"]:
+        x, y, width, height = each["bbox"]
+        rows[each["image_id"]].append([x, y, x + width, y + height, label_of[each["category_id"]]])
+    tables = [np.array(rows[image.id], np.float32).reshape(-1, 5) for image in truth.images]
+    return [
+        Annotated(image.path, (image.height, image.width), table[:, :4], table[:, 4].astype(np.int64))
+        for image, table in zip(truth.images, tables, strict=True)
+    ]
 
 
 def padded_size(size: tuple[int, int], steps: Preprocessing) -> tuple[int, int]:

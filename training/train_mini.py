@@ -33,11 +33,13 @@ def train_mini(
 
     from pssdet.console import ERR
     from pssdet.errors import BadInput
+    from pssdet.models.mini import SHAPES
     from pssdet.training.config import CONFIGS
     from pssdet.training.loop import Row
     from pssdet.training.processes import train
-    from pssdet.training.samples import read_annotations
+    from pssdet.training.samples import annotated_pictures
     from pssdet.training.state import write_result
+    from pssdet.validation.ground_truth import read_ground_truth
     from pssdet.validation.scenes.dataset import ensure_dataset
 
     if model not in CONFIGS:
@@ -55,8 +57,8 @@ def train_mini(
         losses = " ".join(f"{loss:.3f}" for loss in row.losses)
         ERR.print(f"step {row.step} of {config.steps}: losses {losses}, rate {row.rate:.1e}, {left:.0f} min left")
 
-    samples = read_annotations(ensure_dataset(scenes, "train", count, rendered))
-    finished = train(config, samples, folder, report)
+    truth = read_ground_truth(ensure_dataset(scenes, "train", count, rendered), scenes, SHAPES, model)
+    finished = train(config, annotated_pictures(truth), folder, report)
     for path in write_result(finished, folder, model):
         ERR.print(f"wrote {path}")
 

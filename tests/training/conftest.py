@@ -45,10 +45,13 @@ def tiny_cascade():
 
 @pytest.fixture(scope="session")
 def tiny_samples(tmp_path_factory):
-    from pssdet.training.samples import read_annotations
+    from pssdet.models.mini import SHAPES
+    from pssdet.training.samples import annotated_pictures
+    from pssdet.validation.ground_truth import read_ground_truth
     from pssdet.validation.scenes.dataset import write_dataset
 
-    return read_annotations(write_dataset(tmp_path_factory.mktemp("scenes"), "train", 24))
+    annotations = write_dataset(tmp_path_factory.mktemp("scenes"), "train", 24)
+    return annotated_pictures(read_ground_truth(annotations, annotations.parent, SHAPES))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pssdet.models.network.reference_run import build_detector, parameter_shapes
 from pssdet.models.zoo import find
 from pssdet.training.config import CONFIGS
 from pssdet.training.evaluate import average_precisions, detect_all
-from pssdet.training.samples import read_annotations
+from pssdet.training.samples import annotated_pictures
 from pssdet.validation.ground_truth import read_ground_truth
 from pssdet.validation.scenes.dataset import write_dataset
 
@@ -30,8 +30,9 @@ def test_bundled_detector_finds_the_shapes(name, scenes):
     model = TwoStageDetector(entry.architecture, entry.numerics)
     parameters = read_checkpoint(FOLDER / f"{name}.pdparams")
     build_detector(model, match_parameters(parameters, parameter_shapes(model), name))
-    found = detect_all(model, entry, read_annotations(scenes))
-    values = average_precisions(read_ground_truth(scenes, scenes.parent, SHAPES), found)
+    truth = read_ground_truth(scenes, scenes.parent, SHAPES)
+    found = detect_all(model, entry, annotated_pictures(truth))
+    values = average_precisions(truth, found)
     assert values["AP"] > 0.65  # 0.77 and 0.80 on 1,000 scenes
     of_shapes = [values[f"AP {name}"] for name in SHAPES]
     assert min(of_shapes) > 0.4
