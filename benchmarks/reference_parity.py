@@ -26,9 +26,9 @@ from reference import (
     entry_of,
     expected_detections,
     load_case,
+    sample_positions,
     stored_regions,
 )
-from reference_sampling import sample_positions
 
 from pssdet.commands.app import run
 from pssdet.console import Progress, steps
