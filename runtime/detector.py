@@ -85,7 +85,7 @@ class Detector:
 
     @property
     def preprocessor(self) -> Preprocessor:
-        """What resizes and normalises pictures: on which device, and why there."""
+        """Resizes and normalises the pictures; says on which device, and why there."""
         return self._preprocessor
 
     def __call__(self, images: Sequence[Image]) -> list[Detections]:

@@ -17,11 +17,11 @@ from pssdet.training.optimiser import AdamW, FlatParameters, learning_rate
 from pssdet.training.samples import Annotated, Batches
 from pssdet.training.trainable_detector import LOSSES, TrainableDetector
 
-#: Seconds that a process waits for another.
-PATIENCE = 600.0
+#: How long a process waits for the others at a barrier.
+BARRIER_SECONDS = 600.0
 
 
-class Row(NamedTuple):
+class CurveRow(NamedTuple):
     """One row of the curve: mean losses, of the first process, over the steps since the last row."""
 
     step: int
@@ -63,12 +63,15 @@ class Run:
         self.parameters = FlatParameters(self.model)
         self.optimiser = AdamW(self.parameters.size, config.decay, config.clip)
         self.step = 0
-        self.rows: list[Row] = []
+        self.rows: list[CurveRow] = []
         self._batches = Batches(samples, config.preprocessing, config.batch, config.seed, config.numerics.pixel_offset)
         self._shared = shared
 
     def advance(
-        self, until: int, report: Callable[[Row], None] = lambda _: None, save: Callable[[Run], None] = lambda _: None
+        self,
+        until: int,
+        report: Callable[[CurveRow], None] = lambda _: None,
+        save: Callable[[Run], None] = lambda _: None,
     ) -> None:
         """Train up to step ``until``; ``report`` gets each row of the curve, ``save`` is called when it is time to."""
         self.model.train()
@@ -85,7 +88,7 @@ class Run:
             losses.append(of_step)
             if self.step % self.config.report == 0:
                 mean = tuple(np.mean(losses, axis=0).tolist())
-                self.rows.append(Row(self.step, rate, mean, perf_counter() - started))
+                self.rows.append(CurveRow(self.step, rate, mean, perf_counter() - started))
                 losses, started = [], perf_counter()
                 report(self.rows[-1])
             if self.step % self.config.save == 0 or self.step == until:
@@ -108,7 +111,7 @@ class Run:
     def _average(self, gradient: NDArray[np.float32], shared: Shared) -> NDArray[np.float32]:
         table = np.frombuffer(shared.memory, np.float32).reshape(self.config.processes, -1)
         table[self.rank] = gradient
-        shared.barrier.wait(PATIENCE)
+        shared.barrier.wait(BARRIER_SECONDS)
         mean: NDArray[np.float32] = table.mean(axis=0)
-        shared.barrier.wait(PATIENCE)  # nobody writes before all have read
+        shared.barrier.wait(BARRIER_SECONDS)  # nobody writes before all have read
         return mean

@@ -135,14 +135,14 @@ class Batches:
 def flip(
     picture: NDArray[np.uint8],
     boxes: Floats,
-    across: bool,  # noqa: FBT001
-    over: bool,  # noqa: FBT001
+    horizontally: bool,  # noqa: FBT001
+    vertically: bool,  # noqa: FBT001
 ) -> tuple[NDArray[np.uint8], Floats]:
-    """A picture and its boxes [B, 4], mirrored left to right (``across``) and top to bottom (``over``)."""
+    """A picture and its boxes [B, 4], mirrored left to right (``horizontally``) and top to bottom (``vertically``)."""
     height, width = picture.shape[:2]
     x1, y1, x2, y2 = boxes.T
-    if across:
+    if horizontally:
         picture, x1, x2 = picture[:, ::-1], width - x2, width - x1
-    if over:
+    if vertically:
         picture, y1, y2 = picture[::-1], height - y2, height - y1
     return np.ascontiguousarray(picture), np.stack([x1, y1, x2, y2], axis=1)

@@ -12,7 +12,7 @@ import paddle
 
 from pssdet.errors import BadInput
 from pssdet.files import staged_folder, write_atomically
-from pssdet.training.loop import Row, Run
+from pssdet.training.loop import CurveRow, Run
 from pssdet.training.trainable_detector import LOSSES
 
 STATE = "state.npz"
@@ -48,7 +48,7 @@ def resume(run: Run, folder: Path) -> None:
     run.step = int(arrays["step"])
     run.optimiser.moments[:] = arrays["moments"]
     run.rows = [
-        Row(int(step), rate, tuple(losses), seconds) for step, rate, seconds, *losses in arrays["rows"].tolist()
+        CurveRow(int(step), rate, tuple(losses), seconds) for step, rate, seconds, *losses in arrays["rows"].tolist()
     ]
     values = {name.removeprefix(_MODEL): value for name, value in arrays.items() if name.startswith(_MODEL)}
     run.model.set_state_dict(values)

@@ -35,7 +35,7 @@ def train_mini(
     from pssdet.errors import BadInput
     from pssdet.models.mini import SHAPES
     from pssdet.training.config import CONFIGS
-    from pssdet.training.loop import Row
+    from pssdet.training.loop import CurveRow
     from pssdet.training.processes import train
     from pssdet.training.samples import annotated_pictures
     from pssdet.training.state import write_result
@@ -52,7 +52,7 @@ def train_mini(
         if number % 500 == 0:
             ERR.print(f"rendered {number} of {count} scenes")
 
-    def report(row: Row) -> None:
+    def report(row: CurveRow) -> None:
         left = (config.steps - row.step) * row.seconds / config.report / 60
         losses = " ".join(f"{loss:.3f}" for loss in row.losses)
         ERR.print(f"step {row.step} of {config.steps}: losses {losses}, rate {row.rate:.1e}, {left:.0f} min left")

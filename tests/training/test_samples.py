@@ -16,12 +16,12 @@ from pssdet.validation.ground_truth import read_ground_truth
 READER = Preprocessing(96, 96, interpolation="cubic", resize="first")
 
 
-@pytest.mark.parametrize("across", [False, True])
-@pytest.mark.parametrize("over", [False, True])
-def test_flipped_boxes_hold_the_same_pixels(across, over):
+@pytest.mark.parametrize("horizontally", [False, True])
+@pytest.mark.parametrize("vertically", [False, True])
+def test_flipped_boxes_hold_the_same_pixels(horizontally, vertically):
     picture = np.zeros((20, 30, 3), np.uint8)
     picture[3:7, 5:15] = 255
-    flipped, boxes = flip(picture, np.array([[5, 3, 15, 7]], np.float32), across, over)
+    flipped, boxes = flip(picture, np.array([[5, 3, 15, 7]], np.float32), horizontally, vertically)
     x1, y1, x2, y2 = boxes[0].astype(int)
     assert (flipped[y1:y2, x1:x2] == 255).all()
     assert (flipped == 255).sum() == (picture == 255).sum()
@@ -44,10 +44,14 @@ def test_batches_hold_what_the_annotations_say(tiny_samples, offset):
         assert batch.image.shape[0] == len(batch.boxes) == 2
         for image, content, boxes, labels in zip(*batch, strict=True):
             sources = [
-                (sample, prepare(flip(load(sample.path), sample.boxes, across, over)[0], READER), (across, over))
+                (
+                    sample,
+                    prepare(flip(load(sample.path), sample.boxes, horizontally, vertically)[0], READER),
+                    (horizontally, vertically),
+                )
                 for sample in by_labels[tuple(labels)]
-                for across in (False, True)
-                for over in (False, True)
+                for horizontally in (False, True)
+                for vertically in (False, True)
             ]
             sample, ready, flips = next(s for s in sources if np.array_equal(s[1].image, image))
             assert tuple(content) == ready.image_size
