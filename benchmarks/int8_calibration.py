@@ -30,7 +30,7 @@ from pssdet.engines.precision.ranges import METHODS
 from pssdet.engines.precision.recipe import recipe_for
 from pssdet.models.card import ENGINE_CARD, MODEL_ONNX, FileRecord, encode, read_engine_card
 from pssdet.models.zoo import bundled
-from pssdet.validation.parity_report.assemble import assemble
+from pssdet.validation.assemble import assemble
 from pssdet.validation.parity_report.schema import Report
 
 NOTE = (

@@ -28,9 +28,9 @@ from pssdet.models.matching import match_detections
 from pssdet.models.preprocess import as_batch, padded_alike, prepare
 from pssdet.models.stages import FLOAT32, HALF, detection_rows
 from pssdet.models.zoo import bundled
-from pssdet.runtime.batching import Padding, batches
 from pssdet.runtime.detections import Detections
 from pssdet.runtime.detector import Detector
+from pssdet.runtime.pipeline import Padding, batches
 from pssdet.validation.agreement import THRESHOLD, agreement
 from pssdet.validation.bootstrap import Matched, match, paired_bootstrap
 from pssdet.validation.coco_statistics import coco_statistics

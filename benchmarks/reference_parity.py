@@ -29,9 +29,9 @@ from reference import (
     entry_of,
     expected_detections,
     load_case,
+    sample_positions,
     stored_regions,
 )
-from reference_sampling import sample_positions
 
 from benchmarks.detectors import PACKAGES, ROWS, Converted, Tensors, convert
 from benchmarks.documents import RESULTS, document, publish, table

@@ -95,9 +95,19 @@ def _normalise(picture: NDArray[np.generic], steps: Preprocessing) -> NDArray[np
     return (unit - mean) / std
 
 
+def network_sizes(size: tuple[int, int], scale: float, stride: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Of a picture of ``size`` (h, w) that is resized by ``scale``: (h, w) without padding, and (H, W) with it."""
+    content = (round(size[0] * scale), round(size[1] * scale))
+    return content, _padded_size(content, stride)
+
+
+def _padded_size(content: tuple[int, int], stride: int) -> tuple[int, int]:
+    return -(-content[0] // stride) * stride, -(-content[1] // stride) * stride
+
+
 def _pad(content: NDArray[np.generic], stride: int) -> NDArray[np.float32]:
     height, width = content.shape[:2]
-    padded = np.zeros((3, -(-height // stride) * stride, -(-width // stride) * stride), np.float32)
+    padded = np.zeros((3, *_padded_size((height, width), stride)), np.float32)
     padded[:, :height, :width] = content.transpose(2, 0, 1)
     return padded
 

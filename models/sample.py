@@ -9,17 +9,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pssdet.images import load
 from pssdet.models.preprocess import NetworkInput, as_batch, prepare
 from pssdet.models.reader import Preprocessing
-from pssdet.opencv import cv2
 
 PICTURE = Path(__file__).resolve().parent / "assets" / "rendered_scene.jpg"
 
 
 def sample_picture() -> NDArray[np.uint8]:
     """The picture, uint8 [480, 853, 3] RGB."""
-    picture: NDArray[np.uint8] = cv2.cvtColor(cv2.imread(str(PICTURE)), cv2.COLOR_BGR2RGB)
-    return picture
+    return load(PICTURE)
 
 
 def sample_batches(steps: Preprocessing) -> Iterator[tuple[str, dict[str, NDArray[np.float32]]]]:

@@ -1,4 +1,4 @@
-"""How pictures become an engine's inputs: on the CPU, or on the GPU where that is as good and faster."""
+"""Preprocessing of pictures into an engine's inputs: on the CPU, or on the GPU where that is as exact and faster."""
 
 from __future__ import annotations
 
@@ -12,11 +12,19 @@ from numpy.typing import NDArray
 from pssdet.engines.backend import Session
 from pssdet.engines.trt.runtime.pictures import Picture, Pictures, Steps
 from pssdet.errors import PssDetError
-from pssdet.models.preprocess import NetworkInput, as_batch, checked_scale, padded_alike, prepare, sizes_of_batch
+from pssdet.models.preprocess import (
+    NetworkInput,
+    as_batch,
+    checked_scale,
+    network_sizes,
+    padded_alike,
+    prepare,
+    sizes_of_batch,
+)
 from pssdet.models.reader import Preprocessing
 from pssdet.runtime.pipeline import Inputs
 
-#: Most that a value made on the GPU may differ by, in steps of 8-bit pixels; and what float32 rounds beside.
+#: The largest difference of a value made on the GPU, in steps of 8-bit pixels; with room for rounding in float32.
 _GREY_LEVEL = 1.0 + 1e-3
 #: Pictures (height, width) by which the two are compared: made smaller, made larger, and upright.
 _PROBES = ((480, 640), (90, 131), (1080, 810))
@@ -35,7 +43,7 @@ class TakesPictures(Session, Protocol):
 
 
 class Planned(NamedTuple):
-    """One picture made ready; as ``NetworkInput``, but the image is still to be made."""
+    """One picture and its sizes, as in ``NetworkInput``; the session makes the image."""
 
     image: Picture
     image_size: tuple[int, int]
@@ -43,24 +51,24 @@ class Planned(NamedTuple):
     scale: float
 
 
-class Reading(NamedTuple):
-    """A way to make inputs.
+class Preprocessor(NamedTuple):
+    """Makes an engine's inputs of pictures.
 
     Attributes:
-        where: ``cpu`` or ``gpu``.
-        why: what decided.
-        one: makes one picture ready, uint8 [H, W, 3] RGB.
-        batch: what ``one`` made of the pictures of a batch, padded alike, as the engine's inputs.
+        device: ``cpu`` or ``gpu``.
+        reason: why this device was chosen.
+        prepare: resizes and normalises one picture, uint8 [H, W, 3] RGB, or plans that for the GPU.
+        collate: pads the prepared pictures of a batch to one size and joins them to the engine's inputs.
     """
 
-    where: str
-    why: str
-    one: Callable[[NDArray[np.uint8], Preprocessing], Any]
-    batch: Callable[[Sequence[Any]], Inputs]
+    device: str
+    reason: str
+    prepare: Callable[[NDArray[np.uint8], Preprocessing], Any]
+    collate: Callable[[Sequence[Any]], Inputs]
 
 
-def choose_reading(session: Session, steps: Preprocessing) -> Reading:
-    """The GPU, if the session can and does it within a grey level and faster, on made-up pictures; else the CPU."""
+def choose_preprocessor(session: Session, steps: Preprocessing) -> Preprocessor:
+    """The session's, if it has one that is faster and within a grey level on synthetic pictures; else the CPU's."""
     if not isinstance(session, TakesPictures) or not session.takes_pictures:
         return _on_cpu("the engine takes no pictures")
     try:
@@ -71,11 +79,10 @@ def choose_reading(session: Session, steps: Preprocessing) -> Reading:
 
 
 def plan_picture(pixels: NDArray[np.uint8], steps: Preprocessing) -> Planned:
-    """What ``prepare`` does with a picture, without doing it; the same errors."""
+    """The steps that ``prepare`` takes for a picture, to be taken later; raises the same errors."""
     scale = checked_scale(pixels, steps)
     height, width = pixels.shape[:2]
-    content = (round(height * scale), round(width * scale))
-    padded = (_rounded_up(content[0], steps.stride), _rounded_up(content[1], steps.stride))
+    content, padded = network_sizes((height, width), scale, steps.stride)
     work = Steps(
         size=(height, width),
         content=content,
@@ -89,15 +96,11 @@ def plan_picture(pixels: NDArray[np.uint8], steps: Preprocessing) -> Planned:
     return Planned(Picture(pixels, work), content, (height, width), scale)
 
 
-def _rounded_up(size: int, stride: int) -> int:
-    return -(-size // stride) * stride
-
-
 def _flaw(session: TakesPictures, steps: Preprocessing) -> str | None:
-    """Why the GPU is not to be used; None if it is."""
+    """Why the GPU must not be used; None if it may."""
     gains = []
     for height, width in _PROBES:
-        pixels = _made_up(height, width)
+        pixels = _synthetic_picture(height, width)
         pictures = _pictures([plan_picture(pixels, steps)])
         made = session.preprocess(pictures)
         wanted = prepare(pixels, steps).image[None]
@@ -113,7 +116,7 @@ def _flaw(session: TakesPictures, steps: Preprocessing) -> str | None:
 
 
 def _gain(session: TakesPictures, pixels: NDArray[np.uint8], pictures: Pictures, steps: Preprocessing) -> float:
-    """How many times as long the CPU takes; the GPU's time has the copy of the pixels, the CPU's none of its result."""
+    """The CPU's time over the GPU's, which includes copying the pixels; the CPU's leaves out copying its result."""
     return _best(lambda: prepare(pixels, steps)) / _best(lambda: session.preprocess(pictures, fetch=False))
 
 
@@ -127,8 +130,8 @@ def _best(work: Callable[[], object]) -> float:
     return min(times)
 
 
-def _made_up(height: int, width: int) -> NDArray[np.uint8]:
-    """A picture with everything that interpolation can get wrong: slopes, noise, hard edges; the same each time."""
+def _synthetic_picture(height: int, width: int) -> NDArray[np.uint8]:
+    """A picture with all that interpolation can get wrong: slopes, noise, hard edges; equal on every call."""
     rows, columns = np.mgrid[:height, :width]
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3))
     slopes = np.stack([rows * 255 // height, columns * 255 // width, (rows + columns) % 256], axis=-1)
@@ -145,16 +148,16 @@ def _pictures(batch: Sequence[Planned]) -> Pictures:
     return Pictures([each.image.padded_to(height, width) for each in batch])
 
 
-def _cpu_batch(batch: Sequence[NetworkInput]) -> Inputs:
+def _collate_on_cpu(batch: Sequence[NetworkInput]) -> Inputs:
     return as_batch(padded_alike(batch))
 
 
-def _gpu_batch(batch: Sequence[Planned]) -> Inputs:
+def _collate_on_gpu(batch: Sequence[Planned]) -> Inputs:
     return {"image": _pictures(batch), **sizes_of_batch(batch)}
 
 
-def _on_cpu(why: str) -> Reading:
-    return Reading("cpu", why, prepare, _cpu_batch)
+def _on_cpu(reason: str) -> Preprocessor:
+    return Preprocessor("cpu", reason, prepare, _collate_on_cpu)
 
 
-_GPU = Reading("gpu", "as good as on the CPU, and faster", plan_picture, _gpu_batch)
+_GPU = Preprocessor("gpu", "as good as on the CPU, and faster", plan_picture, _collate_on_gpu)

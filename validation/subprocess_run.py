@@ -9,8 +9,8 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+from pssdet.console import quiet_paddle
 from pssdet.errors import PssDetError
-from pssdet.quiet import quiet_paddle
 
 #: A child that gives no sign of life for so many turns of so many seconds hangs. Turns, so that time in
 #: which parent and child were suspended counts as one of them at most.

@@ -122,4 +122,4 @@ def _prepared(path: Path, card: ClassifierCard) -> NDArray[np.float32]:
     try:
         return crop_centre(load(path), card.preprocessing)
     except BadInput as error:
-        raise (error if str(path) in str(error) else BadInput(f"{path}: {error}")) from error
+        raise error.naming(str(path)) from error

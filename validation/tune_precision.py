@@ -22,7 +22,7 @@ from pssdet.engines.precision.half import emulate_half, half_region
 from pssdet.engines.precision.recipe import HALF_PREFIXES, Recipe, default_recipe
 from pssdet.engines.registry import OpenEngine
 from pssdet.errors import BadInput, GateFailed
-from pssdet.images import find_files, is_video
+from pssdet.images import evenly_spaced, find_files, is_video
 from pssdet.models.card import MODEL_ONNX, EngineCard, ModelCard, read_model_card
 from pssdet.runtime.detections import Detections
 from pssdet.runtime.detector import Detector
@@ -58,8 +58,7 @@ class Pictures(NamedTuple):
             truth = read_ground_truth(annotations, folder, card.labels, card.model)
             return cls([image.path for image in truth.images[:most]], truth)
         found = [path for path in find_files([folder]) if not is_video(path)]
-        count = min(len(found), most)
-        return cls([found[index * len(found) // count] for index in range(count)], None)
+        return cls(evenly_spaced(found, most), None)
 
 
 class Score(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.images import load
+from pssdet.images import encode_jpeg, load
 from pssdet.opencv import cv2
 from pssdet.runtime.detections import Detections
 from pssdet.runtime.draw import draw
@@ -18,6 +18,7 @@ from pssdet.validation.parity_report.schema import Disagreement
 
 _WIDTH = 480
 _GAP = 8
+_JPEG_QUALITY = 85
 
 
 def disagreements(
@@ -38,9 +39,8 @@ def _side_by_side(image: Image, reference: Detections, candidate: Detections) ->
     picture = load(image.path)
     left, right = (_resized(draw(picture, found.above(THRESHOLD))) for found in (reference, candidate))
     gap = np.full((left.shape[0], _GAP, 3), 255, np.uint8)
-    both = cv2.cvtColor(np.concatenate([left, gap, right], axis=1), cv2.COLOR_RGB2BGR)
-    _, encoded = cv2.imencode(".jpg", both, [cv2.IMWRITE_JPEG_QUALITY, 85])
-    return base64.b64encode(encoded.tobytes()).decode()
+    content = encode_jpeg(np.concatenate([left, gap, right], axis=1), _JPEG_QUALITY)
+    return base64.b64encode(content).decode()
 
 
 def _resized(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

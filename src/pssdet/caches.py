@@ -1,4 +1,4 @@
-"""Where what took long to get is kept: downloads, built engines, measured kernels."""
+"""The folder of all caches: downloads, built engines, measured kernels."""
 
 from __future__ import annotations
 

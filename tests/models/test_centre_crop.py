@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from classifier_parts import reference
-from reference import DATA
-from reference_sampling import sample_positions
+from reference import DATA, sample_positions
 
 from pssdet.errors import BadInput
 from pssdet.images import load

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_sampling import sample_positions
+from reference import sample_positions
 
 from pssdet.errors import BadInput
 from pssdet.images import load

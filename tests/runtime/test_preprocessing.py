@@ -10,7 +10,7 @@ from pssdet.models.preprocess import prepare
 from pssdet.models.reader import Preprocessing
 from pssdet.runtime import preprocessing as module
 from pssdet.runtime.detector import Detector
-from pssdet.runtime.preprocessing import choose_reading, plan_picture
+from pssdet.runtime.preprocessing import choose_preprocessor, plan_picture
 
 STEPS = Preprocessing(64, 96, interpolation="linear", resize="first")
 
@@ -57,38 +57,38 @@ class TestChoice:
         session = PictureSession()
         session.takes_pictures = False
         for each in (FakeSession(), session):
-            assert choose_reading(each, STEPS)[:2] == ("cpu", "the engine takes no pictures")
+            assert choose_preprocessor(each, STEPS)[:2] == ("cpu", "the engine takes no pictures")
 
     def test_as_good_and_faster(self):
         session = PictureSession()
-        assert choose_reading(session, STEPS).where == "gpu"
+        assert choose_preprocessor(session, STEPS).device == "gpu"
         assert session.made == 3
 
-    @pytest.mark.parametrize(("off", "where"), [(1.0, "gpu"), (-1.0, "gpu"), (1.01, "cpu"), (np.nan, "cpu")])
-    def test_one_grey_level_and_no_more(self, off, where):
-        reading = choose_reading(PictureSession(off=off), STEPS)
-        assert reading.where == where
-        if where == "cpu":
-            assert "grey levels at 640x480 pixels" in reading.why
+    @pytest.mark.parametrize(("off", "device"), [(1.0, "gpu"), (-1.0, "gpu"), (1.01, "cpu"), (np.nan, "cpu")])
+    def test_one_grey_level_and_no_more(self, off, device):
+        preprocessor = choose_preprocessor(PictureSession(off=off), STEPS)
+        assert preprocessor.device == device
+        if device == "cpu":
+            assert "grey levels at 640x480 pixels" in preprocessor.reason
 
     def test_not_faster(self, clock):
         clock["gain"] = 0.9
-        reading = choose_reading(PictureSession(), STEPS)
-        assert reading[:2] == ("cpu", "the GPU is not faster: 0.90 times the CPU's speed")
+        preprocessor = choose_preprocessor(PictureSession(), STEPS)
+        assert preprocessor[:2] == ("cpu", "the GPU is not faster: 0.90 times the CPU's speed")
 
     def test_a_gpu_that_fails(self):
         class Failing(PictureSession):
             def preprocess(self, pictures, *, fetch=True):
                 raise EnvironmentMissing("no memory")
 
-        assert choose_reading(Failing(), STEPS)[:2] == ("cpu", "no memory")
+        assert choose_preprocessor(Failing(), STEPS)[:2] == ("cpu", "no memory")
 
     def test_another_shape(self):
         class Cut(PictureSession):
             def preprocess(self, pictures, *, fetch=True):
                 return super().preprocess(pictures)[..., 1:]
 
-        assert choose_reading(Cut(), STEPS)[:2] == ("cpu", "the GPU gives another shape")
+        assert choose_preprocessor(Cut(), STEPS)[:2] == ("cpu", "the GPU gives another shape")
 
 
 def test_the_gain_is_measured(monkeypatch):
@@ -101,8 +101,8 @@ def test_the_gain_is_measured(monkeypatch):
                     prepare(pictures.pictures[0].pixels, STEPS)
             return super().preprocess(pictures, fetch=fetch)
 
-    assert choose_reading(PictureSession(), STEPS).where == "gpu"
-    assert "the GPU is not faster: 0." in choose_reading(Slow(), STEPS).why
+    assert choose_preprocessor(PictureSession(), STEPS).device == "gpu"
+    assert "the GPU is not faster: 0." in choose_preprocessor(Slow(), STEPS).reason
 
 
 def outcome(function, *arguments):
@@ -148,7 +148,7 @@ class TestDetector:
         images = [picture(*size, seed=seed) for seed, size in enumerate(sizes)]
         engine = OpenEngine(fake_card(STEPS), PictureSession())
         on_gpu, on_cpu = Detector(engine, 2, padding), Detector(fake_engine(), 2, padding)
-        assert (on_gpu.reading.where, on_cpu.reading.where) == ("gpu", "cpu")
+        assert (on_gpu.preprocessor.device, on_cpu.preprocessor.device) == ("gpu", "cpu")
         for left, right in zip(on_gpu(images), on_cpu(images), strict=True):
             assert left.to_json() == right.to_json()
 

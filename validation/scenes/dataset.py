@@ -7,10 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from pssdet.errors import BadInput
 from pssdet.files import staged_folder
+from pssdet.images import encode_jpeg
 from pssdet.models.mini import SHAPES
 from pssdet.validation.scenes.scene import SPLITS, Scene, render_scene
 
@@ -92,9 +91,7 @@ def _info(split: str, count: int) -> dict[str, Any]:
 
 
 def _write_jpeg(path: Path, scene: Scene) -> None:
-    picture = cv2.cvtColor(scene.picture, cv2.COLOR_RGB2BGR)
-    _, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    path.write_bytes(encoded.tobytes())
+    path.write_bytes(encode_jpeg(scene.picture, JPEG_QUALITY))
 
 
 def _annotations(scene: Scene, image_id: int, first_id: int) -> list[dict[str, Any]]:

@@ -35,7 +35,7 @@ def report(
     from pssdet.console import OUT, steps
     from pssdet.errors import BadInput, GateFailed
     from pssdet.files import staged_folder
-    from pssdet.validation.parity_report.assemble import assemble
+    from pssdet.validation.assemble import assemble
     from pssdet.validation.parity_report.files import encode, write_report
     from pssdet.validation.parity_report.terminal import notes, parity_tables
     from pssdet.validation.parity_report.text import fail_reasons, overall_verdict, summary

@@ -12,7 +12,7 @@ from pssdet.commands.app import execute
 from pssdet.errors import BadInput
 from pssdet.models.card import ENGINE_CARD, FileRecord, encode, read_engine_card
 from pssdet.validation import evaluate as evaluation
-from pssdet.validation.parity_report.assemble import assemble
+from pssdet.validation.assemble import assemble
 from pssdet.validation.parity_report.files import read_report, write_report
 
 

@@ -15,10 +15,10 @@ from pssdet.errors import BadInput
 from pssdet.models import zoo
 from pssdet.models.card import FileRecord, WeightsRecord, read_engine_card
 from pssdet.models.mini import SHAPES
+from pssdet.validation import assemble as assembly
+from pssdet.validation.assemble import assemble
 from pssdet.validation.compare import Evaluated
 from pssdet.validation.evaluate import EngineRun
-from pssdet.validation.parity_report import assemble as assembly
-from pssdet.validation.parity_report.assemble import assemble
 from pssdet.validation.parity_report.files import read_report, write_report
 from pssdet.validation.parity_report.schema import EngineResult, Speed
 

@@ -1,4 +1,4 @@
-"""All that decides the result of a training run."""
+"""The configuration of a training run, and those of the bundled detectors."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pssdet.models.numerics import DYGRAPH, STATIC, Numerics
 from pssdet.models.reader import Preprocessing
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """All that decides a training run's result, apart from the pictures.
+class TrainingConfig(msgspec.Struct, frozen=True):
+    """Everything that decides the result of a training run, except for the pictures.
 
     Attributes:
         start: checkpoint of another detector, whose parameters of equal name and shape this one starts from.
         steps: optimisation steps.
-        undeformed: how many of them come before the deformable convolutions deform.
-        processes: that share a step; each computes a batch, their gradients are averaged.
+        undeformed: how many steps pass before the deformable convolutions deform.
+        processes: share a step: each computes a batch, and their gradients are averaged.
         batch: pictures of a batch; a step sees ``processes`` times as many.
         rate: peak learning rate.
         warmup: steps until it is reached.
         decay: weight decay.
-        clip: longest gradient.
+        clip: longest gradient; a longer one is scaled down to this norm.
         seed: of the parameters, the order of the pictures, flips and samples.
         report: steps between two rows of the curve.
         save: steps between two states; a multiple of ``report``.
@@ -46,9 +46,9 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 #: How the bundled detectors were made.
-PLANS = {
-    "mini_faster": Plan(MINI_FASTER, DYGRAPH, MINI_PREPROCESSING, steps=5600, undeformed=4600),
-    "mini_cascade": Plan(
+CONFIGS = {
+    "mini_faster": TrainingConfig(MINI_FASTER, DYGRAPH, MINI_PREPROCESSING, steps=5600, undeformed=4600),
+    "mini_cascade": TrainingConfig(
         MINI_CASCADE,
         STATIC,
         MINI_CASCADE_PREPROCESSING,

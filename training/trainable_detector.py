@@ -1,7 +1,13 @@
-"""The detector with its four losses."""
+"""The detector as it is trained: its four losses, and what a run starts from.
+
+Untrained, a deformable convolution's offsets are zero and its masks one half: it equals a plain convolution
+with half the weights. Paddle's deformable convolution is several times slower backwards on a CPU, so a run
+from nothing computes just that plain convolution in most steps; the last part lets the offsets move.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,8 +16,12 @@ from numpy.typing import NDArray
 from paddle import Tensor, nn
 from paddle.nn import functional
 
+from pssdet.errors import BadInput
 from pssdet.models.architecture import Architecture
+from pssdet.models.checkpoint_formats.checkpoint import read_checkpoint
+from pssdet.models.download import resolve_weights
 from pssdet.models.network.detector import TwoStageDetector
+from pssdet.models.network.resnet_vd import ConvNorm
 from pssdet.models.numerics import Numerics
 from pssdet.training.samples import Batch
 from pssdet.training.targets import REGION_POSITIVE, AnchorTargets, anchor_targets, region_targets, sample_regions
@@ -28,6 +38,9 @@ _STAGE_WEIGHTS = (1.0, 0.5, 0.25)
 #: Share of the running statistics that a step keeps: batches are small, so many must be averaged.
 _NORM_MOMENTUM = 0.98
 
+#: What a deformable convolution multiplies with as long as it is untrained: sigmoid(0).
+_INITIAL_MASK = 0.5
+
 
 class TrainableDetector(TwoStageDetector):
     """The same layers and selection steps, initialised for training from nothing."""
@@ -40,6 +53,28 @@ class TrainableDetector(TwoStageDetector):
         for name, layer in self.named_sublayers():
             if name.rpartition(".")[2].startswith(("rpn_rois_", "bbox_score", "bbox_delta")):
                 nn.initializer.Normal(std=0.01)(layer.weight)
+
+    def start_from(self, source: str) -> None:
+        """Take every parameter that another detector's checkpoint has under the same name and shape.
+
+        Args:
+            source: file, URL or ``bundled:FILE``.
+
+        Raises:
+            BadInput: the checkpoint cannot be read, or has no such parameter.
+        """
+        found, own = read_checkpoint(resolve_weights(source)), self.state_dict()
+        same = {name: x for name, x in found.items() if name in own and [*x.shape] == own[name].shape}
+        if not same:
+            raise BadInput(f"{source} shares no parameter with the detector; start from another one")
+        self.set_state_dict(own | {name: paddle.to_tensor(x) for name, x in same.items()})
+
+    def set_deforming(self, *, on: bool) -> None:
+        """Let the deformable convolutions deform, or compute them as plain ones."""
+        for layer in self.sublayers():
+            if isinstance(layer, ConvNorm) and layer.conv_offset is not None:
+                forward = ConvNorm.forward if on else _forward_undeformed
+                layer.forward = partial(forward, layer)  # type: ignore[method-assign]
 
     def losses(self, batch: Batch, rng: np.random.RandomState) -> dict[str, Tensor]:
         """The four losses of a batch, by name; ``rng`` samples anchors and regions."""
@@ -118,6 +153,12 @@ class TrainableDetector(TwoStageDetector):
         wanted = np.concatenate([each.deltas for each in targets])
         box = _box_loss(deltas.reshape([-1, 4]), positive * slots + slot, wanted, len(classes))
         return functional.cross_entropy(logits, paddle.to_tensor(classes)), box
+
+
+def _forward_undeformed(layer: ConvNorm, x: Tensor) -> Tensor:
+    """What the layer computes as long as its offset convolution is zero."""
+    y = layer.norm(functional.conv2d(x, _INITIAL_MASK * layer.conv.weight, stride=layer.conv.stride, padding=1))
+    return functional.relu(y) if layer.act else y
 
 
 def _flat_indices(of_image: list[AnchorTargets], count: int) -> tuple[NDArray[Any], NDArray[Any]]:
