@@ -25,7 +25,7 @@ from benchmarks.gpu.tensorrt_host import ResidentBatch
 from pssdet.engines.devices import Gpu
 from pssdet.engines.precision.recipe import recipe_for
 from pssdet.engines.trt.runtime.cuda import Cuda
-from pssdet.engines.trt.runtime.engine import builder
+from pssdet.engines.trt.plan import builder
 from pssdet.errors import EnvironmentMissing
 
 ROOT = Path(__file__).resolve().parents[2]

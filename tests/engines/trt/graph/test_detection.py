@@ -126,7 +126,7 @@ def test_limits_are_those_of_the_kernels():
 
     from pssdet.engines.trt.graph import detection
 
-    header = (Path(__file__).resolve().parents[3] / "plugins" / "detection" / "detection.h").read_text()
+    header = (Path(__file__).resolve().parents[4] / "plugins" / "detection" / "detection.h").read_text()
     defined = dict(line.split()[1:3] for line in header.splitlines() if line.startswith("#define PSSDET_MAX_"))
     assert {name: int(value) for name, value in defined.items()} == {
         "PSSDET_MAX_LEVELS": detection.MAX_LEVELS,

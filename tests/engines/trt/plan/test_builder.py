@@ -15,7 +15,7 @@ from pssdet.engines.trt.plan.precision_route import graph_for
 from pssdet.engines.trt.plan.profiles import Profile
 from pssdet.engines.trt.plan.progress import elapsed
 from pssdet.engines.trt.plan.settings import Settings
-from pssdet.engines.trt.runtime.engine import builder, capabilities
+from pssdet.engines.trt.plan import builder, capabilities
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 
 PROFILES = (Profile((1, 32, 32), (1, 64, 96), (4, 128, 128)), Profile((8, 64, 64), (8, 64, 64), (8, 64, 64)))

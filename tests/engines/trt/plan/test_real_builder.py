@@ -12,7 +12,7 @@ import pytest
 from pssdet.engines.trt.plan.capabilities import capabilities
 
 ASK = Path(__file__).parent / "ask_tensorrt.py"
-SOURCE = Path(__file__).parents[3] / "src"
+SOURCE = Path(__file__).parents[4] / "src"
 
 
 @pytest.fixture(scope="module")
