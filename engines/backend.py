@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pssdet.console import Progress
 from pssdet.engines.options import BuildOptions
+from pssdet.engines.raw_images import RawImages
 from pssdet.models.card import (
     CalibrationRecord,
     EngineCard,
@@ -76,6 +77,21 @@ class Pipelined(Session, Protocol):
 
     def collect(self, ticket: Any) -> Tensors:
         """The outputs of a batch that was submitted, once."""
+        ...
+
+
+@runtime_checkable
+class PreprocessingSession(Session, Protocol):
+    """A session that may be able to make its input ``image`` of raw images by itself.
+
+    Attributes:
+        takes_raw_images: it is able to, and ``RawImages`` may be given as an input.
+    """
+
+    takes_raw_images: bool
+
+    def preprocess(self, images: RawImages, *, fetch: bool = True) -> NDArray[np.float32] | None:
+        """The input that it would make of them, float32 [N, 3, H, W]; None without ``fetch``."""
         ...
 
 

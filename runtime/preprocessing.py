@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.engines.backend import Session
-from pssdet.engines.trt.runtime.pictures import Picture, Pictures, Steps
+from pssdet.engines.backend import PreprocessingSession, Session
+from pssdet.engines.raw_images import PreprocessSteps, RawImage, RawImages
 from pssdet.errors import PssDetError
 from pssdet.models.preprocess import NetworkInput, as_batch, checked_scale, padded_alike, prepare, sizes_of_batch
 from pssdet.models.reader import Preprocessing
@@ -18,26 +18,15 @@ from pssdet.runtime.pipeline import Inputs
 
 #: Most that a value made on the GPU may differ by, in steps of 8-bit pixels; and what float32 rounds beside.
 _GREY_LEVEL = 1.0 + 1e-3
-#: Pictures (height, width) by which the two are compared: made smaller, made larger, and upright.
+#: RawImages (height, width) by which the two are compared: made smaller, made larger, and upright.
 _PROBES = ((480, 640), (90, 131), (1080, 810))
 _TIMES = 5
-
-
-@runtime_checkable
-class TakesPictures(Session, Protocol):
-    """A session that may be able to make its input ``image`` of pictures by itself."""
-
-    takes_pictures: bool
-
-    def preprocess(self, pictures: Pictures, *, fetch: bool = True) -> NDArray[np.float32] | None:
-        """The input that it would make of them, float32 [N, 3, H, W]; None without ``fetch``."""
-        ...
 
 
 class Planned(NamedTuple):
     """One picture made ready; as ``NetworkInput``, but the image is still to be made."""
 
-    image: Picture
+    image: RawImage
     image_size: tuple[int, int]
     original_size: tuple[int, int]
     scale: float
@@ -61,7 +50,7 @@ class Reading(NamedTuple):
 
 def choose_reading(session: Session, steps: Preprocessing) -> Reading:
     """The GPU, if the session can and does it within a grey level and faster, on made-up pictures; else the CPU."""
-    if not isinstance(session, TakesPictures) or not session.takes_pictures:
+    if not isinstance(session, PreprocessingSession) or not session.takes_raw_images:
         return _on_cpu("the engine takes no pictures")
     try:
         flaw = _flaw(session, steps)
@@ -76,7 +65,7 @@ def plan_picture(pixels: NDArray[np.uint8], steps: Preprocessing) -> Planned:
     height, width = pixels.shape[:2]
     content = (round(height * scale), round(width * scale))
     padded = (_rounded_up(content[0], steps.stride), _rounded_up(content[1], steps.stride))
-    work = Steps(
+    work = PreprocessSteps(
         size=(height, width),
         content=content,
         padded=padded,
@@ -86,14 +75,14 @@ def plan_picture(pixels: NDArray[np.uint8], steps: Preprocessing) -> Planned:
         mean=steps.mean,
         std=steps.std,
     )
-    return Planned(Picture(pixels, work), content, (height, width), scale)
+    return Planned(RawImage(pixels, work), content, (height, width), scale)
 
 
 def _rounded_up(size: int, stride: int) -> int:
     return -(-size // stride) * stride
 
 
-def _flaw(session: TakesPictures, steps: Preprocessing) -> str | None:
+def _flaw(session: PreprocessingSession, steps: Preprocessing) -> str | None:
     """Why the GPU is not to be used; None if it is."""
     gains = []
     for height, width in _PROBES:
@@ -112,7 +101,7 @@ def _flaw(session: TakesPictures, steps: Preprocessing) -> str | None:
     return None
 
 
-def _gain(session: TakesPictures, pixels: NDArray[np.uint8], pictures: Pictures, steps: Preprocessing) -> float:
+def _gain(session: PreprocessingSession, pixels: NDArray[np.uint8], pictures: RawImages, steps: Preprocessing) -> float:
     """How many times as long the CPU takes; the GPU's time has the copy of the pixels, the CPU's none of its result."""
     return _best(lambda: prepare(pixels, steps)) / _best(lambda: session.preprocess(pictures, fetch=False))
 
@@ -140,9 +129,9 @@ def _made_up(height: int, width: int) -> NDArray[np.uint8]:
     return picture
 
 
-def _pictures(batch: Sequence[Planned]) -> Pictures:
+def _pictures(batch: Sequence[Planned]) -> RawImages:
     height, width = (max(each.image.steps.padded[axis] for each in batch) for axis in (0, 1))
-    return Pictures([each.image.padded_to(height, width) for each in batch])
+    return RawImages([each.image.padded_to(height, width) for each in batch])
 
 
 def _cpu_batch(batch: Sequence[NetworkInput]) -> Inputs:

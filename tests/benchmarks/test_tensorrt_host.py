@@ -24,8 +24,8 @@ from benchmarks.gpu.no_dcn import plain_twin
 from benchmarks.gpu.tensorrt_host import ResidentBatch
 from pssdet.engines.devices import Gpu
 from pssdet.engines.precision.recipe import recipe_for
-from pssdet.engines.trt.runtime.cuda import Cuda
 from pssdet.engines.trt.plan import builder
+from pssdet.engines.trt.runtime.cuda import Cuda
 from pssdet.errors import EnvironmentMissing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,10 +106,10 @@ def test_the_batch_is_computed(cuda, tmp_path, inputs):
     batch = open_batch(tmp_path, inputs, graphs=True)
     batch.times_us(1)
     received = batch._buffers.outputs
-    batch._cuda.copy_to_host(received.host, received.device, batch._run.outputs.size, batch._stream)
+    batch._cuda.copy_to_host(received.host, received.device, batch._context.outputs.size, batch._stream)
     batch._stream.synchronize()
     for name, values in expected(inputs).items():
-        np.testing.assert_array_equal(batch._run.outputs.places[name].view(received.host.bytes), values)
+        np.testing.assert_array_equal(batch._context.outputs.slots[name].view(received.host.bytes), values)
     batch.close()
 
 

@@ -4,7 +4,7 @@ import ctypes
 
 import numpy as np
 
-from pssdet.engines.trt.runtime.pictures import as_problem
+from pssdet.engines.trt.runtime.preprocess_kernel import as_problem
 
 
 class CopyKernel:

@@ -15,17 +15,8 @@ import onnx
 from onnx import numpy_helper
 
 from pssdet.engines.precision.region import is_stage, replace_nodes
-from pssdet.engines.trt.graph.nodes import (
-    Attributes,
-    attributes_of,
-    integers,
-    parameters_of,
-    plugin_node,
-    refuse,
-    uses,
-)
-
-PLUGIN = "PssDetDeformConv2d"
+from pssdet.engines.trt.graph.nodes import Attributes, attributes_of, integers, parameters_of, refuse, uses
+from pssdet.engines.trt.graph.plugins import DEFORM_CONV
 
 
 def replace_deform_convs(graph: onnx.GraphProto) -> None:
@@ -81,11 +72,11 @@ def _plugin(graph: onnx.GraphProto, node: onnx.NodeProto, context: _Context) -> 
     attributes |= {name: int(bool(value)) for name, value in flags.items()}
     inputs = [x, _packed(graph, context.parameters, weight), offset, bias, mask]
     outputs = list((relu or node).output)
-    return plugin_node(PLUGIN, [name for name in inputs if name], outputs, node.name, attributes), swallowed
+    return DEFORM_CONV.node([name for name in inputs if name], outputs, node.name, attributes), swallowed
 
 
 def _convolution(node: onnx.NodeProto, weight: onnx.TensorProto | None) -> Attributes:
-    """Every attribute of the convolution, ONNX's defaults included: the parser warns about those left out."""
+    """Every attribute of the convolution, ONNX's defaults included."""
     if weight is None:
         raise refuse(node, "its weights are not a constant")
     if len(weight.dims) != 4:

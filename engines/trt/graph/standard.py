@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from pssdet.engines.precision.region import cast, replace_nodes
-from pssdet.engines.trt.graph.nodes import attributes_of, parameters_of
+from pssdet.engines.trt.graph.nodes import attributes_of, opset_of, parameters_of
 from pssdet.errors import BadInput
 
 OPSET = 17
@@ -75,7 +75,7 @@ def lower_opset(model: onnx.ModelProto, domains: Iterable[str]) -> None:
     Raises:
         BadInput: a node asks for something that opset 17 does not have.
     """
-    current = next((entry.version for entry in model.opset_import if not entry.domain), OPSET)
+    current = opset_of(model) or OPSET
     for node in model.graph.node:
         if not node.domain and current > OPSET:
             _lower(node, current)

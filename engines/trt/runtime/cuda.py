@@ -16,9 +16,6 @@ from numpy.typing import NDArray
 
 from pssdet.errors import EnvironmentMissing
 
-#: Where cuda-bindings keeps the runtime: since 12.8, and before.
-_MODULES = ("cuda.bindings.runtime", "cuda.cudart")
-
 _INSTALL = "pip install 'cuda-bindings>=12.9,<13' (for drivers from 525 on; 13 needs 580)"
 
 _BROKEN = "a kernel failed and this process cannot use the GPU any more; start it again"
@@ -248,9 +245,7 @@ def _abandon(cuda: Cuda, stream: Stream) -> None:
 
 
 def _runtime() -> Any:
-    for name in _MODULES:
-        try:
-            return importlib.import_module(name)
-        except ImportError:
-            continue
-    raise EnvironmentMissing(f"the package cuda-bindings is not installed; {_INSTALL}")
+    try:
+        return importlib.import_module("cuda.bindings.runtime")
+    except ImportError:
+        raise EnvironmentMissing(f"the package cuda-bindings is not installed; {_INSTALL}") from None

@@ -4,7 +4,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from pssdet.engines.trt.graph.rewrite import plugin_graph, unsupported
+from pssdet.engines.trt.graph.rewrite import plugin_graph
+from pssdet.engines.trt.graph.support import unsupported
 from pssdet.errors import BadInput
 
 STRIDES = [4, 8]
@@ -124,16 +125,16 @@ def test_the_limits_themselves_are_taken(kind, changes):
 def test_limits_are_those_of_the_kernels():
     from pathlib import Path
 
-    from pssdet.engines.trt.graph import detection
+    from pssdet.engines.trt.graph import plugins
 
     header = (Path(__file__).resolve().parents[4] / "plugins" / "detection" / "detection.h").read_text()
     defined = dict(line.split()[1:3] for line in header.splitlines() if line.startswith("#define PSSDET_MAX_"))
     assert {name: int(value) for name, value in defined.items()} == {
-        "PSSDET_MAX_LEVELS": detection.MAX_LEVELS,
-        "PSSDET_MAX_ANCHORS": detection.MAX_ANCHORS,
-        "PSSDET_MAX_CANDIDATES": detection.MAX_CANDIDATES,
-        "PSSDET_MAX_OUTPUT_SIZE": detection.MAX_OUTPUT_SIZE,
-        "PSSDET_MAX_SAMPLING_RATIO": detection.MAX_SAMPLING_RATIO,
+        "PSSDET_MAX_LEVELS": plugins.MAX_LEVELS,
+        "PSSDET_MAX_ANCHORS": plugins.MAX_ANCHORS,
+        "PSSDET_MAX_CANDIDATES": plugins.MAX_CANDIDATES,
+        "PSSDET_MAX_OUTPUT_SIZE": plugins.MAX_OUTPUT_SIZE,
+        "PSSDET_MAX_SAMPLING_RATIO": plugins.MAX_SAMPLING_RATIO,
     }
 
 
