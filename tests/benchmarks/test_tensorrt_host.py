@@ -1,4 +1,4 @@
-"""The engine without copies, and the bare device, on a made-up CUDA runtime and TensorRT."""
+"""The engine without copies, and the bare device, on stubs of the CUDA runtime and TensorRT."""
 
 import functools
 import hashlib
@@ -183,7 +183,7 @@ class TestBareDevice:
 
 
 class TestBuild:
-    """The rig's builds, by the made-up builder."""
+    """The rig's builds, by the stub of TensorRT's builder."""
 
     @pytest.fixture
     def rig(self, request, cuda, monkeypatch, tmp_path):

@@ -7,7 +7,6 @@ the channels, which is the order that Split has; and it applies the Relu.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,7 @@ import onnx
 from onnx import numpy_helper
 
 from pssdet.engines.precision.region import is_stage, replace_nodes
-from pssdet.engines.trt.graph.nodes import Attributes, attributes_of, integers, parameters_of, refuse, uses
+from pssdet.engines.trt.graph.nodes import Attributes, attributes_of, integers, parameters_of, refuse
 from pssdet.engines.trt.graph.plugins import DEFORM_CONV
 
 
@@ -40,7 +39,7 @@ class _Context:
     parameters: dict[str, onnx.TensorProto]
     producers: dict[str, onnx.NodeProto]
     readers: dict[str, list[onnx.NodeProto]]
-    uses: Counter[str]
+    outputs: frozenset[str]
 
     @classmethod
     def of(cls, graph: onnx.GraphProto) -> _Context:
@@ -49,11 +48,12 @@ class _Context:
             for name in node.input:
                 readers.setdefault(name, []).append(node)
         producers = {name: node for node in graph.node for name in node.output}
-        return cls(parameters_of(graph), producers, readers, uses(graph))
+        outputs = frozenset(output.name for output in graph.output)
+        return cls(parameters_of(graph), producers, readers, outputs)
 
     def private(self, name: str) -> bool:
         """Whether one node alone reads this tensor and nobody asks for it by name."""
-        return self.uses[name] == 1 and not is_stage(name)
+        return len(self.readers.get(name, ())) == 1 and name not in self.outputs and not is_stage(name)
 
 
 def _plugin(graph: onnx.GraphProto, node: onnx.NodeProto, context: _Context) -> tuple[onnx.NodeProto, set[str]]:

@@ -52,10 +52,9 @@ def _value(node: onnx.NodeProto, field: Field, given: Any) -> Any:
         if given not in field.choices:
             raise refuse(node, f"{field.function_attribute} is {given}; {' or '.join(field.choices)} is needed")
         return field.choices[given]
-    value = list(given) if field.kind in {"integers", "reals"} else given
     if field.limits is not None:
-        _check_limits(node, field.counts, len(value) if isinstance(value, list) else value, *field.limits)
-    return value
+        _check_limits(node, field.counts, len(given) if isinstance(given, list) else given, *field.limits)
+    return given
 
 
 def _check_levels(node: onnx.NodeProto, plugin: Plugin, attributes: Attributes) -> None:

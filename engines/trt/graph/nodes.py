@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import onnx
@@ -32,13 +31,6 @@ def opset_of(model: onnx.ModelProto) -> int:
 def integers(tensor: onnx.TensorProto) -> list[int]:
     """A parameter's values as a flat list."""
     return [int(value) for value in numpy_helper.to_array(tensor).reshape(-1)]
-
-
-def uses(graph: onnx.GraphProto) -> Counter[str]:
-    """How often each tensor is read, as a graph's output too."""
-    counts = Counter(name for node in graph.node for name in node.input)
-    counts.update(output.name for output in graph.output)
-    return counts
 
 
 def type_name(value: int) -> str:

@@ -27,6 +27,8 @@ MAX_LEVELS, MAX_ANCHORS, MAX_CANDIDATES = 8, 16, 2048
 #: PSSDET_MAX_OUTPUT_SIZE, PSSDET_MAX_SAMPLING_RATIO: bins of a region and samples of a bin, along one axis.
 MAX_OUTPUT_SIZE, MAX_SAMPLING_RATIO = 32, 64
 
+Kind = Literal["integer", "integers", "real", "reals"]
+
 _FLOAT: int = TensorProto.FLOAT
 _HALF: int = TensorProto.FLOAT16
 _INT32: int = TensorProto.INT32
@@ -44,7 +46,7 @@ class Field:
     """
 
     name: str
-    kind: Literal["integer", "integers", "real", "reals"]
+    kind: Kind
     limits: tuple[int, int] | None = None
     counts: str = ""
     function_attribute: str = ""
@@ -126,24 +128,19 @@ class Plugin:
         )
 
 
+def _fields(kind: Kind, *names: str) -> tuple[Field, ...]:
+    """Attributes of one kind whose limits the plugin alone checks."""
+    return tuple(Field(name, kind) for name in names)
+
+
 _STRIDES = Field("strides", "integers", (1, MAX_LEVELS), "pyramid levels")
-_PIXEL_OFFSET = Field("pixel_offset", "real")
 
 #: Offsets stay float32 unless ``half_offsets`` is set, and a mask has their type.
 DEFORM_CONV = Plugin(
     "PssDetDeformConv2d",
     fields=(
-        Field("dilations", "integers"),
-        Field("group", "integer"),
-        Field("kernel_shape", "integers"),
-        Field("offset_group", "integer"),
-        Field("pads", "integers"),
-        Field("strides", "integers"),
-        Field("has_bias", "integer"),
-        Field("has_mask", "integer"),
-        Field("raw_mask", "integer"),
-        Field("relu", "integer"),
-        Field("half_offsets", "integer"),
+        *_fields("integers", "dilations", "kernel_shape", "pads", "strides"),
+        *_fields("integer", "group", "offset_group", "has_bias", "has_mask", "raw_mask", "relu", "half_offsets"),
     ),
     inputs=(
         Port("x"),
@@ -160,14 +157,11 @@ GENERATE_PROPOSALS = Plugin(
     function="GenerateProposals",
     follows_maps=True,
     fields=(
-        Field("anchors", "reals"),
+        *_fields("reals", "anchors"),
         _STRIDES,
         Field("pre_nms_top_n", "integer", (1, MAX_CANDIDATES), "candidates of a level (pre_nms_top_n)"),
         Field("post_nms_top_n", "integer", (1, MAX_CANDIDATES), "proposals of an image (post_nms_top_n)"),
-        Field("nms_threshold", "real"),
-        Field("min_size", "real"),
-        _PIXEL_OFFSET,
-        Field("clip_multiple", "real"),
+        *_fields("real", "nms_threshold", "min_size", "pixel_offset", "clip_multiple"),
     ),
     inputs=(Port("score", per_level=True), Port("delta", per_level=True), Port("image_size", _FLOAT)),
     outputs=(Port("proposals", _FLOAT), Port("scores", _FLOAT), Port("count", _INT32)),
@@ -179,10 +173,8 @@ MULTILEVEL_ROI_ALIGN = Plugin(
     follows_maps=True,
     fields=(
         _STRIDES,
-        Field("min_level", "integer"),
-        Field("canonical_level", "integer"),
-        Field("canonical_size", "real"),
-        _PIXEL_OFFSET,
+        *_fields("integer", "min_level", "canonical_level"),
+        *_fields("real", "canonical_size", "pixel_offset"),
         Field("output_size", "integer", (1, MAX_OUTPUT_SIZE), "bins of a region's side (output_size)"),
         # 0 has a meaning of its own: as many samples as cells.
         Field("sampling_ratio", "integer", (0, MAX_SAMPLING_RATIO), "samples of a bin's side (sampling_ratio)"),
@@ -201,10 +193,8 @@ MULTICLASS_NMS = Plugin(
     "PssDetMulticlassNms",
     function="MulticlassNms",
     fields=(
-        Field("score_threshold", "real"),
-        Field("nms_threshold", "real"),
+        *_fields("real", "score_threshold", "nms_threshold", "pixel_offset"),
         Field("max_detections", "integer", (1, MAX_CANDIDATES), "detections of an image (max_detections)"),
-        _PIXEL_OFFSET,
     ),
     inputs=(Port("boxes", _FLOAT), Port("scores", _FLOAT), Port("region_count", _INT32)),
     outputs=(Port("boxes", _FLOAT), Port("scores", _FLOAT), Port("labels", _INT32), Port("count", _INT32)),

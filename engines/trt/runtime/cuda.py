@@ -164,11 +164,11 @@ class Stream(_Resource):
         self._cuda.call("cudaStreamSynchronize", self.handle)
 
 
-class DeviceBuffer(_Resource):
-    """Memory of the GPU, aligned to 256 bytes, contents undefined."""
+class _Buffer(_Resource):
+    """Memory of ``size`` bytes, contents undefined."""
 
-    def __init__(self, cuda: Cuda, size: int) -> None:
-        super().__init__(cuda, cuda.call("cudaMalloc", max(size, 1)), "cudaFree")
+    def __init__(self, cuda: Cuda, size: int, allocate: str, release: str) -> None:
+        super().__init__(cuda, cuda.call(allocate, max(size, 1)), release)
         self.size = size
 
     @property
@@ -177,7 +177,14 @@ class DeviceBuffer(_Resource):
         return int(self.handle)
 
 
-class PinnedBuffer(_Resource):
+class DeviceBuffer(_Buffer):
+    """Memory of the GPU, aligned to 256 bytes."""
+
+    def __init__(self, cuda: Cuda, size: int) -> None:
+        super().__init__(cuda, size, "cudaMalloc", "cudaFree")
+
+
+class PinnedBuffer(_Buffer):
     """Page-locked memory of the host, which copies reach at the bus's full speed and beside other work.
 
     Attributes:
@@ -185,15 +192,9 @@ class PinnedBuffer(_Resource):
     """
 
     def __init__(self, cuda: Cuda, size: int) -> None:
-        super().__init__(cuda, cuda.call("cudaMallocHost", max(size, 1)), "cudaFreeHost")
-        self.size = size
+        super().__init__(cuda, size, "cudaMallocHost", "cudaFreeHost")
         memory: Any = (ctypes.c_ubyte * size).from_address(self.address)
         self.bytes: NDArray[np.uint8] = np.frombuffer(memory, np.uint8)
-
-    @property
-    def address(self) -> int:
-        """Where it begins."""
-        return int(self.handle)
 
     def close(self) -> None:
         """Give it back, once."""

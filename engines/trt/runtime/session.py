@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
 from typing import final
 
 import numpy as np
@@ -183,9 +182,7 @@ class TensorRTSession:
     def __enter__(self) -> TensorRTSession:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _check_open(self) -> None:

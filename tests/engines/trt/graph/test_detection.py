@@ -122,22 +122,6 @@ def test_the_limits_themselves_are_taken(kind, changes):
     assert unsupported(plugin_graph(call(kind, changes))) == []
 
 
-def test_limits_are_those_of_the_kernels():
-    from pathlib import Path
-
-    from pssdet.engines.trt.graph import plugins
-
-    header = (Path(__file__).resolve().parents[4] / "plugins" / "detection" / "detection.h").read_text()
-    defined = dict(line.split()[1:3] for line in header.splitlines() if line.startswith("#define PSSDET_MAX_"))
-    assert {name: int(value) for name, value in defined.items()} == {
-        "PSSDET_MAX_LEVELS": plugins.MAX_LEVELS,
-        "PSSDET_MAX_ANCHORS": plugins.MAX_ANCHORS,
-        "PSSDET_MAX_CANDIDATES": plugins.MAX_CANDIDATES,
-        "PSSDET_MAX_OUTPUT_SIZE": plugins.MAX_OUTPUT_SIZE,
-        "PSSDET_MAX_SAMPLING_RATIO": plugins.MAX_SAMPLING_RATIO,
-    }
-
-
 def test_unnamed_outputs_are_refused():
     with pytest.raises(BadInput, match="has not the 3 outputs"):
         plugin_graph(call("GenerateProposals", outputs=["proposals", "", "count"]))

@@ -6,7 +6,6 @@ import fake_trt_build
 import pytest
 import small_graph as small
 
-from pssdet.engines.trt import plugin_library
 from pssdet.engines.trt.graph.rewrite import plugin_graph
 from pssdet.engines.trt.plan import builder
 from pssdet.engines.trt.plan.builder import BuildSettings
@@ -324,63 +323,3 @@ class TestTimingCache:
         make(trt, tmp_path, timing_cache=path)
         assert small.STEM in path.read_text()
         assert "broken" not in path.read_text()
-
-
-class TestPluginLibrary:
-    @pytest.fixture
-    def library(self, monkeypatch):
-        """A library that was compiled for the TensorRT whose number is put into it."""
-        opened = []
-
-        class Library:
-            number = 100400
-
-            def __init__(self, path, mode):
-                opened.append((path, mode))
-
-            def pssdet_plugins_tensorrt_version(self):
-                return self.number
-
-        monkeypatch.setattr(plugin_library.ctypes, "CDLL", Library)
-        monkeypatch.setattr(plugin_library, "_loaded", {})
-        Library.opened = opened
-        return Library
-
-    def test_loaded_once_for_all_to_see(self, library, ten, tmp_path):
-        plugin_library.load_plugins(ten, tmp_path / "a.so")
-        plugin_library.load_plugins(ten, tmp_path / "." / "a.so")
-        assert library.opened == [(str(tmp_path / "a.so"), plugin_library.ctypes.RTLD_GLOBAL)]
-
-    @pytest.mark.parametrize(
-        ("number", "version", "fits"),
-        [
-            (100400, "10.4.0", True),
-            (100400, "10.15.1.29", True),
-            (100400, "11.1.0.106", False),
-            (110100, "11.4.0", True),
-            (100000, "10.0.0b6", True),
-            (8600, "8.6.0", True),
-            (8601, "8.6.1.post1", True),
-            (8601, "8.6.0", False),
-            (8600, "10.4.0", False),
-        ],
-    )
-    def test_only_for_its_tensorrt(self, library, ten, tmp_path, number, version, fits):
-        library.number, ten.__version__ = number, version
-        if fits:
-            plugin_library.load_plugins(ten, tmp_path / "a.so")
-        else:
-            with pytest.raises(EnvironmentMissing, match="was compiled for TensorRT"):
-                plugin_library.load_plugins(ten, tmp_path / "a.so")
-
-    def test_a_file_that_is_no_library(self, monkeypatch, ten, tmp_path):
-        (tmp_path / "a.so").write_text("no library")
-        with pytest.raises(EnvironmentMissing, match="cannot be loaded"):
-            plugin_library.load_plugins(ten, tmp_path / "a.so")
-
-    def test_where_it_is_looked_for(self, monkeypatch, tmp_path):
-        monkeypatch.setenv("PSSDET_PLUGINS", str(tmp_path / "none.so"))
-        with pytest.raises(EnvironmentMissing, match="which is not a file"):
-            plugin_library.find_plugins()
-        (tmp_path / "none.so").touch()
-        assert plugin_library.find_plugins() == tmp_path / "none.so"
