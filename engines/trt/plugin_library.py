@@ -1,4 +1,4 @@
-"""The plugin library: found, and loaded into the process in which TensorRT runs."""
+"""Finds the plugin library and loads it into the process in which TensorRT runs."""
 
 from __future__ import annotations
 

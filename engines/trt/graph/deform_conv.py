@@ -52,12 +52,12 @@ class _Context:
         return cls(parameters_of(graph), producers, readers, outputs)
 
     def private(self, name: str) -> bool:
-        """Whether one node alone reads this tensor and nobody asks for it by name."""
+        """Whether exactly one node reads this tensor, which is neither an output nor a stage."""
         return len(self.readers.get(name, ())) == 1 and name not in self.outputs and not is_stage(name)
 
 
 def _plugin(graph: onnx.GraphProto, node: onnx.NodeProto, context: _Context) -> tuple[onnx.NodeProto, set[str]]:
-    """The plugin node, and the names of the nodes that it does the work of."""
+    """The plugin node, and the names of the nodes that it replaces beside the DeformConv."""
     x, weight, offset, bias, mask = [*node.input, "", ""][:5]
     attributes = _convolution(node, context.parameters.get(weight))
     swallowed: set[str] = set()
@@ -95,7 +95,7 @@ def _convolution(node: onnx.NodeProto, weight: onnx.TensorProto | None) -> Attri
 def _raw_mask(
     offset: str, mask: str, attributes: Attributes, context: _Context
 ) -> tuple[onnx.NodeProto, onnx.NodeProto] | None:
-    """The Split and the Sigmoid between a predictor and its DeformConv, if they are just that."""
+    """The Split and the Sigmoid between a predictor and its DeformConv, if nothing else uses them."""
     sigmoid = context.producers.get(mask)
     if sigmoid is None or sigmoid.op_type != "Sigmoid":
         return None
@@ -110,7 +110,7 @@ def _raw_mask(
 
 
 def _relu(output: str, context: _Context) -> onnx.NodeProto | None:
-    """The Relu that is all that becomes of the convolution."""
+    """The Relu that alone reads the convolution's output, if there is one."""
     readers = context.readers.get(output, [])
     if len(readers) == 1 and readers[0].op_type == "Relu" and context.private(output):
         return readers[0]

@@ -58,7 +58,7 @@ def _value(node: onnx.NodeProto, field: Field, given: Any) -> Any:
 
 
 def _check_levels(node: onnx.NodeProto, plugin: Plugin, attributes: Attributes) -> None:
-    """Hold the numbers of anchors and of inputs against that of the strides."""
+    """Check the numbers of anchors and inputs against the number of strides."""
     if "strides" not in attributes:
         return
     levels = len(attributes["strides"])

@@ -27,10 +27,10 @@ from pssdet.errors import BadInput
 def plugin_graph(model: onnx.ModelProto) -> onnx.ModelProto:
     """The float32 graph for TensorRT, as a new model of opset 17 without functions.
 
-    Inputs, outputs and the tensors between stages keep their names; so do nodes, where a plugin took none over.
+    Inputs, outputs and the tensors between stages keep their names; so do nodes that no plugin replaces.
 
     Raises:
-        BadInput: something in it has no plugin, is beyond a plugin's limits or cannot be said in opset 17.
+        BadInput: something in it has no plugin, is beyond a plugin's limits or cannot be expressed in opset 17.
     """
     rewritten = onnx.ModelProto()
     rewritten.CopyFrom(model)
@@ -58,7 +58,7 @@ def typed_half(plugin_model: onnx.ModelProto, recipe_fp32_names: Iterable[str]) 
 
     Args:
         plugin_model: what ``plugin_graph`` gives, float32.
-        recipe_fp32_names: nodes that stay float32; names of nodes that a plugin does the work of are passed over.
+        recipe_fp32_names: nodes that stay float32; names of nodes that a plugin replaced are ignored.
 
     Raises:
         BadInput: the graph's types contradict each other.
@@ -90,7 +90,7 @@ def _follows_maps(node: onnx.NodeProto) -> bool:
 
 
 def _check_names(graph: onnx.GraphProto) -> None:
-    """Recipes and engine reports go by the names of nodes."""
+    """Nodes need unique names: recipes and engine reports refer to them."""
     double = [name for name, count in Counter(node.name for node in graph.node).items() if count > 1 or not name]
     if double:
         raise BadInput(f"{len(double)} names of nodes are missing or not unique; export the model with this version")

@@ -59,9 +59,9 @@ _RESIZE = {
 
 
 def unsupported(model: onnx.ModelProto) -> list[str]:
-    """A line for everything in a model that some TensorRT from 8.6 to 11 would not take; none: nothing.
+    """Lists what some TensorRT from 8.6 to 11 would not take of a model, a line for each reason.
 
-    The plugins of this project count as present.
+    The plugins of this project count as supported.
     """
     found = [f"function {function.name}: only parsers from 9.0 on read functions" for function in model.functions]
     found += [

@@ -33,7 +33,7 @@ Hardware = Literal["ampere_plus", "same_compute_capability"]
 
 @dataclass(frozen=True)
 class BuildSettings:
-    """What TensorRT's builder is told for one plan.
+    """Options of one build.
 
     Attributes:
         profiles: input shapes that the plan serves; the first is the one that layers are inspected with.
@@ -86,7 +86,7 @@ def build_plan(
     There must be a GPU: without one TensorRT raises misleading errors or crashes; see ``devices.gpu``.
 
     Args:
-        model: its detection functions already plugin nodes; see ``rewrite.py``.
+        model: what ``rewrite.plugin_graph`` or ``rewrite.typed_half`` gives.
         report: called at the start of each step.
 
     Raises:
@@ -154,7 +154,7 @@ def _creation_flags(trt: Any, capabilities: Capabilities, settings: BuildSetting
 
 def _configure(trt: Any, capabilities: Capabilities, config: Any, settings: BuildSettings) -> None:
     flag = trt.BuilderFlag
-    # TensorFloat-32 rounds to 10 bits of mantissa: what is called float32 must be that.
+    # TensorFloat-32 would round to 10 bits of mantissa: float32 must be float32.
     config.clear_flag(flag.TF32)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if settings.route == "flags":

@@ -1,4 +1,4 @@
-"""What the installed TensorRT offers, found by its names instead of its version."""
+"""What the installed TensorRT offers, by the names that it has instead of its version."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Capabilities:
 
     Attributes:
         half_flag: the builder can be told to use FP16 where it is faster.
-        constraints: layers can be held to a type.
+        constraints: layers can be constrained to a type.
         typed_flag: a network can be declared strongly typed.
         explicit_batch_flag: a network must be declared to have a batch dimension.
         progress: the builder reports its progress.
         version_compatible: plans for later versions too.
         hardware: plans for other GPUs, by level.
-        profile_sharing: contexts on one profile at a time must be asked for when a plan is built (8.6).
+        profile_sharing: several contexts on one profile must be requested when a plan is built (8.6).
         plugins_in_plan: plans that carry plugin libraries.
         tactic_sources: names of the libraries that the builder may take kernels from.
     """
@@ -50,7 +50,7 @@ class Capabilities:
 
     @property
     def can_be_typed(self) -> bool:
-        """A strongly typed network can be had."""
+        """Strongly typed networks are possible."""
         return self.typed_flag or self.always_typed
 
 

@@ -1,4 +1,4 @@
-"""Which precision each convolution of a built plan really has, by TensorRT's engine inspector."""
+"""Which precision each convolution of a built plan has, by TensorRT's engine inspector."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pssdet.errors import EnvironmentMissing, GateFailed
 
 LayerPrecision = Literal["fp32", "fp16", "int8", "unknown"]
 
-#: Part of the convolutions' operations that must have the precision asked for, or a lower one.
+#: Share of the convolutions' operations that must have the requested precision or a lower one.
 REQUIRED_SHARE = 0.9
 #: How many convolutions an error lists.
 _NAMED = 5
@@ -50,7 +50,7 @@ class Precisions:
     wide: tuple[str, ...]
 
     def share(self, *precisions: LayerPrecision) -> float:
-        """Part of the convolutions' operations in one of these precisions; 0 without convolutions."""
+        """Share of the convolutions' operations in one of these precisions; 0 without convolutions."""
         whole = sum(self.flops.values())
         return sum(self.flops.get(each, 0) for each in precisions) / whole if whole else 0.0
 
@@ -86,7 +86,7 @@ def read_layers(text: str) -> list[dict[str, Any]]:
     """The layers of the inspector's JSON.
 
     Raises:
-        GateFailed: it is none, or has names only.
+        GateFailed: it is no such JSON, or has names only.
     """
     try:
         layers = json.loads(text)["Layers"]
@@ -135,7 +135,7 @@ def summarise(layers: Sequence[Mapping[str, Any]], flops: Mapping[str, int]) -> 
 
 
 def _nodes_of(layer: Mapping[str, Any]) -> set[str]:
-    """ONNX nodes of a layer: by its metadata, or, before those existed, by the parts of its fused name."""
+    """ONNX nodes of a layer: by its metadata or, in versions without metadata, by the parts of its fused name."""
     if named := onnx_nodes(str(layer.get("Metadata", ""))):
         return set(named)
     parts = re.split(r" \+ |, ", str(layer.get("Name", "")))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _ONNX_LAYER = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 
-#: Layers without a computation of their own, or whose types are their meaning.
+#: Layers that compute nothing, or whose purpose is their type.
 _UNTYPED = ("CONSTANT", "SHAPE", "CAST", "QUANTIZE", "DEQUANTIZE", "ASSERTION")
 _MOST_ERRORS = 5
 
@@ -82,7 +82,7 @@ def constrain_to_float32(trt: Any, network: Any, names: AbstractSet[str]) -> set
             for index, tensor in enumerate(_outputs(layer))
             if tensor.dtype in (trt.float32, trt.float16) and not tensor.is_shape_tensor
         ]
-        # A constraint on a plugin that also gives integers may find no implementation; its floats are its own rule.
+        # A plugin with integer outputs may have no implementation under a constraint; it chooses its types itself.
         if not floats or (layer.type.name.startswith("PLUGIN") and len(floats) < layer.num_outputs):
             continue
         layer.precision = trt.float32

@@ -11,7 +11,7 @@ from pssdet.errors import BadInput
 
 #: Pictures are padded to multiples of this.
 STRIDE = 32
-#: Pictures at once in the default profile.
+#: Most pictures of a batch in the default profile.
 MAX_BATCH = 8
 
 _CHANNELS = 3
@@ -58,9 +58,9 @@ def default_profile(short_side: int, long_side: int) -> Profile:
 
 
 def read_profiles(smallest: Sequence[str], typical: Sequence[str], largest: Sequence[str]) -> tuple[Profile, ...]:
-    """Profiles from the texts of --min-shapes, --opt-shapes and --max-shapes, ``NxHxW`` each; one profile per place.
+    """Profiles from the texts of --min-shapes, --opt-shapes and --max-shapes, ``NxHxW`` each, one of each per profile.
 
-    A kind that is not given at all is the typical one, as trtexec has it.
+    Smallest or largest shapes that are left out are the typical ones, as in trtexec.
 
     Raises:
         BadInput: a text is no shape, the numbers of shapes differ, or shapes contradict each other.

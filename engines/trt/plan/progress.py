@@ -52,10 +52,10 @@ def progress_monitor(trt: Any, report: Report, deferred: DeferredError) -> Any:
 
 
 def _guarded(action: Callable[[], None], deferred: DeferredError) -> None:
-    """Ctrl-C arrives wherever Python runs, here too; an exception through TensorRT would end the process."""
+    """Keep an exception, Ctrl-C too, from passing through TensorRT, which would end the process."""
     try:
         action()
-    except BaseException as error:  # noqa: BLE001  (it is raised again once the build has stopped)
+    except BaseException as error:  # noqa: BLE001  (it is raised again after the build)
         deferred.error = deferred.error or error
 
 

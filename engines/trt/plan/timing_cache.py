@@ -16,7 +16,7 @@ def timing_cache_name(version: str, gpu: str) -> str:
 
 
 def load_timing_cache(config: Any, path: Path) -> None:
-    """Give the builder what the file holds, or an empty cache.
+    """Give the builder the file's measurements, or an empty cache.
 
     A broken file, or one of another TensorRT, is not used: TensorRT would refuse its measurements.
     """
@@ -29,7 +29,7 @@ def load_timing_cache(config: Any, path: Path) -> None:
 
 
 def save_timing_cache(config: Any, path: Path) -> None:
-    """Add what the build measured to the file; other builds may have written to it meanwhile.
+    """Add the build's measurements to the file, to which other builds may have written meanwhile.
 
     Raises:
         BadInput: the file cannot be written.

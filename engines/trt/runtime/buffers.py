@@ -14,7 +14,7 @@ from pssdet.engines.trt.runtime.cuda import Cuda, DeviceBuffer, Event, PinnedBuf
 from pssdet.engines.trt.runtime.engine import TensorSpec
 from pssdet.engines.trt.shapes import InputShapes, Shape
 
-#: What TensorRT asks of an address.
+#: Alignment that TensorRT requires of an address, bytes.
 _ALIGNMENT = 256
 
 
@@ -27,7 +27,7 @@ class TensorSlot(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Its bytes."""
+        """Its size in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     def view(self, buffer: NDArray[np.uint8]) -> NDArray[Any]:
@@ -36,7 +36,7 @@ class TensorSlot(NamedTuple):
 
 
 class BufferLayout(NamedTuple):
-    """Tensors one behind the other in one buffer, so that one copy takes them all over the bus."""
+    """Tensors one behind the other in one buffer, so that one copy transfers them all."""
 
     slots: Mapping[str, TensorSlot]
     size: int
@@ -58,7 +58,7 @@ def aligned(size: int) -> int:
 
 
 class Staging:
-    """The same bytes twice: on the GPU, and page-locked on the host."""
+    """A buffer on the GPU and its page-locked counterpart on the host, of one size."""
 
     def __init__(self, cuda: Cuda) -> None:
         self._cuda = cuda

@@ -16,7 +16,7 @@ _Key = tuple[tuple[str, Shape], ...]
 
 
 class EngineFailure(EnvironmentMissing):
-    """TensorRT did not do what it was asked for."""
+    """A call of TensorRT failed."""
 
 
 class ShapeContext:
@@ -144,7 +144,7 @@ class ContextCache:
             self.fallback = f"the engine's work cannot be recorded as a CUDA graph: {error}"
 
     def _context(self, profile: int) -> Any:
-        """A context on that profile, whose shapes are not set: a new one, or the only one that there may be."""
+        """A context on that profile without shapes: a new one or, if there can be only one, that of another shape."""
         while len(self._entries) >= self._capacity:
             self._evict(next(iter(self._entries)))
         holder = next((key for key, entry in self._entries.items() if entry.profile == profile), None)
@@ -164,7 +164,7 @@ class ContextCache:
         return bool(context.set_optimization_profile_async(profile, int(self._stream.handle)))
 
     def _evict(self, key: _Key) -> Any:
-        """Forget a shape; what remains is its context."""
+        """Remove a shape from the cache; returns its context."""
         entry = self._entries.pop(key)
         # Its work may be in flight, and what comes next changes or frees the context.
         self._stream.synchronize()

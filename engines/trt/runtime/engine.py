@@ -29,16 +29,16 @@ class LoadedEngine:
 
     Attributes:
         inputs: float32 tensors.
-        outputs: float32 or int32 tensors, and stages of a reduced precision float16.
+        outputs: float32 or int32 tensors; stages in reduced precision are float16.
         profiles: the range of every input, of each optimisation profile.
 
     Args:
-        path: the serialised engine, whose hash was verified: TensorRT believes what it reads.
+        path: the serialised engine, whose hash was verified: TensorRT trusts what it reads.
         plugins: library of the plugins it uses; None if it uses none or carries them.
         host_code: run code that the plan carries: plugins, or the runtime of a version-compatible plan.
 
     Raises:
-        BadInput: TensorRT does not take the plan, or a tensor has a type that no contract of ours has.
+        BadInput: TensorRT does not take the plan, or a tensor has a type that no exported model has.
         EnvironmentMissing: TensorRT or the plugins cannot be loaded.
     """
 
@@ -61,15 +61,15 @@ class LoadedEngine:
 
     @property
     def scratch_size(self) -> int:
-        """Bytes that a context needs for what lies between inputs and outputs, over all profiles."""
+        """Bytes of scratch memory that a context needs for intermediate tensors, the most over all profiles."""
         for name in ("device_memory_size_v2", "device_memory_size"):
             if hasattr(self.engine, name):
                 return int(getattr(self.engine, name))
         raise EnvironmentMissing(f"TensorRT {self.tensorrt.__version__} does not say how much memory an engine needs")
 
     def new_context(self, scratch: int) -> Any:
-        """An execution context that computes in the memory at ``scratch``; None if TensorRT grants no other."""
-        # As TensorRT has it from 10 on, and before.
+        """An execution context that computes in the memory at ``scratch``; None if TensorRT allows no further one."""
+        # The strategies exist from TensorRT 10 on.
         strategies = getattr(self.tensorrt, "ExecutionContextAllocationStrategy", None)
         if strategies is not None:
             context = self.engine.create_execution_context(strategies.USER_MANAGED)
@@ -147,7 +147,7 @@ def check_outputs(engine: LoadedEngine, expected: Mapping[str, str]) -> None:
 
 
 def as_shape(dims: Any) -> Shape:
-    """TensorRT's dimensions as numbers."""
+    """TensorRT's dimensions as a tuple of numbers."""
     return tuple(int(size) for size in dims)
 
 

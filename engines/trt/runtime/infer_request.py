@@ -35,11 +35,11 @@ class InferRequest:
 
     @property
     def failed(self) -> bool:
-        """Whether an error came instead of outputs, so that its work may still be in flight."""
+        """Whether CUDA failed, so that its work may still be in flight."""
         return self._error is not None
 
     def finish(self) -> None:
-        """Wait until its outputs are on the host and copy them; any thread may, and the first does."""
+        """Wait until its outputs are on the host and copy them; any thread may call this, the first does the work."""
         with self._lock:
             if self._buffers is None:
                 return
@@ -52,7 +52,7 @@ class InferRequest:
             self._buffers = None
 
     def take(self) -> Outputs:
-        """The outputs, once, or the error that came instead."""
+        """The outputs, which can be taken once; raises the error if CUDA failed."""
         with self._lock:
             if self.collected:
                 raise ValueError("this batch was collected before")

@@ -27,7 +27,7 @@ def choose_profile(profiles: Sequence[InputRanges], shapes: InputShapes) -> int:
 
 
 def _refusal(profiles: Sequence[InputRanges], shapes: InputShapes) -> str:
-    """What was asked for and what there is, of the inputs that some profile refuses."""
+    """The message that compares the shapes with the profiles, for the inputs that some profile refuses."""
     asked = {
         name: shape for name, shape in shapes.items() if any(not profile[name].takes(shape) for profile in profiles)
     }

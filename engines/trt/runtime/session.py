@@ -67,7 +67,7 @@ class TensorRTSession:
         self._lock = Lock()
         self._closed = False
         self._numbers = itertools.count()
-        # The driver is asked before TensorRT is: its Runtime crashes the process where there is no device.
+        # CUDA comes first: without a device, TensorRT's Runtime would crash the process.
         self._cuda = Cuda()
         self._device: int = self._cuda.call("cudaGetDevice")
         with ExitStack() as resources:
@@ -190,7 +190,7 @@ class TensorRTSession:
             raise ValueError("the session is closed")
 
     def _checked(self, inputs: Inputs) -> Inputs:
-        """The engine's own inputs, in its order; what it does not use is left out."""
+        """The inputs that the engine has, in its order; others are left out."""
         needed = [tensor.name for tensor in self._engine.inputs]
         if missing := [name for name in needed if name not in inputs]:
             raise BadInput(f"the engine needs the inputs {', '.join(needed)}; {', '.join(missing)} is missing")
