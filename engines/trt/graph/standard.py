@@ -58,7 +58,7 @@ def sum_in_float(graph: onnx.GraphProto, types: dict[str, int]) -> None:
 
 
 def drop_empty_rois(graph: onnx.GraphProto) -> None:
-    """Remove the empty region that converters give to Resize, in place: it is optional, and empty weights are invalid."""
+    """Remove the empty region that converters give to Resize, in place: it is optional, empty weights are invalid."""
     parameters = parameters_of(graph)
     for node in graph.node:
         region = parameters.get(node.input[1]) if node.op_type == "Resize" and len(node.input) > 1 else None
