@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.console import Progress
 from pssdet.engines.options import BuildOptions
-from pssdet.engines.raw_images import RawImages
 from pssdet.models.card import (
     CalibrationRecord,
     EngineCard,
@@ -23,6 +22,9 @@ from pssdet.models.card import (
     ProfileRecord,
     RecipeRecord,
 )
+
+if TYPE_CHECKING:
+    from pssdet.engines.raw_images import RawImages
 
 Tensors = dict[str, NDArray[Any]]
 

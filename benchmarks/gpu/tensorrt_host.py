@@ -16,6 +16,7 @@ from benchmarks.gpu.host import Order, Session, Tensors
 from pssdet.engines.devices import gpu
 from pssdet.engines.trt.plan.capabilities import capabilities_of
 from pssdet.engines.trt.plan.inspector import prove, read_layers, summarise
+from pssdet.engines.trt.plan.settings import BuildSettings
 from pssdet.engines.trt.plugin_library import find_plugins, load_plugins
 from pssdet.engines.trt.runtime.buffers import BufferSet
 from pssdet.engines.trt.runtime.context_cache import ContextCache
@@ -72,7 +73,7 @@ class TensorRTRig:
     def build(self, order: Order, plan: Path) -> dict[str, Any]:
         """Write the plan, as the backend ``tensorrt`` does; half precision must be proved."""
         from pssdet.engines.trt.graph.rewrite import plugin_graph
-        from pssdet.engines.trt.plan.builder import BuildSettings, build_plan
+        from pssdet.engines.trt.plan.builder import build_plan
         from pssdet.engines.trt.plan.flops import convolution_flops
         from pssdet.engines.trt.plan.precision_route import choose_route, graph_for
         from pssdet.engines.trt.plan.profiles import Profile

@@ -110,11 +110,12 @@ class TensorRTBackend:
         import tensorrt as trt
 
         from pssdet.engines.trt.graph.rewrite import plugin_graph
-        from pssdet.engines.trt.plan.builder import BuildSettings, build_plan
+        from pssdet.engines.trt.plan.builder import build_plan
         from pssdet.engines.trt.plan.capabilities import capabilities_of
         from pssdet.engines.trt.plan.flops import convolution_flops
         from pssdet.engines.trt.plan.inspector import prove, summarise
         from pssdet.engines.trt.plan.precision_route import choose_route, graph_for
+        from pssdet.engines.trt.plan.settings import BuildSettings
 
         device, library = _device(), find_plugins()
         profiles = _profiles(card, options)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pssdet.engines.trt.error_log import error_log
 from pssdet.engines.trt.plan.capabilities import (
@@ -16,9 +16,9 @@ from pssdet.engines.trt.plan.capabilities import (
 )
 from pssdet.engines.trt.plan.inspector import inspect
 from pssdet.engines.trt.plan.network import check_constrained, constrain_to_float32, mark_stages, parse
-from pssdet.engines.trt.plan.precision_route import Route
 from pssdet.engines.trt.plan.profiles import Profile
 from pssdet.engines.trt.plan.progress import DeferredError, Report, progress_monitor, report_elapsed
+from pssdet.engines.trt.plan.settings import BuildSettings
 from pssdet.engines.trt.plan.timing_cache import load_timing_cache, save_timing_cache
 from pssdet.engines.trt.plugin_library import load_plugins
 from pssdet.errors import BadInput, GateFailed
@@ -26,43 +26,6 @@ from pssdet.files import write_atomically
 
 if TYPE_CHECKING:
     import onnx
-
-
-Hardware = Literal["ampere_plus", "same_compute_capability"]
-
-
-@dataclass(frozen=True)
-class BuildSettings:
-    """Options of one build.
-
-    Attributes:
-        profiles: input shapes that the plan serves; the first is the one that layers are inspected with.
-        route: see ``precision_route.py``.
-        int8: the graph has quantised layers.
-        float32: names of ONNX nodes that stay float32 on the route ``flags``.
-        stages: tensors to return beside the outputs, by name.
-        plugins: the plugin library; None: the graph has no plugins, or they are registered already.
-        workspace: limit of the builder's scratch memory, bytes; None: TensorRT's own, all of the GPU.
-        timing_cache: file of measured kernels, read before and written after the build; None: not kept.
-        external_kernels: kernels of cuBLAS and cuDNN may be used where those libraries are, by versions that still do;
-            False is for machines with mere stand-ins for them.
-        version_compatible: the plan runs in later minor versions too.
-        hardware: the plan runs on other GPUs too; None: on this architecture.
-        plugins_in_plan: the plan carries the plugin library.
-    """
-
-    profiles: tuple[Profile, ...]
-    route: Route = "plain"
-    int8: bool = False
-    float32: frozenset[str] = field(default_factory=frozenset)
-    stages: tuple[str, ...] = ()
-    plugins: Path | None = None
-    workspace: int | None = None
-    timing_cache: Path | None = None
-    external_kernels: bool = True
-    version_compatible: bool = False
-    hardware: Hardware | None = None
-    plugins_in_plan: bool = False
 
 
 @dataclass(frozen=True)

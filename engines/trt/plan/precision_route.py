@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
 import onnx
 
 from pssdet.engines.trt.graph.rewrite import typed_half, typed_region
 from pssdet.engines.trt.plan.capabilities import Capabilities
+from pssdet.engines.trt.plan.settings import Route
 from pssdet.errors import BadInput, EnvironmentMissing
-
-#: ``plain`` float32, ``flags`` (the builder chooses types, within constraints) or ``typed`` (the graph says them).
-Route = Literal["plain", "flags", "typed"]
 
 
 def choose_route(capabilities: Capabilities, *, reduced: bool, typed: bool) -> Route:
