@@ -62,7 +62,7 @@ def _check_levels(node: onnx.NodeProto, plugin: Plugin, attributes: Attributes) 
     if "strides" not in attributes:
         return
     levels = len(attributes["strides"])
-    wanted = sum(levels if port.per_level else 1 for port in plugin.inputs)
+    wanted = sum(levels if tensor.per_level else 1 for tensor in plugin.inputs)
     anchors, rest = divmod(len(attributes.get("anchors", ())), 4 * levels)
     if rest or len(node.input) != wanted:
         parts = "anchors and inputs" if "anchors" in attributes else "inputs"

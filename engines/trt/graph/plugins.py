@@ -54,7 +54,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Port:
+class PluginTensor:
     """An input or output of a plugin.
 
     Attributes:
@@ -90,23 +90,23 @@ class Plugin:
 
     op_type: str
     fields: tuple[Field, ...]
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
+    inputs: tuple[PluginTensor, ...]
+    outputs: tuple[PluginTensor, ...]
     function: str = ""
     follows_maps: bool = False
 
-    def ports_of(self, node: onnx.NodeProto) -> list[Port]:
-        """The port of each input that a node should have; the number of levels is that of the inputs."""
+    def inputs_of(self, node: onnx.NodeProto) -> list[PluginTensor]:
+        """The tensor of each input that a node should have; the number of levels is that of the inputs."""
         attributes = attributes_of(node)
-        present = [port for port in self.inputs if not port.flag or attributes.get(port.flag)]
-        repeated = sum(port.per_level for port in present)
+        present = [tensor for tensor in self.inputs if not tensor.flag or attributes.get(tensor.flag)]
+        repeated = sum(tensor.per_level for tensor in present)
         levels = (len(node.input) - len(present) + repeated) // repeated if repeated else 0
-        return [port for each in present for port in [each] * (levels if each.per_level else 1)]
+        return [tensor for each in present for tensor in [each] * (levels if each.per_level else 1)]
 
     def half_positions(self, node: onnx.NodeProto) -> tuple[list[int], list[int]]:
         """Positions of the inputs and outputs that are half in mixed precision."""
-        inputs = [position for position, port in enumerate(self.ports_of(node)) if port.type is None]
-        return inputs, [position for position, port in enumerate(self.outputs) if port.type is None]
+        inputs = [position for position, tensor in enumerate(self.inputs_of(node)) if tensor.type is None]
+        return inputs, [position for position, tensor in enumerate(self.outputs) if tensor.type is None]
 
     def node(
         self, inputs: Sequence[str], outputs: Sequence[str], name: str, attributes: Mapping[str, Any]
@@ -143,13 +143,13 @@ DEFORM_CONV = Plugin(
         *_fields("integer", "group", "offset_group", "has_bias", "has_mask", "raw_mask", "relu", "half_offsets"),
     ),
     inputs=(
-        Port("x"),
-        Port("weight"),
-        Port("offset", _FLOAT, half_flag="half_offsets"),
-        Port("bias", _FLOAT, flag="has_bias"),
-        Port("mask", _FLOAT, flag="has_mask", half_flag="half_offsets"),
+        PluginTensor("x"),
+        PluginTensor("weight"),
+        PluginTensor("offset", _FLOAT, half_flag="half_offsets"),
+        PluginTensor("bias", _FLOAT, flag="has_bias"),
+        PluginTensor("mask", _FLOAT, flag="has_mask", half_flag="half_offsets"),
     ),
-    outputs=(Port("y"),),
+    outputs=(PluginTensor("y"),),
 )
 
 GENERATE_PROPOSALS = Plugin(
@@ -163,8 +163,12 @@ GENERATE_PROPOSALS = Plugin(
         Field("post_nms_top_n", "integer", (1, MAX_CANDIDATES), "proposals of an image (post_nms_top_n)"),
         *_fields("real", "nms_threshold", "min_size", "pixel_offset", "clip_multiple"),
     ),
-    inputs=(Port("score", per_level=True), Port("delta", per_level=True), Port("image_size", _FLOAT)),
-    outputs=(Port("proposals", _FLOAT), Port("scores", _FLOAT), Port("count", _INT32)),
+    inputs=(
+        PluginTensor("score", per_level=True),
+        PluginTensor("delta", per_level=True),
+        PluginTensor("image_size", _FLOAT),
+    ),
+    outputs=(PluginTensor("proposals", _FLOAT), PluginTensor("scores", _FLOAT), PluginTensor("count", _INT32)),
 )
 
 MULTILEVEL_ROI_ALIGN = Plugin(
@@ -185,8 +189,8 @@ MULTILEVEL_ROI_ALIGN = Plugin(
             choices={"half_pixel": 1, "output_half_pixel": 0},
         ),
     ),
-    inputs=(Port("map", per_level=True), Port("rois", _FLOAT)),
-    outputs=(Port("features"),),
+    inputs=(PluginTensor("map", per_level=True), PluginTensor("rois", _FLOAT)),
+    outputs=(PluginTensor("features"),),
 )
 
 MULTICLASS_NMS = Plugin(
@@ -196,8 +200,13 @@ MULTICLASS_NMS = Plugin(
         *_fields("real", "score_threshold", "nms_threshold", "pixel_offset"),
         Field("max_detections", "integer", (1, MAX_CANDIDATES), "detections of an image (max_detections)"),
     ),
-    inputs=(Port("boxes", _FLOAT), Port("scores", _FLOAT), Port("region_count", _INT32)),
-    outputs=(Port("boxes", _FLOAT), Port("scores", _FLOAT), Port("labels", _INT32), Port("count", _INT32)),
+    inputs=(PluginTensor("boxes", _FLOAT), PluginTensor("scores", _FLOAT), PluginTensor("region_count", _INT32)),
+    outputs=(
+        PluginTensor("boxes", _FLOAT),
+        PluginTensor("scores", _FLOAT),
+        PluginTensor("labels", _INT32),
+        PluginTensor("count", _INT32),
+    ),
 )
 
 #: All plugins by their ``op_type``.

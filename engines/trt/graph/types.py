@@ -56,10 +56,10 @@ def _plugin(node: onnx.NodeProto, inputs: list[int]) -> list[int]:
         raise BadInput(f"{node.op_type} {node.name} is no plugin of this project")
     attributes = attributes_of(node)
     data = inputs[0] if inputs else _UNDEFINED
-    wanted = [port.type_in(attributes, data) for port in plugin.ports_of(node)]
+    wanted = [tensor.type_in(attributes, data) for tensor in plugin.inputs_of(node)]
     if data not in {TensorProto.FLOAT, TensorProto.FLOAT16} or inputs != wanted:
         raise _mismatch(node, inputs)
-    return [port.type_in(attributes, data) for port in plugin.outputs]
+    return [tensor.type_in(attributes, data) for tensor in plugin.outputs]
 
 
 def _standard(node: onnx.NodeProto, inputs: list[int], opset: int) -> list[int]:
