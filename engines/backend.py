@@ -77,7 +77,7 @@ class Pipelined(Session, Protocol):
         """Start a batch, as ``run`` would; gives what ``collect`` asks for."""
         ...
 
-    def collect(self, ticket: Any) -> Tensors:
+    def collect(self, request: Any) -> Tensors:
         """The outputs of a batch that was submitted, once."""
         ...
 

@@ -62,9 +62,9 @@ def _check_levels(node: onnx.NodeProto, plugin: Plugin, attributes: Attributes) 
     if "strides" not in attributes:
         return
     levels = len(attributes["strides"])
-    wanted = sum(levels if tensor.per_level else 1 for tensor in plugin.inputs)
+    expected = sum(levels if tensor.per_level else 1 for tensor in plugin.inputs)
     anchors, rest = divmod(len(attributes.get("anchors", ())), 4 * levels)
-    if rest or len(node.input) != wanted:
+    if rest or len(node.input) != expected:
         parts = "anchors and inputs" if "anchors" in attributes else "inputs"
         raise refuse(node, f"its {parts} do not fit its strides")
     if "anchors" in attributes:

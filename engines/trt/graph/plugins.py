@@ -212,5 +212,6 @@ MULTICLASS_NMS = Plugin(
 #: All plugins by their ``op_type``.
 PLUGINS = {each.op_type: each for each in (DEFORM_CONV, GENERATE_PROPOSALS, MULTILEVEL_ROI_ALIGN, MULTICLASS_NMS)}
 
+# The rewrites to half precision are below TensorRT and know no plugin.
 for _plugin in PLUGINS.values():
     declare_half_positions(_plugin.op_type, _plugin.half_positions)

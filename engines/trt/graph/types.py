@@ -56,8 +56,8 @@ def _plugin(node: onnx.NodeProto, inputs: list[int]) -> list[int]:
         raise BadInput(f"{node.op_type} {node.name} is no plugin of this project")
     attributes = attributes_of(node)
     data = inputs[0] if inputs else _UNDEFINED
-    wanted = [tensor.type_in(attributes, data) for tensor in plugin.inputs_of(node)]
-    if data not in {TensorProto.FLOAT, TensorProto.FLOAT16} or inputs != wanted:
+    expected = [tensor.type_in(attributes, data) for tensor in plugin.inputs_of(node)]
+    if data not in {TensorProto.FLOAT, TensorProto.FLOAT16} or inputs != expected:
         raise _mismatch(node, inputs)
     return [tensor.type_in(attributes, data) for tensor in plugin.outputs]
 

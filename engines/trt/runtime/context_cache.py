@@ -83,7 +83,7 @@ class ContextCache:
         self._entries: OrderedDict[_Key, ShapeContext] = OrderedDict()
         #: TensorRT refused a second context on a profile.
         self._one_per_profile = False
-        #: Why work is not recorded although it was wanted; None as long as it is.
+        #: Why work is not recorded although that was asked for; None while it is.
         self.fallback: str | None = None
         self._scratch = DeviceBuffer(cuda, engine.scratch_size)
 

@@ -74,9 +74,9 @@ class TestSession:
 
     def test_pixels_may_change_after_submitting(self, session):
         inputs = batch(raw_images((8, 8)))
-        ticket = session.submit(inputs)
+        request = session.submit(inputs)
         inputs["image"].images[0].pixels[:] = 0
-        check(session.collect(ticket), batch(raw_images((8, 8))))
+        check(session.collect(request), batch(raw_images((8, 8))))
 
     def test_pixels_of_any_memory_layout(self, session):
         (image,) = raw_images((5, 7)).images
@@ -116,8 +116,8 @@ class TestSession:
                 given = inputs if random.integers(3) else as_arrays(inputs)
                 waiting.append((session.submit(given), inputs))
                 while len(waiting) > random.integers(1, 3):
-                    ticket, submitted = waiting.pop(random.integers(len(waiting)))
-                    check(session.collect(ticket), submitted)
+                    request, submitted = waiting.pop(random.integers(len(waiting)))
+                    check(session.collect(request), submitted)
         assert cuda.live == {}
         assert cuda.faults == []
 
