@@ -18,7 +18,7 @@ from pssdet.runtime.pipeline import Inputs
 
 #: Most that a value made on the GPU may differ by, in steps of 8-bit pixels; and what float32 rounds beside.
 _GREY_LEVEL = 1.0 + 1e-3
-#: RawImages (height, width) by which the two are compared: made smaller, made larger, and upright.
+#: Pictures (height, width) by which the two are compared: made smaller, made larger, and upright.
 _PROBES = ((480, 640), (90, 131), (1080, 810))
 _TIMES = 5
 
