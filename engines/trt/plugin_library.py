@@ -1,4 +1,4 @@
-"""Finds the plugin library and loads it into the process in which TensorRT runs."""
+"""The plugin library: found, and loaded into the process in which TensorRT runs."""
 
 from __future__ import annotations
 
