@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from pssdet.models.card import (
     ProfileRecord,
     RecipeRecord,
 )
+
+if TYPE_CHECKING:
+    from pssdet.engines.raw_images import RawImages
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -74,8 +77,23 @@ class Pipelined(Session, Protocol):
         """Start a batch, as ``run`` would; gives what ``collect`` asks for."""
         ...
 
-    def collect(self, ticket: Any) -> Tensors:
+    def collect(self, request: Any) -> Tensors:
         """The outputs of a batch that was submitted, once."""
+        ...
+
+
+@runtime_checkable
+class PreprocessingSession(Session, Protocol):
+    """A session that may be able to make its input ``image`` of raw images by itself.
+
+    Attributes:
+        takes_raw_images: it is able to, and ``RawImages`` may be given as an input.
+    """
+
+    takes_raw_images: bool
+
+    def preprocess(self, images: RawImages, *, fetch: bool = True) -> NDArray[np.float32] | None:
+        """The input that it would make of them, float32 [N, 3, H, W]; None without ``fetch``."""
         ...
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.engines.backend import Session
-from pssdet.engines.trt.runtime.pictures import Picture, Pictures, Steps
+from pssdet.engines.backend import PreprocessingSession, Session
+from pssdet.engines.raw_images import PreprocessSteps, RawImage, RawImages
 from pssdet.errors import PssDetError
 from pssdet.models.preprocess import (
     NetworkInput,
@@ -31,21 +31,10 @@ _PROBES = ((480, 640), (90, 131), (1080, 810))
 _TIMES = 5
 
 
-@runtime_checkable
-class TakesPictures(Session, Protocol):
-    """A session that may be able to make its input ``image`` of pictures by itself."""
-
-    takes_pictures: bool
-
-    def preprocess(self, pictures: Pictures, *, fetch: bool = True) -> NDArray[np.float32] | None:
-        """The input that it would make of them, float32 [N, 3, H, W]; None without ``fetch``."""
-        ...
-
-
 class Planned(NamedTuple):
     """One picture and its sizes, as in ``NetworkInput``; the session makes the image."""
 
-    image: Picture
+    image: RawImage
     image_size: tuple[int, int]
     original_size: tuple[int, int]
     scale: float
@@ -69,7 +58,7 @@ class Preprocessor(NamedTuple):
 
 def choose_preprocessor(session: Session, steps: Preprocessing) -> Preprocessor:
     """The session's, if it has one that is faster and within a grey level on synthetic pictures; else the CPU's."""
-    if not isinstance(session, TakesPictures) or not session.takes_pictures:
+    if not isinstance(session, PreprocessingSession) or not session.takes_raw_images:
         return _on_cpu("the engine takes no pictures")
     try:
         flaw = _flaw(session, steps)
@@ -83,7 +72,7 @@ def plan_picture(pixels: NDArray[np.uint8], steps: Preprocessing) -> Planned:
     scale = checked_scale(pixels, steps)
     height, width = pixels.shape[:2]
     content, padded = network_sizes((height, width), scale, steps.stride)
-    work = Steps(
+    work = PreprocessSteps(
         size=(height, width),
         content=content,
         padded=padded,
@@ -93,10 +82,10 @@ def plan_picture(pixels: NDArray[np.uint8], steps: Preprocessing) -> Planned:
         mean=steps.mean,
         std=steps.std,
     )
-    return Planned(Picture(pixels, work), content, (height, width), scale)
+    return Planned(RawImage(pixels, work), content, (height, width), scale)
 
 
-def _flaw(session: TakesPictures, steps: Preprocessing) -> str | None:
+def _flaw(session: PreprocessingSession, steps: Preprocessing) -> str | None:
     """Why the GPU must not be used; None if it may."""
     gains = []
     for height, width in _PROBES:
@@ -115,7 +104,7 @@ def _flaw(session: TakesPictures, steps: Preprocessing) -> str | None:
     return None
 
 
-def _gain(session: TakesPictures, pixels: NDArray[np.uint8], pictures: Pictures, steps: Preprocessing) -> float:
+def _gain(session: PreprocessingSession, pixels: NDArray[np.uint8], pictures: RawImages, steps: Preprocessing) -> float:
     """The CPU's time over the GPU's, which includes copying the pixels; the CPU's leaves out copying its result."""
     return _best(lambda: prepare(pixels, steps)) / _best(lambda: session.preprocess(pictures, fetch=False))
 
@@ -143,9 +132,9 @@ def _synthetic_picture(height: int, width: int) -> NDArray[np.uint8]:
     return picture
 
 
-def _pictures(batch: Sequence[Planned]) -> Pictures:
+def _pictures(batch: Sequence[Planned]) -> RawImages:
     height, width = (max(each.image.steps.padded[axis] for each in batch) for axis in (0, 1))
-    return Pictures([each.image.padded_to(height, width) for each in batch])
+    return RawImages([each.image.padded_to(height, width) for each in batch])
 
 
 def _collate_on_cpu(batch: Sequence[NetworkInput]) -> Inputs:

@@ -144,7 +144,8 @@ def check_rewrite(exported: onnx.ModelProto, source: Path) -> None:
     Raises:
         BadInput: something in it has no place in a TensorRT graph.
     """
-    from pssdet.engines.trt.graph.rewrite import plugin_graph, unsupported
+    from pssdet.engines.trt.graph.rewrite import plugin_graph
+    from pssdet.engines.trt.graph.support import unsupported
 
     try:
         left = unsupported(plugin_graph(exported))

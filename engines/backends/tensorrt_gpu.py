@@ -111,16 +111,16 @@ class TensorRTBackend:
 
         from pssdet.engines.trt.graph.rewrite import plugin_graph
         from pssdet.engines.trt.plan.builder import build_plan
-        from pssdet.engines.trt.plan.capabilities import capabilities, precision_route
+        from pssdet.engines.trt.plan.capabilities import capabilities_of
         from pssdet.engines.trt.plan.flops import convolution_flops
         from pssdet.engines.trt.plan.inspector import prove, summarise
-        from pssdet.engines.trt.plan.precision_route import graph_for
-        from pssdet.engines.trt.plan.settings import Settings
+        from pssdet.engines.trt.plan.precision_route import choose_route, graph_for
+        from pssdet.engines.trt.plan.settings import BuildSettings
 
         device, library = _device(), find_plugins()
         profiles = _profiles(card, options)
         reduced = precision != "fp32"
-        route = precision_route(capabilities(trt), reduced=reduced, typed=options.strongly_typed)
+        route = choose_route(capabilities_of(trt), reduced=reduced, typed=options.strongly_typed)
         exported = onnx.load(model / MODEL_ONNX)
         recipe = chosen_recipe(options.recipe, card.model, exported.graph) if reduced else None
         source, calibration = exported, None
@@ -129,12 +129,12 @@ class TensorRTBackend:
 
             made = quantised_model(model, card, options.calibration, progress, recipe=recipe)
             source, calibration = made.model, made.calibration
-        graph, held = graph_for(plugin_graph(source), route, recipe.fp32 if recipe else (), reduced=reduced)
-        settings = Settings(
+        graph, float32 = graph_for(plugin_graph(source), route, recipe.fp32 if recipe else (), reduced=reduced)
+        settings = BuildSettings(
             profiles=profiles,
             route=route,
             int8=precision == "int8",
-            float32=held,
+            float32=float32,
             stages=tap_names(card.architecture) if options.stages else (),
             plugins=library,
             workspace=options.workspace * _MIB if options.workspace is not None else None,
@@ -170,7 +170,7 @@ class TensorRTBackend:
         carried = _carries_plugins(card)
         library = None if carried else find_plugins()
         check_fits(folder, card, _device(), _version(), library)
-        from pssdet.engines.trt.runtime.pictures import picture_kernel
+        from pssdet.engines.trt.runtime.preprocess_kernel import find_preprocess_kernel
         from pssdet.engines.trt.runtime.session import TensorRTSession
 
         return TensorRTSession(
@@ -178,7 +178,7 @@ class TensorRTBackend:
             plugins=library,
             host_code=carried or "version_compatible" in card.options,
             outputs={record.name: record.dtype for record in card.model.outputs},
-            kernel=picture_kernel(library),
+            kernel=find_preprocess_kernel(library),
         )
 
 

@@ -5,7 +5,7 @@ It depends on ONNX alone, so that it runs where a TensorRT engine is built.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -55,31 +55,42 @@ def rewrite_region(graph: onnx.GraphProto, region: set[str], edges: Edges) -> No
     replace_nodes(graph, nodes)
 
 
-def half_inputs(node: onnx.NodeProto, parameters: Mapping[str, onnx.TensorProto]) -> list[int]:
-    """Positions of the inputs that carry half data in a region's node.
+#: Which inputs and outputs of a node are half, by their positions.
+HalfPositions = Callable[[onnx.NodeProto], tuple[Sequence[int], Sequence[int]]]
 
-    Not so: shapes, the scales of a resize, offsets, masks and biases of deformable convolutions, regions, sizes.
-    """
-    count = len(node.input)
-    candidates = {
-        "Resize": [0],
-        "DeformConv": [0, 1, 3],
-        "PssDetDeformConv2d": [0, 1],
-        "PssDetMultilevelRoiAlign": range(count - 1),
-        "PssDetGenerateProposals": range(count - 1),
-    }.get(node.op_type, range(count))
+#: Of the operators that have others, too: the scales of a resize, offsets and masks of deformable convolutions.
+_HALF_POSITIONS: dict[str, HalfPositions] = {
+    "Resize": lambda _: ([0], [0]),
+    "DeformConv": lambda _: ([0, 1, 3], [0]),
+}
+
+
+def declare_half_positions(op_type: str, positions: HalfPositions) -> None:
+    """Say which inputs and outputs of an operator are half in a region; of operators not declared, all are."""
+    _HALF_POSITIONS[op_type] = positions
+
+
+def half_inputs(node: onnx.NodeProto, parameters: Mapping[str, onnx.TensorProto]) -> list[int]:
+    """Positions of the inputs that carry half data in a region's node; shapes and indices do not."""
+    candidates, _ = _half_positions(node)
     return [
         position
         for position in candidates
-        if position < count
+        if position < len(node.input)
         and (name := node.input[position])
         and (name not in parameters or parameters[name].data_type == TensorProto.FLOAT)
     ]
 
 
-def half_outputs(node: onnx.NodeProto) -> list[int]:
+def half_outputs(node: onnx.NodeProto) -> Sequence[int]:
     """Positions of the outputs that are half in a region's node."""
-    return [] if node.op_type == "PssDetGenerateProposals" else list(range(len(node.output)))
+    return _half_positions(node)[1]
+
+
+def _half_positions(node: onnx.NodeProto) -> tuple[Sequence[int], Sequence[int]]:
+    if positions := _HALF_POSITIONS.get(node.op_type):
+        return positions(node)
+    return range(len(node.input)), range(len(node.output))
 
 
 def inside(graph: onnx.GraphProto, region: set[str]) -> set[str]:

@@ -1,4 +1,4 @@
-"""The engine without copies, and the bare device, on a made-up CUDA runtime and TensorRT."""
+"""The engine without copies, and the bare device, on stubs of the CUDA runtime and TensorRT."""
 
 import functools
 import hashlib
@@ -105,10 +105,10 @@ def test_the_batch_is_computed(cuda, tmp_path, inputs):
     batch = open_batch(tmp_path, inputs, graphs=True)
     batch.times_us(1)
     received = batch._buffers.outputs
-    batch._cuda.copy_to_host(received.host, received.device, batch._run.outputs.size, batch._stream)
+    batch._cuda.copy_to_host(received.host, received.device, batch._context.outputs.size, batch._stream)
     batch._stream.synchronize()
     for name, values in expected(inputs).items():
-        np.testing.assert_array_equal(batch._run.outputs.places[name].view(received.host.bytes), values)
+        np.testing.assert_array_equal(batch._context.outputs.slots[name].view(received.host.bytes), values)
     batch.close()
 
 
@@ -182,7 +182,7 @@ class TestBareDevice:
 
 
 class TestBuild:
-    """The host's builds, by the made-up builder."""
+    """The host's builds, by the stub of TensorRT's builder."""
 
     @pytest.fixture
     def host(self, request, cuda, monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""The backend tensorrt on the bundled detector, with a made-up TensorRT whose plans ONNX Runtime runs."""
+"""The backend tensorrt on the bundled detector, with a stub of TensorRT whose plans ONNX Runtime runs."""
 
 import importlib.util
 import json
@@ -277,7 +277,8 @@ class TestOpening:
     def test_with_the_preprocessing_kernel_that_lies_beside_the_plugins(self, machine, monkeypatch):
         found = []
         monkeypatch.setattr(
-            "pssdet.engines.trt.runtime.pictures.picture_kernel", lambda plugins: found.append(plugins) or "kernel"
+            "pssdet.engines.trt.runtime.preprocess_kernel.find_preprocess_kernel",
+            lambda plugins: found.append(plugins) or "kernel",
         )
         open_engine(machine.build()).session.close()
         assert (found[-1], machine.session.kernels[-1]) == (machine.library, "kernel")

@@ -1,10 +1,10 @@
-"""The preprocessing kernel in a made-up device's place: the real one's source in the emulator, or a plain copy."""
+"""The preprocessing kernel on ``fake_cuda``: the real kernel's source in the emulator, or a plain copy."""
 
 import ctypes
 
 import numpy as np
 
-from pssdet.engines.trt.runtime.pictures import as_problem
+from pssdet.engines.trt.runtime.preprocess_kernel import as_problem
 
 
 class CopyKernel:

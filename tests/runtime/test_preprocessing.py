@@ -18,7 +18,7 @@ STEPS = Preprocessing(64, 96, interpolation="linear", resize="first")
 class PictureSession(FakeSession):
     """Makes its input by the CPU's own steps, ``off`` by some grey levels, and takes its time."""
 
-    takes_pictures = True
+    takes_raw_images = True
 
     def __init__(self, steps=STEPS, off=0.0):
         super().__init__()
@@ -30,10 +30,10 @@ class PictureSession(FakeSession):
         if not fetch:
             return None
         self.made += 1
-        return np.stack([self._make(each) for each in pictures.pictures])
+        return np.stack([self._make(each) for each in pictures.images])
 
     def run(self, inputs):
-        images = np.stack([self._make(each) for each in inputs["image"].pictures])
+        images = np.stack([self._make(each) for each in inputs["image"].images])
         return super().run({**inputs, "image": images})
 
     def _make(self, each):
@@ -55,7 +55,7 @@ def clock(monkeypatch):
 class TestChoice:
     def test_an_engine_without_the_kernel(self):
         session = PictureSession()
-        session.takes_pictures = False
+        session.takes_raw_images = False
         for each in (FakeSession(), session):
             assert choose_preprocessor(each, STEPS)[:2] == ("cpu", "the engine takes no pictures")
 
@@ -98,7 +98,7 @@ def test_the_gain_is_measured(monkeypatch):
         def preprocess(self, pictures, *, fetch=True):
             if not fetch:
                 for _ in range(3):
-                    prepare(pictures.pictures[0].pixels, STEPS)
+                    prepare(pictures.images[0].pixels, STEPS)
             return super().preprocess(pictures, fetch=fetch)
 
     assert choose_preprocessor(PictureSession(), STEPS).device == "gpu"

@@ -7,7 +7,8 @@ from onnx import TensorProto, helper, numpy_helper
 from pssdet.engines.precision.qdq_placement import places
 from pssdet.engines.precision.quantise import quantise
 from pssdet.engines.precision.recipe import default_recipe
-from pssdet.engines.trt.graph.rewrite import plugin_graph, typed_half, unsupported
+from pssdet.engines.trt.graph.rewrite import plugin_graph, typed_half
+from pssdet.engines.trt.graph.support import unsupported
 from pssdet.engines.trt.graph.types import tensor_types
 
 ROUNDING = ("QuantizeLinear", "DequantizeLinear")

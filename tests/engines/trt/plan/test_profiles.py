@@ -39,7 +39,7 @@ def test_shapes_of_inputs():
     for name in ("image_size", "original_size", "scale_factor"):
         assert input_shape(name, (2, 64, 96)) == (2, 2)
     profile = Profile((1, 32, 32), (2, 64, 96), (4, 128, 128))
-    assert profile.shapes_of("image") == ((1, 3, 32, 32), (2, 3, 64, 96), (4, 3, 128, 128))
+    assert profile.range_of("image") == ((1, 3, 32, 32), (2, 3, 64, 96), (4, 3, 128, 128))
 
 
 def test_several_profiles_from_text():

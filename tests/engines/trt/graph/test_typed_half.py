@@ -5,8 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pssdet.engines.trt.graph.rewrite import typed_half
-from pssdet.engines.trt.graph.typed import typed_region
+from pssdet.engines.trt.graph.rewrite import typed_half, typed_region
 from pssdet.engines.trt.graph.types import tensor_types
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16

@@ -47,24 +47,25 @@ def main(source):
     except ImportError as error:
         return {"skip": f"TensorRT cannot be imported: {error}"}
     from pssdet.engines.trt.error_log import error_log
-    from pssdet.engines.trt.plan.capabilities import capabilities, precision_route
-    from pssdet.engines.trt.plan.progress import Interruption, monitor
+    from pssdet.engines.trt.plan.capabilities import capabilities_of
+    from pssdet.engines.trt.plan.precision_route import choose_route
+    from pssdet.engines.trt.plan.progress import DeferredError, progress_monitor
 
-    able = capabilities(trt)
-    logger, told = error_log(trt), []
+    capabilities = capabilities_of(trt)
+    logger, reported = error_log(trt), []
     logger.log(trt.ILogger.WARNING, "a warning")
     logger.log(trt.ILogger.ERROR, "an error")
-    if able.progress:
-        watcher = monitor(trt, told.append, Interruption())
+    if capabilities.progress:
+        watcher = progress_monitor(trt, reported.append, DeferredError())
         watcher.phase_start("phase", None, 2)
         watcher.step_complete("phase", 0)
     return {
         "version": trt.__version__,
-        "absent": absent(trt, NAMES) + ([] if able.always_typed else absent(trt, FLAGGED)),
-        "route": precision_route(able, reduced=True, typed=False),
-        "able": {name: value for name, value in vars(able).items() if isinstance(value, bool)},
-        "complaint": logger.complaint(),
-        "told": told,
+        "absent": absent(trt, NAMES) + ([] if capabilities.always_typed else absent(trt, FLAGGED)),
+        "route": choose_route(capabilities, reduced=True, typed=False),
+        "capabilities": {name: value for name, value in vars(capabilities).items() if isinstance(value, bool)},
+        "errors": logger.last_errors(),
+        "reported": reported,
     }
 
 

@@ -46,7 +46,7 @@ def test_something_is_compared():
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_the_made_up_runtime_has_the_real_ones_functions(runtime, function):
+def test_the_fake_runtime_has_the_signatures_of_the_real_one(runtime, function):
     described = inspect.getdoc(getattr(runtime, function)).splitlines()[0]
     real = [each for each in re.fullmatch(r"\w+\((.*)\)", described).group(1).split(",") if each.strip()]
     ours = list(inspect.signature(vars(FakeCuda)[function]).parameters)[1:]

@@ -4,13 +4,14 @@ from fake_cuda import FakeCuda
 from fake_kernel import CopyKernel, copied
 from fake_tensorrt import FakePlan, expected, install
 
-from pssdet.engines.trt.runtime.pictures import Picture, PictureKernel, Pictures, Steps, as_problem, picture_kernel
+from pssdet.engines.raw_images import PreprocessSteps, RawImage, RawImages
+from pssdet.engines.trt.runtime.preprocess_kernel import PreprocessKernel, as_problem, find_preprocess_kernel
 from pssdet.engines.trt.runtime.session import TensorRTSession
 from pssdet.errors import BadInput, EnvironmentMissing
 
 
 def steps(height, width, padded):
-    return Steps(
+    return PreprocessSteps(
         (height, width),
         (height, width),
         padded,
@@ -22,21 +23,21 @@ def steps(height, width, padded):
     )
 
 
-def pictures(*sizes, padded=(8, 8), seed=0):
+def raw_images(*sizes, padded=(8, 8), seed=0):
     random = np.random.default_rng(seed)
-    return Pictures(
-        [Picture(random.integers(0, 256, (*size, 3), dtype=np.uint8), steps(*size, padded)) for size in sizes]
+    return RawImages(
+        [RawImage(random.integers(0, 256, (*size, 3), dtype=np.uint8), steps(*size, padded)) for size in sizes]
     )
 
 
 def batch(made, seed=0):
-    sizes = np.random.default_rng(seed).integers(1, 99, (len(made.pictures), 2)).astype(np.float32)
+    sizes = np.random.default_rng(seed).integers(1, 99, (len(made.images), 2)).astype(np.float32)
     return {"image": made, "image_size": sizes}
 
 
 def as_arrays(inputs):
     made = inputs["image"]
-    return {**inputs, "image": np.stack([copied(each.pixels, each.steps.padded) for each in made.pictures])}
+    return {**inputs, "image": np.stack([copied(each.pixels, each.steps.padded) for each in made.images])}
 
 
 def check(outputs, inputs):
@@ -51,13 +52,13 @@ def session(tensorrt, cuda, open_session):
 
 class TestSession:
     def test_pictures_instead_of_an_array(self, cuda, session):
-        inputs = batch(pictures((5, 7), (8, 8), (3, 2)))
+        inputs = batch(raw_images((5, 7), (8, 8), (3, 2)))
         check(session.run(inputs), inputs)
         assert cuda.faults == []
 
     def test_both_in_turn_and_with_graphs(self, cuda, session):
         for seed in range(6):
-            inputs = batch(pictures((5, 7), seed=seed), seed)
+            inputs = batch(raw_images((5, 7), seed=seed), seed)
             check(session.run(inputs), inputs)
             arrays = as_arrays(inputs)
             np.testing.assert_array_equal(session.run(arrays)["boxes"], expected(arrays)["boxes"])
@@ -65,41 +66,41 @@ class TestSession:
 
     def test_larger_pictures_later(self, cuda, session):
         for size in [(2, 2), (8, 8), (4, 4)]:
-            inputs = batch(pictures(size, size))
+            inputs = batch(raw_images(size, size))
             check(session.run(inputs), inputs)
         session.close()
         assert cuda.live == {}
         assert cuda.faults == []
 
     def test_pixels_may_change_after_submitting(self, session):
-        inputs = batch(pictures((8, 8)))
-        ticket = session.submit(inputs)
-        inputs["image"].pictures[0].pixels[:] = 0
-        check(session.collect(ticket), batch(pictures((8, 8))))
+        inputs = batch(raw_images((8, 8)))
+        request = session.submit(inputs)
+        inputs["image"].images[0].pixels[:] = 0
+        check(session.collect(request), batch(raw_images((8, 8))))
 
     def test_pixels_of_any_memory_layout(self, session):
-        (picture,) = pictures((5, 7)).pictures
-        turned = picture._replace(pixels=np.asfortranarray(picture.pixels))
-        check(session.run(batch(Pictures([turned]))), batch(Pictures([picture])))
+        (image,) = raw_images((5, 7)).images
+        turned = image._replace(pixels=np.asfortranarray(image.pixels))
+        check(session.run(batch(RawImages([turned]))), batch(RawImages([image])))
 
     def test_what_the_kernel_makes(self, cuda, session):
-        made = pictures((5, 7), (8, 8))
+        made = raw_images((5, 7), (8, 8))
         image = session.preprocess(made)
         assert session.preprocess(made, fetch=False) is None
         for seed in range(3):
-            inputs = batch(pictures((8, 8), seed=seed))
+            inputs = batch(raw_images((8, 8), seed=seed))
             check(session.run(inputs), inputs)
         np.testing.assert_array_equal(image, as_arrays({"image": made})["image"])
         assert cuda.faults == []
 
     def test_without_the_kernel(self, open_session):
         session = open_session()
-        assert not session.takes_pictures
+        assert not session.takes_raw_images
         with pytest.raises(BadInput, match="image is pictures; this session was opened without the kernel"):
-            session.run(batch(pictures((8, 8))))
+            session.run(batch(raw_images((8, 8))))
         with pytest.raises(ValueError, match="without the kernel"):
-            session.preprocess(pictures((8, 8)))
-        session.run(as_arrays(batch(pictures((8, 8)))))
+            session.preprocess(raw_images((8, 8)))
+        session.run(as_arrays(batch(raw_images((8, 8)))))
 
     @pytest.mark.parametrize("seed", range(6))
     def test_whatever_the_gpu_does_first(self, monkeypatch, tmp_path, seed):
@@ -111,12 +112,12 @@ class TestSession:
             waiting = []
             for number in range(60):
                 count, padded = random.integers(1, 4), [(8, 8), (4, 16), (16, 16)][random.integers(3)]
-                inputs = batch(pictures(*[(4, 6)] * count, padded=padded, seed=number), number)
+                inputs = batch(raw_images(*[(4, 6)] * count, padded=padded, seed=number), number)
                 given = inputs if random.integers(3) else as_arrays(inputs)
                 waiting.append((session.submit(given), inputs))
                 while len(waiting) > random.integers(1, 3):
-                    ticket, submitted = waiting.pop(random.integers(len(waiting)))
-                    check(session.collect(ticket), submitted)
+                    request, submitted = waiting.pop(random.integers(len(waiting)))
+                    check(session.collect(request), submitted)
         assert cuda.live == {}
         assert cuda.faults == []
 
@@ -124,17 +125,17 @@ class TestSession:
 class TestLibrary:
     def test_none_named_and_none_beside_the_plugins(self, monkeypatch, tmp_path):
         monkeypatch.delenv("PSSDET_KERNELS", raising=False)
-        assert picture_kernel(None) is None
-        assert picture_kernel(tmp_path / "libpssdet_plugins.so") is None
+        assert find_preprocess_kernel(None) is None
+        assert find_preprocess_kernel(tmp_path / "libpssdet_plugins.so") is None
 
     def test_a_library_without_it(self, tmp_path):
         library = tmp_path / "libother.so"
         library.write_bytes(b"no library")
         with pytest.raises(EnvironmentMissing, match=r"libother\.so has no preprocessing kernel .*make plugin"):
-            PictureKernel(library)
+            PreprocessKernel(library)
 
     def test_the_problem_as_the_library_takes_it(self):
-        work = Steps(
+        work = PreprocessSteps(
             (480, 640),
             (600, 800),
             (608, 800),

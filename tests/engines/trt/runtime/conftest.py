@@ -17,7 +17,7 @@ def tensorrt(monkeypatch, cuda):
 
 @pytest.fixture
 def open_session(tensorrt, tmp_path):
-    """Opens sessions on a made-up plan and closes them in the end."""
+    """Opens sessions on a plan of the stub and closes them in the end."""
     sessions = []
 
     def opened(plan=None, **options):
