@@ -18,8 +18,7 @@ from detectors import PACKAGES, RESULTS, table
 from machine import as_line, environment
 
 from pssdet.commands.app import run
-from pssdet.commands.artifacts import SCENES, bundled_scenes, engine_of, model_folder, render_scenes
-from pssdet.commands.defaults import held_out_scenes
+from pssdet.commands.artifacts import SCENES, bundled_scenes, engine_of, held_out_scenes, model_folder, render_scenes
 from pssdet.console import Progress, steps
 from pssdet.engines.precision.int8_model import METHOD, quantised_model
 from pssdet.engines.precision.ranges import METHODS

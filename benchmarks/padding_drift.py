@@ -17,8 +17,7 @@ from detectors import PACKAGES, RESULTS, ROOT, convert, table
 from machine import as_line, environment
 
 from pssdet.commands.app import run
-from pssdet.commands.artifacts import engine_of
-from pssdet.commands.defaults import held_out_scenes
+from pssdet.commands.artifacts import engine_of, held_out_scenes
 from pssdet.console import Progress, steps
 from pssdet.files import write_atomically
 from pssdet.images import load

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from pssdet.console import Progress
 from pssdet.engines.backend import Backend
-from pssdet.engines.backends.onnx_runtime import BACKEND as ORIGINAL
-from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
 from pssdet.engines.cache import cache_folder, cached, is_engine_of
 from pssdet.engines.cache_key import build_key
+from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession, missing_onnx_runtime
 from pssdet.engines.options import DEFAULTS, BuildOptions
 from pssdet.errors import EnvironmentMissing, GateFailed
 from pssdet.files import staged_folder
@@ -60,7 +59,7 @@ def build_engine(
         GateFailed: the engine is not what was asked for; nothing was written.
     """
     options.require(backend.name, backend.options, precision)
-    if lacking := ORIGINAL.missing():
+    if lacking := missing_onnx_runtime():
         raise EnvironmentMissing(f"an engine is proved against the exported model in ONNX Runtime, but {lacking}")
     card = read_model_card(model)
     card.onnx.verify(model)

@@ -2,87 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
-from collections.abc import Mapping, Sequence
-from importlib import metadata
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from pssdet.console import Progress
-from pssdet.engines.backend import Built, Session, Tensors
+from pssdet.engines.backend import Built, Session
 from pssdet.engines.devices import cuda_device_count
+from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession, missing_onnx_runtime
 from pssdet.engines.options import DEFAULTS, BuildOptions
 from pssdet.engines.precision.recipe import HALF_PREFIXES, chosen_recipe
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.models.card import MODEL_ONNX, EngineCard, ModelCard, Precision, RecipeRecord
-
-if TYPE_CHECKING:
-    import onnxruntime
-
-#: The first release whose CPU provider has DeformConv.
-_OLDEST = (1, 25)
-_INSTALL = "pip install 'onnxruntime>=1.25' 'onnx>=1.17,<1.18' with Python 3.11 or later"
-
-#: Float32 means that, not TensorFloat-32's 10 bits of mantissa; and a new shape of input, of which detectors have many,
-#: is not made to wait until every convolution algorithm was tried.
-_CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
-_FELL_BACK = (
-    "ONNX Runtime fell back to the CPU: its CUDA libraries or cuDNN cannot be loaded;"
-    " pip install 'onnxruntime-gpu[cuda,cudnn]' brings those that it was built with"
-)
-
-
-class OnnxRuntimeSession:
-    """A session on the best provider at hand; input tensors that the graph does not use are skipped."""
-
-    def __init__(self, model: Path, taps: Sequence[str], *, cuda: bool) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # warnings about unused functions help nobody
-        providers: list[Any] = [("CUDAExecutionProvider", _CUDA_OPTIONS)] if cuda else []
-        source: Any = _with_outputs(model, taps) if taps else str(model)
-        self._session: onnxruntime.InferenceSession | None = onnxruntime.InferenceSession(
-            source, options, providers=[*providers, "CPUExecutionProvider"]
-        )
-        if cuda and "CUDAExecutionProvider" not in self._session.get_providers():
-            raise EnvironmentMissing(_FELL_BACK)
-        self._device = "cuda" if cuda else None
-        self._inputs = {tensor.name for tensor in self._session.get_inputs()}
-        self._outputs = [tensor.name for tensor in self._session.get_outputs()]
-
-    def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> Tensors:
-        """One batch; see ``Session``."""
-        if self._session is None:
-            raise ValueError("the session is closed")
-        feed = {name: value for name, value in inputs.items() if name in self._inputs}
-        if self._device is None:
-            values = self._session.run(self._outputs, feed)
-        else:
-            values = _run_bound(self._session, feed, self._outputs, self._device)
-        return dict(zip(self._outputs, values, strict=True))
-
-    def close(self) -> None:
-        """Free the session's memory."""
-        self._session = None
-
-
-def _run_bound(
-    session: onnxruntime.InferenceSession, feed: Mapping[str, NDArray[np.float32]], outputs: Sequence[str], device: str
-) -> list[NDArray[Any]]:
-    """A run whose outputs stay on the device until all are there, and are then copied."""
-    binding = session.io_binding()
-    for name, value in feed.items():
-        binding.bind_cpu_input(name, np.ascontiguousarray(value))
-    for name in outputs:
-        binding.bind_output(name, device)
-    session.run_with_iobinding(binding)
-    copied: list[NDArray[Any]] = binding.copy_outputs_to_cpu()
-    return copied
 
 
 class OnnxRuntimeBackend:
@@ -97,12 +28,7 @@ class OnnxRuntimeBackend:
 
     def missing(self) -> str | None:
         """What this machine lacks; see ``Backend``."""
-        if importlib.util.find_spec("onnxruntime") is None:
-            return f"ONNX Runtime is not installed; {_INSTALL}"
-        version = _version()
-        if version is not None and tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
-            return f"ONNX Runtime {version} has no DeformConv on a CPU, 1.25 is the first that has; {_INSTALL}"
-        return None
+        return missing_onnx_runtime()
 
     def missing_to_open(self, card: EngineCard) -> str | None:
         """The same to run an engine; see ``Backend``."""
@@ -185,31 +111,11 @@ def _build_int8(folder: Path, card: ModelCard, target: Path, options: BuildOptio
     )
 
 
-def _with_outputs(path: Path, names: Sequence[str]) -> bytes:
-    """The model with intermediate tensors among its outputs."""
-    import onnx
-
-    model = onnx.load(path)
-    present = {output.name for output in model.graph.output}
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in present)
-    serialised: bytes = model.SerializeToString()
-    return serialised
-
-
 def _has_cuda() -> bool:
     """Whether ONNX Runtime can run on a GPU here: its CUDA provider is there, and so is a device."""
     import onnxruntime
 
     return "CUDAExecutionProvider" in onnxruntime.get_available_providers() and cuda_device_count() > 0
-
-
-def _version() -> str | None:
-    for package in ("onnxruntime", "onnxruntime-gpu"):
-        try:
-            return metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return None
 
 
 BACKEND = OnnxRuntimeBackend()

@@ -10,9 +10,9 @@ import pytest
 
 from pssdet.engines import cache_key as build_key
 from pssdet.engines.backends import tensorrt_gpu
-from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
 from pssdet.engines.build_engine import build_engine, engine_folder
 from pssdet.engines.devices import Gpu
+from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 from pssdet.engines.options import BuildOptions
 from pssdet.engines.precision.recipe import Recipe, write_recipe
 from pssdet.engines.registry import backend_named, choose_backend, open_engine
@@ -200,7 +200,7 @@ class TestBuilding:
         assert names == ["tensorrt-10.4.0-NVIDIA-H200.timing", "tensorrt-10.4.0-Tesla-V100-SXM2-16GB.timing"]
 
     def test_what_the_proof_needs_is_asked_for_before_building(self, machine, monkeypatch):
-        monkeypatch.setattr(backend_named("onnxruntime"), "missing", lambda: "it is not installed; do that")
+        monkeypatch.setattr("pssdet.engines.build_engine.missing_onnx_runtime", lambda: "it is not installed; do that")
         with pytest.raises(EnvironmentMissing, match=r"proved against .* but it is not installed; do that"):
             machine.build()
         assert machine.builds == 0

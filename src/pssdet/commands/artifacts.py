@@ -1,4 +1,4 @@
-"""What a command needs and nobody made yet: exported models and engines under ``artifacts/``."""
+"""What commands need and make if it is missing: exported models, engines and scenes under ``artifacts/``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ ARTIFACTS = Path("artifacts")
 
 #: Scenes of the training's split, which no report judges on: for the ranges of int8 and for the tuning of recipes.
 SCENES = 200
+
+#: Engines of each bundled detector that a report compares unless others are named.
+_REPORTED: tuple[tuple[str, Precision], ...] = (("paddle", "fp32"), ("onnxruntime", "fp32"), ("onnxruntime", "fp16"))
 
 
 def model_folder(model: str, progress: Progress) -> Path:
@@ -73,6 +76,15 @@ def render_scenes(folder: Path, progress: Progress) -> Path:
     return ensure_dataset(folder, "train", SCENES)
 
 
+def held_out_scenes(count: int, progress: Progress) -> tuple[Path, Path]:
+    """Annotation file and folder of the first ``count`` held-out scenes, rendered if missing."""
+    from pssdet.validation.scenes.dataset import ensure_dataset
+
+    progress(f"rendering {count} held-out scenes")
+    folder = ARTIFACTS / "scenes" / f"heldout-{count}"
+    return ensure_dataset(folder, "heldout", count), folder
+
+
 def default_engine(progress: Progress) -> Path:
     """The default model's float32 engine on the best backend of this machine, built if it is missing.
 
@@ -81,6 +93,13 @@ def default_engine(progress: Progress) -> Path:
         GateFailed: an export could not be verified.
     """
     return engine_of(DEFAULT_MODEL, "auto", "fp32", progress)
+
+
+def bundled_engines(progress: Progress) -> list[Path]:
+    """Folders of the bundled detectors' engines, built if missing."""
+    return [
+        engine_of(entry.name, backend, precision, progress) for entry in bundled() for backend, precision in _REPORTED
+    ]
 
 
 def engine_of(model: str, backend_name: str, precision: Precision, progress: Progress) -> Path:

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 from pssdet.engines.precision.calibration import calibrate
 from pssdet.engines.precision.qdq_placement import places
 from pssdet.engines.precision.quantise import quantise, round_weights
