@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -36,14 +37,14 @@ from pssdet.models.sample import sample_batches, sample_of_shape
 from pssdet.models.stages import compare, compare_detections, first_broken, limits_of, tap_names
 
 
-def engine_folder(model: Path, backend: Backend, precision: Precision, *, stages: bool = False) -> Path:
+def engine_folder(model: Path, backend: Backend[Any], precision: Precision, *, stages: bool = False) -> Path:
     """Where an engine goes unless another folder is asked for: inside the model's folder."""
     return model / f"{backend.name}-{precision}{'-stages' if stages else ''}"
 
 
 def build_engine(
     model: Path,
-    backend: Backend,
+    backend: Backend[Any],
     precision: Precision,
     output: Path,
     progress: Progress = lambda _: None,
@@ -58,69 +59,60 @@ def build_engine(
         EnvironmentMissing: this machine cannot build it.
         GateFailed: the engine is not what was asked for; nothing was written.
     """
-    options.require(backend.name, backend.options, precision)
+    options = backend.accept(options, precision)
     if lacking := missing_onnx_runtime():
         raise EnvironmentMissing(f"an engine is proved against the exported model in ONNX Runtime, but {lacking}")
     card = read_model_card(model)
     card.onnx.verify(model)
     identity = backend.identity()
-    if identity is None:
-        with staged_folder(output) as stage:
-            return _make(model, card, backend, precision, stage, options, progress)
-    key = build_key(card, backend.name, precision, options, identity)
-    if is_engine_of(key, output):
-        progress("the engine is there already, of the same inputs; nothing is built")
-        return read_engine_card(output)
+    key = "" if identity is None else build_key(card, backend, precision, options, identity)
 
     def build(folder: Path) -> None:
-        _make(model, card, backend, precision, folder, options, progress, key)
+        _build_and_prove(model, card, backend, precision, folder, options, progress, key)
 
-    if cached(cache_folder(), key, output, build, progress):
+    if not key:
+        with staged_folder(output) as stage:
+            build(stage)
+    elif is_engine_of(key, output):
+        progress("the engine is there already, of the same inputs; nothing is built")
+    elif cached(cache_folder(), key, output, build, progress):
         progress("the engine was in the cache, of the same inputs; nothing was built")
     return read_engine_card(output)
 
 
-def _make(
+def _build_and_prove(
     model: Path,
     card: ModelCard,
-    backend: Backend,
+    backend: Backend[Any],
     precision: Precision,
     folder: Path,
     options: BuildOptions,
     progress: Progress,
-    key: str = "",
-) -> EngineCard:
+    key: str,
+) -> None:
     """The engine's files and its card in the empty ``folder``, proved."""
     started = perf_counter()
-    built = backend.build(model, card, precision, folder, options, progress)
+    recorded = backend.build(model, card, precision, folder, options, progress)._asdict()
+    versions = installed_versions(*backend.packages) | recorded.pop("versions")
     engine = EngineCard(
         backend=backend.name,
         precision=precision,
-        emulated=built.emulated,
         files=tuple(FileRecord.of(folder / name) for name in backend.files),
-        fp32_nodes=built.fp32_nodes,
-        versions=installed_versions(*backend.packages) | dict(built.versions),
+        versions=versions,
         machine=f"{platform.system()} {platform.machine()}",
         build_seconds=round(perf_counter() - started, 3),
         verification=(),
         model=card,
-        calibration=built.calibration,
-        gpu=built.gpu,
-        plugins=built.plugins,
-        recipe=built.recipe,
-        profiles=built.profiles,
-        layers=built.layers,
         options=options.recorded(),
-        tapped=built.tapped,
         key=key,
+        **recorded,
     )
     progress("proving the engine against the exported model")
     engine = msgspec.structs.replace(engine, verification=tuple(_prove(model, folder, backend, engine)))
     (folder / ENGINE_CARD).write_bytes(encode(engine))
-    return engine
 
 
-def _prove(model: Path, folder: Path, backend: Backend, engine: EngineCard) -> list[StageRecord]:
+def _prove(model: Path, folder: Path, backend: Backend[Any], engine: EngineCard) -> list[StageRecord]:
     """The engine against the exported model: stage by stage where it returns its stages, else by its detections.
 
     See ``stages.limits_of`` for reduced precision.

@@ -7,36 +7,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pssdet.console import Progress
-from pssdet.engines.backend import Built, Session
+from pssdet.engines.backend import Backend, BuildResult, Session
 from pssdet.engines.devices import cuda_device_count
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession, missing_onnx_runtime
-from pssdet.engines.options import DEFAULTS, BuildOptions
+from pssdet.engines.options import PrecisionOptions
 from pssdet.engines.precision.recipe import HALF_PREFIXES, chosen_recipe
-from pssdet.errors import BadInput, EnvironmentMissing
-from pssdet.models.card import MODEL_ONNX, EngineCard, ModelCard, Precision, RecipeRecord
+from pssdet.errors import EnvironmentMissing
+from pssdet.models.card import MODEL_ONNX, EngineCard, ModelCard, Precision
 
 
-class OnnxRuntimeBackend:
+class OnnxRuntimeBackend(Backend[PrecisionOptions]):
     """Copies the model (float32) or rewrites it; see ``precision/half.py`` and ``precision/quantise.py``."""
 
     name = "onnxruntime"
     precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
     files = (MODEL_ONNX,)
     packages = ("onnxruntime", "onnxruntime-gpu", "onnx", "numpy")
-    options = ("recipe", "calibration")
-    taps_any = True
+    options = PrecisionOptions
 
     def missing(self) -> str | None:
         """What this machine lacks; see ``Backend``."""
         return missing_onnx_runtime()
-
-    def missing_to_open(self, card: EngineCard) -> str | None:
-        """The same to run an engine; see ``Backend``."""
-        del card
-        return self.missing()
-
-    def identity(self) -> None:
-        """Builds are quick; see ``Backend``."""
 
     def build(
         self,
@@ -44,9 +35,9 @@ class OnnxRuntimeBackend:
         card: ModelCard,
         precision: Precision,
         folder: Path,
-        options: BuildOptions = DEFAULTS,
-        progress: Progress = lambda _: None,
-    ) -> Built:
+        options: PrecisionOptions,
+        progress: Progress,
+    ) -> BuildResult:
         """One ONNX file; on a machine without CUDA half precision is emulated, and int8 everywhere.
 
         Raises:
@@ -55,7 +46,7 @@ class OnnxRuntimeBackend:
         target = folder / MODEL_ONNX
         if precision == "fp32":
             shutil.copyfile(model / MODEL_ONNX, target)
-            return Built()
+            return BuildResult()
         if precision == "int8":
             return _build_int8(model, card, target, options, progress)
         return _build_half(model / MODEL_ONNX, target, card.model, options.recipe, emulated=not _has_cuda())
@@ -71,7 +62,7 @@ class OnnxRuntimeBackend:
         return OnnxRuntimeSession(folder / MODEL_ONNX, taps, cuda=cuda and not card.emulated)
 
 
-def _build_half(source: Path, target: Path, name: str, chosen: Path | None = None, *, emulated: bool) -> Built:
+def _build_half(source: Path, target: Path, name: str, chosen: Path | None = None, *, emulated: bool) -> BuildResult:
     import onnx
 
     from pssdet.engines.precision.half import emulate_half, half_region, to_half
@@ -82,12 +73,12 @@ def _build_half(source: Path, target: Path, name: str, chosen: Path | None = Non
     whole = sum(node.name.startswith(HALF_PREFIXES) for node in model.graph.node)
     (emulate_half if emulated else to_half)(model, region)
     onnx.save(model, target)
-    return Built(
-        emulated=emulated, fp32_nodes=whole - len(region), recipe=RecipeRecord(recipe.sha256, recipe.fp32, recipe.note)
-    )
+    return BuildResult(emulated=emulated, fp32_nodes=whole - len(region), recipe=recipe.record())
 
 
-def _build_int8(folder: Path, card: ModelCard, target: Path, options: BuildOptions, progress: Progress) -> Built:
+def _build_int8(
+    folder: Path, card: ModelCard, target: Path, options: PrecisionOptions, progress: Progress
+) -> BuildResult:
     """The graph that TensorRT gets; its accuracy, not its speed.
 
     ONNX Runtime's CPU provider takes an integer kernel for a convolution only where rounding is all that follows it.
@@ -98,15 +89,13 @@ def _build_int8(folder: Path, card: ModelCard, target: Path, options: BuildOptio
 
     from pssdet.engines.precision.int8_model import quantised_model
 
-    if options.calibration is None:
-        raise BadInput("int8 takes ranges from pictures, and none are named; --calibration DIR")
     recipe = chosen_recipe(options.recipe, card.model, onnx.load(folder / MODEL_ONNX).graph)
-    made = quantised_model(folder, card, options.calibration, progress, recipe=recipe)
+    made = quantised_model(folder, card, options.pictures(), progress, recipe=recipe)
     onnx.save(made.model, target)
-    return Built(
+    return BuildResult(
         emulated=True,
         fp32_nodes=made.float_layers,
-        recipe=RecipeRecord(recipe.sha256, recipe.fp32, recipe.note),
+        recipe=recipe.record(),
         calibration=made.calibration,
     )
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pssdet.console import Progress
-from pssdet.engines.backend import Built, Session
+from pssdet.engines.backend import Backend, BuildResult, Session
 from pssdet.engines.cache import cache_folder
-from pssdet.engines.compatibility import check_fits
+from pssdet.engines.compatibility import check_compatible
 from pssdet.engines.devices import Gpu, cuda_device_count, gpu
-from pssdet.engines.options import BuildOptions
+from pssdet.engines.options import INDIFFERENT, PrecisionOptions
 from pssdet.engines.precision.recipe import chosen_recipe
 from pssdet.engines.trt.plan.profiles import Profile, default_profile, read_profiles
+from pssdet.engines.trt.plan.settings import Hardware, Settings
 from pssdet.engines.trt.plugin_library import find_plugins
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.models.card import (
@@ -25,9 +27,7 @@ from pssdet.models.card import (
     ModelCard,
     Precision,
     ProfileRecord,
-    RecipeRecord,
 )
-from pssdet.models.stages import tap_names
 
 PLAN = "model.plan"
 
@@ -35,27 +35,55 @@ _MIB = 1 << 20
 _WAY_OUT = "the README's section on TensorRT says what to install; --backend onnxruntime runs without it"
 
 
-class TensorRTBackend:
+@dataclass(frozen=True)
+class TensorRTOptions(PrecisionOptions):
+    """What TensorRT can be told besides."""
+
+    min_shapes: tuple[str, ...] = ()
+    """TensorRT: smallest input, NxHxW, e.g. 1x320x320; again for a further profile."""
+
+    opt_shapes: tuple[str, ...] = ()
+    """TensorRT: typical input; kernels are chosen for it (default: the model's test size)."""
+
+    max_shapes: tuple[str, ...] = ()
+    """TensorRT: largest input."""
+
+    workspace: int | None = None
+    """TensorRT: limit of the builder's scratch memory, MiB."""
+
+    timing_cache: Path | None = field(default=None, metadata=INDIFFERENT)
+    """TensorRT: file of measured kernels, read and added to (default: one in the cache)."""
+
+    stages: bool = False
+    """TensorRT: the engine also returns every stage, for the stage-by-stage comparison; slower."""
+
+    strongly_typed: bool = False
+    """TensorRT 10: the graph says every type, as it always does from 11 on."""
+
+    version_compatible: bool = False
+    """TensorRT: the engine also runs in later versions of the same major version."""
+
+    hardware_compatible: Hardware | None = None
+    """TensorRT: the engine also runs on other GPUs: ampere_plus or same_compute_capability."""
+
+    plugins_in_plan: bool = False
+    """TensorRT: the engine carries the plugin library."""
+
+    def check(self, precision: str) -> None:
+        """Refuse a limit that leaves no memory as well; see ``BuildOptions``."""
+        if self.workspace is not None and self.workspace < 1:
+            raise BadInput(f"--workspace is in MiB, 1 or more, not {self.workspace}")
+        super().check(precision)
+
+
+class TensorRTBackend(Backend[TensorRTOptions]):
     """Builds for the first GPU of this machine."""
 
     name = "tensorrt"
     precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
     files = (PLAN,)
     packages = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "cuda-bindings", "onnx", "numpy")
-    options = (
-        "recipe",
-        "calibration",
-        "min_shapes",
-        "opt_shapes",
-        "max_shapes",
-        "workspace",
-        "timing_cache",
-        "stages",
-        "strongly_typed",
-        "version_compatible",
-        "hardware_compatible",
-        "plugins_in_plan",
-    )
+    options = TensorRTOptions
     taps_any = False
 
     def missing(self) -> str | None:
@@ -97,9 +125,9 @@ class TensorRTBackend:
         card: ModelCard,
         precision: Precision,
         folder: Path,
-        options: BuildOptions,
+        options: TensorRTOptions,
         progress: Progress,
-    ) -> Built:
+    ) -> BuildResult:
         """A plan, whose layers have the precision that was asked for.
 
         Raises:
@@ -115,7 +143,7 @@ class TensorRTBackend:
         from pssdet.engines.trt.plan.flops import convolution_flops
         from pssdet.engines.trt.plan.inspector import prove, summarise
         from pssdet.engines.trt.plan.precision_route import graph_for
-        from pssdet.engines.trt.plan.settings import Settings
+        from pssdet.models.stages import tap_names
 
         device, library = _device(), find_plugins()
         profiles = _profiles(card, options)
@@ -147,12 +175,12 @@ class TensorRTBackend:
         precisions = summarise(built.layers, convolution_flops(exported, profiles[0].opt))
         if precision != "fp32":
             prove(precisions, precision)
-        return Built(
+        return BuildResult(
             fp32_nodes=len(recipe.fp32) if recipe else 0,
             versions={"tensorrt": trt.__version__, "cuda (driver)": device.cuda},
             gpu=GpuRecord(device.name, device.capability, device.cuda, device.driver),
             plugins=FileRecord.of(library),
-            recipe=RecipeRecord(recipe.sha256, recipe.fp32, recipe.note) if recipe else None,
+            recipe=recipe.record() if recipe else None,
             profiles=tuple(ProfileRecord(each.min, each.opt, each.max) for each in profiles),
             layers=LayersRecord(precisions.layers, precisions.flops, precisions.wide),
             calibration=calibration,
@@ -169,7 +197,7 @@ class TensorRTBackend:
             raise BadInput(f"the engine in {folder} does not return its stages; build one that does: --stages")
         carried = _carries_plugins(card)
         library = None if carried else find_plugins()
-        check_fits(folder, card, _device(), _version(), library)
+        check_compatible(folder, card, _device(), _version(), library)
         from pssdet.engines.trt.runtime.pictures import picture_kernel
         from pssdet.engines.trt.runtime.session import TensorRTSession
 
@@ -197,7 +225,7 @@ def _installed(name: str) -> bool:
 def _device() -> Gpu:
     found = gpu()
     if found is None:
-        raise EnvironmentMissing(f"the driver does not describe its GPU; is nvidia-smi content? {_WAY_OUT}")
+        raise EnvironmentMissing(f"the driver does not describe its GPU; does nvidia-smi succeed? {_WAY_OUT}")
     return found
 
 
@@ -208,7 +236,7 @@ def _version() -> str:
     return version
 
 
-def _profiles(card: ModelCard, options: BuildOptions) -> tuple[Profile, ...]:
+def _profiles(card: ModelCard, options: TensorRTOptions) -> tuple[Profile, ...]:
     steps = card.preprocessing
     given = read_profiles(options.min_shapes, options.opt_shapes, options.max_shapes)
     return given or (default_profile(steps.short_side, steps.long_side),)

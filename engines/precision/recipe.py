@@ -19,6 +19,8 @@ from pssdet.files import write_atomically
 if TYPE_CHECKING:
     import onnx
 
+    from pssdet.models.card import RecipeRecord
+
 #: Where nodes may run in half precision: ``models.stages.TRUNK_NODES`` and ``HEAD_NODES``, without their dependencies.
 HALF_PREFIXES = ("trunk/", "head/")
 
@@ -52,6 +54,12 @@ class Recipe:
     def encode(self) -> bytes:
         """The recipe's file."""
         return (json.dumps(asdict(self), indent=1) + "\n").encode()
+
+    def record(self) -> RecipeRecord:
+        """What an engine's card says of the recipe."""
+        from pssdet.models.card import RecipeRecord  # here, since graphs are rewritten where there is no msgspec too
+
+        return RecipeRecord(self.sha256, self.fp32, self.note)
 
     def check(self, graph: onnx.GraphProto) -> None:
         """Whether this recipe is for that graph of an exported model.

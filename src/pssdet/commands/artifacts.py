@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pssdet.console import Progress
 from pssdet.engines.build_engine import build_engine, engine_folder
-from pssdet.engines.options import DEFAULTS, BuildOptions
+from pssdet.engines.options import DEFAULTS, PrecisionOptions
 from pssdet.engines.registry import choose_backend
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.models.card import ENGINE_CARD, MODEL_CARD, EngineCard, Precision, read_engine_card, read_model_card
@@ -119,7 +119,7 @@ def engine_of(model: str, backend_name: str, precision: Precision, progress: Pro
         scenes = bundled_scenes(model) if precision == "int8" else None
         if scenes is not None:
             render_scenes(scenes, progress)
-            options = BuildOptions(calibration=scenes)
+            options = PrecisionOptions(calibration=scenes)
         build_engine(folder, backend, precision, target, progress, options)
     return target
 
