@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pssdet.console import Progress
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
-from pssdet.engines.precision.histogram import AbsHistogram
+from pssdet.engines.precision.ranges import AbsHistogram
 from pssdet.errors import BadInput
 from pssdet.models.preprocess import as_batch, prepare
 from pssdet.models.reader import Preprocessing

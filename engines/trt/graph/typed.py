@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import onnx
 
 from pssdet.engines.precision.recipe import HALF_PREFIXES
-from pssdet.engines.precision.region import TypedEdges, half_inputs, inside, rewrite_region
+from pssdet.engines.precision.region import TypedRewriter, half_inputs, half_tensors, rewrite_region
 from pssdet.engines.trt.graph.nodes import parameters_of
 from pssdet.engines.trt.graph.types import tensor_types
 
@@ -34,7 +34,7 @@ def typed_half(plugin_model: onnx.ModelProto, recipe_fp32_names: Iterable[str]) 
     model.CopyFrom(plugin_model)
     del model.graph.value_info[:]
     region = typed_region(model.graph, recipe_fp32_names)
-    rewrite_region(model.graph, region, TypedEdges(model.graph, region))
+    rewrite_region(model.graph, region, TypedRewriter(model.graph, region))
     tensor_types(model)
     return model
 
@@ -47,6 +47,6 @@ def typed_region(graph: onnx.GraphProto, recipe_fp32_names: Iterable[str]) -> se
     for node in graph.node:
         if node.op_type in _FOLLOWERS and node.name not in kept:
             maps = {node.input[position] for position in half_inputs(node, parameters)}
-            if maps <= inside(graph, region):
+            if maps <= half_tensors(graph, region):
                 region.add(node.name)
     return region
