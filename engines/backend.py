@@ -87,7 +87,7 @@ class Backend(ABC, Generic[OptionsT]):
 
     Attributes:
         files: names of the files that an engine consists of, beside its card.
-        packages: those whose versions an engine's card records.
+        packages: Python packages whose versions an engine's card records.
         options: the class of its build options.
         taps_any: any engine can return its stages; else only one that was built to.
     """

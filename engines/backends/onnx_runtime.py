@@ -40,16 +40,36 @@ class OnnxRuntimeBackend(Backend[PrecisionOptions]):
     ) -> BuildResult:
         """One ONNX file; on a machine without CUDA half precision is emulated, and int8 everywhere.
 
+        In int8 the file is the graph that TensorRT gets, which shows its accuracy and not its speed. The CPU provider
+        takes an integer kernel for a convolution only where rounding is all that follows it; TensorRT's placement has
+        Relu, an Add or float consumers there, so nearly all layers compute in float32 on the rounded values.
+
         Raises:
             BadInput: the recipe is none or not for this model, or the calibration's pictures are unfit.
         """
-        target = folder / MODEL_ONNX
         if precision == "fp32":
-            shutil.copyfile(model / MODEL_ONNX, target)
+            shutil.copyfile(model / MODEL_ONNX, folder / MODEL_ONNX)
             return BuildResult()
+        import onnx
+
+        exported = onnx.load(model / MODEL_ONNX)
+        recipe = chosen_recipe(options.recipe, card.model, exported.graph)
         if precision == "int8":
-            return _build_int8(model, card, target, options, progress)
-        return _build_half(model / MODEL_ONNX, target, card.model, options.recipe, emulated=not _has_cuda())
+            from pssdet.engines.precision.int8_model import quantised_model
+
+            made = quantised_model(exported, model, card, options.pictures(), progress, recipe=recipe)
+            onnx.save(made.model, folder / MODEL_ONNX)
+            return BuildResult(
+                emulated=True, fp32_nodes=made.float_layers, recipe=recipe.record(), calibration=made.calibration
+            )
+        from pssdet.engines.precision.half import emulate_half, half_region, to_half
+
+        emulated = not _has_cuda()
+        region = half_region(exported.graph, emulated=emulated, recipe=recipe)
+        outside = sum(node.name.startswith(HALF_PREFIXES) for node in exported.graph.node) - len(region)
+        (emulate_half if emulated else to_half)(exported, region)
+        onnx.save(exported, folder / MODEL_ONNX)
+        return BuildResult(emulated=emulated, fp32_nodes=outside, recipe=recipe.record())
 
     def open(self, folder: Path, card: EngineCard, taps: Sequence[str] = ()) -> Session:
         """A session; an emulated engine runs on the CPU, where its rounding was proved."""
@@ -60,44 +80,6 @@ class OnnxRuntimeBackend(Backend[PrecisionOptions]):
                 " with python engines/build.py --fp16"
             )
         return OnnxRuntimeSession(folder / MODEL_ONNX, taps, cuda=cuda and not card.emulated)
-
-
-def _build_half(source: Path, target: Path, name: str, chosen: Path | None = None, *, emulated: bool) -> BuildResult:
-    import onnx
-
-    from pssdet.engines.precision.half import emulate_half, half_region, to_half
-
-    model = onnx.load(source)
-    recipe = chosen_recipe(chosen, name, model.graph)
-    region = half_region(model.graph, emulated=emulated, recipe=recipe)
-    whole = sum(node.name.startswith(HALF_PREFIXES) for node in model.graph.node)
-    (emulate_half if emulated else to_half)(model, region)
-    onnx.save(model, target)
-    return BuildResult(emulated=emulated, fp32_nodes=whole - len(region), recipe=recipe.record())
-
-
-def _build_int8(
-    folder: Path, card: ModelCard, target: Path, options: PrecisionOptions, progress: Progress
-) -> BuildResult:
-    """The graph that TensorRT gets; its accuracy, not its speed.
-
-    ONNX Runtime's CPU provider takes an integer kernel for a convolution only where rounding is all that follows it.
-    TensorRT's placement has Relu, an Add or float readers there, so nearly all layers compute in float32 on the rounded
-    values.
-    """
-    import onnx
-
-    from pssdet.engines.precision.int8_model import quantised_model
-
-    recipe = chosen_recipe(options.recipe, card.model, onnx.load(folder / MODEL_ONNX).graph)
-    made = quantised_model(folder, card, options.pictures(), progress, recipe=recipe)
-    onnx.save(made.model, target)
-    return BuildResult(
-        emulated=True,
-        fp32_nodes=made.float_layers,
-        recipe=recipe.record(),
-        calibration=made.calibration,
-    )
 
 
 def _has_cuda() -> bool:

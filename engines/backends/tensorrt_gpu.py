@@ -155,7 +155,7 @@ class TensorRTBackend(Backend[TensorRTOptions]):
         if recipe is not None and options.calibration is not None:
             from pssdet.engines.precision.int8_model import quantised_model
 
-            made = quantised_model(model, card, options.calibration, progress, recipe=recipe)
+            made = quantised_model(exported, model, card, options.calibration, progress, recipe=recipe)
             source, calibration = made.model, made.calibration
         graph, held = graph_for(plugin_graph(source), route, recipe.fp32 if recipe else (), reduced=reduced)
         settings = Settings(

@@ -1,8 +1,7 @@
-"""An exported model in int8: calibrated on pictures, rewritten, written."""
+"""An exported model in int8: calibrated on pictures, then quantised."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +34,7 @@ class QuantisedModel(NamedTuple):
 
 
 def quantised_model(
+    exported: onnx.ModelProto,
     folder: Path,
     card: ModelCard,
     pictures: Path,
@@ -43,10 +43,11 @@ def quantised_model(
     recipe: Recipe,
     method: Method = METHOD,
 ) -> QuantisedModel:
-    """The exported model of ``folder`` in int8, with ranges from the pictures.
+    """An exported model in int8, with ranges from pictures.
 
     Args:
-        folder: of the exported model, whose files were verified.
+        exported: the model; it is left as it is.
+        folder: where its file lies, which was verified.
         card: its card.
         pictures: folder of pictures like those that the detector will see; labels are not needed.
         recipe: its nodes are not quantised.
@@ -55,14 +56,10 @@ def quantised_model(
     Raises:
         BadInput: as ``calibrate``, or the recipe is not for this model.
     """
-    model = onnx.load(folder / MODEL_ONNX)
-    recipe.check(model.graph)
-    placement = place_qdq(model.graph, recipe.fp32)
+    recipe.check(exported.graph)
+    placement = place_qdq(exported.graph, recipe.fp32)
     histograms, count = calibrate(folder / MODEL_ONNX, card.preprocessing, pictures, placement.activations, progress)
     ranges = {name: range_of(histogram, method) for name, histogram in histograms.items()}
     record = CalibrationRecord(count, method, sha256_of_ranges(ranges))
-    return QuantisedModel(quantise(model, ranges, placement), record, _without_integers(model.graph, placement.layers))
-
-
-def _without_integers(graph: onnx.GraphProto, layers: Sequence[str]) -> int:
-    return sum(node.op_type in WEIGHTED and in_trunk_or_head(node) for node in graph.node) - len(layers)
+    weighted = sum(node.op_type in WEIGHTED and in_trunk_or_head(node) for node in exported.graph.node)
+    return QuantisedModel(quantise(exported, ranges, placement), record, weighted - len(placement.layers))

@@ -10,6 +10,7 @@ from pssdet.engines import devices, registry
 from pssdet.engines.backends import onnx_runtime
 from pssdet.engines.build_engine import build_engine, engine_folder
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
+from pssdet.engines.options import PrecisionOptions
 from pssdet.engines.registry import backend_named, choose_backend, open_engine
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 from pssdet.models.card import ENGINE_CARD, FileRecord, encode, read_engine_card, read_model_card
@@ -61,12 +62,15 @@ def test_emulated_half_is_close_and_not_equal(engines, inputs):
         assert (half[name] != full[name]).any()
 
 
-def test_real_half_graph_is_well_typed_and_close(row4_folder, inputs, engines, tmp_path):
+def test_real_half_graph_is_well_typed_and_close(row4_folder, inputs, engines, tmp_path, monkeypatch):
     """The graph that a CUDA machine gets; on a CPU its float16 operators compute in float32."""
     import onnx
 
     target = tmp_path / "model.onnx"
-    built = onnx_runtime._build_half(row4_folder / "model.onnx", target, ROW4.name, emulated=False)
+    card, options = read_model_card(row4_folder), PrecisionOptions()
+    with monkeypatch.context() as patched:
+        patched.setattr(onnx_runtime, "_has_cuda", lambda: True)
+        built = backend_named("onnxruntime").build(row4_folder, card, "fp16", tmp_path, options, lambda _: None)
     assert not built.emulated
     assert built.fp32_nodes == 4 * 13  # the same and the DeformConv itself, whose inputs share one type
     model = onnx.load(target)
