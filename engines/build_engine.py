@@ -13,9 +13,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pssdet.caches import engine_cache
 from pssdet.console import Progress
 from pssdet.engines.backend import Backend
-from pssdet.engines.cache import cache_folder, cached, is_engine_of
+from pssdet.engines.cache import cached, is_engine_of
 from pssdet.engines.cache_key import build_key
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession, missing_onnx_runtime
 from pssdet.engines.options import DEFAULTS, BuildOptions
@@ -75,7 +76,7 @@ def build_engine(
             build(stage)
     elif is_engine_of(key, output):
         progress("the engine is there already, of the same inputs; nothing is built")
-    elif cached(cache_folder(), key, output, build, progress):
+    elif cached(engine_cache(), key, output, build, progress):
         progress("the engine was in the cache, of the same inputs; nothing was built")
     return read_engine_card(output)
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pssdet.caches import cache_home
 from pssdet.errors import BadInput
 from pssdet.files import staged_folder
 from pssdet.locks import locked, locked_if_free
@@ -18,11 +17,6 @@ from pssdet.models.card import read_engine_card
 
 _PARTIAL = ".partial"
 _LOCK = ".lock"
-
-
-def cache_folder() -> Path:
-    """Where engines and timing caches are kept, beside the downloads; see ``cache_home``."""
-    return cache_home() / "engines"
 
 
 def key_of(decides: Mapping[str, Any]) -> str:

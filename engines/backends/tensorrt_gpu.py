@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pssdet.caches import engine_cache
 from pssdet.console import Progress
 from pssdet.engines.backend import Backend, BuildResult, Session
-from pssdet.engines.cache import cache_folder
 from pssdet.engines.compatibility import check_compatible
 from pssdet.engines.devices import Gpu, cuda_device_count, gpu
 from pssdet.engines.options import INDIFFERENT, PrecisionOptions
@@ -245,7 +245,7 @@ def _profiles(card: ModelCard, options: TensorRTOptions) -> tuple[Profile, ...]:
 def _timing_cache(device: Gpu) -> Path:
     from pssdet.engines.trt.plan.timing_cache import timing_cache_name
 
-    return cache_folder() / timing_cache_name(_version(), device.name)
+    return engine_cache() / timing_cache_name(_version(), device.name)
 
 
 BACKEND = TensorRTBackend()
