@@ -1,4 +1,4 @@
-"""One build: a verified model becomes an engine's folder with its card, or nothing."""
+"""Builds an engine from a verified model: a folder with its card, or nothing."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from pssdet.models.stages import compare, compare_detections, first_broken, limi
 
 
 def engine_folder(model: Path, backend: Backend[Any], precision: Precision, *, stages: bool = False) -> Path:
-    """Where an engine goes unless another folder is asked for: inside the model's folder."""
+    """Default folder of an engine, inside the model's folder."""
     return model / f"{backend.name}-{precision}{'-stages' if stages else ''}"
 
 
@@ -56,7 +56,7 @@ def build_engine(
     Engines whose builds take long are kept in a cache and taken from there when nothing that decides on them differs.
 
     Raises:
-        BadInput: the model's files are missing or altered, or the backend has not the options.
+        BadInput: the model's files are missing or altered, or the backend does not have one of the options.
         EnvironmentMissing: this machine cannot build it.
         GateFailed: the engine is not what was asked for; nothing was written.
     """
@@ -91,7 +91,7 @@ def _build_and_prove(
     progress: Progress,
     key: str,
 ) -> None:
-    """The engine's files and its card in the empty ``folder``, proved."""
+    """Write the engine's files and its card into the empty ``folder``, and prove the engine."""
     started = perf_counter()
     recorded = backend.build(model, card, precision, folder, options, progress)._asdict()
     versions = installed_versions(*backend.packages) | recorded.pop("versions")
@@ -114,7 +114,7 @@ def _build_and_prove(
 
 
 def _prove(model: Path, folder: Path, backend: Backend[Any], engine: EngineCard) -> list[StageRecord]:
-    """The engine against the exported model: stage by stage where it returns its stages, else by its detections.
+    """Compare the engine with the exported model: stage by stage if it returns its stages, else by its detections.
 
     See ``stages.limits_of`` for reduced precision.
 
@@ -145,7 +145,7 @@ def _prove(model: Path, folder: Path, backend: Backend[Any], engine: EngineCard)
 
 
 def _proof_inputs(engine: EngineCard) -> Iterator[tuple[str, dict[str, NDArray[np.float32]]]]:
-    """The sample picture, as the reader has it, or in the typical shape of each profile of the engine."""
+    """Yield the sample picture as the reader prepares it, or in the typical shape of each profile of the engine."""
     steps = engine.model.preprocessing
     if not engine.profiles:
         yield next(sample_batches(steps))

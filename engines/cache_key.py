@@ -20,17 +20,17 @@ from pssdet.models.sample import PICTURE
 #: The package ``pssdet``; not resolved, since its folders are links in a checkout.
 _ROOT = Path(__file__).parents[1]
 
-#: Modules and packages that decide on no engine. What a build imports and is not listed here decides: a name that is
-#: missing costs a build, not a wrong engine.
+#: Modules and packages that do not decide on an engine. Everything else that a build imports counts: a name that is
+#: forgotten here costs a needless build, never a wrong engine.
 _DECIDES_NOT = (
-    # These tell, store and lock.
+    # They report, store and lock.
     "pssdet.caches",
     "pssdet.console",
     "pssdet.errors",
     "pssdet.files",
     "pssdet.locks",
     "pssdet.engines.cache",
-    # These open and run an engine that is there. Devices are part of the key by their names.
+    # They open and run a finished engine; which GPU builds is part of the identity.
     "pssdet.engines.compatibility",
     "pssdet.engines.devices",
     "pssdet.engines.trt.runtime",
@@ -66,7 +66,7 @@ def build_key(
 
 
 def _content(path: Path | None) -> str | list[tuple[str, str]]:
-    """Hash of a file, or name and hash of each file of a folder; empty for what is not there: the build refuses it."""
+    """Hash of a file, or names and hashes of a folder's files; empty if there is neither, which the build refuses."""
     if path is None or not path.exists():
         return ""
     if path.is_file():
@@ -75,7 +75,7 @@ def _content(path: Path | None) -> str | list[tuple[str, str]]:
 
 
 def code_hash(starts: Iterable[Path], root: Path = _ROOT) -> str:
-    """A hash over the code of modules and of all of ``pssdet`` that they import and that decides on an engine.
+    """Hash the code of modules, and of those modules of ``pssdet`` that they import and that decide on an engine.
 
     Comments, docstrings and the texts of errors do not count.
 
@@ -97,7 +97,7 @@ def code_hash(starts: Iterable[Path], root: Path = _ROOT) -> str:
 
 
 def _imported(node: ast.AST) -> Iterator[str]:
-    """Names of the modules that code imports, at its top or in functions; names of what it takes from them as well."""
+    """Yield the names of modules that code imports, at its top or in functions, and of what it takes from them."""
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
         return
     if isinstance(node, ast.Import):
@@ -110,7 +110,7 @@ def _imported(node: ast.AST) -> Iterator[str]:
 
 
 def _source(name: str, root: Path) -> Path | None:
-    """The file of a module of ``pssdet`` that decides; None for all others, and for what is no module."""
+    """Find the file of a module of ``pssdet`` that decides; None for other modules and for names of no module."""
     package, _, rest = name.partition(".")
     if package != "pssdet" or not rest or any(f"{name}.".startswith(f"{each}.") for each in _DECIDES_NOT):
         return None
@@ -119,7 +119,7 @@ def _source(name: str, root: Path) -> Path | None:
 
 
 class _Silent(ast.NodeTransformer):
-    """Takes from code what it says to people: docstrings, and the arguments of exceptions that it raises."""
+    """Removes what code says to people: docstrings, and the arguments of exceptions that it raises."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

@@ -47,12 +47,12 @@ def _gpu_compatible(card: EngineCard, device: Gpu) -> bool:
     assert card.gpu is not None  # noqa: S101  (the caller has looked)
     if card.options.get("hardware_compatible") == "ampere_plus":
         return device.capability >= _AMPERE
-    # Plans for the same compute capability run on other GPUs of it; others are at least of the same kernels.
+    # A plan runs on every GPU of its compute capability, if perhaps slower: its kernels were chosen on another one.
     return device.capability == card.gpu.capability
 
 
 def _version_compatible(card: EngineCard, built: str, here: str) -> bool:
-    """A plan runs in the very version that built it, a version-compatible one in later ones of its major version."""
+    """A plan runs in the version that built it, a version-compatible one also in later versions of the same major."""
     ours, theirs = numbers_of(built), numbers_of(here)
     if "version_compatible" in card.options:
         return ours[0] == theirs[0] and theirs >= ours

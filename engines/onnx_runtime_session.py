@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _OLDEST = (1, 25)
 _INSTALL = "pip install 'onnxruntime>=1.25' 'onnx>=1.17,<1.18' with Python 3.11 or later"
 
-#: Float32 means that, not TensorFloat-32's 10 bits of mantissa; and a new shape of input, of which detectors have many,
-#: is not made to wait until every convolution algorithm was tried.
+#: What is called float32 must not be TensorFloat-32 with its 10 bits of mantissa. Detectors meet many input shapes, and
+#: a new one must not wait until every convolution algorithm was tried.
 _CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 _FELL_BACK = (
     "ONNX Runtime fell back to the CPU: its CUDA libraries or cuDNN cannot be loaded;"
@@ -78,7 +78,7 @@ class OnnxRuntimeSession:
 def _run_bound(
     session: onnxruntime.InferenceSession, feed: Mapping[str, NDArray[np.float32]], outputs: Sequence[str], device: str
 ) -> list[NDArray[Any]]:
-    """A run whose outputs stay on the device until all are there, and are then copied."""
+    """Run with outputs that stay on the device until all are computed, and copy them then."""
     binding = session.io_binding()
     for name, value in feed.items():
         binding.bind_cpu_input(name, np.ascontiguousarray(value))
@@ -90,7 +90,7 @@ def _run_bound(
 
 
 def _with_outputs(path: Path, names: Sequence[str]) -> bytes:
-    """The model with intermediate tensors among its outputs."""
+    """Serialise the model with intermediate tensors among its outputs."""
     import onnx
 
     model = onnx.load(path)

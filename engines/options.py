@@ -1,4 +1,4 @@
-"""What a build can be told beside model, backend and precision: one class of options per backend."""
+"""Options of a build beside model, backend and precision: one class per backend."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class BuildOptions:
         return [each.name for each in fields(self) if getattr(self, each.name) != each.default]
 
     def recorded(self) -> dict[str, str]:
-        """The options given, by name: their values as a shell would have them, side by side, none of a switch."""
+        """Values of the options given, by name: quoted for a shell and joined by spaces, empty for a switch."""
         values = ((name, getattr(self, name)) for name in self.given())
         return {name: shlex.join(map(str, _values_of(value))) for name, value in values}
 
     def deciding(self) -> dict[str, object]:
-        """The options given that decide on the engine, by name."""
+        """Values of those options given that decide on the engine, by name."""
         indifferent = {each.name for each in fields(self) if each.metadata.get("indifferent")}
         return {name: getattr(self, name) for name in self.given() if name not in indifferent}
 
@@ -59,10 +59,10 @@ class BuildOptions:
         return kind(**{name: getattr(self, name) for name in self.given()})
 
     def check(self, precision: str) -> None:
-        """Refuse what a precision does not need or lacks.
+        """Refuse options that do not suit the precision.
 
         Raises:
-            BadInput: an option says nothing in this precision or has no possible value, or one is missing.
+            BadInput: an option has no effect in this precision or an impossible value, or one is missing.
         """
 
 
@@ -77,7 +77,7 @@ class PrecisionOptions(BuildOptions):
     """Folder of pictures from which --int8 takes its ranges (default for a bundled detector: scenes)."""
 
     def check(self, precision: str) -> None:
-        """Refuse a recipe or pictures that say nothing, and int8 without pictures; see ``BuildOptions``."""
+        """Refuse a recipe or pictures without effect, and int8 without pictures; see ``BuildOptions``."""
         if self.recipe is not None and precision == "fp32":
             raise BadInput("--recipe says what stays float32 in --fp16 or --int8; give one of them, or no recipe")
         if self.calibration is not None and precision != "int8":
@@ -103,7 +103,7 @@ def _values_of(value: object) -> tuple[object, ...]:
 
 
 def command_line(recorded: Mapping[str, str]) -> list[str]:
-    """What was ``recorded``, as words of a command line."""
+    """Turn what was ``recorded`` into words of a command line."""
     words = []
     for name, text in recorded.items():
         option = f"--{name.replace('_', '-')}"

@@ -62,7 +62,7 @@ def choose_backend(name: str, precision: Precision) -> Backend[Any]:
 
 
 def require_to_open(card: EngineCard) -> None:
-    """Refuse an engine that this machine has not the means to run; its files are not looked at.
+    """Refuse an engine that this machine cannot run; its files are not read.
 
     Raises:
         BadInput: no backend is called so.

@@ -38,14 +38,14 @@ class OnnxRuntimeBackend(Backend[PrecisionOptions]):
         options: PrecisionOptions,
         progress: Progress,
     ) -> BuildResult:
-        """One ONNX file; on a machine without CUDA half precision is emulated, and int8 everywhere.
+        """Write one ONNX file; on a machine without CUDA half precision is emulated, and int8 everywhere.
 
         In int8 the file is the graph that TensorRT gets, which shows its accuracy and not its speed. The CPU provider
         takes an integer kernel for a convolution only where rounding is all that follows it; TensorRT's placement has
         Relu, an Add or float consumers there, so nearly all layers compute in float32 on the rounded values.
 
         Raises:
-            BadInput: the recipe is none or not for this model, or the calibration's pictures are unfit.
+            BadInput: the file holds no recipe or one for another model, or the pictures cannot be used.
         """
         if precision == "fp32":
             shutil.copyfile(model / MODEL_ONNX, folder / MODEL_ONNX)
@@ -72,7 +72,7 @@ class OnnxRuntimeBackend(Backend[PrecisionOptions]):
         return BuildResult(emulated=emulated, fp32_nodes=outside, recipe=recipe.record())
 
     def open(self, folder: Path, card: EngineCard, taps: Sequence[str] = ()) -> Session:
-        """A session; an emulated engine runs on the CPU, where its rounding was proved."""
+        """Open a session; an emulated engine runs on the CPU, where its rounding was proved."""
         cuda = _has_cuda()
         if card.precision == "fp16" and not card.emulated and not cuda:
             raise EnvironmentMissing(

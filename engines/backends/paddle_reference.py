@@ -65,7 +65,7 @@ class PaddleBackend(Backend[BuildOptions]):
         options: BuildOptions,
         progress: Progress,
     ) -> BuildResult:
-        """Read the checkpoint that the card names, again and verified."""
+        """Read the checkpoint that the card names once more, and verify it."""
         del model, precision, options, progress
         from pssdet.models.network.detector import TwoStageDetector
         from pssdet.models.network.reference_run import parameter_shapes

@@ -37,7 +37,7 @@ _WAY_OUT = "the README's section on TensorRT says what to install; --backend onn
 
 @dataclass(frozen=True)
 class TensorRTOptions(PrecisionOptions):
-    """What TensorRT can be told besides."""
+    """Options that TensorRT has besides."""
 
     min_shapes: tuple[str, ...] = ()
     """TensorRT: smallest input, NxHxW, e.g. 1x320x320; again for a further profile."""
@@ -70,7 +70,7 @@ class TensorRTOptions(PrecisionOptions):
     """TensorRT: the engine carries the plugin library."""
 
     def check(self, precision: str) -> None:
-        """Refuse a limit that leaves no memory as well; see ``BuildOptions``."""
+        """Refuse a workspace of less than 1 MiB, too; see ``BuildOptions``."""
         if self.workspace is not None and self.workspace < 1:
             raise BadInput(f"--workspace is in MiB, 1 or more, not {self.workspace}")
         super().check(precision)
@@ -128,7 +128,7 @@ class TensorRTBackend(Backend[TensorRTOptions]):
         options: TensorRTOptions,
         progress: Progress,
     ) -> BuildResult:
-        """A plan, whose layers have the precision that was asked for.
+        """Build a plan whose layers have the precision that was asked for.
 
         Raises:
             BadInput: an option makes no sense here.
@@ -188,7 +188,7 @@ class TensorRTBackend(Backend[TensorRTOptions]):
         )
 
     def open(self, folder: Path, card: EngineCard, taps: Sequence[str] = ()) -> Session:
-        """A session on the plan, once it is known to fit this machine.
+        """Open a session on the plan if it fits this machine.
 
         Raises:
             BadInput: it was built for another GPU or TensorRT, with other plugins, or does not return the stages.
@@ -215,7 +215,7 @@ def _carries_plugins(card: EngineCard) -> bool:
 
 
 def _installed(name: str) -> bool:
-    """Whether a package is there; it is not imported, which TensorRT does not survive everywhere."""
+    """Whether a package is installed; finding out must not import it, since TensorRT crashes on some machines."""
     try:
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:  # there is no package that it could be in

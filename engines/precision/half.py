@@ -46,7 +46,7 @@ def to_half(model: onnx.ModelProto, region: set[str]) -> None:
 
 
 class _RoundingRewriter:
-    """Everything stays float32 and takes only values that half precision has."""
+    """Keeps everything in float32, but rounded to values that half precision has."""
 
     def __init__(self, graph: onnx.GraphProto, region: set[str]) -> None:
         self._rounded = {name: name for name in half_tensors(graph, region)}

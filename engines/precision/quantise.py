@@ -63,7 +63,7 @@ def round_weights(values: NDArray[np.float32], axis: int) -> tuple[NDArray[np.in
 
 
 def _activation(maker: str, name: str, largest: float, added: dict[str, onnx.TensorProto]) -> list[onnx.NodeProto]:
-    """Nodes that round a tensor to int8 and back, named after the node that makes it: they are of its part."""
+    """Make the nodes that round a tensor to int8 and back; by their names they belong to the part of its producer."""
     scale, integers, back = f"{name}:scale", f"{name}:int8", f"{name}:dequantised"
     added[scale] = numpy_helper.from_array(np.float32(largest / LEVELS), scale)
     return [
@@ -73,7 +73,7 @@ def _activation(maker: str, name: str, largest: float, added: dict[str, onnx.Ten
 
 
 def _weights(node: onnx.NodeProto, tensor: onnx.TensorProto, added: dict[str, onnx.TensorProto]) -> onnx.NodeProto:
-    """The node that makes the layer's weights of integers; layers that share weights share the integers."""
+    """Make the node that converts a layer's integer weights; layers that share weights share the integers."""
     name, axis = tensor.name, CHANNEL_AXIS[node.op_type]
     integers, scales, zeros = f"{name}:int8", f"{name}:scale", f"{name}:zero"
     if integers not in added:

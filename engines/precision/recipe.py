@@ -76,10 +76,10 @@ class Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """A recipe from its file.
+    """Read a recipe's file.
 
     Raises:
-        BadInput: there is none, or it is not a recipe.
+        BadInput: it cannot be read, or holds no recipe.
     """
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
@@ -102,7 +102,7 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
 
 
 def chosen_recipe(path: Path | None, model: str, graph: onnx.GraphProto) -> Recipe:
-    """The recipe of a build: that of the file, or without one as ``recipe_for`` has it; it fits the graph.
+    """Choose the recipe of a build: the one of the file, or without a file that of ``recipe_for``; it fits the graph.
 
     Raises:
         BadInput: the file is no recipe, or one for another model.

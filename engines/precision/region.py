@@ -105,7 +105,7 @@ def cast(source: str, target: str, dtype: int) -> onnx.NodeProto:
 
 
 def replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
-    """Make these the graph's nodes; they may be the graph's own."""
+    """Replace the graph's nodes by these, some of which may be its own."""
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)
@@ -122,7 +122,7 @@ def prune(graph: onnx.GraphProto) -> None:
 
 
 class TypedRewriter:
-    """The region computes in float16; casts stand where the precision changes.
+    """Makes the region compute in float16; casts stand where the precision changes.
 
     A stage keeps its float32 name beside the half one.
     """

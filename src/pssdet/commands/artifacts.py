@@ -58,7 +58,7 @@ def model_folder(model: str, progress: Progress) -> Path:
 
 
 def bundled_scenes(model: str) -> Path | None:
-    """Where the scenes lie, or will lie, that a bundled detector is calibrated and tuned on; None for other models.
+    """Folder of the scenes that a bundled detector is calibrated and tuned on, rendered or not; None for other models.
 
     Args:
         model: as for ``model_folder``.
@@ -69,7 +69,7 @@ def bundled_scenes(model: str) -> Path | None:
 
 
 def render_scenes(folder: Path, progress: Progress) -> Path:
-    """The annotation file of the scenes of ``bundled_scenes``, after rendering them unless they are there."""
+    """Render the scenes of ``bundled_scenes`` unless they are there; returns their annotation file."""
     from pssdet.validation.scenes.dataset import ensure_dataset
 
     progress(f"rendering {SCENES} scenes of the training's split")

@@ -20,9 +20,9 @@ _FLAT = Parameter(name="*")
 
 @dataclass(frozen=True)
 class Options(TensorRTOptions):
-    """The options of every backend: TensorRT's are those of ONNX Runtime and more; a new backend's class is added here.
+    """The options of all backends; the one that builds refuses those that it does not have.
 
-    The backend that builds refuses those that it does not have.
+    TensorRT has those of ONNX Runtime and more. A new backend's class becomes one more base.
     """
 
 

@@ -1,4 +1,4 @@
-"""A build's recipe, found by tuning: what to judge by, and where the result goes."""
+"""Finds the recipe of a build by tuning."""
 
 from __future__ import annotations
 
