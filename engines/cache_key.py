@@ -83,6 +83,15 @@ def code_hash(starts: Iterable[Path], root: Path = _ROOT) -> str:
         starts: files of the modules.
         root: folder of the package ``pssdet``.
     """
+    digest = hashlib.sha256()
+    trees = _deciding(starts, root)
+    for path in sorted(trees):
+        digest.update(ast.dump(_Silent().visit(trees[path])).encode() + b"\0")
+    return digest.hexdigest()
+
+
+def _deciding(starts: Iterable[Path], root: Path) -> dict[Path, ast.Module]:
+    """Parse the modules that ``code_hash`` is about, by file."""
     trees: dict[Path, ast.Module] = {}
     waiting = list(starts)
     while waiting:
@@ -90,10 +99,7 @@ def code_hash(starts: Iterable[Path], root: Path = _ROOT) -> str:
         if path not in trees:
             trees[path] = ast.parse(path.read_bytes())
             waiting += [file for name in _imported(trees[path]) if (file := _source(name, root)) is not None]
-    digest = hashlib.sha256()
-    for path in sorted(trees):
-        digest.update(ast.dump(_Silent().visit(trees[path])).encode() + b"\0")
-    return digest.hexdigest()
+    return trees
 
 
 def _imported(node: ast.AST) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 import ast
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,12 +19,7 @@ from pssdet.models.card import read_model_card
 ROOT = cache_key._ROOT
 CALIBRATION = "engines/precision/calibration.py"
 RECIPE = "engines/precision/recipe.py"
-DECIDING = sorted(
-    str(path.relative_to(ROOT))
-    for folder in ("engines/trt/graph", "engines/trt/plan", "engines/precision")
-    for path in (ROOT / folder).glob("*.py")
-    if path.name not in ("__init__.py", "half.py")  # half precision of ONNX Runtime
-)
+STARTS = ("engines/backends/tensorrt_gpu.py", "engines/build_engine.py")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +48,7 @@ def edit(tree):
 
 
 def hash_of(tree):
-    return code_hash([tree / "engines/backends/tensorrt_gpu.py", tree / "engines/build_engine.py"], tree)
+    return code_hash([tree / name for name in STARTS], tree)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +87,13 @@ class TestCode:
     @pytest.mark.parametrize(
         "name",
         [
-            *DECIDING,
+            "engines/trt/graph/rewrite.py",
+            "engines/trt/graph/standard.py",
+            "engines/trt/plan/builder.py",
+            "engines/trt/plan/inspector.py",
+            CALIBRATION,
+            RECIPE,
+            "engines/precision/quantise.py",
             "engines/backends/tensorrt_gpu.py",
             "engines/onnx_runtime_session.py",
             "models/stages.py",  # limits of the proof
@@ -162,6 +165,17 @@ class TestCode:
         assert counts("\ndef read() -> None:\n    import pssdet.quiet\n")
         assert counts("\ndef read() -> None:\n    from pssdet import quiet\n")
         assert not counts("\nif TYPE_CHECKING:\n    from pssdet.quiet import quiet_paddle\n")
+
+    def test_what_python_imports_for_a_build_counts(self):
+        """Of what these import, all but what is said not to decide."""
+        folder = "pssdet.engines"
+        modules = ("trt.graph.rewrite", "trt.plan.builder", "trt.plan.precision_route", "precision.int8_model")
+        program = f"import sys, {', '.join(f'{folder}.{name}' for name in modules)}\nprint(*sys.modules)"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        imported = {name for name in done.stdout.split() if cache_key._source(name, ROOT) is not None}
+        assert {f"{folder}.{name}" for name in modules} <= imported
+        counted = cache_key._deciding([ROOT / name for name in STARTS], ROOT)
+        assert {cache_key._source(name, ROOT) for name in imported} <= counted.keys()
 
     def test_what_is_said_not_to_decide_is_there(self):
         for name in cache_key._DECIDES_NOT:
