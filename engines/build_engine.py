@@ -94,7 +94,7 @@ def _build_and_prove(
     """Write the engine's files and its card into the empty ``folder``, and prove the engine."""
     started = perf_counter()
     recorded = backend.build(model, card, precision, folder, options, progress)._asdict()
-    versions = installed_versions(*backend.packages) | recorded.pop("versions")
+    versions = {**installed_versions(*backend.packages), **recorded.pop("versions")}
     engine = EngineCard(
         backend=backend.name,
         precision=precision,

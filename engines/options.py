@@ -24,6 +24,7 @@ class BuildOptions:
     """
 
     def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
         # Types are resolved where their names are known: a class derived in another module has the fields too.
         hints = get_type_hints(cls, include_extras=True)
         cls.__annotations__ = {name: hints[name] for name in cls.__annotations__}

@@ -1,4 +1,4 @@
-"""The backend tensorrt on the bundled detector, with a made-up TensorRT whose plans ONNX Runtime runs."""
+"""The backend tensorrt on the bundled detector, with a stub of TensorRT whose plans ONNX Runtime runs."""
 
 import importlib.util
 import json
