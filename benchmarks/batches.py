@@ -146,7 +146,7 @@ def _run(file: Path, empty: Measured, timed: bool, alive: Alive) -> Measured:  #
     import numpy as np
     from reference import synthetic_image
 
-    from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+    from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 
     size = (empty.height, empty.width)
     content = np.array([size], np.float32)

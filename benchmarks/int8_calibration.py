@@ -22,8 +22,7 @@ from benchmarks.detectors import PACKAGES
 from benchmarks.documents import RESULTS, document, publish, table
 from benchmarks.machine import as_line, environment
 from pssdet.commands.app import run
-from pssdet.commands.artifacts import SCENES, bundled_scenes, engine_of, model_folder, render_scenes
-from pssdet.commands.defaults import held_out_scenes
+from pssdet.commands.artifacts import SCENES, bundled_scenes, engine_of, held_out_scenes, model_folder, render_scenes
 from pssdet.console import Progress, steps
 from pssdet.engines.precision.int8_model import METHOD, quantised_model
 from pssdet.engines.precision.ranges import METHODS
@@ -62,11 +61,12 @@ def _engines(name: str, target: Path, progress: Progress) -> Iterator[Path]:
     scenes = bundled_scenes(name)
     assert scenes is not None  # noqa: S101 - what is bundled has scenes
     render_scenes(scenes, progress)
-    recipe = recipe_for(name, onnx.load(model / MODEL_ONNX).graph)
+    exported = onnx.load(model / MODEL_ONNX)
+    recipe = recipe_for(name, exported.graph)
     for method in METHODS:
         folder = target / name / method
         folder.mkdir(parents=True)
-        made = quantised_model(model, card.model, scenes, progress, recipe=recipe, method=method)
+        made = quantised_model(exported, model, card.model, scenes, progress, recipe=recipe, method=method)
         onnx.save(made.model, folder / MODEL_ONNX)
         files = (FileRecord.of(folder / MODEL_ONNX),)
         quantised = msgspec.structs.replace(card, precision="int8", emulated=True, files=files, verification=())

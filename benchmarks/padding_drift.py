@@ -20,8 +20,7 @@ from benchmarks.detectors import PACKAGES, convert
 from benchmarks.documents import RESULTS, document, publish, table
 from benchmarks.machine import as_line, environment
 from pssdet.commands.app import run
-from pssdet.commands.artifacts import engine_of
-from pssdet.commands.defaults import held_out_scenes
+from pssdet.commands.artifacts import engine_of, held_out_scenes
 from pssdet.console import Progress, steps
 from pssdet.images import load
 from pssdet.models.matching import match_detections

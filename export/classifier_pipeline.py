@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 from pssdet.export.compose import adopted, value_info
 from pssdet.export.convert import convert_classifier
 from pssdet.export.pipeline import PACKAGES, require_agreement

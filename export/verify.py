@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 from pssdet.models.card import StageRecord
 from pssdet.models.network.detector import TwoStageDetector
 from pssdet.models.network.reference_run import run_reference

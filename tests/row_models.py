@@ -6,7 +6,7 @@ from onnx import numpy_helper
 from reference import DATA, ROWS
 from static_parameters import static_parameters
 
-from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 from pssdet.models.checkpoint_formats.static_names import to_structured
 from pssdet.models.parameters import load_parameters
 from pssdet.models.stages import tap_names

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 from pssdet.engines.registry import choose_backend
 from pssdet.errors import BadInput, GateFailed
 from pssdet.images import load

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import onnx
 
 from pssdet.console import Progress
-from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 from pssdet.engines.precision.half import emulate_half, half_region
 from pssdet.engines.precision.recipe import HALF_PREFIXES, Recipe, default_recipe
 from pssdet.engines.registry import OpenEngine

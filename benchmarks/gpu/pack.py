@@ -218,7 +218,7 @@ def _in_onnxruntime(model: onnx.ModelProto, case: Case, pictures: Sequence[Pictu
 
     import onnx
 
-    from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+    from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 
     with tempfile.TemporaryDirectory(prefix="pssdet-") as folder:
         path = Path(folder) / "model.onnx"

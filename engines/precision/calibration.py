@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.console import Progress
-from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
-from pssdet.engines.precision.histogram import AbsHistogram
+from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
+from pssdet.engines.precision.ranges import AbsHistogram
 from pssdet.errors import BadInput
 from pssdet.images import evenly_spaced, load, pictures_in
 from pssdet.models.preprocess import as_batch, prepare

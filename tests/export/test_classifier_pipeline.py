@@ -15,7 +15,7 @@ from classifier_parts import (
     under_old_names,
 )
 
-from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 from pssdet.errors import BadInput, GateFailed
 from pssdet.export import classifier_pipeline
 from pssdet.models.card import encode, read_classifier_card, read_engine_card, read_model_card

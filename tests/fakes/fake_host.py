@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 import onnx
 
-from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 from pssdet.errors import EnvironmentMissing
 
 LAYERS_US = {"trunk/Conv_1": 60.0, "trunk/DeformConv_2": 20.0, "finish/MulticlassNms_9": 10.0, "head/MatMul_0": 10.0}

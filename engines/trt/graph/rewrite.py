@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import onnx
 
 from pssdet.engines.precision.recipe import HALF_PREFIXES
-from pssdet.engines.precision.region import TypedEdges, half_inputs, inside, prune, rewrite_region
+from pssdet.engines.precision.region import TypedRewriter, half_inputs, half_tensors, prune, rewrite_region
 from pssdet.engines.trt.graph.deform_conv import replace_deform_convs
 from pssdet.engines.trt.graph.detection import replace_functions
 from pssdet.engines.trt.graph.nodes import parameters_of
@@ -67,7 +67,7 @@ def typed_half(plugin_model: onnx.ModelProto, recipe_fp32_names: Iterable[str]) 
     model.CopyFrom(plugin_model)
     del model.graph.value_info[:]
     region = typed_region(model.graph, recipe_fp32_names)
-    rewrite_region(model.graph, region, TypedEdges(model.graph, region))
+    rewrite_region(model.graph, region, TypedRewriter(model.graph, region))
     tensor_types(model)
     return model
 
@@ -80,7 +80,7 @@ def typed_region(graph: onnx.GraphProto, recipe_fp32_names: Iterable[str]) -> se
     for node in graph.node:
         if _follows_maps(node) and node.name not in kept:
             maps = {node.input[position] for position in half_inputs(node, parameters)}
-            if maps <= inside(graph, region):
+            if maps <= half_tensors(graph, region):
                 region.add(node.name)
     return region
 

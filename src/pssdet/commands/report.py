@@ -31,7 +31,7 @@ def report(
         output: Folder to write to (default: artifacts/report).
         json: Print report.json instead of a table.
     """
-    from pssdet.commands.defaults import bundled_engines, held_out_scenes
+    from pssdet.commands.artifacts import bundled_engines, held_out_scenes
     from pssdet.console import OUT, steps
     from pssdet.errors import BadInput, GateFailed
     from pssdet.files import staged_folder

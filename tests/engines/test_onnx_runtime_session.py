@@ -1,4 +1,4 @@
-"""What the ONNX Runtime backend does for CUDA, as far as a machine without a GPU can tell."""
+"""What the ONNX Runtime session does for CUDA, as far as a machine without a GPU can tell."""
 
 import numpy as np
 import onnx
@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession, _run_bound
+from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession, _run_bound
 from pssdet.errors import EnvironmentMissing
 
 
@@ -84,7 +84,7 @@ def test_cuda_sessions_are_bound_to_the_device(monkeypatch, made, model):
         devices.append(device)
         return _run_bound(session, feed, outputs, "cpu")
 
-    monkeypatch.setattr("pssdet.engines.backends.onnx_runtime._run_bound", run)
+    monkeypatch.setattr("pssdet.engines.onnx_runtime_session._run_bound", run)
     inputs = {"x": np.ones((1, 2), np.float32), "unused": np.ones(1, np.float32)}
     for cuda in (True, False):
         outputs = OnnxRuntimeSession(model, (), cuda=cuda).run(inputs)
