@@ -12,7 +12,8 @@ import cv2
 from pssdet.errors import BadInput
 from pssdet.files import staged_folder
 from pssdet.models.mini import SHAPES
-from pssdet.validation.scenes.scene import SPLITS, Scene, render_scene
+from pssdet.validation.scenes.layout import SPLITS
+from pssdet.validation.scenes.render import Scene, render_scene
 
 ANNOTATIONS = "instances.json"
 JPEG_QUALITY = 92
