@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pssdet.models.matching import box_ious
 from pssdet.validation.coco_statistics import Results, check_results
 from pssdet.validation.ground_truth import GroundTruth
 
@@ -173,7 +174,8 @@ def _match_image(
     """Scores [D], found and ignored [10, D] of one image and category; detections best first.
 
     Each takes the free object it overlaps most (the last of equals); one that is ignored only if
-    none that counts will do. Crowds are never used up.
+    none that counts will do. Crowds are never used up. ``greedy_pairs`` pairs one to one and knows no
+    preferences, so COCOeval's rule stands here, for all IoU limits at once.
     """
     boxes = np.array([each["bbox"] for each in detections], np.float64)
     scores = np.array([each["score"] for each in detections], np.float64)
@@ -183,7 +185,8 @@ def _match_image(
     if objects:
         crowd = np.array([each["iscrowd"] for each in objects], np.bool_)
         ignore = _ignore(objects)
-        ious = _ious(boxes, np.array([each["bbox"] for each in objects], np.float64), crowd)
+        theirs = np.array([each["bbox"] for each in objects], np.float64)
+        ious = box_ious(_corners(boxes), _corners(theirs), areas=(areas, theirs[:, 2] * theirs[:, 3]), crowd=crowd)
         free = np.ones((len(_IOUS), len(objects)), np.bool_)
         for index in np.flatnonzero(ious.max(axis=1) >= _IOUS[0]):
             pool = (free | crowd) & (ious[index] >= _IOUS[:, None])
@@ -197,14 +200,9 @@ def _match_image(
     return scores, found, ignored
 
 
-def _ious(boxes: Floats, objects: Floats, crowd: Flags) -> Floats:
-    """[D, G] of boxes x, y, width, height; with a crowd, the share of the box that lies in it."""
-    low = np.maximum(boxes[:, None, :2], objects[:, :2])
-    high = np.minimum(boxes[:, None, :2] + boxes[:, None, 2:], objects[:, :2] + objects[:, 2:])
-    overlap: Floats = (high - low).clip(0).prod(axis=2)
-    own, theirs = boxes[:, 2:].prod(axis=1)[:, None], objects[:, 2:].prod(axis=1)
-    union: Floats = np.where(crowd, own, own + theirs - overlap)
-    return np.divide(overlap, union, out=np.zeros_like(overlap), where=overlap > 0)
+def _corners(boxes: Floats) -> Floats:
+    """x1, y1, x2, y2 of boxes x, y, width, height."""
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
 
 def _replica_aps(matched: Matched, weights: NDArray[np.floating[Any]]) -> Floats:

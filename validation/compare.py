@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pssdet.errors import BadInput
 from pssdet.models.card import EngineCard
-from pssdet.validation.agreement import agreement, worst_images
+from pssdet.validation.agreement import agreement
 from pssdet.validation.bootstrap import Matched, match, paired_bootstrap
 from pssdet.validation.coco_statistics import coco_statistics
 from pssdet.validation.engine_stages import first_difference
@@ -17,7 +17,7 @@ from pssdet.validation.ground_truth import GroundTruth, Image
 from pssdet.validation.parity_report.schema import Comparison, EngineResult
 from pssdet.validation.subprocess_run import Alive, in_child
 from pssdet.validation.verdict import Judgement, judge, margin
-from pssdet.validation.worst_images import disagreements
+from pssdet.validation.worst_images import draw_worst_images, rank_by_difference
 
 SEED = 0
 #: On how many pictures an engine is compared with the reference stage by stage.
@@ -87,7 +87,7 @@ def compare(reference: Evaluated, candidate: Evaluated, images: Sequence[Image],
         reason=verdict.reason,
         first_broken_stage=_first_broken_stage(reference, candidate, images),
         agreement=agreement(*found),
-        disagreements=disagreements(images, *found),
+        disagreements=draw_worst_images(images, *found),
     )
 
 
@@ -123,7 +123,7 @@ def _failed(reference: Evaluated, candidate: Evaluated, allowed: float, replicas
 def _first_broken_stage(reference: Evaluated, candidate: Evaluated, images: Sequence[Image]) -> str:
     """On the pictures where the two differ most, or on the first ones if they differ nowhere."""
     found = (reference.run.detections, candidate.run.detections)
-    worst = worst_images(*found, _STAGE_PICTURES)
+    worst = rank_by_difference(*found, _STAGE_PICTURES)
     indices = [index for index, _ in worst] or range(min(_STAGE_PICTURES, len(images)))
     pictures = [images[index].path for index in indices]
     stage = in_child(_stage_of_first_difference, reference.folder, candidate.folder, pictures)
