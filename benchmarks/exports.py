@@ -26,7 +26,7 @@ from pssdet.console import steps
 from pssdet.files import write_atomically
 from pssdet.models.card import GraphRecord
 from pssdet.models.zoo import ZOO
-from pssdet.validation.subprocess_run import Alive, in_child
+from pssdet.validation.subprocess_run import Heartbeat, run_in_subprocess
 
 #: What an export may take on two free cores.
 MOST_BYTES = 8e9
@@ -83,14 +83,14 @@ def exports(
             progress(f"exporting {name}")
             started = perf_counter()
             with others() as busy, peak_of_children() as peak:
-                found = in_child(_export, ROWS[name])
+                found = run_in_subprocess(_export, ROWS[name])
             costs = Costs(peak[0], perf_counter() - started, busy[0])
             rows.append(_row(name, found, costs) if isinstance(found, Exported) else [name, found, *["-"] * 9])
     write_atomically(output / "exports.md", _document(rows).encode())
     print((output / "exports.md").read_text())
 
 
-def _export(key: str | int, alive: Alive) -> Exported:
+def _export(key: str | int, alive: Heartbeat) -> Exported:
     """In the child."""
     from pssdet.export.pipeline import export_model
 

@@ -226,7 +226,7 @@ def _class_aps(matches: _Class, weights: Floats, objects: Floats) -> Floats:
     seen = weights.cumsum(axis=0)
     total = np.zeros(len(objects))
     for found, ignored in zip(matches.found, matches.ignored, strict=True):
-        # Precision peaks and recall grows at true positives alone: nothing else need be looked at.
+        # Precision peaks and recall grows at true positives alone: only those are computed.
         hits = np.flatnonzero(found)
         counted = seen[hits]
         if ignored.any():

@@ -33,7 +33,7 @@ class TopK(msgspec.Struct, frozen=True):
     """What was counted, and of which model.
 
     Attributes:
-        pictures: how many were looked at: all of the list.
+        pictures: how many were classified: all of the list.
         top1: of how many the best class is the right one.
         top5: of how many the right class is among the best five.
     """
@@ -85,7 +85,7 @@ def measure(
 
     Args:
         batch: pictures run at once.
-        advance: told after each batch how many pictures it had.
+        advance: called after each batch with the number of its pictures.
 
     Raises:
         BadInput: no exported classifier, its file was altered, or a picture cannot be read.

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import onnx
 
@@ -27,18 +27,22 @@ from pssdet.models.card import MODEL_ONNX, EngineCard, ModelCard, read_model_car
 from pssdet.runtime.detections import Detections
 from pssdet.runtime.detector import Detector
 from pssdet.validation.agreement import THRESHOLD, agreement
-from pssdet.validation.coco_statistics import coco_statistics
+from pssdet.validation.coco_statistics import coco_results, coco_statistics
 from pssdet.validation.ground_truth import GroundTruth, read_ground_truth
-from pssdet.validation.minimal_set import minimal_set
 from pssdet.validation.parity_report.schema import Agreement
 from pssdet.validation.verdict import SHARE
 
-#: Pictures that are looked at, the first of the data set or evenly spaced ones of a folder; each costs one run per
-#: recipe that is tried.
+#: The most pictures that recipes are judged on, the first of the data set or evenly spaced ones of a folder; each costs
+#: one run per recipe that is tried.
 MOST_PICTURES = 300
 #: Part of the detections of either model that must have a partner of the other with at least this IoU.
 AGREEING_SHARE = 0.99
 AGREEING_IOU = 0.9
+
+_T = TypeVar("_T")
+
+#: Whether a set of names is enough.
+Holds = Callable[[frozenset[str]], bool]
 
 
 class Pictures(NamedTuple):
@@ -77,7 +81,7 @@ def tune(folder: Path, pictures: Pictures, progress: Progress = lambda _: None, 
     Args:
         folder: of the exported model.
         pictures: a few hundred, like those that the detector will see.
-        progress: told of each recipe that is tried.
+        progress: called with each recipe that is tried.
         target: with annotations, the part of the float32 model's AP that may be lost or gained (default: that of the
             parity report, 0.001); else the share of detections that must agree (default 0.99).
 
@@ -167,10 +171,7 @@ class _Tuner:
         if truth is None:
             return None
         images = truth.images[: len(found)]
-        results: list[dict[str, Any]] = []
-        for image, each in zip(images, found, strict=True):
-            results += each.to_coco_results(image.id, truth.category_ids)
-        return coco_statistics(truth, results, [image.id for image in images])["AP"]
+        return coco_statistics(truth, coco_results(truth, images, found), [image.id for image in images])["AP"]
 
 
 def agreeing_share(between: Agreement) -> float:
@@ -208,3 +209,56 @@ def _engine_card(card: ModelCard) -> EngineCard:
         verification=(),
         model=card,
     )
+
+
+def minimal_set(groups: Sequence[Sequence[str]], holds: Holds) -> tuple[str, ...] | None:
+    """Names of which none can be left out: whole groups are left out first, then names of what remains.
+
+    Both times halves, quarters, ... are tried before single ones, so that k needed ones among n take about 2 k log n
+    questions. Nothing is assumed about how the names work together; every answer is asked for once.
+
+    Args:
+        groups: all names, each once; neighbours that belong together.
+        holds: asked of sets of names.
+
+    Returns:
+        The names in the order of ``groups``; None if not even all of them suffice.
+    """
+    ask = _remembered(holds)
+    if ask(frozenset()):
+        return ()
+    if not ask(frozenset(name for group in groups for name in group)):
+        return None
+    needed = _reduced(groups, lambda left: ask(frozenset(name for group in left for name in group)))
+    names = _reduced([name for group in needed for name in group], lambda left: ask(frozenset(left)))
+    return tuple(names)
+
+
+def _reduced(items: Sequence[_T], holds: Callable[[Sequence[_T]], bool]) -> list[_T]:
+    """Items of which none can be left out."""
+    left = list(items)
+    size = max(1, len(left) // 2)
+    while True:
+        before = len(left)
+        start = 0
+        while start < len(left):
+            without = left[:start] + left[start + size :]
+            if without and holds(without):
+                left = without
+            else:
+                start += size
+        if size > 1:
+            size //= 2
+        elif len(left) == before:
+            return left
+
+
+def _remembered(holds: Holds) -> Holds:
+    answers: dict[frozenset[str], bool] = {}
+
+    def ask(names: frozenset[str]) -> bool:
+        if names not in answers:
+            answers[names] = holds(names)
+        return answers[names]
+
+    return ask

@@ -48,7 +48,7 @@ def write_dataset(folder: Path, split: str, count: int, progress: Callable[[int]
         folder: gets 000000.jpg, ... and ``instances.json``.
         split: ``train`` or ``heldout``.
         count: scenes.
-        progress: told the number of scenes done, after each.
+        progress: called after each scene with the number of scenes done.
 
     Returns:
         The annotation file's path.

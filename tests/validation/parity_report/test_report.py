@@ -121,12 +121,12 @@ class TestBrokenEngines:
 
     def test_an_engine_that_takes_its_process_down(self, sound, monkeypatch):
         monkeypatch.setattr(evaluation, "_evaluate_here", child_work.crash)
-        run = evaluation.evaluate(sound, [])
+        run = evaluation.run_engine(sound, [])
         assert run.failure == "the engine crashed its process"
         assert run.speed is None
 
     def test_a_crash_costs_that_engine_only(self, sound, scenes, tmp_path, monkeypatch):
-        monkeypatch.setattr(evaluation, "_evaluate_here", child_work.crash_if_told)
+        monkeypatch.setattr(evaluation, "_evaluate_here", child_work.crash_if_doomed)
         doomed = altered(sound, tmp_path / "doomed", find_nothing)
         report, comparisons = compare(sound, [doomed], scenes)
         assert comparisons["doomed"].verdict == "FAIL"
@@ -147,7 +147,7 @@ class TestBrokenEngines:
 
         _, comparisons = compare(sound, [altered(sound, tmp_path / "untapped", drop_a_tap)], scenes)
         assert comparisons["untapped"].verdict == "PASS"
-        assert comparisons["untapped"].first_broken_stage.startswith("not looked at: ")
+        assert comparisons["untapped"].first_broken_stage.startswith("not compared: ")
 
     def test_files_that_are_no_model(self, sound, scenes, tmp_path):
         folder = tmp_path / "garbage"

@@ -15,8 +15,7 @@ from pssdet.errors import BadInput
 from pssdet.models import zoo
 from pssdet.models.card import FileRecord, WeightsRecord, read_engine_card
 from pssdet.models.mini import SHAPES
-from pssdet.validation.compare import Evaluated
-from pssdet.validation.evaluate import EngineRun
+from pssdet.validation.evaluate import EngineRun, Evaluated
 from pssdet.validation.parity_report import assemble as assembly
 from pssdet.validation.parity_report.assemble import assemble
 from pssdet.validation.parity_report.files import read_report, write_report
@@ -100,7 +99,7 @@ class TestRefused:
             assemble([sound, other], *scenes, lambda _: None)
 
     def test_a_model_of_other_classes_is_named_before_anything_runs(self, sound, scenes, tmp_path, monkeypatch):
-        monkeypatch.setattr(assembly, "evaluate_on", None)
+        monkeypatch.setattr(assembly, "evaluate", None)
         labels = ("moon", *SHAPES[1:])
         other = altered(sound, tmp_path / "other", find_nothing, **TWIN | {"labels": labels})
         with pytest.raises(BadInput, match=r"mini_twin's classes: the file lacks 'moon'; mini_twin does not know"):
