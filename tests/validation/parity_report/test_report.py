@@ -13,7 +13,7 @@ from pssdet.errors import BadInput
 from pssdet.models.card import ENGINE_CARD, FileRecord, encode, read_engine_card
 from pssdet.validation import evaluate as evaluation
 from pssdet.validation.parity_report.assemble import assemble
-from pssdet.validation.parity_report.files import read_report, write_report
+from pssdet.validation.parity_report.render import read_report, write_report
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from pssdet.models.mini import SHAPES
 from pssdet.validation.evaluate import EngineRun, Evaluated
 from pssdet.validation.parity_report import assemble as assembly
 from pssdet.validation.parity_report.assemble import assemble
-from pssdet.validation.parity_report.files import read_report, write_report
+from pssdet.validation.parity_report.render import read_report, write_report
 from pssdet.validation.parity_report.schema import EngineResult, Speed
 
 TWIN = {"model": "mini_twin", "labels": SHAPES[::-1], "onnx": FileRecord("model.onnx", "7" * 64, 1)}
@@ -116,7 +116,7 @@ def test_the_command_says_of_which_model_the_engine_is_that_failed(report, monke
     code = execute(app, [str(word) for option in options.items() for word in option])
     out, err = capsys.readouterr()
     assert code == 1
-    assert "parity is not given: mini_twin/faulty: faulty gave no detections" in err
+    assert "the engines disagree: mini_twin/faulty: faulty gave no detections" in err
     assert "2 comparisons: 1 FAIL, 1 PASS (mini_faster: 1 PASS; mini_twin: 1 FAIL)" in " ".join(out.split())
 
 
