@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pssdet.validation.agreement import agreement
-from pssdet.validation.bootstrap import paired_bootstrap
+from pssdet.validation.bootstrap import Bootstrap, paired_bootstrap
 from pssdet.validation.engine_stages import first_difference
 from pssdet.validation.evaluate import Evaluated
 from pssdet.validation.ground_truth import Image
@@ -21,14 +21,18 @@ _STAGE_PICTURES = 2
 
 
 def compare(reference: Evaluated, candidate: Evaluated, images: Sequence[Image], replicas: int) -> Comparison:
-    """Compare two engines of one model that ran on the same images."""
+    """Compare two engines of one model that ran on the same images; a failed one makes the verdict a FAIL."""
     ap = reference.result.stats.get("AP", 0.0)
     allowed = margin(candidate.card.precision, ap)
-    if reference.matched is None or candidate.matched is None:
-        return _failed(reference, candidate, allowed, replicas)
-    found = (reference.run.detections, candidate.run.detections)
-    bootstrap = paired_bootstrap(reference.matched, candidate.matched, replicas, SEED)
-    verdict = _nothing_found(reference, candidate, len(images)) or judge(ap, bootstrap, allowed, len(images))
+    both = reference.matched, candidate.matched
+    found = reference.run.detections, candidate.run.detections
+    if both[0] is None or both[1] is None:
+        bootstrap = Bootstrap(0.0, (0.0, 0.0), (0.0, 0.0), 0.0, replicas, SEED)
+    else:
+        bootstrap = paired_bootstrap(both[0], both[1], replicas, SEED)
+    failure = _failure(reference, candidate, len(images))
+    verdict = Judgement("FAIL", 0, failure) if failure else judge(ap, bootstrap, allowed, len(images))
+    ran = None not in both
     return Comparison(
         model=candidate.result.model,
         candidate=candidate.result.name,
@@ -42,39 +46,23 @@ def compare(reference: Evaluated, candidate: Evaluated, images: Sequence[Image],
         verdict=verdict.verdict,
         images_to_decide=verdict.images_to_decide,
         reason=verdict.reason,
-        first_broken_stage=_first_broken_stage(reference, candidate, images),
-        agreement=agreement(*found),
-        disagreements=draw_worst_images(images, *found),
+        first_broken_stage=_first_broken_stage(reference, candidate, images) if ran else "",
+        agreement=agreement(*found) if ran else None,
+        disagreements=draw_worst_images(images, *found) if ran else (),
     )
 
 
-def _nothing_found(reference: Evaluated, candidate: Evaluated, images: int) -> Judgement | None:
-    """The verdict where one engine finds something and the other nothing at all."""
+def _failure(reference: Evaluated, candidate: Evaluated, images: int) -> str:
+    """Why the comparison fails whatever its figures are: an engine failed, or only one of the two finds anything."""
+    if candidate.run.failure:
+        return candidate.run.failure
+    if reference.run.failure:
+        return f"the reference failed: {reference.run.failure}"
     for one, other in ((candidate, reference), (reference, candidate)):
         if one.result.detections == 0 and other.result.detections > 0:
             which = "" if one is candidate else "the reference "
-            return Judgement("FAIL", 0, f"{which}{one.result.name} gave no detections at all on {images} images")
-    return None
-
-
-def _failed(reference: Evaluated, candidate: Evaluated, allowed: float, replicas: int) -> Comparison:
-    reason = candidate.run.failure or f"the reference failed: {reference.run.failure}"
-    return Comparison(
-        model=candidate.result.model,
-        candidate=candidate.result.name,
-        reference=reference.result.name,
-        delta_ap=0.0,
-        ci90=(0.0, 0.0),
-        ci95=(0.0, 0.0),
-        replicas=replicas,
-        seed=SEED,
-        margin=allowed,
-        verdict="FAIL",
-        images_to_decide=0,
-        reason=reason,
-        first_broken_stage="",
-        agreement=None,
-    )
+            return f"{which}{one.result.name} gave no detections at all on {images} images"
+    return ""
 
 
 def _first_broken_stage(reference: Evaluated, candidate: Evaluated, images: Sequence[Image]) -> str:

@@ -88,9 +88,8 @@ def histogram(edges: Sequence[float], counts: Sequence[int], *, x_label: str, y_
         gap = min(1.0, step / 8)
         parts.append(_rect("bar", _LEFT + step * index + gap, _FLOOR - height, step - 2 * gap, height, title))
     parts.append(_line("axis", _LEFT, _FLOOR, _WIDTH - _RIGHT, _FLOOR))
-    axis, below = _even_axis(edges) if _is_even(edges) else _uneven_axis(names)
-    parts += axis
-    height = _FLOOR + below
+    parts += _edge_axis(names)
+    height = _FLOOR + 44 + 5 * max(map(len, names))
     parts.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, height - 6, x_label, "middle", "label"))
     parts.append(_y_title(y_label + scale.name, (_TOP + _FLOOR) / 2))
     return _svg("histogram", _WIDTH, height, f"{x_label}: {sum(counts):,} {y_label}{scale.name}", parts)
@@ -111,25 +110,8 @@ def _nice(least: float) -> float:
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
 
 
-def _is_even(edges: Sequence[float]) -> bool:
-    widths = [high - low for low, high in pairwise(edges)]
-    return 0 < max(widths) <= 1.001 * min(widths)
-
-
-def _even_axis(edges: Sequence[float]) -> tuple[list[str], int]:
-    """Round numbers along the axis, and the room that it takes below the columns."""
-    low, high = edges[0], edges[-1]
-    step = _nice((high - low) / 6)
-    multiples = range(math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6) + 1)
-    parts = []
-    for value in (multiple * step for multiple in multiples):
-        x = _LEFT + (_WIDTH - _LEFT - _RIGHT) * (value - low) / (high - low)
-        parts += [_line("axis", x, _FLOOR, x, _FLOOR + 4), _text(x, _FLOOR + 17, f"{value:.6g}", "middle")]
-    return parts, 44
-
-
-def _uneven_axis(names: Sequence[str]) -> tuple[list[str], int]:
-    """The edges along the axis, aslant so that all have room, and the room that they take."""
+def _edge_axis(names: Sequence[str]) -> list[str]:
+    """The edges along the axis, aslant so that all have room."""
     step = (_WIDTH - _LEFT - _RIGHT) / (len(names) - 1)
     every = math.ceil(16 / step)
     parts = []
@@ -138,7 +120,7 @@ def _uneven_axis(names: Sequence[str]) -> tuple[list[str], int]:
         turn = f"translate({number(x + 3)} {_FLOOR + 13}) rotate(-45)"
         parts.append(_line("axis", x, _FLOOR, x, _FLOOR + 4))
         parts.append(f'<text class="tick" text-anchor="end" transform="{turn}">{escape(names[index])}</text>')
-    return parts, 44 + 5 * max(map(len, names))
+    return parts
 
 
 def _edge_names(edges: Sequence[float]) -> list[str]:

@@ -12,6 +12,17 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from pssdet.validation.parity_report import svg
+from pssdet.validation.parity_report.conclusions import (
+    ap_alone,
+    fail_reasons,
+    label_of,
+    overall_verdict,
+    reason,
+    several,
+    summary,
+    uncompared,
+    unreported_failures,
+)
 from pssdet.validation.parity_report.number_format import (
     NOT_AVAILABLE,
     ap_percent,
@@ -41,8 +52,6 @@ PUBLISHED_NOTE = (
     "Quoted from PaddleDetection: COCO val2017; FP32 tools/eval.py end to end at batch 1, data loading and "
     "post-processing included. Speeds on different hardware do not compare."
 )
-
-_WORST_FIRST: tuple[Verdict, ...] = ("FAIL", "INCONCLUSIVE", "PASS")
 
 #: How many margins the interval plots reach either way, at least and at most.
 _REACH = (2.0, 5.0)
@@ -160,7 +169,7 @@ class ReportView(NamedTuple):
 
     Attributes:
         title: the models' names.
-        several: whether there are several models, so that an engine's name alone does not identify it.
+        several: whether there are several models.
         images: how many were evaluated.
         machine, created: of the identity.
         overall: the worst verdict; None if nothing was compared.
@@ -199,19 +208,18 @@ def view_of(report: Report) -> ReportView:
     """The report with every number formatted."""
     names = [each.model for each in report.identity.models]
     comparisons = _comparisons(report)
-    failures = _unreported_failures(report)
     return ReportView(
         title=", ".join(names),
-        several=_several(report),
+        several=several(report),
         images=f"{report.identity.images:,}",
         machine=report.identity.machine,
         created=report.identity.created,
-        overall=_overall(report),
-        summary=_summary(report),
-        fail_reasons=_fail_reasons(report, failures),
+        overall=overall_verdict(report),
+        summary=summary(report),
+        fail_reasons=fail_reasons(report),
         comparisons=comparisons,
-        uncompared=tuple(_engine(report, each, _ap_alone(report, each)) for each in _uncompared(report)),
-        failures=tuple(_engine(report, each, each.failure) for each in failures),
+        uncompared=tuple(_engine(report, each, ap_alone(report, each)) for each in uncompared(report)),
+        failures=tuple(_engine(report, each, each.failure) for each in unreported_failures(report)),
         models=tuple(_model(report, name, comparisons) for name in names),
         bootstrap=_bootstrap(report),
         published=tuple(map(_published, report.published)),
@@ -219,73 +227,6 @@ def view_of(report: Report) -> ReportView:
         warnings=report.warnings,
         identity=_identity(report),
     )
-
-
-def _several(report: Report) -> bool:
-    return len(report.identity.models) > 1
-
-
-def _label(report: Report, model: str, engine: str) -> str:
-    """An engine's name, and its model's too if there are several."""
-    return f"{model}/{engine}" if _several(report) else engine
-
-
-def _overall(report: Report) -> Verdict | None:
-    """The worst verdict; an engine without a result is a FAIL. None if nothing was compared."""
-    verdicts = {comparison.verdict for comparison in report.comparisons}
-    if any(engine.failure for engine in report.engines):
-        verdicts.add("FAIL")
-    return next((verdict for verdict in _WORST_FIRST if verdict in verdicts), None)
-
-
-def _summary(report: Report) -> str:
-    """How many comparisons have which verdict, by model if there are several."""
-    counts = _verdict_counts(report.comparisons)
-    text = f"{_counted(len(report.comparisons), 'comparison')}: {counts}" if counts else "Nothing was compared"
-    if counts and _several(report):
-        parts = []
-        for each in report.identity.models:
-            part = _verdict_counts([pair for pair in report.comparisons if pair.model == each.model])
-            parts.append(f"{each.model}: {part}" if part else f"{each.model} was not compared")
-        text += f" ({'; '.join(parts)})"
-    failed = sum(1 for engine in report.engines if engine.failure)
-    return f"{text}; {_counted(failed, 'engine')} without a result" if failed else text
-
-
-def _verdict_counts(comparisons: Sequence[Comparison]) -> str:
-    verdicts = [comparison.verdict for comparison in comparisons]
-    return ", ".join(f"{verdicts.count(each)} {each}" for each in _WORST_FIRST if each in verdicts)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _fail_reasons(report: Report, failures: Sequence[EngineResult]) -> tuple[str, ...]:
-    pairs = [(pair.model, pair.candidate, pair.reason) for pair in report.comparisons if pair.verdict == "FAIL"]
-    pairs += [(each.model, each.name, each.failure) for each in failures]
-    return tuple(f"{_label(report, model, name)}: {why}" for model, name, why in pairs)
-
-
-def _uncompared(report: Report) -> list[EngineResult]:
-    """The engines with a result that no comparison is about: each the only engine of its model."""
-    compared = {(pair.model, name) for pair in report.comparisons for name in (pair.candidate, pair.reference)}
-    return [each for each in report.engines if not each.failure and (each.model, each.name) not in compared]
-
-
-def _unreported_failures(report: Report) -> list[EngineResult]:
-    reported = [
-        ((pair.model, name), pair.reason) for pair in report.comparisons for name in (pair.candidate, pair.reference)
-    ]
-    return [
-        each
-        for each in report.engines
-        if each.failure and not any(who == (each.model, each.name) and each.failure in why for who, why in reported)
-    ]
-
-
-def _ap_alone(report: Report, engine: EngineResult) -> str:
-    return f"AP {points(engine.stats.get('AP'))} on {report.identity.images:,} images, compared with nothing"
 
 
 def _model(report: Report, model: str, comparisons: Sequence[ComparisonView]) -> ModelView:
@@ -304,7 +245,7 @@ def _model(report: Report, model: str, comparisons: Sequence[ComparisonView]) ->
 
 
 def _engine(report: Report, engine: EngineResult, remark: str = "") -> EngineView:
-    label = _label(report, engine.model, engine.name)
+    label = label_of(report, engine.model, engine.name)
     speed = engine.speed
     if engine.emulated or engine.failure or speed is None:
         why = "failed" if engine.failure else EMULATED if engine.emulated else NOT_MEASURED
@@ -319,7 +260,7 @@ def _comparisons(report: Report) -> tuple[ComparisonView, ...]:
     aps = {(each.model, each.name): each.stats.get("AP") for each in report.engines if not each.failure}
     reach = _reach(report.comparisons)
     return tuple(
-        _comparison(pair, _label(report, pair.model, pair.candidate), aps, reach) for pair in report.comparisons
+        _comparison(pair, label_of(report, pair.model, pair.candidate), aps, reach) for pair in report.comparisons
     )
 
 
@@ -340,7 +281,7 @@ def _comparison(
         candidate=pair.candidate,
         reference=pair.reference,
         verdict=pair.verdict,
-        reason=_reason(pair),
+        reason=reason(pair),
         first_broken_stage=pair.first_broken_stage,
         ap_reference=points(reference),
         ap_candidate=points(candidate),
@@ -359,13 +300,6 @@ def _reach(comparisons: Sequence[Comparison]) -> float:
     least, most = _REACH
     sizes = [abs(value) / pair.margin for pair in comparisons if pair.margin > 0 for value in pair.ci95]
     return max([1.15 * size for size in sizes if 1.15 * size <= most] + [least])
-
-
-def _reason(comparison: Comparison) -> str:
-    """The verdict's reason, and how many images would decide an open one if the reason does not say so."""
-    images = f"{comparison.images_to_decide:,}"
-    complete = comparison.verdict != "INCONCLUSIVE" or comparison.images_to_decide <= 0 or images in comparison.reason
-    return comparison.reason if complete else f"{comparison.reason.rstrip('.')}; about {images} images would decide"
 
 
 def _agreement(found: Agreement) -> AgreementView:
@@ -414,10 +348,10 @@ def _identity(report: Report) -> tuple[tuple[str, str], ...]:
     this = report.identity
     hashes = []
     for each in this.models:
-        whose = f"{each.model} " if _several(report) else ""
+        whose = f"{each.model} " if several(report) else ""
         hashes += [(f"{whose}weights sha256", each.weights_sha256), (f"{whose}onnx sha256", each.onnx_sha256)]
     return (
-        ("models" if _several(report) else "model", ", ".join(each.model for each in this.models)),
+        ("models" if several(report) else "model", ", ".join(each.model for each in this.models)),
         ("images", f"{this.images:,}"),
         ("created", this.created),
         ("commit", this.commit),
