@@ -11,30 +11,8 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from pssdet.validation.parity_report import svg
-from pssdet.validation.parity_report.conclusions import (
-    ap_alone,
-    fail_reasons,
-    label_of,
-    overall_verdict,
-    reason,
-    several,
-    summary,
-    uncompared,
-    unreported_failures,
-)
-from pssdet.validation.parity_report.number_format import (
-    NOT_AVAILABLE,
-    ap_percent,
-    difference,
-    interval,
-    margin,
-    percent,
-    points,
-    rate,
-    signed,
-    small,
-)
+from pssdet.validation.parity_report import conclusions, svg
+from pssdet.validation.parity_report import number_format as numbers
 from pssdet.validation.parity_report.schema import (
     Agreement,
     Comparison,
@@ -210,16 +188,18 @@ def view_of(report: Report) -> ReportView:
     comparisons = _comparisons(report)
     return ReportView(
         title=", ".join(names),
-        several=several(report),
+        several=conclusions.several(report),
         images=f"{report.identity.images:,}",
         machine=report.identity.machine,
         created=report.identity.created,
-        overall=overall_verdict(report),
-        summary=summary(report),
-        fail_reasons=fail_reasons(report),
+        overall=conclusions.overall_verdict(report),
+        summary=conclusions.summary(report),
+        fail_reasons=conclusions.fail_reasons(report),
         comparisons=comparisons,
-        uncompared=tuple(_engine(report, each, ap_alone(report, each)) for each in uncompared(report)),
-        failures=tuple(_engine(report, each, each.failure) for each in unreported_failures(report)),
+        uncompared=tuple(
+            _engine(report, each, conclusions.ap_alone(report, each)) for each in conclusions.uncompared(report)
+        ),
+        failures=tuple(_engine(report, each, each.failure) for each in conclusions.unreported_failures(report)),
         models=tuple(_model(report, name, comparisons) for name in names),
         bootstrap=_bootstrap(report),
         published=tuple(map(_published, report.published)),
@@ -237,21 +217,23 @@ def _model(report: Report, model: str, comparisons: Sequence[ComparisonView]) ->
         engines=tuple(_engine(report, each) for each in engines),
         comparisons=tuple(pair for pair in comparisons if pair.model == model),
         statistics=tuple(
-            StatisticView(name, _STATISTICS.get(name, ""), tuple(points(each.stats.get(name)) for each in engines))
+            StatisticView(
+                name, _STATISTICS.get(name, ""), tuple(numbers.points(each.stats.get(name)) for each in engines)
+            )
             for name in names
         ),
-        detections=tuple(NOT_AVAILABLE if each.failure else f"{each.detections:,}" for each in engines),
+        detections=tuple(numbers.NOT_AVAILABLE if each.failure else f"{each.detections:,}" for each in engines),
     )
 
 
 def _engine(report: Report, engine: EngineResult, remark: str = "") -> EngineView:
-    label = label_of(report, engine.model, engine.name)
+    label = conclusions.label_of(report, engine.model, engine.name)
     speed = engine.speed
     if engine.emulated or engine.failure or speed is None:
         why = "failed" if engine.failure else EMULATED if engine.emulated else NOT_MEASURED
         return EngineView(engine.model, label, engine.name, None, why, remark)
-    p50, p90 = (rate(speed.latency_ms.get(name)) for name in ("p50", "p90"))
-    shown = SpeedView(rate(speed.images_per_second), p50, p90, str(speed.batch), speed.includes, speed.excludes)
+    p50, p90 = (numbers.rate(speed.latency_ms.get(name)) for name in ("p50", "p90"))
+    shown = SpeedView(numbers.rate(speed.images_per_second), p50, p90, str(speed.batch), speed.includes, speed.excludes)
     return EngineView(engine.model, label, engine.name, shown, "", remark)
 
 
@@ -260,7 +242,8 @@ def _comparisons(report: Report) -> tuple[ComparisonView, ...]:
     aps = {(each.model, each.name): each.stats.get("AP") for each in report.engines if not each.failure}
     reach = _reach(report.comparisons)
     return tuple(
-        _comparison(pair, label_of(report, pair.model, pair.candidate), aps, reach) for pair in report.comparisons
+        _comparison(pair, conclusions.label_of(report, pair.model, pair.candidate), aps, reach)
+        for pair in report.comparisons
     )
 
 
@@ -269,11 +252,13 @@ def _comparison(
 ) -> ComparisonView:
     reference, candidate = (aps.get((pair.model, name)) for name in (pair.reference, pair.candidate))
     known = reference is not None and candidate is not None
-    delta = difference(pair.delta_ap) if known else NOT_AVAILABLE
-    ci90, ci95 = (interval(each) if known else NOT_AVAILABLE for each in (pair.ci90, pair.ci95))
-    words = f"{label}: difference {delta}, 90 % interval {ci90}, 95 % interval {ci95}, margin {margin(pair.margin)}"
+    delta = numbers.difference(pair.delta_ap) if known else numbers.NOT_AVAILABLE
+    ci90, ci95 = (numbers.interval(each) if known else numbers.NOT_AVAILABLE for each in (pair.ci90, pair.ci95))
+    words = (
+        f"{label}: difference {delta}, 90 % interval {ci90}, 95 % interval {ci95}, margin {numbers.margin(pair.margin)}"
+    )
     plot = Markup()
-    if delta != NOT_AVAILABLE:
+    if delta != numbers.NOT_AVAILABLE:
         plot = svg.interval_plot(pair.delta_ap, pair.ci90, pair.ci95, pair.margin, reach=reach, label=words)
     return ComparisonView(
         model=pair.model,
@@ -281,14 +266,14 @@ def _comparison(
         candidate=pair.candidate,
         reference=pair.reference,
         verdict=pair.verdict,
-        reason=reason(pair),
+        reason=conclusions.reason(pair),
         first_broken_stage=pair.first_broken_stage,
-        ap_reference=points(reference),
-        ap_candidate=points(candidate),
+        ap_reference=numbers.points(reference),
+        ap_candidate=numbers.points(candidate),
         delta=delta,
         ci90=ci90,
         ci95=ci95,
-        margin=margin(pair.margin),
+        margin=numbers.margin(pair.margin),
         interval_plot=plot,
         agreement=_agreement(pair.agreement) if pair.agreement else None,
         worst_images=pair.disagreements,
@@ -304,12 +289,12 @@ def _reach(comparisons: Sequence[Comparison]) -> float:
 
 def _agreement(found: Agreement) -> AgreementView:
     return AgreementView(
-        threshold=small(found.threshold),
-        matched=percent(found.matched_share),
+        threshold=numbers.small(found.threshold),
+        matched=numbers.percent(found.matched_share),
         unmatched_reference=f"{found.unmatched_reference:,}",
         unmatched_candidate=f"{found.unmatched_candidate:,}",
         score_drift=_percentiles(found.score_drift),
-        score_shift=signed(found.score_shift),
+        score_shift=numbers.signed(found.score_shift),
         iou_loss=_percentiles(found.iou_loss),
         score_plot=_histogram(found.score_histogram, "score of the candidate minus that of the reference"),
         iou_plot=_histogram(found.iou_histogram, "IoU of matched boxes"),
@@ -317,7 +302,7 @@ def _agreement(found: Agreement) -> AgreementView:
 
 
 def _percentiles(values: Mapping[str, float]) -> tuple[str, ...]:
-    return tuple(small(values.get(name)) for name in ("p50", "p99", "max"))
+    return tuple(numbers.small(values.get(name)) for name in ("p50", "p99", "max"))
 
 
 def _histogram(counted: Histogram, label: str) -> Markup:
@@ -338,8 +323,8 @@ def _published(row: PublishedRow) -> PublishedView:
         images_per_second=f"{quoted.fps:g}",
         hardware=quoted.hardware,
         year=str(quoted.year),
-        ap_here=None if row.measured_ap is None else ap_percent(row.measured_ap),
-        images_per_second_here=None if row.measured_fps is None else rate(row.measured_fps),
+        ap_here=None if row.measured_ap is None else numbers.ap_percent(row.measured_ap),
+        images_per_second_here=None if row.measured_fps is None else numbers.rate(row.measured_fps),
         note=quoted.note,
     )
 
@@ -348,10 +333,10 @@ def _identity(report: Report) -> tuple[tuple[str, str], ...]:
     this = report.identity
     hashes = []
     for each in this.models:
-        whose = f"{each.model} " if several(report) else ""
+        whose = f"{each.model} " if conclusions.several(report) else ""
         hashes += [(f"{whose}weights sha256", each.weights_sha256), (f"{whose}onnx sha256", each.onnx_sha256)]
     return (
-        ("models" if several(report) else "model", ", ".join(each.model for each in this.models)),
+        ("models" if conclusions.several(report) else "model", ", ".join(each.model for each in this.models)),
         ("images", f"{this.images:,}"),
         ("created", this.created),
         ("commit", this.commit),
