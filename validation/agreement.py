@@ -1,4 +1,4 @@
-"""Do two engines give the same detections? AP cannot tell: it sees the order of scores, not their values.
+"""How well the detections of two engines agree. AP cannot tell: it depends on the order of scores, not on their values.
 
 Detections of one image and class are partners if their boxes overlap with an IoU of at least 0.5.
 Pairs are made greedily, the highest IoU first (of equal ones the reference's better-scored detection
@@ -29,7 +29,7 @@ Indices = NDArray[np.intp]
 
 
 class DetectionPairs(NamedTuple):
-    """One image's pairs with a score of at least the threshold on either side, and what is left over.
+    """One image's pairs in which either score reaches the threshold, and the detections without a partner.
 
     Attributes:
         pairs: int [P, 2], indices into the reference's and the candidate's detections.
@@ -58,7 +58,7 @@ def agreement(
     candidate: Sequence[Detections],
     threshold: float = THRESHOLD,
 ) -> Agreement:
-    """Figures over all images; the two sequences are of the same images, scores and boxes finite.
+    """Compare two engines' detections of the same images; all scores and boxes are finite.
 
     A pair's drift counts if either of the two reaches the threshold, a detection as matched or
     unmatched if it does itself. Without pairs, every drift is 0.
@@ -100,7 +100,7 @@ def pair_detections(reference: Detections, candidate: Detections, threshold: flo
 
 
 def _closed(detections: Detections) -> Floats:
-    """Boxes whose sizes are their corners' distances: one without a height would not even match itself."""
+    """Boxes as float64, pixel offset added to x2 and y2; without it a box of one row of pixels would have no area."""
     boxes = detections.boxes.astype(np.float64)
     boxes[:, 2:] += detections.pixel_offset
     return boxes

@@ -1,4 +1,4 @@
-"""How sure a difference in AP is: a paired bootstrap over images.
+"""How certain a difference in AP is: a paired bootstrap over images.
 
 A replica draws as many images as there are, with replacement, and computes both engines' AP on the
 same draw. AP is no mean over images, so it is computed anew in each replica; the matching of
@@ -30,7 +30,7 @@ _RECALLS = np.linspace(0, 1, 101)
 _MAX_DETECTIONS = 100
 #: Objects and detections outside of COCO's area range "all" are ignored; pixels squared.
 _MAX_AREA = 1e5**2
-#: Cells of the largest array at work; what fits a processor's cache is fastest.
+#: Cells of the largest array in use; arrays that fit a processor's cache are fastest.
 _CELLS = 1 << 18
 _MIN_CHUNK = 16
 

@@ -58,7 +58,7 @@ def coco_statistics(truth: GroundTruth, results: Results, image_ids: Sequence[in
 
 
 def check_results(truth: GroundTruth, results: Results, image_ids: Sequence[int]) -> list[dict[str, Any]]:
-    """The results of the images to evaluate, in their order, after every one was found sound.
+    """Check all results and return those of the images to evaluate, in their order.
 
     Raises:
         BadInput: there are no images to evaluate, an image or category is not of the data set, or

@@ -24,15 +24,13 @@ def compare(reference: Evaluated, candidate: Evaluated, images: Sequence[Image],
     """Compare two engines of one model that ran on the same images; a failed one makes the verdict a FAIL."""
     ap = reference.result.stats.get("AP", 0.0)
     allowed = margin(candidate.card.precision, ap)
-    both = reference.matched, candidate.matched
-    found = reference.run.detections, candidate.run.detections
-    if both[0] is None or both[1] is None:
-        bootstrap = Bootstrap(0.0, (0.0, 0.0), (0.0, 0.0), 0.0, replicas, SEED)
+    found = reference.detections, candidate.detections
+    if reference.matched is None or candidate.matched is None:
+        ran, bootstrap = False, Bootstrap(0.0, (0.0, 0.0), (0.0, 0.0), 0.0, replicas, SEED)
     else:
-        bootstrap = paired_bootstrap(both[0], both[1], replicas, SEED)
+        ran, bootstrap = True, paired_bootstrap(reference.matched, candidate.matched, replicas, SEED)
     failure = _failure(reference, candidate, len(images))
     verdict = Judgement("FAIL", 0, failure) if failure else judge(ap, bootstrap, allowed, len(images))
-    ran = None not in both
     return Comparison(
         model=candidate.result.model,
         candidate=candidate.result.name,
@@ -53,11 +51,11 @@ def compare(reference: Evaluated, candidate: Evaluated, images: Sequence[Image],
 
 
 def _failure(reference: Evaluated, candidate: Evaluated, images: int) -> str:
-    """Why the comparison fails whatever its figures are: an engine failed, or only one of the two finds anything."""
-    if candidate.run.failure:
-        return candidate.run.failure
-    if reference.run.failure:
-        return f"the reference failed: {reference.run.failure}"
+    """Why the comparison is a FAIL whatever its figures are: an engine failed, or only one finds anything."""
+    if candidate.result.failure:
+        return candidate.result.failure
+    if reference.result.failure:
+        return f"the reference failed: {reference.result.failure}"
     for one, other in ((candidate, reference), (reference, candidate)):
         if one.result.detections == 0 and other.result.detections > 0:
             which = "" if one is candidate else "the reference "
@@ -66,8 +64,8 @@ def _failure(reference: Evaluated, candidate: Evaluated, images: int) -> str:
 
 
 def _first_broken_stage(reference: Evaluated, candidate: Evaluated, images: Sequence[Image]) -> str:
-    """On the pictures where the two differ most, or on the first ones if they differ nowhere."""
-    found = (reference.run.detections, candidate.run.detections)
+    """Compare the stages on the pictures where the two differ most, or on the first ones if they differ nowhere."""
+    found = reference.detections, candidate.detections
     worst = rank_by_difference(*found, _STAGE_PICTURES)
     indices = [index for index, _ in worst] or range(min(_STAGE_PICTURES, len(images)))
     pictures = [images[index].path for index in indices]

@@ -40,11 +40,17 @@ class EngineRun(NamedTuple):
 
 
 class Evaluated(NamedTuple):
-    """An engine with everything known of it; ``matched`` is None if it failed."""
+    """An engine's results on a data set.
+
+    Attributes:
+        detections: picture by picture; empty if the engine failed.
+        result: what the report has of them.
+        matched: the detections matched with the objects; None if the engine failed.
+    """
 
     folder: Path
     card: EngineCard
-    run: EngineRun
+    detections: list[Detections]
     result: EngineResult
     matched: Matched | None
 
@@ -73,7 +79,7 @@ def evaluate(truth: GroundTruth, images: Sequence[Image], folder: Path, card: En
         speed=run.speed,
         failure=run.failure,
     )
-    return Evaluated(folder, card, run, result, matched)
+    return Evaluated(folder, card, run.detections, result, matched)
 
 
 def run_engine(engine: Path, pictures: Sequence[Path]) -> EngineRun:

@@ -18,14 +18,14 @@ POLLS, POLL_SECONDS = 10, 60.0
 #: How long a child may take for its clean-up once it has sent its result.
 _CLEAN_UP_SECONDS = 10.0
 
-#: The function calls it after every part of its work, such as a picture, to show that it gets on.
+#: To be called after every part of the work, such as a picture, to show that it progresses.
 Heartbeat = Callable[[], None]
 
 _T = TypeVar("_T")
 
 
 def run_in_subprocess(function: Callable[..., _T], *arguments: object) -> _T | str:
-    """Call the function in a process of its own; returns its result, or as text what went wrong there.
+    """Call the function in a process of its own; returns its result, or a text that says what went wrong.
 
     Args:
         function: called with the arguments and then a ``Heartbeat``; must be importable by its name.

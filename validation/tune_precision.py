@@ -1,4 +1,4 @@
-"""The nodes of a detector that half precision must leave in float32, found by what counts: its detections.
+"""Finds the nodes of a detector that half precision must leave in float32, judged by its detections.
 
 Every recipe is judged by running the model in emulated half precision over pictures, which rounds as a float16 engine
 with float32 accumulation does (``engines/precision/half.py``). With annotations AP decides, without them the agreement
@@ -67,7 +67,7 @@ class Pictures(NamedTuple):
 
 
 class Score(NamedTuple):
-    """How a recipe does; ``text`` says it for people."""
+    """Whether a recipe reaches the target, and its figures in words."""
 
     holds: bool
     text: str
@@ -122,7 +122,7 @@ class _Tuner:
         return Recipe(tuple(node.name for node in self._model.graph.node if node.name in kept), self._card.model, note)
 
     def _require_detections(self) -> None:
-        """So many that no single one decides: one that lies at the threshold tells nothing of a recipe."""
+        """Require enough detections that a single one at the threshold does not decide on a recipe."""
         count = sum(len(each.above(THRESHOLD)) for each in self._expected)
         needed = math.ceil(1 / (1 - self._target)) if self._target < 1 else 1
         if count < needed:
@@ -135,7 +135,7 @@ class _Tuner:
         return max(self._scores.items(), key=lambda item: len(item[0]))[1].text
 
     def _score(self, names: frozenset[str]) -> Score:
-        """How the model does with these nodes, beside the default recipe's, in float32."""
+        """Judge the model with these nodes, beside the default recipe's, in float32."""
         self._tried += 1
         kept = "the default recipe" if not names else f"{len(names)} more nodes in float32"
         self._progress(f"recipe {self._tried}: {kept}")
@@ -175,7 +175,7 @@ class _Tuner:
 
 
 def agreeing_share(between: Agreement) -> float:
-    """The part of all detections above the threshold in either model that are pairs with enough IoU, counted once."""
+    """Share of the detections above the threshold in either model that are pairs with enough IoU, counted once."""
     histogram = between.iou_histogram
     pairs = sum(histogram.counts)
     near = sum(count for edge, count in zip(histogram.edges, histogram.counts, strict=False) if edge >= AGREEING_IOU)
@@ -196,7 +196,7 @@ def _blocks(graph: onnx.GraphProto, always: Sequence[str]) -> list[list[str]]:
 
 
 def _engine_card(card: ModelCard) -> EngineCard:
-    """What the detector needs of an engine that exists in memory only."""
+    """A card for an engine that exists in memory only, as far as the detector reads it."""
     return EngineCard(
         backend="onnxruntime",
         precision="fp16",
@@ -212,7 +212,7 @@ def _engine_card(card: ModelCard) -> EngineCard:
 
 
 def minimal_set(groups: Sequence[Sequence[str]], holds: Holds) -> tuple[str, ...] | None:
-    """Names of which none can be left out: whole groups are left out first, then names of what remains.
+    """A minimal set of names, of which none can be left out: whole groups are left out first, then single names.
 
     Both times halves, quarters, ... are tried before single ones, so that k needed ones among n take about 2 k log n
     questions. Nothing is assumed about how the names work together; every answer is asked for once.
@@ -235,7 +235,7 @@ def minimal_set(groups: Sequence[Sequence[str]], holds: Holds) -> tuple[str, ...
 
 
 def _reduced(items: Sequence[_T], holds: Callable[[Sequence[_T]], bool]) -> list[_T]:
-    """Items of which none can be left out."""
+    """Items of which none can be left out any more."""
     left = list(items)
     size = max(1, len(left) // 2)
     while True:

@@ -1,4 +1,4 @@
-"""The pictures of a data set that an engine can be judged on; damaged ones and those of another size are left out."""
+"""The pictures of a data set that can be evaluated; damaged ones and those of another size are left out."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def usable_images(truth: GroundTruth) -> tuple[list[Image], list[tuple[str, str]
 
 
 def _flaw(image: Image) -> str:
-    """Why a picture cannot be judged on; empty if it can."""
+    """Why a picture cannot be evaluated; empty if it can."""
     try:
         with _captured_decode_warnings() as warnings:
             height, width = load(image.path).shape[:2]

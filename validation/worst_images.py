@@ -16,7 +16,7 @@ from pssdet.validation.agreement import THRESHOLD, DetectionPairs, Indices, pair
 from pssdet.validation.ground_truth import Image
 from pssdet.validation.parity_report.schema import Disagreement
 
-#: What a person would call a difference: smaller ones are not shown as pictures.
+#: Differences that a person would notice; images with smaller ones are not shown.
 VISIBLE_SCORE = 0.01
 VISIBLE_IOU_LOSS = 0.02
 

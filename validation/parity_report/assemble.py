@@ -71,7 +71,7 @@ def assemble(
 
 
 def _by_model(engines: Sequence[Path]) -> list[_Engines]:
-    """The engines by configuration name, once this machine is known to have what they need."""
+    """Group the engines by configuration name, after checking that this machine can run them."""
     if not engines:
         raise BadInput("there are no engines to report on; name at least one")
     groups: dict[str, _Engines] = {}
@@ -104,7 +104,7 @@ def _evaluate(group: _Engines, truth: GroundTruth, images: Sequence[Image], prog
 
 
 def _published(evaluated: Sequence[Evaluated], *, is_val2017: bool) -> tuple[PublishedRow, ...]:
-    """The published detectors; measured is only that very model on COCO val2017, not one that shares its name.
+    """The published detectors, with figures measured on COCO val2017 of that very model, not of one of its name.
 
     The figures are of the model's first engine that computes in its own precision and did not fail, one that
     is not Paddle's before Paddle's.
@@ -127,7 +127,7 @@ def _published(evaluated: Sequence[Evaluated], *, is_val2017: bool) -> tuple[Pub
 
 
 def _is_published(card: ModelCard, entry: ZooEntry) -> bool:
-    """Whether a checkpoint was exported as the zoo's entry has it, and not as a configuration of its name."""
+    """Whether the card is of the zoo's entry itself, exported from a checkpoint, not of a changed copy of its name."""
     same = all(
         getattr(card, part) == getattr(entry, part) for part in ("architecture", "numerics", "preprocessing", "labels")
     )
@@ -135,5 +135,5 @@ def _is_published(card: ModelCard, entry: ZooEntry) -> bool:
 
 
 def _representative(evaluated: Sequence[Evaluated]) -> Evaluated | None:
-    able = [each for each in evaluated if not each.card.emulated and not each.run.failure]
+    able = [each for each in evaluated if not each.card.emulated and not each.result.failure]
     return min(able, key=lambda each: each.card.backend == "paddle", default=None)

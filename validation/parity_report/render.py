@@ -91,7 +91,7 @@ def _rendered(template: str, view: ReportView, finalize: Callable[[object], obje
 
 
 def _as_markdown(value: object) -> Markup:
-    """Text that says the same in Markdown: on one line, nothing in it read as markup."""
+    """A value as Markdown text on one line, with all markup in it escaped."""
     if isinstance(value, Markup):  # of the template itself
         return value
     line = " ".join(str(value).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -104,7 +104,7 @@ def parity_tables(view: ReportView) -> list[Table]:
 
 
 def notes(view: ReportView) -> list[str]:
-    """What the tables do not show: engines that were not compared, and warnings."""
+    """The facts that the tables leave out: engines that were not compared, and warnings."""
     alone = [f"{each.model}/{each.name}: {each.remark}" for each in view.uncompared]
     return [*alone, *(f"warning: {warning}" for warning in view.warnings)]
 
@@ -132,5 +132,5 @@ def _table(view: ReportView, of: ModelView) -> Table:
 
 
 def _line(text: str) -> Text:
-    """Text on one line; names may hold "[...]", which is no markup here."""
+    """Text on one line; as a ``Text``, since rich would read "[...]" in a name as markup."""
     return Text(" ".join(text.split()))

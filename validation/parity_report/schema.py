@@ -1,4 +1,4 @@
-"""The parity report as data: what ``report.json`` holds and what Markdown and HTML are made from."""
+"""The parity report as data: the contents of ``report.json``, from which Markdown and HTML are made."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _INTERVAL_WIDTH, _INTERVAL_HEIGHT = 220, 28
 
 
 class _Scale(NamedTuple):
-    """How high a count stands, 0..1, and which counts get a tick."""
+    """The height of a count, 0..1, and the counts that get a tick."""
 
     height: Callable[[float], float]
     ticks: list[int]
@@ -111,7 +111,7 @@ def _nice(least: float) -> float:
 
 
 def _edge_axis(names: Sequence[str]) -> list[str]:
-    """The edges along the axis, aslant so that all have room."""
+    """The edges along the axis, slanted so that all have room."""
     step = (_WIDTH - _LEFT - _RIGHT) / (len(names) - 1)
     every = math.ceil(16 / step)
     parts = []
@@ -124,7 +124,7 @@ def _edge_axis(names: Sequence[str]) -> list[str]:
 
 
 def _edge_names(edges: Sequence[float]) -> list[str]:
-    """The edges with as many decimals as it takes to tell them apart."""
+    """The edges with as many decimals as distinguish them."""
     finest = min((high - low for low, high in pairwise(edges) if high > low), default=1.0)
     decimals = max(0, 1 - math.floor(math.log10(finest)))
     texts = [f"{edge:.{decimals}f}" for edge in edges]

@@ -18,7 +18,7 @@ from pssdet.validation.scenes.render import Scene, render_scene
 ANNOTATIONS = "instances.json"
 JPEG_QUALITY = 92
 
-#: Goes up when scenes change, so that data sets of before are made again.
+#: Increases when scenes change, so that older data sets are rendered again.
 VERSION = 1
 
 

@@ -1,4 +1,4 @@
-"""Where the shapes of a rendered scene lie and what is visible of each: the geometry, before any colour.
+"""The geometry of a rendered scene: where its shapes lie and how much of each is visible.
 
 A layout is drawn from one stream of random numbers and computed in NumPy alone, so annotations are equal on any
 machine, but for a pixel whose centre lies within a rounding of an outline.
@@ -23,7 +23,7 @@ SIZES = ((240, 320), (320, 240), (256, 352), (352, 256), (288, 288), (300, 360))
 #: Diameters of the shapes' circumscribed circles, pixels; the boxes' longer sides reach from 16 to 300.
 DIAMETERS = (24.0, 300.0)
 
-#: A shape is left out rather than leave itself or another one with less of it to be seen.
+#: A shape is left out if less than this share of it, or of a shape behind it, would be visible.
 MIN_VISIBLE = 0.4
 _MIN_SIDE = 8  # of a visible box, pixels
 
@@ -131,7 +131,7 @@ def _cover(
 
 
 def _add(layout: SceneLayout, shape: PlacedShape) -> bool:
-    """Put a shape in front of the others; False, and nothing changes, if too little would be seen of any."""
+    """Put a shape in front of the others, unless too little of any shape would be visible; returns whether it did."""
     owner = layout.owner.copy()
     owner[shape.window()][shape.coverage >= 0.5] = len(layout.shapes)
     for number, each in enumerate((*layout.shapes, shape)):

@@ -15,7 +15,7 @@ from pssdet.errors import BadInput
 from pssdet.models import zoo
 from pssdet.models.card import FileRecord, WeightsRecord, read_engine_card
 from pssdet.models.mini import SHAPES
-from pssdet.validation.evaluate import EngineRun, Evaluated
+from pssdet.validation.evaluate import Evaluated
 from pssdet.validation.parity_report import assemble as assembly
 from pssdet.validation.parity_report.assemble import assemble
 from pssdet.validation.parity_report.render import read_report, write_report
@@ -141,7 +141,7 @@ class TestPublished:
         stats = {} if failure else {"AP": ap}
         speed = None if failure or emulated else Speed(100 * ap, {}, "", "", 1)
         result = EngineResult(model, backend, backend, "fp32", emulated, stats, 1, speed, failure)
-        return Evaluated(None, card, EngineRun([], speed, failure), result, None)
+        return Evaluated(None, card, [], result, None)
 
     def rows(self, *evaluated, is_val2017=True):
         rows = assembly._published(evaluated, is_val2017=is_val2017)
