@@ -10,7 +10,6 @@ detections per image and class.)
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -24,6 +23,9 @@ from pssdet.validation.ground_truth import GroundTruth
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+
+#: An object of the annotation file or a detection of a COCO results file.
+Entry = Mapping[str, Any]
 
 _IOUS = np.linspace(0.5, 0.95, 10)
 _RECALLS = np.linspace(0, 1, 101)
@@ -91,10 +93,12 @@ def match(truth: GroundTruth, results: Results, image_ids: Sequence[int]) -> Mat
         BadInput: as ``check_results``.
     """
     ids = tuple(sorted(set(image_ids)))
-    position = {image_id: index for index, image_id in enumerate(ids)}
-    detections = _group(check_results(truth, results, image_ids), position)
-    objects = _group(truth.raw["annotations"], position)
-    classes = (_match_class(objects[each], detections[each], len(ids)) for each in truth.category_ids)
+    detections = _by_category_and_image(check_results(truth, results, image_ids))
+    objects = _by_category_and_image(truth.raw["annotations"])
+    classes = []
+    for category in truth.category_ids:
+        keys = [(category, image_id) for image_id in ids]
+        classes.append(_match_class([objects.get(key, []) for key in keys], [detections.get(key, []) for key in keys]))
     return Matched(ids, tuple(classes))
 
 
@@ -128,49 +132,37 @@ def paired_bootstrap(reference: Matched, candidate: Matched, replicas: int = 100
     return Bootstrap(delta, (low90, high90), (low95, high95), float(deltas.std(ddof=1)), replicas, seed)
 
 
-def _group(
-    entries: Sequence[Mapping[str, Any]], position: Mapping[int, int]
-) -> defaultdict[int, defaultdict[int, list[Mapping[str, Any]]]]:
-    """Entries by category id and image position."""
-    groups: defaultdict[int, defaultdict[int, list[Mapping[str, Any]]]]
-    groups = defaultdict(lambda: defaultdict(list))
+def _by_category_and_image(entries: Sequence[Entry]) -> dict[tuple[int, int], list[Entry]]:
+    groups: dict[tuple[int, int], list[Entry]] = {}
     for entry in entries:
-        if entry["image_id"] in position:
-            groups[entry["category_id"]][position[entry["image_id"]]].append(entry)
+        groups.setdefault((entry["category_id"], entry["image_id"]), []).append(entry)
     return groups
 
 
-def _match_class(
-    objects: Mapping[int, list[Mapping[str, Any]]], detections: Mapping[int, list[Mapping[str, Any]]], images: int
-) -> _Class:
-    counted = np.zeros(images)
-    for index, here in objects.items():
-        counted[index] = np.count_nonzero(~_ignore(here))
-    parts = [
-        _match_image(objects.get(index, []), best)
-        for index, best in ((index, _best(detections[index])) for index in sorted(detections))
-    ]
+def _match_class(objects: Sequence[list[Entry]], detections: Sequence[list[Entry]]) -> _Class:
+    """Match one category's detections with its objects, both given image by image."""
+    counted = np.array([np.count_nonzero(~_ignore(here)) for here in objects], np.float64)
+    images = [index for index, found in enumerate(detections) if found]
+    parts = [_match_image(objects[index], _best(detections[index])) for index in images]
     if not parts:
         nothing = np.zeros((len(_IOUS), 0), np.bool_)
         return _Class(np.zeros(0, np.int64), nothing, nothing, counted)
     scores, found, ignored = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
-    image = np.repeat(sorted(detections), [len(part[0]) for part in parts])
+    image = np.repeat(images, [len(part[0]) for part in parts])
     # A stable sort of images in ascending order: equal scores rank as COCOeval ranks them.
     order = np.argsort(-scores, kind="stable")
     return _Class(image[order], found[:, order], ignored[:, order], counted)
 
 
-def _best(detections: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _best(detections: Sequence[Entry]) -> list[Entry]:
     return sorted(detections, key=lambda entry: -float(entry["score"]))[:_MAX_DETECTIONS]
 
 
-def _ignore(objects: Sequence[Mapping[str, Any]]) -> Flags:
+def _ignore(objects: Sequence[Entry]) -> Flags:
     return np.array([each["iscrowd"] or each["area"] > _MAX_AREA for each in objects], np.bool_)
 
 
-def _match_image(
-    objects: Sequence[Mapping[str, Any]], detections: Sequence[Mapping[str, Any]]
-) -> tuple[Floats, Flags, Flags]:
+def _match_image(objects: Sequence[Entry], detections: Sequence[Entry]) -> tuple[Floats, Flags, Flags]:
     """Scores [D], found and ignored [10, D] of one image and category; detections best first.
 
     Each takes the free object it overlaps most (the last of equals); one that is ignored only if
