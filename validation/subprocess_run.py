@@ -39,7 +39,7 @@ def run_in_subprocess(function: Callable[..., _T], *arguments: object) -> _T | s
     try:
         answer = _answer(receiver)
         if answer is None:
-            return f"the engine hung: nothing came of it for {POLLS * POLL_SECONDS / 60:g} minutes, and it was stopped"
+            return f"the engine hung: it made no progress for {POLLS * POLL_SECONDS / 60:g} minutes and was stopped"
         child.join(_CLEAN_UP_SECONDS)
         result: _T | str = answer[0]
         return result

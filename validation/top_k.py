@@ -95,7 +95,7 @@ def measure(
     card = read_classifier_card(model)
     choose_backend("onnxruntime", "fp32")
     if batch < 1:
-        raise BadInput(f"a batch of {batch} pictures is none; choose 1 or more")
+        raise BadInput(f"a batch cannot have {batch} pictures; choose 1 or more")
     hits = np.zeros(2, np.int64)
     with closing(OnnxRuntimeSession(card.onnx.verify(model), (), cuda=False)) as session:
         for start in range(0, len(pictures), batch):

@@ -7,6 +7,7 @@ of the detections with the float32 model's.
 
 from __future__ import annotations
 
+import functools
 import math
 import tempfile
 from collections.abc import Callable, Sequence
@@ -224,7 +225,7 @@ def minimal_set(groups: Sequence[Sequence[str]], holds: Holds) -> tuple[str, ...
     Returns:
         The names in the order of ``groups``; None if not even all of them suffice.
     """
-    ask = _remembered(holds)
+    ask = functools.cache(holds)
     if ask(frozenset()):
         return ()
     if not ask(frozenset(name for group in groups for name in group)):
@@ -251,14 +252,3 @@ def _reduced(items: Sequence[_T], holds: Callable[[Sequence[_T]], bool]) -> list
             size //= 2
         elif len(left) == before:
             return left
-
-
-def _remembered(holds: Holds) -> Holds:
-    answers: dict[frozenset[str], bool] = {}
-
-    def ask(names: frozenset[str]) -> bool:
-        if names not in answers:
-            answers[names] = holds(names)
-        return answers[names]
-
-    return ask
