@@ -29,6 +29,6 @@ def hang(engine, pictures, heartbeat):
 
 def crash_if_doomed(engine, pictures, heartbeat):
     """The real evaluation, except for an engine in a folder called "doomed"."""
-    from pssdet.validation.evaluate import _evaluate_here
+    from pssdet.validation.evaluate import _run_here
 
-    return (crash if engine.name == "doomed" else _evaluate_here)(engine, pictures, heartbeat)
+    return (crash if engine.name == "doomed" else _run_here)(engine, pictures, heartbeat)

@@ -88,11 +88,11 @@ def run_engine(engine: Path, pictures: Sequence[Path]) -> EngineRun:
     Whatever goes wrong in there becomes the run's ``failure``: an error, an output that is not
     finite, a crash of the process, a picture that takes for ever.
     """
-    result = run_in_subprocess(_evaluate_here, engine, list(pictures))
+    result = run_in_subprocess(_run_here, engine, list(pictures))
     return result if isinstance(result, EngineRun) else EngineRun([], None, result)
 
 
-def _evaluate_here(engine: Path, pictures: Sequence[Path], heartbeat: Heartbeat) -> EngineRun:
+def _run_here(engine: Path, pictures: Sequence[Path], heartbeat: Heartbeat) -> EngineRun:
     with Detector.load(engine, max_batch=1) as detector:
         heartbeat()
         return _timed_run(detector, engine.name, pictures, heartbeat)

@@ -55,7 +55,7 @@ def test_slow_work_that_gets_on_is_no_hang(monkeypatch):
 
 def test_an_engine_that_hangs_is_stopped_and_gives_its_reason(monkeypatch):
     monkeypatch.setattr(subprocess_run, "POLL_SECONDS", 4 / subprocess_run.POLLS)
-    monkeypatch.setattr(evaluation, "_evaluate_here", child_work.hang)
+    monkeypatch.setattr(evaluation, "_run_here", child_work.hang)
     run = evaluation.run_engine("engine", [])
     assert "hung" in run.failure
     assert run.speed is None

@@ -70,7 +70,7 @@ def read_report(folder: Path) -> Report:
 
 def to_html(view: ReportView) -> str:
     """The whole report as one page, verdict first; the template escapes what it inserts."""
-    return _rendered("report.html.j2", view, lambda value: value)
+    return _rendered("report.html.j2", view)
 
 
 def to_markdown(view: ReportView) -> str:
@@ -78,7 +78,7 @@ def to_markdown(view: ReportView) -> str:
     return _rendered("report.md.j2", view, _as_markdown)
 
 
-def _rendered(template: str, view: ReportView, finalize: Callable[[object], object]) -> str:
+def _rendered(template: str, view: ReportView, finalize: Callable[[object], Markup] | None = None) -> str:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

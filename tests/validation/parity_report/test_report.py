@@ -120,13 +120,13 @@ class TestBrokenEngines:
         assert "not finite" in (tmp_path / "out" / "report.html").read_text()
 
     def test_an_engine_that_takes_its_process_down(self, sound, monkeypatch):
-        monkeypatch.setattr(evaluation, "_evaluate_here", child_work.crash)
+        monkeypatch.setattr(evaluation, "_run_here", child_work.crash)
         run = evaluation.run_engine(sound, [])
         assert run.failure == "the engine crashed its process"
         assert run.speed is None
 
     def test_a_crash_costs_that_engine_only(self, sound, scenes, tmp_path, monkeypatch):
-        monkeypatch.setattr(evaluation, "_evaluate_here", child_work.crash_if_doomed)
+        monkeypatch.setattr(evaluation, "_run_here", child_work.crash_if_doomed)
         doomed = altered(sound, tmp_path / "doomed", find_nothing)
         report, comparisons = compare(sound, [doomed], scenes)
         assert comparisons["doomed"].verdict == "FAIL"
