@@ -74,16 +74,12 @@ class Bootstrap(NamedTuple):
         ci90: percentile interval, 5 % to 95 %.
         ci95: percentile interval, 2.5 % to 97.5 %.
         standard_error: standard deviation over the replicas.
-        replicas: how many.
-        seed: of the draws.
     """
 
     delta: float
     ci90: tuple[float, float]
     ci95: tuple[float, float]
     standard_error: float
-    replicas: int
-    seed: int
 
 
 def match(truth: GroundTruth, results: Results, image_ids: Sequence[int]) -> Matched:
@@ -129,7 +125,7 @@ def paired_bootstrap(reference: Matched, candidate: Matched, replicas: int = 100
     deltas = _replica_aps(candidate, weights) - _replica_aps(reference, weights)
     low95, low90, high90, high95 = np.percentile(deltas, (2.5, 5, 95, 97.5)).tolist()
     delta = ap(candidate) - ap(reference)
-    return Bootstrap(delta, (low90, high90), (low95, high95), float(deltas.std(ddof=1)), replicas, seed)
+    return Bootstrap(delta, (low90, high90), (low95, high95), float(deltas.std(ddof=1)))
 
 
 def _by_category_and_image(entries: Sequence[Entry]) -> dict[tuple[int, int], list[Entry]]:
