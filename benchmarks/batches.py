@@ -29,7 +29,7 @@ from pssdet.commands.app import run
 from pssdet.console import steps
 from pssdet.errors import GateFailed
 from pssdet.files import write_atomically
-from pssdet.validation.subprocess_run import Alive, in_child
+from pssdet.validation.subprocess_run import Heartbeat, run_in_subprocess
 
 #: Largest padded (height, width) that each reader gives.
 SIZES = {
@@ -111,7 +111,7 @@ def batches(
         for name in models:
             progress(f"converting {name}")
             file = Path(folder) / f"{name}.onnx"
-            if flaw := in_child(_write, name, file):
+            if flaw := run_in_subprocess(_write, name, file):
                 raise GateFailed(f"{name} cannot be converted: {flaw}")
             for size in sizes:
                 progress(f"{name}, {size} images")
@@ -121,7 +121,7 @@ def batches(
     publish(output / "batches.md", _document(result))
 
 
-def _write(name: str, file: Path, _alive: Alive) -> str:
+def _write(name: str, file: Path, _alive: Heartbeat) -> str:
     """In a child, since Paddle keeps its memory; gives nothing, a failure comes as text."""
     with tempfile.TemporaryDirectory(prefix="pssdet-") as folder:
         onnx.save(convert(name, Path(folder)).onnx, file)
@@ -137,11 +137,11 @@ def _measure(file: Path, name: str, batch: int, before: list[Measured], *, timed
         if needed > (there := available_memory()):
             reason = f"not run: about {needed / 1e9:.0f} GB needed, {there / 1e9:.0f} GB free"
             return msgspec.structs.replace(empty, failure=reason)
-    found = in_child(_run, file, empty, timed)
+    found = run_in_subprocess(_run, file, empty, timed)
     return found if isinstance(found, Measured) else msgspec.structs.replace(empty, failure=f"failed: {found}")
 
 
-def _run(file: Path, empty: Measured, timed: bool, alive: Alive) -> Measured:  # noqa: FBT001
+def _run(file: Path, empty: Measured, timed: bool, alive: Heartbeat) -> Measured:  # noqa: FBT001
     """In the child: load, run, and look at the memory."""
     import numpy as np
     from reference import synthetic_image

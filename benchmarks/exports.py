@@ -29,7 +29,7 @@ from pssdet.commands.app import run
 from pssdet.console import steps
 from pssdet.models.card import GraphRecord
 from pssdet.models.zoo import ZOO
-from pssdet.validation.subprocess_run import Alive, in_child
+from pssdet.validation.subprocess_run import Heartbeat, run_in_subprocess
 
 #: What an export may take on two free cores.
 MOST_BYTES = 8e9
@@ -86,13 +86,13 @@ def exports(
             progress(f"exporting {name}")
             started = perf_counter()
             with others() as busy, peak_of_children() as peak:
-                found = in_child(_export, ROWS[name])
+                found = run_in_subprocess(_export, ROWS[name])
             costs = Costs(peak[0], perf_counter() - started, busy[0])
             rows.append(_row(name, found, costs) if isinstance(found, Exported) else [name, found, *["-"] * 9])
     publish(output / "exports.md", _document(rows))
 
 
-def _export(key: str | int, alive: Alive) -> Exported:
+def _export(key: str | int, alive: Heartbeat) -> Exported:
     """In the child."""
     from pssdet.export.pipeline import export_model
 

@@ -9,14 +9,14 @@ from typing import NamedTuple
 from pssdet.console import Progress
 from pssdet.engines.registry import require_to_open
 from pssdet.errors import BadInput
-from pssdet.images import load
 from pssdet.models.card import EngineCard, ModelCard, read_engine_card
 from pssdet.models.zoo import PUBLISHED, ZooEntry
-from pssdet.validation.compare import Evaluated, compare, evaluate_on
-from pssdet.validation.decode_warnings import told_by_decoders
+from pssdet.validation.compare import compare
+from pssdet.validation.evaluate import Evaluated, evaluate
 from pssdet.validation.ground_truth import GroundTruth, Image, read_ground_truth, with_labels
 from pssdet.validation.parity_report.identity import identity
 from pssdet.validation.parity_report.schema import Comparison, PublishedRow, Report
+from pssdet.validation.usable_images import usable_images
 
 REPLICAS = 1000
 VAL2017, VAL2017_IMAGES = "instances_val2017.json", 5000
@@ -38,7 +38,7 @@ def assemble(
         engines: folders of engines, of one model or of several.
         annotations: COCO instances file whose categories are every model's labels, in any order.
         images: the folder that its file names are relative to.
-        progress: told of each step.
+        progress: called at the start of each step with its name.
         replicas: of the bootstrap.
 
     Raises:
@@ -51,7 +51,7 @@ def assemble(
     truth = read_ground_truth(annotations, images, first.labels, first.model)
     truths = [truth, *(with_labels(truth, model.labels, model.model) for model in others)]
     progress("checking the pictures")
-    usable, problems = _usable(truth)
+    usable, problems = usable_images(truth)
     what = identity(models, truth, usable)  # now: files may change during a long evaluation
     evaluated: list[Evaluated] = []
     comparisons: list[Comparison] = []
@@ -71,7 +71,7 @@ def assemble(
 
 
 def _by_model(engines: Sequence[Path]) -> list[_Engines]:
-    """The engines by configuration name, once this machine is known to have what they need."""
+    """Group the engines by configuration name, after checking that this machine can run them."""
     if not engines:
         raise BadInput("there are no engines to report on; name at least one")
     groups: dict[str, _Engines] = {}
@@ -99,39 +99,12 @@ def _evaluate(group: _Engines, truth: GroundTruth, images: Sequence[Image], prog
     results = []
     for folder, card in group.members:
         progress(f"evaluating {folder.name} of {card.model.model} on {len(images)} pictures")
-        results.append(evaluate_on(truth, images, folder, card))
+        results.append(evaluate(truth, images, folder, card))
     return results
 
 
-def _usable(truth: GroundTruth) -> tuple[list[Image], list[tuple[str, str]]]:
-    """The pictures that can be decoded, and every one left out with the reason."""
-    usable, problems = [], list(truth.problems)
-    for image in truth.images:
-        if flaw := _flaw(image):
-            problems.append((image.name, flaw))
-        else:
-            usable.append(image)
-    if not usable:
-        raise BadInput(f"none of the {len(problems)} pictures of {truth.path} can be read; check the folder")
-    return usable, problems
-
-
-def _flaw(image: Image) -> str:
-    """Why a picture cannot be judged on; empty if it can."""
-    try:
-        with told_by_decoders() as complaints:
-            height, width = load(image.path).shape[:2]
-    except BadInput as error:
-        return str(error)
-    if complaints:
-        return f"{image.path} is damaged ({complaints[0]}); get it again"
-    if (width, height) != (image.width, image.height):
-        return f"it has {width}x{height} pixels, the annotation file says {image.width}x{image.height}"
-    return ""
-
-
 def _published(evaluated: Sequence[Evaluated], *, is_val2017: bool) -> tuple[PublishedRow, ...]:
-    """The published detectors; measured is only that very model on COCO val2017, not one that shares its name.
+    """The published detectors, with figures measured on COCO val2017 of that very model, not of one of its name.
 
     The figures are of the model's first engine that computes in its own precision and did not fail, one that
     is not Paddle's before Paddle's.
@@ -154,7 +127,7 @@ def _published(evaluated: Sequence[Evaluated], *, is_val2017: bool) -> tuple[Pub
 
 
 def _is_published(card: ModelCard, entry: ZooEntry) -> bool:
-    """Whether a checkpoint was exported as the zoo's entry has it, and not as a configuration of its name."""
+    """Whether the card is of the zoo's entry itself, exported from a checkpoint, not of a changed copy of its name."""
     same = all(
         getattr(card, part) == getattr(entry, part) for part in ("architecture", "numerics", "preprocessing", "labels")
     )
@@ -162,5 +135,5 @@ def _is_published(card: ModelCard, entry: ZooEntry) -> bool:
 
 
 def _representative(evaluated: Sequence[Evaluated]) -> Evaluated | None:
-    able = [each for each in evaluated if not each.card.emulated and not each.run.failure]
+    able = [each for each in evaluated if not each.card.emulated and not each.result.failure]
     return min(able, key=lambda each: each.card.backend == "paddle", default=None)

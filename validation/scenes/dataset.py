@@ -11,12 +11,13 @@ from pssdet.errors import BadInput
 from pssdet.files import staged_folder
 from pssdet.images import encode_jpeg
 from pssdet.models.mini import SHAPES
-from pssdet.validation.scenes.scene import SPLITS, Scene, render_scene
+from pssdet.validation.scenes.layout import SPLITS
+from pssdet.validation.scenes.render import Scene, render_scene
 
 ANNOTATIONS = "instances.json"
 JPEG_QUALITY = 92
 
-#: Goes up when scenes change, so that data sets of before are made again.
+#: Increases when scenes change, so that older data sets are rendered again.
 VERSION = 1
 
 
@@ -46,7 +47,7 @@ def write_dataset(folder: Path, split: str, count: int, progress: Callable[[int]
         folder: gets 000000.jpg, ... and ``instances.json``.
         split: ``train`` or ``heldout``.
         count: scenes.
-        progress: told the number of scenes done, after each.
+        progress: called after each scene with the number of scenes done.
 
     Returns:
         The annotation file's path.

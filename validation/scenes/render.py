@@ -1,24 +1,56 @@
-"""Colours of the rendered scenes: textured ground, shaded shapes, light, lens and sensor."""
+"""Scenes to train and judge detectors on: rendered, annotated, and the same wherever they are made.
+
+A scene is a function of two numbers, its split's seed and its index. Its layout comes from one stream of random
+numbers (``layout.py``); colours and textures come from a second stream and pass through OpenCV, whose versions may
+round or encode a pixel differently: textured ground, shaded shapes, light, lens and sensor.
+"""
 
 from __future__ import annotations
 
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pssdet.validation.scenes.layout import PlacedShape, SceneLayout, box_of, lay_out
 from pssdet.validation.scenes.shapes import Floats
-
-if TYPE_CHECKING:
-    from pssdet.validation.scenes.scene import Layout, Shape
 
 #: Normal deviates for the 256 values of a random byte: much faster than drawing them.
 _DEVIATES = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)], np.float32)
 
 
-def paint(layout: Layout, seed: int, index: int) -> NDArray[np.uint8]:
+class Scene(NamedTuple):
+    """A picture and its annotations.
+
+    Attributes:
+        picture: uint8 RGB [H, W, 3].
+        boxes: int32 [B, 4], x1 y1 x2 y2 of each shape's visible part; x2 and y2 are past the last pixel.
+        labels: int32 [B], 0-based.
+        areas: int32 [B], visible pixels.
+        visible: float32 [B], visible share of the whole shape.
+    """
+
+    picture: NDArray[np.uint8]
+    boxes: NDArray[np.int32]
+    labels: NDArray[np.int32]
+    areas: NDArray[np.int32]
+    visible: NDArray[np.float32]
+
+
+def render_scene(seed: int, index: int) -> Scene:
+    """Scene number ``index`` of the split with that seed."""
+    layout = lay_out(seed, index)
+    masks = [layout.owner == number for number in range(len(layout.shapes))]
+    areas = np.array([mask.sum() for mask in masks], np.int32)
+    whole = np.array([shape.whole for shape in layout.shapes], np.float32)
+    boxes = np.array([box_of(mask) for mask in masks], np.int32).reshape(-1, 4)
+    labels = np.array([shape.label for shape in layout.shapes], np.int32)
+    return Scene(_paint(layout, seed, index), boxes, labels, areas, np.asarray(areas / whole, np.float32))
+
+
+def _paint(layout: SceneLayout, seed: int, index: int) -> NDArray[np.uint8]:
     """The picture of a scene, uint8 RGB [H, W, 3]."""
     rng = np.random.RandomState([seed, index, 1])
     canvas = _ground(rng, layout.height, layout.width)
@@ -71,7 +103,7 @@ def _draw_strokes(rng: np.random.RandomState, canvas: Floats) -> None:
         cv2.polylines(canvas, [corners], False, colour, int(rng.randint(1, 5)), cv2.LINE_8, shift=4)  # noqa: FBT003
 
 
-def _draw_shape(rng: np.random.RandomState, canvas: Floats, shape: Shape) -> None:
+def _draw_shape(rng: np.random.RandomState, canvas: Floats, shape: PlacedShape) -> None:
     """Blend one shape over what is there: the most distinct of three colours, textured and shaded."""
     region = canvas[shape.window()]
     coverage = shape.coverage[..., None]

@@ -1,9 +1,7 @@
-"""Scenes to train and judge detectors on: rendered, annotated, and the same wherever they are made.
+"""The geometry of a rendered scene: where its shapes lie and how much of each is visible.
 
-A scene is a function of two numbers, its split's seed and its index. Where shapes lie is drawn from
-one stream of random numbers and computed in NumPy alone, so annotations are equal on any machine,
-but for a pixel whose centre lies within a rounding of an outline. Colours and textures come from a
-second stream and pass through OpenCV, whose versions may round or encode a pixel differently.
+A layout is drawn from one stream of random numbers and computed in NumPy alone, so annotations are equal on any
+machine, but for a pixel whose centre lies within a rounding of an outline.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ SIZES = ((240, 320), (320, 240), (256, 352), (352, 256), (288, 288), (300, 360))
 #: Diameters of the shapes' circumscribed circles, pixels; the boxes' longer sides reach from 16 to 300.
 DIAMETERS = (24.0, 300.0)
 
-#: A shape is left out rather than leave itself or another one with less of it to be seen.
+#: A shape is left out if less than this share of it, or of a shape behind it, would be visible.
 MIN_VISIBLE = 0.4
 _MIN_SIDE = 8  # of a visible box, pixels
 
@@ -34,7 +32,7 @@ _CROWDED = 0.12
 _ATTEMPTS = 8
 
 
-class Shape(NamedTuple):
+class PlacedShape(NamedTuple):
     """One shape on its picture.
 
     Attributes:
@@ -55,8 +53,8 @@ class Shape(NamedTuple):
         return slice(top, top + height), slice(left, left + width)
 
 
-class Layout(NamedTuple):
-    """What lies where, before colours.
+class SceneLayout(NamedTuple):
+    """The shapes of a scene and the pixels that show them.
 
     Attributes:
         height: pixels.
@@ -67,39 +65,8 @@ class Layout(NamedTuple):
 
     height: int
     width: int
-    shapes: list[Shape]
+    shapes: list[PlacedShape]
     owner: NDArray[np.int16]
-
-
-class Scene(NamedTuple):
-    """A picture and its annotations.
-
-    Attributes:
-        picture: uint8 RGB [H, W, 3].
-        boxes: int32 [B, 4], x1 y1 x2 y2 of each shape's visible part; x2 and y2 are past the last pixel.
-        labels: int32 [B], 0-based.
-        areas: int32 [B], visible pixels.
-        visible: float32 [B], visible share of the whole shape.
-    """
-
-    picture: NDArray[np.uint8]
-    boxes: NDArray[np.int32]
-    labels: NDArray[np.int32]
-    areas: NDArray[np.int32]
-    visible: NDArray[np.float32]
-
-
-def render_scene(seed: int, index: int) -> Scene:
-    """Scene number ``index`` of the split with that seed."""
-    from pssdet.validation.scenes.paint import paint
-
-    layout = lay_out(seed, index)
-    masks = [layout.owner == number for number in range(len(layout.shapes))]
-    areas = np.array([mask.sum() for mask in masks], np.int32)
-    whole = np.array([shape.whole for shape in layout.shapes], np.float32)
-    boxes = np.array([box_of(mask) for mask in masks], np.int32).reshape(-1, 4)
-    labels = np.array([shape.label for shape in layout.shapes], np.int32)
-    return Scene(paint(layout, seed, index), boxes, labels, areas, np.asarray(areas / whole, np.float32))
 
 
 def box_of(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
@@ -110,11 +77,11 @@ def box_of(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def lay_out(seed: int, index: int) -> Layout:
+def lay_out(seed: int, index: int) -> SceneLayout:
     """Shapes of a scene, as many as its draw asks for and the room allows."""
     rng = np.random.RandomState([seed, index, 0])
     height, width = SIZES[rng.randint(len(SIZES))]
-    layout = Layout(height, width, [], np.full((height, width), -1, np.int16))
+    layout = SceneLayout(height, width, [], np.full((height, width), -1, np.int16))
     crowded = rng.random_sample() < _CROWDED
     wanted = rng.randint(9, 16) if crowded else rng.randint(1, 8)
     if rng.random_sample() < _EMPTY:
@@ -129,7 +96,9 @@ def lay_out(seed: int, index: int) -> Layout:
     return layout
 
 
-def _draw_shape(rng: np.random.RandomState, layout: Layout, place: NDArray[np.float64], spread: float) -> Shape:
+def _draw_shape(
+    rng: np.random.RandomState, layout: SceneLayout, place: NDArray[np.float64], spread: float
+) -> PlacedShape:
     smallest, largest = DIAMETERS
     largest = largest / 4 if spread else largest
     diameter = float(np.exp(rng.uniform(np.log(smallest), np.log(largest))))
@@ -141,8 +110,8 @@ def _draw_shape(rng: np.random.RandomState, layout: Layout, place: NDArray[np.fl
 
 
 def _cover(
-    layout: Layout, label: int, centre: NDArray[np.float64], radius: float, angle: float, squeeze: float
-) -> Shape:
+    layout: SceneLayout, label: int, centre: NDArray[np.float64], radius: float, angle: float, squeeze: float
+) -> PlacedShape:
     """The pixels that a shape covers.
 
     Args:
@@ -158,11 +127,11 @@ def _cover(
     distance = SIGNED_DISTANCE[SHAPES[label]](cos * x + sin * y, (cos * y - sin * x) / np.float32(squeeze))
     coverage = np.clip(np.float32(0.5) - distance * np.float32(radius), 0, 1)
     inside = coverage[max(-top, 0) : layout.height - top, max(-left, 0) : layout.width - left]
-    return Shape(label, (max(top, 0), max(left, 0)), inside, int((coverage >= 0.5).sum()))
+    return PlacedShape(label, (max(top, 0), max(left, 0)), inside, int((coverage >= 0.5).sum()))
 
 
-def _add(layout: Layout, shape: Shape) -> bool:
-    """Put a shape in front of the others; False, and nothing changes, if too little would be seen of any."""
+def _add(layout: SceneLayout, shape: PlacedShape) -> bool:
+    """Put a shape in front of the others, unless too little of any shape would be visible; returns whether it did."""
     owner = layout.owner.copy()
     owner[shape.window()][shape.coverage >= 0.5] = len(layout.shapes)
     for number, each in enumerate((*layout.shapes, shape)):
