@@ -16,9 +16,10 @@ import msgspec
 from pssdet.errors import BadInput
 from pssdet.files import sha256_of
 from pssdet.models.architecture import Architecture
-from pssdet.models.classification import CentreCrop, ClassifierArchitecture
+from pssdet.models.centre_crop import CentreCrop
+from pssdet.models.classification import ClassifierArchitecture
 from pssdet.models.numerics import Numerics
-from pssdet.models.reader import Preprocessing
+from pssdet.models.preprocess import Preprocessing
 
 SCHEMA = 1
 MODEL_CARD = "model.json"
@@ -105,13 +106,12 @@ class StageRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     passed: bool
 
 
-class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``model.json``: an exported detector."""
+class _ExportCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every exported model's card says after the fields of its own kind.
 
-    model: str
-    architecture: Architecture
-    numerics: Numerics
-    preprocessing: Preprocessing
+    Label i of ``labels`` is class i of the model.
+    """
+
     labels: tuple[str, ...]
     weights: WeightsRecord
     onnx: FileRecord
@@ -121,6 +121,24 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     versions: dict[str, str]
     verification: tuple[StageRecord, ...]
     schema: int = SCHEMA
+
+
+class ModelCard(_ExportCard, frozen=True, forbid_unknown_fields=True):
+    """``model.json``: an exported detector."""
+
+    model: str
+    architecture: Architecture
+    numerics: Numerics
+    preprocessing: Preprocessing
+
+
+class ClassifierCard(_ExportCard, frozen=True, forbid_unknown_fields=True):
+    """``model.json``: an exported classifier."""
+
+    model: str
+    task: Literal["classification"]
+    architecture: ClassifierArchitecture
+    preprocessing: CentreCrop
 
 
 class CalibrationRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -211,24 +229,6 @@ class EngineCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     options: dict[str, str] = {}
     tapped: bool = False
     key: str = ""
-    schema: int = SCHEMA
-
-
-class ClassifierCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``model.json``: an exported classifier. Label i of ``labels`` is output i of the model."""
-
-    model: str
-    task: Literal["classification"]
-    architecture: ClassifierArchitecture
-    preprocessing: CentreCrop
-    labels: tuple[str, ...]
-    weights: WeightsRecord
-    onnx: FileRecord
-    inputs: tuple[TensorRecord, ...]
-    outputs: tuple[TensorRecord, ...]
-    graph: GraphRecord
-    versions: dict[str, str]
-    verification: tuple[StageRecord, ...]
     schema: int = SCHEMA
 
 

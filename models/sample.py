@@ -9,8 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.models.preprocess import NetworkInput, as_batch, prepare
-from pssdet.models.reader import Preprocessing
+from pssdet.models.preprocess import NetworkInput, Preprocessing, as_batch, prepare
 from pssdet.opencv import cv2
 
 PICTURE = Path(__file__).resolve().parent / "assets" / "rendered_scene.jpg"

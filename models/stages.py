@@ -115,10 +115,10 @@ def region_stages(arch: Architecture) -> tuple[str, ...]:
 
     A cascade's second and third stage start from the boxes of the one before: ``rois_stage2``, ...
     """
-    if arch.stages == 1:
+    if arch.num_heads == 1:
         return ("roi_features", "class_probabilities", "decoded_boxes")
-    rois = [f"rois_stage{stage}" for stage in range(2, arch.stages + 1)]
-    features = [f"roi_features_stage{stage}" for stage in range(1, arch.stages + 1)]
+    rois = [f"rois_stage{stage}" for stage in range(2, arch.num_heads + 1)]
+    features = [f"roi_features_stage{stage}" for stage in range(1, arch.num_heads + 1)]
     woven = [name for pair in zip(features[1:], rois, strict=True) for name in reversed(pair)]
     return (features[0], *woven, "class_probabilities", "decoded_boxes")
 

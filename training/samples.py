@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from pssdet.errors import BadInput
 from pssdet.images import load
-from pssdet.models.preprocess import prepare, resize_scale
-from pssdet.models.reader import Preprocessing
+from pssdet.models.preprocess import Preprocessing, prepare, resize_scale
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]

@@ -14,8 +14,7 @@ from pssdet.console import Progress
 from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
 from pssdet.engines.precision.histogram import AbsHistogram
 from pssdet.errors import BadInput
-from pssdet.models.preprocess import as_batch, prepare
-from pssdet.models.reader import Preprocessing
+from pssdet.models.preprocess import Preprocessing, as_batch, prepare
 from pssdet.opencv import cv2
 
 #: More pictures change the ranges little and cost time; of a larger folder so many are taken, evenly spaced by name.

@@ -166,7 +166,7 @@ def _has(values: Mapping[str, object], key: str) -> bool:
 
 def _title(variant: Variant) -> str:
     depth = next(depth for depth, blocks in BLOCKS.items() if blocks == variant.architecture.blocks)
-    return f"{'Cascade' if variant.architecture.stages > 1 else 'Faster'} R-CNN R{depth}-vd"
+    return f"{'Cascade' if variant.architecture.num_heads > 1 else 'Faster'} R-CNN R{depth}-vd"
 
 
 def _labels(values: Mapping[str, object], count: int) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from pssdet.models.architecture import (
 )
 from pssdet.models.configuration.node import Section, Setting
 from pssdet.models.numerics import Numerics
-from pssdet.models.reader import Preprocessing
+from pssdet.models.preprocess import Preprocessing
 
 #: What can be built: enough for every published two-stage detector, and little enough for a machine's memory.
 MAX_CLASSES = 2000

@@ -9,8 +9,7 @@ from reference_sampling import sample_positions
 
 from pssdet.errors import BadInput
 from pssdet.images import load
-from pssdet.models.preprocess import prepare, resize_scale
-from pssdet.models.reader import Preprocessing
+from pssdet.models.preprocess import Preprocessing, prepare, resize_scale
 from pssdet.models.zoo import ZOO
 
 DATA = Path(__file__).parents[1] / "data"

@@ -11,7 +11,7 @@ import cv2
 
 from pssdet.errors import BadInput
 from pssdet.files import staged_folder
-from pssdet.models.mini import SHAPES
+from pssdet.models.labels import SHAPES
 from pssdet.validation.scenes.scene import SPLITS, Scene, render_scene
 
 ANNOTATIONS = "instances.json"

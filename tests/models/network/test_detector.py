@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from reference import DATA
 
-from pssdet.models.architecture import Architecture
+from pssdet.models.architecture import Architecture, block_names
 from pssdet.models.network.anchors import base_anchors
-from pssdet.models.network.resnet_vd import block_names
 from pssdet.models.numerics import DYGRAPH, STATIC
 from pssdet.models.seeded import seeded_parameters
 

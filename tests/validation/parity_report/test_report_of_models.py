@@ -14,7 +14,7 @@ from pssdet.commands.app import execute
 from pssdet.errors import BadInput
 from pssdet.models import zoo
 from pssdet.models.card import FileRecord, WeightsRecord, read_engine_card
-from pssdet.models.mini import SHAPES
+from pssdet.models.labels import SHAPES
 from pssdet.validation.compare import Evaluated
 from pssdet.validation.evaluate import EngineRun
 from pssdet.validation.parity_report import assemble as assembly
