@@ -71,7 +71,7 @@ def _entry(model: str, config: Path | None, weights: str) -> ZooEntry | Classifi
             "--config needs --weights: a checkpoint's file, folder or URL, or none for seeded random parameters"
         )
     from pssdet.console import ERR
-    from pssdet.models.configuration.reading import read_configuration, summary
+    from pssdet.models.configuration.zoo_entry import read_configuration, summary
 
     entry = read_configuration(config)
     ERR.print(f"  {config}: {summary(entry)}", style="dim", soft_wrap=True)

@@ -5,7 +5,7 @@ from configurations import CASCADE, DYGRAPH, FASTER, read_varied, varied, write_
 
 from pssdet.errors import BadInput
 from pssdet.models.architecture import Architecture
-from pssdet.models.configuration.reading import describe, evaluated_otherwise, read_configuration, summary
+from pssdet.models.configuration.zoo_entry import describe, evaluated_otherwise, read_configuration, summary
 from pssdet.models.labels import COCO
 from pssdet.models.numerics import DYGRAPH as DYGRAPH_NUMERICS
 from pssdet.models.numerics import STATIC as STATIC_NUMERICS
