@@ -13,9 +13,9 @@ from pssdet.console import ERR
 from pssdet.errors import BadInput
 from pssdet.files import sha256_of
 from pssdet.models.card import WeightsRecord
+from pssdet.models.checkpoint_formats.archives import list_folder
 from pssdet.models.checkpoint_formats.checkpoint import load_checkpoint, match_parameters
-from pssdet.models.checkpoint_formats.inert_pickle import Refused
-from pssdet.models.checkpoint_formats.static_checkpoint import list_folder
+from pssdet.models.checkpoint_formats.untrusted import Refused
 from pssdet.models.download import resolve_weights
 from pssdet.models.seeded import seeded_parameters
 from pssdet.models.zoo import BUNDLED

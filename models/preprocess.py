@@ -72,7 +72,7 @@ def prepare(picture: NDArray[np.uint8], steps: Preprocessing) -> NetworkInput:
         content = _normalise(_resize(picture, scale, steps), steps)
     else:
         content = _resize(_normalise(picture, steps), scale, steps)
-    return NetworkInput(_pad(content, steps.stride), content.shape[:2], (height, width), scale)
+    return NetworkInput(_pad_to_stride(content, steps.stride), content.shape[:2], (height, width), scale)
 
 
 def checked_scale(picture: NDArray[np.uint8], steps: Preprocessing) -> float:
@@ -119,7 +119,7 @@ def _normalise(picture: NDArray[np.generic], steps: Preprocessing) -> NDArray[np
     return (unit - mean) / std
 
 
-def _pad(content: NDArray[np.generic], stride: int) -> NDArray[np.float32]:
+def _pad_to_stride(content: NDArray[np.generic], stride: int) -> NDArray[np.float32]:
     height, width = content.shape[:2]
     padded = np.zeros((3, -(-height // stride) * stride, -(-width // stride) * stride), np.float32)
     padded[:, :height, :width] = content.transpose(2, 0, 1)
@@ -133,13 +133,15 @@ def padded_alike(pictures: Sequence[NetworkInput]) -> list[NetworkInput]:
     own. More padding than a picture's own changes what these networks find in it.
     """
     height, width = (max(each.image.shape[axis] for each in pictures) for axis in (1, 2))
-    return [each._replace(image=_grown(each.image, height, width)) for each in pictures]
+    return [padded_to(each, height, width) for each in pictures]
 
 
-def _grown(image: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    if image.shape[1:] == (height, width):
-        return image
-    return np.pad(image, ((0, 0), (0, height - image.shape[1]), (0, width - image.shape[2])))
+def padded_to(picture: NetworkInput, height: int, width: int) -> NetworkInput:
+    """The picture with more zeros at the right and bottom, up to that height and width."""
+    rows, columns = picture.image.shape[1:]
+    if (rows, columns) == (height, width):
+        return picture
+    return picture._replace(image=np.pad(picture.image, ((0, 0), (0, height - rows), (0, width - columns))))
 
 
 def as_batch(pictures: Sequence[NetworkInput]) -> dict[str, NDArray[np.float32]]:

@@ -71,17 +71,75 @@ BUNDLED = "bundled:"
 
 _STATIC_URL = "https://paddlemodels.bj.bcebos.com/object_detection/"
 _DYGRAPH_URL = "https://paddledet.bj.bcebos.com/models/"
-_R101 = (3, 4, 23, 3)
-#: Open Images V5 and Objects365 in one; their names are in PaddleDetection's generic_det_label_list.txt.
-_GENERIC_CLASSES = 676
 
 
-def _static_reader(short: int, long: int) -> Preprocessing:
+def _static_preprocessing(short: int, long: int) -> Preprocessing:
     return Preprocessing(short, long, interpolation="linear", resize="last")
 
 
-#: The bundled small detectors: the published ones' code, narrow and shallow, trained on rendered scenes.
-#: Row 4's structure: every stage has its second block only where that is cheap to train on a CPU.
+_ROWS = (
+    ZooEntry(
+        1,
+        "faster_rcnn_dcn_r50_vd_fpn_3x_server_side",
+        "Faster R-CNN R50-vd",
+        f"{_STATIC_URL}faster_rcnn_dcn_r50_vd_fpn_3x_server_side.tar",
+        Published(41.6, 61.425, 2020),
+        Architecture(),
+        STATIC,
+        _static_preprocessing(640, 640),
+    ),
+    ZooEntry(
+        2,
+        "cascade_rcnn_dcn_r50_vd_fpn_3x_server_side",
+        "Cascade R-CNN R50-vd",
+        f"{_STATIC_URL}cascade_rcnn_dcn_r50_vd_fpn_3x_server_side.tar",
+        Published(47.8, 20.001, 2020),
+        Architecture(reg_weights=CASCADE_REG_WEIGHTS),
+        STATIC,
+        _static_preprocessing(1000, 1500),
+    ),
+    ZooEntry(
+        3,
+        "cascade_rcnn_dcn_r101_vd_fpn_3x_server_side",
+        "Cascade R-CNN R101-vd",
+        f"{_STATIC_URL}cascade_rcnn_dcn_r101_vd_fpn_3x_server_side.pdparams",
+        Published(49.4, 19.523, 2020),
+        Architecture(blocks=(3, 4, 23, 3), reg_weights=CASCADE_REG_WEIGHTS),
+        STATIC,
+        _static_preprocessing(800, 1333),
+    ),
+    ZooEntry(
+        4,
+        "faster_rcnn_enhance_3x_coco",
+        "Faster R-CNN R50-vd",
+        f"{_DYGRAPH_URL}faster_rcnn_enhance_3x_coco.pdparams",
+        Published(41.5, 61.425, 2021, note="FPS repeats row 1's figure; its README's prose says 41.2 AP"),
+        Architecture(),
+        DYGRAPH,
+        Preprocessing(640, 640, interpolation="cubic", resize="first"),
+    ),
+)
+
+
+def _generic(published: ZooEntry, name: str) -> ZooEntry:
+    """A published detector as it was also trained on Open Images V5 and Objects365 in one, without figures.
+
+    The names of the classes are in PaddleDetection's generic_det_label_list.txt.
+    """
+    classes = 676
+    return msgspec.structs.replace(
+        published,
+        row=0,
+        name=name,
+        title=f"{published.title}, generic",
+        checkpoint=f"{_STATIC_URL}{name}.pdparams",
+        published=None,
+        architecture=msgspec.structs.replace(published.architecture, num_classes=classes),
+        labels=numbered(classes),
+    )
+
+
+#: Row 4's structure, narrow and shallow: a layer has a second block only where that is cheap to train on a CPU.
 MINI_FASTER = Architecture(
     blocks=(1, 2, 2, 1),
     stem_width=12,
@@ -94,78 +152,19 @@ MINI_FASTER = Architecture(
     post_nms_top_n=100,
 )
 
-#: Row 4's reader at 256 pixels.
+#: Row 4's preprocessing at 256 pixels.
 MINI_PREPROCESSING = Preprocessing(256, 256, interpolation="cubic", resize="first")
 
 #: The structure of rows 2 and 3 on the same trunk; three heads of half the width weigh what one did.
 MINI_CASCADE = msgspec.structs.replace(MINI_FASTER, head_width=128, reg_weights=CASCADE_REG_WEIGHTS)
 
-#: The reader of rows 2 and 3 at 256 pixels.
-MINI_CASCADE_PREPROCESSING = Preprocessing(256, 256, interpolation="linear", resize="last")
+#: The preprocessing of rows 2 and 3 at 256 pixels.
+MINI_CASCADE_PREPROCESSING = _static_preprocessing(256, 256)
 
 ZOO = (
-    ZooEntry(
-        1,
-        "faster_rcnn_dcn_r50_vd_fpn_3x_server_side",
-        "Faster R-CNN R50-vd",
-        f"{_STATIC_URL}faster_rcnn_dcn_r50_vd_fpn_3x_server_side.tar",
-        Published(41.6, 61.425, 2020),
-        Architecture(),
-        STATIC,
-        _static_reader(640, 640),
-    ),
-    ZooEntry(
-        2,
-        "cascade_rcnn_dcn_r50_vd_fpn_3x_server_side",
-        "Cascade R-CNN R50-vd",
-        f"{_STATIC_URL}cascade_rcnn_dcn_r50_vd_fpn_3x_server_side.tar",
-        Published(47.8, 20.001, 2020),
-        Architecture(reg_weights=CASCADE_REG_WEIGHTS),
-        STATIC,
-        _static_reader(1000, 1500),
-    ),
-    ZooEntry(
-        3,
-        "cascade_rcnn_dcn_r101_vd_fpn_3x_server_side",
-        "Cascade R-CNN R101-vd",
-        f"{_STATIC_URL}cascade_rcnn_dcn_r101_vd_fpn_3x_server_side.pdparams",
-        Published(49.4, 19.523, 2020),
-        Architecture(blocks=_R101, reg_weights=CASCADE_REG_WEIGHTS),
-        STATIC,
-        _static_reader(800, 1333),
-    ),
-    ZooEntry(
-        4,
-        "faster_rcnn_enhance_3x_coco",
-        "Faster R-CNN R50-vd",
-        f"{_DYGRAPH_URL}faster_rcnn_enhance_3x_coco.pdparams",
-        Published(41.5, 61.425, 2021, note="FPS repeats row 1's figure; its README's prose says 41.2 AP"),
-        Architecture(),
-        DYGRAPH,
-        Preprocessing(640, 640, interpolation="cubic", resize="first"),
-    ),
-    ZooEntry(
-        0,
-        "cascade_rcnn_dcn_r50_vd_fpn_gen_server_side",
-        "Cascade R-CNN R50-vd, generic",
-        f"{_STATIC_URL}cascade_rcnn_dcn_r50_vd_fpn_gen_server_side.pdparams",
-        None,
-        Architecture(num_classes=_GENERIC_CLASSES, reg_weights=CASCADE_REG_WEIGHTS),
-        STATIC,
-        _static_reader(1000, 1500),
-        labels=numbered(_GENERIC_CLASSES),
-    ),
-    ZooEntry(
-        0,
-        "cascade_rcnn_dcn_r101_vd_fpn_gen_server_side",
-        "Cascade R-CNN R101-vd, generic",
-        f"{_STATIC_URL}cascade_rcnn_dcn_r101_vd_fpn_gen_server_side.pdparams",
-        None,
-        Architecture(blocks=_R101, num_classes=_GENERIC_CLASSES, reg_weights=CASCADE_REG_WEIGHTS),
-        STATIC,
-        _static_reader(800, 1333),
-        labels=numbered(_GENERIC_CLASSES),
-    ),
+    *_ROWS,
+    _generic(_ROWS[1], "cascade_rcnn_dcn_r50_vd_fpn_gen_server_side"),
+    _generic(_ROWS[2], "cascade_rcnn_dcn_r101_vd_fpn_gen_server_side"),
     ZooEntry(
         0,
         "mini_faster",

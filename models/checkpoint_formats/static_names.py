@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from pssdet.models.checkpoint_formats.inert_pickle import FOREIGN, Refused
+from pssdet.models.checkpoint_formats.untrusted import FOREIGN, Refused
 
 _T = TypeVar("_T")
 _Found = re.Match[str]
