@@ -1,4 +1,4 @@
-"""Image classifiers as data: what they are made of, how they read a picture, which are published.
+"""Image classifiers as data: their architecture, and which are published.
 
 The only one is the backbone that PSS-DET's detectors start from, with the head it was distilled with: by
 it the headline's top-1 accuracy can be checked. It shares the detectors' layers and nothing else, so it

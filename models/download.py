@@ -35,7 +35,7 @@ _RESUMES = f"run the command again to continue, or {_WAY_OUT}"
 
 
 class _PartUseless(Exception):
-    """What is there of a file cannot be continued."""
+    """The part of a file that is there cannot be continued."""
 
 
 def resolve_weights(source: str, sha256: str = "") -> Path:

@@ -149,8 +149,8 @@ def as_batch(pictures: Sequence[NetworkInput]) -> dict[str, NDArray[np.float32]]
     return {"image": np.stack([each.image for each in pictures]), **sizes_of_batch(pictures)}
 
 
-class Sizes(Protocol):
-    """What the network is told of a picture; see ``NetworkInput``."""
+class PictureSizes(Protocol):
+    """The sizes of a picture that are inputs of the network; see ``NetworkInput``."""
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -168,7 +168,7 @@ class Sizes(Protocol):
         ...
 
 
-def sizes_of_batch(pictures: Sequence[Sizes]) -> dict[str, NDArray[np.float32]]:
+def sizes_of_batch(pictures: Sequence[PictureSizes]) -> dict[str, NDArray[np.float32]]:
     """The inputs of an exported model beside ``image``, by name."""
 
     def pairs(values: Sequence[tuple[float, float]]) -> NDArray[np.float32]:

@@ -57,7 +57,7 @@ class ZooEntry(msgspec.Struct, frozen=True):
 
 
 class Headline(msgspec.Struct, frozen=True):
-    """The two sentences PSS-DET is known by."""
+    """The figures that PSS-DET is known by."""
 
     backbone: str
     top1: float
@@ -191,7 +191,7 @@ ZOO = (
     ),
 )
 
-#: What is no detector: only the export, the zoo and the top-1 check know it.
+#: Models that are no detectors: only the export, the zoo and the top-1 check take them.
 CLASSIFIERS = (RESNET50_VD_SSLD,)
 
 #: The detectors of the published table with their figures.

@@ -1,4 +1,4 @@
-"""A reader of the pickles that hold NumPy arrays by name, which runs nothing of what they ask for.
+"""A reader of pickled dictionaries of NumPy arrays that calls nothing of what a pickle names.
 
 Not an unpickler: a small interpreter of the few opcodes that such a file needs. It keeps records of
 what the file says about its arrays, makes no call, and refuses everything else. Large contents are

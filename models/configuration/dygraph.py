@@ -1,4 +1,4 @@
-"""A configuration in the dygraph format of 2021 and later, and what its classes do with what it leaves out.
+"""A configuration in the dygraph format of 2021 and later, with its classes' defaults for what it leaves out.
 
 Every ``get`` names the default of PaddleDetection's constructor; they are the same from release 2.0
 to 2.7 and in the development branch of October 2024, but for ``NormalizeImage.std``, which must be given.

@@ -1,4 +1,4 @@
-"""A configuration in the static format of 2020, and what its classes do with what it leaves out.
+"""A configuration in the static format of 2020, with its classes' defaults for what it leaves out.
 
 Every ``get`` names the default of PaddleDetection's constructor in the static program (releases 0.3 to 2.4).
 """

@@ -1,4 +1,4 @@
-"""What a configuration comes to, and the limits that both formats share."""
+"""The detector that a configuration describes, and what both formats have in common."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's configuration file to an entry like the zoo's own."""
+"""From a user's configuration file to an entry like the zoo's own."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def read_configuration(path: Path) -> ZooEntry:
     """The detector that a PaddleDetection configuration describes, without a checkpoint.
 
     Its name is the file's; its classes bear numbers unless the configuration says that they are COCO's. A test
-    size that is not the one for evaluation is told on stderr.
+    size that is not the one of the evaluation is noted on stderr.
 
     Raises:
         BadInput: the file cannot be read, or asks for what is not supported or not understood; every
@@ -83,7 +83,7 @@ def describe(path: Path, loaded: Loaded) -> ZooEntry:
 
 
 def summary(entry: ZooEntry) -> str:
-    """One line for whoever wants to see whether the file was understood as it was meant."""
+    """One line that tells the user how the file was understood."""
     arch, reader = entry.architecture, entry.preprocessing
     era = "static" if entry.numerics.background == "first" else "dygraph"
     names = "COCO's" if entry.labels == COCO else "numbered"
@@ -95,7 +95,7 @@ def summary(entry: ZooEntry) -> str:
 
 
 def evaluated_otherwise(entry: ZooEntry, loaded: Loaded) -> str:
-    """What to know of a detector whose AP was measured at another size than ``TestReader``'s; empty if it was not."""
+    """A note for a detector whose AP was measured at another size than ``TestReader``'s; empty for others."""
     evaluated = sides_of(loaded.values.get("EvalReader"))
     size = entry.preprocessing.short_side, entry.preprocessing.long_side
     if evaluated in ((), size):

@@ -30,10 +30,9 @@ from pssdet.models.architecture import (
     SCORE_THRESHOLD,
     Architecture,
 )
-from pssdet.models.network.anchors import base_anchors
 from pssdet.models.network.neck_and_heads import BoxHead, CascadeHead, Fpn, RpnHead
 from pssdet.models.network.resnet_vd import ResNetVd
-from pssdet.models.numerics import Numerics
+from pssdet.models.numerics import Numerics, base_anchors
 
 # Importing Paddle replaces the handler of SIGTERM by one that ends the process without clean-up.
 paddle.disable_signal_handler()

@@ -7,8 +7,7 @@ import pytest
 from reference import DATA
 
 from pssdet.models.architecture import Architecture, block_names
-from pssdet.models.network.anchors import base_anchors
-from pssdet.models.numerics import DYGRAPH, STATIC
+from pssdet.models.numerics import DYGRAPH, STATIC, base_anchors
 from pssdet.models.seeded import seeded_parameters
 
 
