@@ -19,7 +19,7 @@ from pssdet.models.architecture import MAX_DETECTIONS, ROI_LEVELS, SCORE_THRESHO
 from pssdet.models.card import Precision, StageRecord
 from pssdet.models.matching import match_detections, pair_proposals
 
-Tensors = Mapping[str, NDArray[Any]]
+StageTensors = Mapping[str, NDArray[Any]]
 _Floats = NDArray[np.floating[Any]]
 
 
@@ -128,7 +128,7 @@ def tap_names(arch: Architecture) -> tuple[str, ...]:
     return (*map_stages(arch), "proposals", "proposal_scores", "proposal_count", *region_stages(arch))
 
 
-def detection_rows(outputs: Tensors, image: int) -> _Floats:
+def detection_rows(outputs: StageTensors, image: int) -> _Floats:
     """Rows [D, 6] (label, score, x1, y1, x2, y2) of one image of the model's outputs."""
     count = int(outputs["count"][image])
     columns = (outputs["labels"][image, :count, None], outputs["scores"][image, :count, None])
@@ -136,7 +136,7 @@ def detection_rows(outputs: Tensors, image: int) -> _Floats:
 
 
 def compare(
-    case: str, arch: Architecture, reference: Tensors, candidate: Tensors, limits: Limits = FLOAT32
+    case: str, arch: Architecture, reference: StageTensors, candidate: StageTensors, limits: Limits = FLOAT32
 ) -> list[StageRecord]:
     """Agreement at every stage, image by image, in the order in which data flows."""
     records: list[StageRecord] = []
@@ -148,7 +148,7 @@ def compare(
 
 
 def compare_detections(
-    case: str, reference: Tensors, candidate: Tensors, limits: Limits = FLOAT32
+    case: str, reference: StageTensors, candidate: StageTensors, limits: Limits = FLOAT32
 ) -> list[StageRecord]:
     """Agreement of the detections alone, image by image, for runs that return nothing else."""
     return [
@@ -157,7 +157,7 @@ def compare_detections(
     ]
 
 
-def _case_names(case: str, run: Tensors) -> list[str]:
+def _case_names(case: str, run: StageTensors) -> list[str]:
     """The name of the case for each image of the batch."""
     count = len(run["count"])
     return [case] if count == 1 else [f"{case}, image {image + 1}" for image in range(count)]
@@ -182,7 +182,7 @@ def first_broken(records: Sequence[StageRecord]) -> str:
     )
 
 
-def _of_image(tensors: Tensors, image: int, region_names: Sequence[str]) -> dict[str, NDArray[Any]]:
+def _of_image(tensors: StageTensors, image: int, region_names: Sequence[str]) -> dict[str, NDArray[Any]]:
     """One image's part, regions cut to those that exist."""
     batch = len(tensors["count"])
     regions = int(tensors["proposal_count"][image])
@@ -196,7 +196,7 @@ def _of_image(tensors: Tensors, image: int, region_names: Sequence[str]) -> dict
 
 
 def _compare_image(
-    case: str, arch: Architecture, reference: Tensors, candidate: Tensors, limits: Limits
+    case: str, arch: Architecture, reference: StageTensors, candidate: StageTensors, limits: Limits
 ) -> list[StageRecord]:
     records = [map_record(case, name, reference[name], candidate[name], limits.maps) for name in map_stages(arch)]
     pairs = pair_proposals(

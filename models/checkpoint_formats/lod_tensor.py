@@ -51,6 +51,15 @@ class Stream(ByteReader):
         """An error about bytes that end before what they announce."""
         return Refused(f"holds {self.name}, which ends too early (at byte {len(self.view)}); {AGAIN}")
 
+    def require_end(self) -> None:
+        """Require that everything was taken.
+
+        Raises:
+            Refused: something is left.
+        """
+        if self.left:
+            raise Refused(f"holds {self.name} with {self.left} bytes after its end; {AGAIN}")
+
     def damaged(self, what: str) -> Refused:
         """An error about ``what`` in these bytes."""
         return Refused(f"holds {self.name}, which is damaged ({what} near byte {self.position}); {AGAIN}")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pssdet.models.checkpoint_formats.archives import require_name
 from pssdet.models.checkpoint_formats.lod_tensor import Stream, read_fields, read_tensor
 from pssdet.models.checkpoint_formats.static_names import to_structured
-from pssdet.models.checkpoint_formats.untrusted import AGAIN, FOREIGN, Refused
+from pssdet.models.checkpoint_formats.untrusted import FOREIGN, Refused
 
 _MAX_PROGRAM = 32 << 20
 _MAX_VARIABLE_FIELDS = 32
@@ -49,8 +49,7 @@ def read_variables(names: Collection[str], content: Callable[[str], memoryview])
 def _read_whole(name: str, content: memoryview) -> NDArray[np.float32]:
     stream = Stream(content, name)
     array = read_tensor(stream)
-    if stream.left:
-        raise Refused(f"holds {name} with {stream.left} bytes after its end; {AGAIN}")
+    stream.require_end()
     return array
 
 
@@ -61,8 +60,8 @@ def _read_combined(names: list[str], content: memoryview) -> Arrays:
     for name in names:
         stream.name = f"{name} in {_ALL_VALUES}"
         arrays[name] = read_tensor(stream)
-    if stream.left:
-        raise Refused(f"holds {_ALL_VALUES} with {stream.left} bytes after its end; {AGAIN}")
+    stream.name = _ALL_VALUES
+    stream.require_end()
     return arrays
 
 
