@@ -86,8 +86,8 @@ def export_model(
         EnvironmentMissing: the checkpoint cannot be downloaded.
         GateFailed: conversion or verification failed; nothing was written.
     """
-    with staged_folder(output) as stage:
-        file = stage / MODEL_ONNX
+    with staged_folder(output) as folder:
+        file = folder / MODEL_ONNX
         progress("reading the parameters")
         task = _task(entry)
         # The zoo's hash is that of the zoo's own checkpoint, not of one that a user brings.
@@ -114,7 +114,7 @@ def export_model(
             versions=installed_versions(*PACKAGES),
             verification=tuple(records),
         )
-        (stage / MODEL_CARD).write_bytes(encode(card))
+        (folder / MODEL_CARD).write_bytes(encode(card))
     return card
 
 

@@ -16,9 +16,11 @@ from pssdet.models.card import WeightsRecord
 from pssdet.models.checkpoint_formats.archives import list_folder
 from pssdet.models.checkpoint_formats.checkpoint import load_checkpoint, match_parameters
 from pssdet.models.checkpoint_formats.untrusted import Refused
-from pssdet.models.download import resolve_weights
+from pssdet.models.download import fetch
 from pssdet.models.seeded import seeded_parameters
 from pssdet.models.zoo import BUNDLED
+
+_CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
 
 #: ``--weights`` value that asks for seeded random parameters.
 SEEDED = "none"
@@ -58,6 +60,34 @@ def load_parameters(
     parameters = match_parameters(named, shapes, str(path))
     kept = source if _is_address(source) else str(path.resolve())
     return parameters, WeightsRecord("checkpoint", kept, found)
+
+
+def resolve_weights(source: str, sha256: str = "") -> Path:
+    """The local file or folder of a checkpoint given as a path or as a URL.
+
+    Args:
+        source: a file, a folder, an http(s) URL, which is fetched into the cache, or ``bundled:FILE``.
+        sha256: what a download must hash to, as hexadecimal digits; empty: anything.
+
+    Raises:
+        BadInput: there is no such file, or the URL does not lead to the right one.
+        EnvironmentMissing: the network or the server fails.
+    """
+    if "://" in source:
+        return fetch(source, sha256)
+    if source.startswith(BUNDLED):
+        return _CHECKPOINTS / source.removeprefix(BUNDLED)
+    try:
+        path = Path(source).expanduser()
+        found = bool(source) and (path.is_file() or path.is_dir())
+    except (OSError, RuntimeError):  # a folder that may not be entered, a user that does not exist
+        found = False
+    if not found:
+        raise BadInput(
+            f"{source} is no file or folder; name a checkpoint's file, its folder, an http(s) URL, or none for seeded"
+            " random parameters"
+        )
+    return path
 
 
 def _hash_of(path: Path) -> str:

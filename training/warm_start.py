@@ -15,8 +15,8 @@ from paddle.nn import functional
 
 from pssdet.errors import BadInput
 from pssdet.models.checkpoint_formats.checkpoint import read_checkpoint
-from pssdet.models.download import resolve_weights
 from pssdet.models.network.resnet_vd import ConvNorm
+from pssdet.models.parameters import resolve_weights
 
 _INITIAL_MASK = 0.5  # sigmoid(0)
 

@@ -132,7 +132,7 @@ def _proposals(rpn: ConfigNode, channels: int) -> tuple[tuple[float, ...], tuple
 def _roi_align(extractor: ConfigNode, *, cascade: bool) -> int:
     """The sampling ratio.
 
-    0 takes as many samples as a region has cells. A cascade's regions are not clipped between its stages, and
+    0 takes as many samples as a region has cells. A cascade's regions are not clipped between its heads, and
     one that is wide enough would have ONNX Runtime ask for more memory than there is.
     """
     extractor.ignore("mask_resolution")
@@ -162,7 +162,7 @@ def _faster_weights(head: ConfigNode) -> tuple[float, float, float, float]:
 
 
 def _cascade_weights(assigner: ConfigNode) -> tuple[tuple[float, float, float, float], ...]:
-    """Regression weights of the three stages: the assigner's number for x and y, half of it for sizes."""
+    """Regression weights of the three heads: the assigner's number for x and y, half of it for sizes."""
     assigner.ignore("batch_size_per_im", "fg_fraction", "fg_thresh", "bg_thresh_hi", "bg_thresh_lo", "num_classes")
     assigner.ignore("shuffle_before_sample")
     assigner.get("class_aware", default=False).must_be_false()

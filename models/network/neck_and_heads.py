@@ -94,7 +94,7 @@ class BoxHead(nn.Layer):  # type: ignore[misc]
 
 
 class CascadeHead(nn.Layer):  # type: ignore[misc]
-    """One head per stage of the cascade: class logits [R, classes + 1] and box deltas [R, 8]."""
+    """The heads of a cascade, one after the other: class logits [R, classes + 1] and box deltas [R, 8]."""
 
     def __init__(self, arch: Architecture) -> None:
         super().__init__()

@@ -141,7 +141,7 @@ class TestOwnCheckpoint:
         import pickle
 
         from pssdet.models.checkpoint_formats.checkpoint import read_checkpoint
-        from pssdet.models.download import resolve_weights
+        from pssdet.models.parameters import resolve_weights
         from pssdet.models.zoo import find
 
         entry = find("mini_faster")
