@@ -28,7 +28,12 @@ INPUTS = (TensorRecord("image", "float32", ("N", 3, "H", "W"), "normalised RGB; 
 
 @dataclass(frozen=True)
 class ClassifierExport:
-    """A classifier for the pipeline, as ``ExportTask`` describes it."""
+    """A classifier as the pipeline exports it.
+
+    Attributes:
+        entry: the classifier.
+        model: it in Paddle; the pipeline gives it its parameters.
+    """
 
     entry: ClassifierEntry
     model: Classifier
@@ -75,7 +80,7 @@ class ClassifierExport:
         return records
 
     def card(self, **common: Any) -> ClassifierCard:
-        """The classifier's card."""
+        """The classifier's card, with the fields that all cards of exported models have."""
         return ClassifierCard(task="classification", inputs=INPUTS, outputs=self.outputs, **common)
 
 

@@ -24,7 +24,12 @@ from pssdet.models.zoo import ZooEntry
 
 @dataclass(frozen=True)
 class DetectorExport:
-    """A detector for the pipeline, as ``ExportTask`` describes it."""
+    """A detector as the pipeline exports it.
+
+    Attributes:
+        entry: the detector.
+        model: it in Paddle; the pipeline gives it its parameters.
+    """
 
     entry: ZooEntry
     model: TwoStageDetector
@@ -67,7 +72,7 @@ class DetectorExport:
         return records
 
     def card(self, **common: Any) -> ModelCard:
-        """The detector's card."""
+        """The detector's card, with the fields that all cards of exported models have."""
         return ModelCard(numerics=self.entry.numerics, inputs=INPUTS, outputs=OUTPUTS, **common)
 
 

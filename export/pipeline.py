@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Protocol, overload
+from typing import overload
 
 import onnx
-from paddle import nn
 
 from pssdet.console import Progress
-from pssdet.engines.backend import Session
 from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
 from pssdet.errors import GateFailed
 from pssdet.export.classifier import ClassifierExport
@@ -22,7 +20,6 @@ from pssdet.models.card import (
     MODEL_ONNX,
     ClassifierCard,
     FileRecord,
-    GraphRecord,
     ModelCard,
     StageRecord,
     encode,
@@ -32,36 +29,12 @@ from pssdet.models.classification import ClassifierEntry
 from pssdet.models.network.classifier import Classifier
 from pssdet.models.network.detector import TwoStageDetector
 from pssdet.models.network.reference_run import load_parameters_into, parameter_shapes
-from pssdet.models.parameters import Parameters, load_parameters
+from pssdet.models.parameters import load_parameters
 from pssdet.models.stages import first_broken
 from pssdet.models.zoo import ZooEntry
 
 #: Whose versions an exported model's card records.
 PACKAGES = ("paddlepaddle", "paddle2onnx", "onnx", "onnxruntime", "numpy", "opencv-python-headless")
-
-
-class ExportTask(Protocol):
-    """What differs between the export of a detector and that of a classifier."""
-
-    @property
-    def model(self) -> nn.Layer:
-        """The Paddle model; the pipeline gives it its parameters."""
-
-    @property
-    def tapped(self) -> tuple[str, ...]:
-        """The tensors beside the outputs that are compared with Paddle's."""
-
-    def rename(self, found: Parameters, source: str) -> Parameters:
-        """A checkpoint's parameters under the model's names; ``source`` is its path, for messages."""
-
-    def convert(self) -> tuple[onnx.ModelProto, GraphRecord]:
-        """The model in ONNX, checked."""
-
-    def compare(self, session: Session) -> list[StageRecord]:
-        """Agreement of the exported model with Paddle at every stage."""
-
-    def card(self, **common: Any) -> ModelCard | ClassifierCard:
-        """The card, from the fields that all exports have in common and the model's own."""
 
 
 @overload
@@ -118,7 +91,8 @@ def export_model(
     return card
 
 
-def _task(entry: ZooEntry | ClassifierEntry) -> ExportTask:
+def _task(entry: ZooEntry | ClassifierEntry) -> DetectorExport | ClassifierExport:
+    """What is particular to the kind of model; both classes have the same methods."""
     if isinstance(entry, ZooEntry):
         return DetectorExport(entry, TwoStageDetector(entry.architecture, entry.numerics))
     return ClassifierExport(entry, Classifier(entry.architecture))

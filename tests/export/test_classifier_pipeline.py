@@ -1,5 +1,6 @@
 """The export of a classifier: what it writes, and that it writes nothing that differs from Paddle."""
 
+import json
 import pickle
 
 import numpy as np
@@ -121,6 +122,15 @@ def test_the_published_classifier_gives_the_logits_of_the_original_program(tmp_p
 
 
 class TestCards:
+    def test_the_order_of_their_fields_is_part_of_the_format(self, classifier_folder):
+        from fake_engine import fake_card
+
+        common = ["labels", "weights", "onnx", "inputs", "outputs", "graph", "versions", "verification", "schema"]
+        detector = json.loads(encode(fake_card().model))
+        classifier = json.loads((classifier_folder / "model.json").read_text())
+        assert list(detector) == ["model", "architecture", "numerics", "preprocessing", *common]
+        assert list(classifier) == ["model", "task", "architecture", "preprocessing", *common]
+
     def test_whoever_wants_a_detector_is_told(self, classifier_folder):
         for read in (read_model_card, read_engine_card):
             with pytest.raises(BadInput, match="is an exported classifier, a detector is needed"):

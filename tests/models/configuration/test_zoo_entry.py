@@ -186,7 +186,7 @@ TestReader:
 
 
 class TestEvalReader:
-    """AP was measured with it; a test size of its own is told, and nothing else of it."""
+    """AP was measured with it: another test size than its own is noted, and nothing else."""
 
     @pytest.mark.parametrize(
         ("path", "resize"),
