@@ -72,7 +72,7 @@ def prepare(picture: NDArray[np.uint8], steps: Preprocessing) -> NetworkInput:
         content = _normalise(_resize(picture, scale, steps), steps)
     else:
         content = _resize(_normalise(picture, steps), scale, steps)
-    return NetworkInput(_pad_to_stride(content, steps.stride), content.shape[:2], (height, width), scale)
+    return NetworkInput(_pad(content, steps.stride), content.shape[:2], (height, width), scale)
 
 
 def checked_scale(picture: NDArray[np.uint8], steps: Preprocessing) -> float:
@@ -119,7 +119,7 @@ def _normalise(picture: NDArray[np.generic], steps: Preprocessing) -> NDArray[np
     return (unit - mean) / std
 
 
-def _pad_to_stride(content: NDArray[np.generic], stride: int) -> NDArray[np.float32]:
+def _pad(content: NDArray[np.generic], stride: int) -> NDArray[np.float32]:
     height, width = content.shape[:2]
     padded = np.zeros((3, -(-height // stride) * stride, -(-width // stride) * stride), np.float32)
     padded[:, :height, :width] = content.transpose(2, 0, 1)
