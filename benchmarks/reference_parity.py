@@ -128,7 +128,7 @@ def _line(name: str, case: Tensors, tensors: Tensors, arch: Architecture) -> lis
         obtained = rows_of_image(stage, tensors[stage], 0, 1)[pairs[: len(stored)]]
         return float(np.abs(obtained - stored).max())
 
-    cascade = max((largest(f"rois_stage{stage}") for stage in range(2, arch.stages + 1)), default=None)
+    cascade = max((largest(f"rois_stage{stage}") for stage in range(2, arch.num_heads + 1)), default=None)
     match = match_detections(detection_rows(tensors, 0), expected_detections(case), FLOAT32.score, FLOAT32.box)
     return [
         name,

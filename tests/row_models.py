@@ -73,9 +73,9 @@ def row_model(row, folder, exported=None):
 
 def write_row(row, folder):
     """Its model.onnx, converted without the verification that a user's export goes through."""
-    from pssdet.export.pipeline import _convert
+    from pssdet.export.detector import DetectorExport
 
-    onnx.save(_convert(_detector(row)[1]).model, folder / "model.onnx")
+    onnx.save(DetectorExport(*_detector(row)).convert()[0], folder / "model.onnx")
     return folder / "model.onnx"
 
 

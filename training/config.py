@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from pssdet.models.architecture import Architecture
-from pssdet.models.mini import MINI_CASCADE, MINI_CASCADE_PREPROCESSING, MINI_FASTER, MINI_PREPROCESSING
 from pssdet.models.numerics import DYGRAPH, STATIC, Numerics
-from pssdet.models.reader import Preprocessing
+from pssdet.models.preprocess import Preprocessing
+from pssdet.models.zoo import MINI_CASCADE, MINI_CASCADE_PREPROCESSING, MINI_FASTER, MINI_PREPROCESSING
 
 
 class TrainingConfig(msgspec.Struct, frozen=True):

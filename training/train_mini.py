@@ -33,7 +33,7 @@ def train_mini(
 
     from pssdet.console import ERR
     from pssdet.errors import BadInput
-    from pssdet.models.mini import SHAPES
+    from pssdet.models.labels import SHAPES
     from pssdet.training.config import CONFIGS
     from pssdet.training.loop import CurveRow
     from pssdet.training.processes import train

@@ -19,10 +19,10 @@ from paddle.nn import functional
 from pssdet.errors import BadInput
 from pssdet.models.architecture import Architecture
 from pssdet.models.checkpoint_formats.checkpoint import read_checkpoint
-from pssdet.models.download import resolve_weights
 from pssdet.models.network.detector import TwoStageDetector
 from pssdet.models.network.resnet_vd import ConvNorm
 from pssdet.models.numerics import Numerics
+from pssdet.models.parameters import resolve_weights
 from pssdet.training.samples import Batch
 from pssdet.training.targets import REGION_POSITIVE, AnchorTargets, anchor_targets, region_targets, sample_regions
 
@@ -110,12 +110,12 @@ class TrainableDetector(TwoStageDetector):
         of_image = [{name: x[index : index + 1] for name, x in maps.items()} for index in range(len(batch.boxes))]
         regions = [self._sampled_regions(of_one, batch, index, rng) for index, of_one in enumerate(of_image)]
         score, box = paddle.zeros([]), paddle.zeros([])
-        for stage in range(self.arch.stages):
+        for stage in range(self.arch.num_heads):
             features = [self._roi_align(*each) for each in zip(of_image, regions, strict=True)]
             logits, deltas = self.bbox_head(paddle.concat(features), stage)
             of_score, of_box = self._stage_losses(logits, deltas, regions, batch, stage)
             score, box = score + _STAGE_WEIGHTS[stage] * of_score, box + _STAGE_WEIGHTS[stage] * of_box
-            if stage + 1 < self.arch.stages:
+            if stage + 1 < self.arch.num_heads:
                 regions = self._next_regions(regions, deltas, stage)
         return {"head_score": score, "head_box": box}
 
@@ -149,7 +149,7 @@ class TrainableDetector(TwoStageDetector):
         classes[positive] = labels + first
         # A cascade has one box for all classes, in the second of its two slots.
         slots = deltas.shape[1] // 4
-        slot = labels + first if self.arch.stages == 1 else np.ones_like(labels)
+        slot = labels + first if self.arch.num_heads == 1 else np.ones_like(labels)
         wanted = np.concatenate([each.deltas for each in targets])
         box = _box_loss(deltas.reshape([-1, 4]), positive * slots + slot, wanted, len(classes))
         return functional.cross_entropy(logits, paddle.to_tensor(classes)), box

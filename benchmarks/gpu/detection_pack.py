@@ -76,7 +76,7 @@ def setting_of(model: str, size: tuple[int, int]) -> Setting:
         size,
         arch.fpn_channels,
         arch.num_classes,
-        1 if arch.stages > 1 else arch.num_classes,
+        1 if arch.num_heads > 1 else arch.num_classes,
         proposals_function.attributes(arch, numerics),
         roi_align_function.attributes(arch, numerics),
         nms_function.attributes(numerics),

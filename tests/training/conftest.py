@@ -6,7 +6,7 @@ import pytest
 
 from pssdet.models.architecture import CASCADE_REG_WEIGHTS, Architecture
 from pssdet.models.numerics import DYGRAPH, STATIC
-from pssdet.models.reader import Preprocessing
+from pssdet.models.preprocess import Preprocessing
 
 TINY = Architecture(
     blocks=(1, 1, 1, 1),
@@ -45,7 +45,7 @@ def tiny_cascade():
 
 @pytest.fixture(scope="session")
 def tiny_samples(tmp_path_factory):
-    from pssdet.models.mini import SHAPES
+    from pssdet.models.labels import SHAPES
     from pssdet.training.samples import annotated_pictures
     from pssdet.validation.ground_truth import read_ground_truth
     from pssdet.validation.scenes.dataset import write_dataset

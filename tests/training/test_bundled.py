@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pssdet.models.checkpoint_formats.checkpoint import match_parameters, read_checkpoint
-from pssdet.models.mini import SHAPES
+from pssdet.models.labels import SHAPES
 from pssdet.models.network.detector import TwoStageDetector
 from pssdet.models.network.reference_run import build_detector, parameter_shapes
 from pssdet.models.zoo import find

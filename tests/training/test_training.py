@@ -73,7 +73,7 @@ def test_detector_that_is_right_has_no_stage_losses(tiny_model, tiny_cascade):
         ]
         regions = [paddle.to_tensor(each) for each in near]
         classes = model.arch.num_classes
-        logits, slots = np.zeros((6, classes + 1), np.float32), 2 if model.arch.stages > 1 else classes
+        logits, slots = np.zeros((6, classes + 1), np.float32), 2 if model.arch.num_heads > 1 else classes
         deltas = rng.standard_normal((6, slots, 4)).astype(np.float32)  # of slots that mean nothing
         for row, (image, number, label) in {0: (0, 0, 3), 1: (0, 1, 0), 4: (1, 0, 7)}.items():
             logits[row, label + offset] = 50  # the two eras' conventions go together

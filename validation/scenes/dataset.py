@@ -10,7 +10,7 @@ from typing import Any
 from pssdet.errors import BadInput
 from pssdet.files import staged_folder
 from pssdet.images import encode_jpeg
-from pssdet.models.mini import SHAPES
+from pssdet.models.labels import SHAPES
 from pssdet.validation.scenes.layout import SPLITS
 from pssdet.validation.scenes.render import Scene, render_scene
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.models.mini import SHAPES
+from pssdet.models.labels import SHAPES
 from pssdet.validation.scenes.shapes import SIGNED_DISTANCE, Floats
 
 #: Seeds of the splits; any other number gives further scenes.
@@ -36,7 +36,7 @@ class PlacedShape(NamedTuple):
     """One shape on its picture.
 
     Attributes:
-        label: 0-based, into ``models.mini.SHAPES``.
+        label: 0-based, into ``models.labels.SHAPES``.
         corner: (y, x) of ``coverage`` in the picture.
         coverage: float32 [h, w], how much of each pixel the shape covers, 0..1, inside the picture.
         whole: pixels of the whole shape, those outside the picture included.

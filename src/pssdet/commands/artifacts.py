@@ -44,7 +44,7 @@ def model_folder(model: str, progress: Progress) -> Path:
     entry = find(model)
     folder = ARTIFACTS / entry.name
     if not (folder / MODEL_CARD).is_file():
-        from pssdet.export.requirements import require_export
+        from pssdet.export import require_export
 
         require_export()
         from pssdet.export.pipeline import export_model

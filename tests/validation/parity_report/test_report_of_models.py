@@ -14,7 +14,7 @@ from pssdet.commands.app import execute
 from pssdet.errors import BadInput
 from pssdet.models import zoo
 from pssdet.models.card import FileRecord, WeightsRecord, read_engine_card
-from pssdet.models.mini import SHAPES
+from pssdet.models.labels import SHAPES
 from pssdet.validation import assemble as assembly
 from pssdet.validation.assemble import assemble
 from pssdet.validation.evaluate import Evaluated

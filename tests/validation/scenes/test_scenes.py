@@ -9,7 +9,7 @@ import pytest
 
 from pssdet.errors import BadInput
 from pssdet.images import load
-from pssdet.models.mini import SHAPES
+from pssdet.models.labels import SHAPES
 from pssdet.models.preprocess import prepare
 from pssdet.validation.scenes.dataset import ANNOTATIONS, VERSION, ensure_dataset, write_dataset
 from pssdet.validation.scenes.layout import DIAMETERS, MIN_VISIBLE, SIZES, SPLITS, box_of, lay_out
@@ -187,7 +187,7 @@ def test_impossible_dataset_is_refused(split, count, tmp_path):
 
 
 def test_scenes_of_every_size_pass_the_reader():
-    from pssdet.models.mini import MINI_PREPROCESSING
+    from pssdet.models.zoo import MINI_PREPROCESSING
 
     padded = {prepare(np.zeros((*size, 3), np.uint8), MINI_PREPROCESSING).image.shape[1:] for size in SIZES}
     assert padded == {(192, 256), (256, 192), (256, 256), (224, 256)}

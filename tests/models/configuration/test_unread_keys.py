@@ -12,11 +12,11 @@ import pytest
 from configurations import ALL, CASCADE, DYGRAPH, varied
 
 from pssdet.errors import BadInput
-from pssdet.models.configuration import dygraph, readers, reading, static
+from pssdet.models.configuration import dygraph, preprocessing, static, zoo_entry
 from pssdet.models.configuration.includes import Loaded
-from pssdet.models.configuration.node import Problems, Section
-from pssdet.models.configuration.reading import describe
+from pssdet.models.configuration.node import ConfigErrors, ConfigNode
 from pssdet.models.configuration.tree import Tagged
+from pssdet.models.configuration.zoo_entry import describe
 
 GUIDE = Path(__file__).resolve().parents[3] / "docs" / "configurations.md"
 
@@ -121,7 +121,7 @@ def with_value(values, place, odd):
 def test_no_key_that_is_read_takes_anything(path, monkeypatch):
     """Those that the file leaves out as well: each is put there, with a value that cannot be right."""
     places = []
-    get = Section.get
+    get = ConfigNode.get
 
     def recording(self, key, *default, **named):
         setting = get(self, key, *default, **named)
@@ -130,7 +130,7 @@ def test_no_key_that_is_read_takes_anything(path, monkeypatch):
 
     values = varied(path).values
     with monkeypatch.context() as patch:
-        patch.setattr(Section, "get", recording)
+        patch.setattr(ConfigNode, "get", recording)
         assert complaint(path, values) == ""
     tolerant = {"bbox_assigner", "bbox_loss", "dataset"} - ({"bbox_assigner"} if path == CASCADE else set())
     # At the top of the file it only counts where ResNet's own does not.
@@ -162,24 +162,24 @@ def words(text):
 
 
 def test_the_guide_names_every_key():
-    """Each where a reader looks for it: in the section of its format, or in the right entry of what does not matter."""
+    """Each where one looks for it: in the section of its format, or in the right entry of what does not matter."""
     sections = {each.partition("\n")[0]: each for each in GUIDE.read_text().split("\n## ")}
     entries = sections["What does not matter"].split("\n- ")[1:]
     everywhere = set().union(*(words(entry) for entry in entries if "at the top" not in entry))
     for start, keys in (
         ("Dygraph, at the top", dygraph.IRRELEVANT),
         ("Static, at the top", static.IRRELEVANT),
-        ("How pictures are fetched", readers.FETCHING),
+        ("How pictures are fetched", preprocessing.FETCHING),
     ):
         (entry,) = (entry for entry in entries if entry.startswith(start))
         assert set(keys) <= words(entry), set(keys) - words(entry)
-        if keys is not readers.FETCHING:
+        if keys is not preprocessing.FETCHING:
             sections[start] = entry
     for path in ALL:
         era = "Dygraph" if path == DYGRAPH else "Static"
         guide = words(sections[f"{era} format"]) | words(sections[f"{era}, at the top"]) | everywhere
-        problems = Problems()
+        errors = ConfigErrors()
         loaded = varied(path)
-        reading._variant(path, loaded, Section(problems, ("", loaded.values)))
-        asked = set().union(*(section._asked for section in problems._sections))
+        zoo_entry._variant(path, loaded, ConfigNode(errors, ("", loaded.values)))
+        asked = set().union(*(node._read for node in errors._nodes))
         assert asked - {"MyAssigner"} <= guide, asked - guide

@@ -5,11 +5,11 @@ from configurations import CASCADE, DYGRAPH, FASTER, read_varied, varied, write_
 
 from pssdet.errors import BadInput
 from pssdet.models.architecture import Architecture
-from pssdet.models.configuration.reading import describe, evaluated_otherwise, read_configuration, summary
+from pssdet.models.configuration.zoo_entry import describe, evaluated_otherwise, read_configuration, summary
 from pssdet.models.labels import COCO
 from pssdet.models.numerics import DYGRAPH as DYGRAPH_NUMERICS
 from pssdet.models.numerics import STATIC as STATIC_NUMERICS
-from pssdet.models.reader import Preprocessing
+from pssdet.models.preprocess import Preprocessing
 from pssdet.models.zoo import ZOO
 
 #: What makes the files of ``data/configs`` the published ones.
@@ -186,7 +186,7 @@ TestReader:
 
 
 class TestEvalReader:
-    """AP was measured with it; a test size of its own is told, and nothing else of it."""
+    """AP was measured with it: another test size than its own is noted, and nothing else."""
 
     @pytest.mark.parametrize(
         ("path", "resize"),

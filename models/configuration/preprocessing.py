@@ -1,4 +1,4 @@
-"""How a configuration's ``TestReader`` prepares a picture, in the words of either format."""
+"""Preprocessing as a configuration describes it, which PaddleDetection calls a reader: ``TestReader`` is read here."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from pssdet.models.architecture import PADDING_MULTIPLE
-from pssdet.models.configuration.node import MISSING, Problems, Section, Setting, is_number, nothing, shown
+from pssdet.models.configuration.node import MISSING, ConfigErrors, ConfigNode, ConfigValue, empty, is_number, repr_yaml
 from pssdet.models.configuration.tree import Tagged
-from pssdet.models.reader import Preprocessing
+from pssdet.models.preprocess import Preprocessing
 
 #: Verification runs the detector on a batch of two pictures of this size.
 MAX_SIDE = 4096
@@ -38,7 +38,7 @@ _MEAN = [0.485, 0.456, 0.406]
 Step = tuple[str, object]
 
 
-def dygraph_reader(root: Section) -> Preprocessing:
+def dygraph_preprocessing(root: ConfigNode) -> Preprocessing:
     """``TestReader`` of the dygraph format: each step is a mapping of one key."""
     reader = _reader(root)
     decode, resize, normalise, permute = _steps(
@@ -57,14 +57,14 @@ def dygraph_reader(root: Section) -> Preprocessing:
     return Preprocessing(short, long, _interpolation(resize), "first", mean, std, stride)
 
 
-def static_reader(root: Section) -> Preprocessing:
+def static_preprocessing(root: ConfigNode) -> Preprocessing:
     """``TestReader`` of the static format: each step is a tagged mapping."""
     reader = _reader(root)
     dataset = reader.get("dataset", {}).value
     if isinstance(dataset, Tagged):
         dataset = dataset.value
     if isinstance(dataset, dict) and dataset.get("with_background", True) is not True:
-        reader.problems.add("TestReader.dataset.with_background", "must be true: class 0 is the background")
+        reader.errors.add("TestReader.dataset.with_background", "must be true: class 0 is the background")
     decode, normalise, resize, permute = _steps(
         reader, "sample_transforms", ("DecodeImage", "NormalizeImage", "ResizeImage", "Permute"), _of_tag
     )
@@ -85,7 +85,7 @@ def static_reader(root: Section) -> Preprocessing:
 
 
 def sides_of(reader: object) -> tuple[object, ...]:
-    """Targets of the shorter and of the longer side of a reader that nothing is asked of; none if it has none."""
+    """Targets of the shorter and of the longer side in a reader that is not checked otherwise; none if it has none."""
     items = reader.get("sample_transforms") if isinstance(reader, dict) else None
     for item in items if isinstance(items, list) else []:
         (name, settings), *_ = [*(_of_tag(item) if isinstance(item, Tagged) else _of_mapping(item)), ("", None)]
@@ -98,44 +98,46 @@ def sides_of(reader: object) -> tuple[object, ...]:
     return ()
 
 
-def _reader(root: Section) -> Section:
-    reader = root.section("TestReader")
+def _reader(root: ConfigNode) -> ConfigNode:
+    reader = root.child("TestReader")
     reader.ignore(*FETCHING)
-    reader.section("inputs_def").ignore("fields", "image_shape")
+    reader.child("inputs_def").ignore("fields", "image_shape")
     return reader
 
 
-def _steps(reader: Section, key: str, names: Sequence[str], unpack: Callable[[object], list[Step]]) -> list[Section]:
-    """The settings of each step; empty ones that nobody hears of unless the steps are these in this order."""
+def _steps(
+    reader: ConfigNode, key: str, names: Sequence[str], unpack: Callable[[object], list[Step]]
+) -> list[ConfigNode]:
+    """The node of each step; empty ones unless the steps are these in this order."""
     setting = reader.get(key)
     items = setting.value if isinstance(setting.value, list) else []
     steps = [step for item in items for step in unpack(item)]
     found = [name for name, _ in steps]
     if found == list(names):
-        return [_step(reader.problems, setting.place, name, settings) for name, settings in steps]
+        return [_step(reader.errors, setting.place, name, settings) for name, settings in steps]
     if setting.given:
-        reader.problems.add(setting.place, f"is {shown(found)} (supported: {shown(names)})")
+        reader.errors.add(setting.place, f"is {repr_yaml(found)} (supported: {repr_yaml(names)})")
     else:
-        setting.refuse(shown(names))
-    return [nothing() for _ in names]
+        setting.refuse(repr_yaml(names))
+    return [empty() for _ in names]
 
 
-def _step(problems: Problems, place: str, name: str, settings: object) -> Section:
+def _step(errors: ConfigErrors, place: str, name: str, settings: object) -> ConfigNode:
     if isinstance(settings, dict):
-        return Section(problems, (f"{place}.{name}", settings))
-    problems.add(f"{place}.{name}", f"is {shown(settings)} (supported: a mapping)")
-    return nothing()
+        return ConfigNode(errors, (f"{place}.{name}", settings))
+    errors.add(f"{place}.{name}", f"is {repr_yaml(settings)} (supported: a mapping)")
+    return empty()
 
 
 def _of_mapping(item: object) -> list[Step]:
-    return list(item.items()) if isinstance(item, dict) else [(shown(item), None)]
+    return list(item.items()) if isinstance(item, dict) else [(repr_yaml(item), None)]
 
 
 def _of_tag(item: object) -> list[Step]:
-    return [(item.tag.removeprefix("!"), item.value)] if isinstance(item, Tagged) else [(shown(item), None)]
+    return [(item.tag.removeprefix("!"), item.value)] if isinstance(item, Tagged) else [(repr_yaml(item), None)]
 
 
-def _two_sides(setting: Setting) -> tuple[int, int]:
+def _two_sides(setting: ConfigValue) -> tuple[int, int]:
     """Targets of the shorter and of the longer side, whichever order they are given in."""
     value = setting.value if isinstance(setting.value, list) else [setting.value] * 2
     if len(value) == 2 and all(isinstance(each, int) and is_number(each, PADDING_MULTIPLE, MAX_SIDE) for each in value):
@@ -144,14 +146,14 @@ def _two_sides(setting: Setting) -> tuple[int, int]:
     return PADDING_MULTIPLE, PADDING_MULTIPLE
 
 
-def _interpolation(resize: Section) -> Literal["linear", "cubic"]:
+def _interpolation(resize: ConfigNode) -> Literal["linear", "cubic"]:
     setting = resize.get("interp", 1)
     setting.only(*_INTERPOLATIONS)
     return _INTERPOLATIONS.get(setting.value, "linear") if isinstance(setting.value, int) else "linear"
 
 
 def _mean_and_std(
-    normalise: Section, default_std: object
+    normalise: ConfigNode, default_std: object
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     normalise.get("is_scale", default=True).must_be_true()
     mean = normalise.get("mean", _MEAN).numbers(3, -1e3, 1e3)

@@ -1,4 +1,4 @@
-"""A user's configuration file to an entry like the zoo's own."""
+"""From a user's configuration file to an entry like the zoo's own."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pssdet.console import ERR
 from pssdet.errors import BadInput
 from pssdet.models.configuration.dygraph import read_dygraph
 from pssdet.models.configuration.includes import BASE, Loaded, load
-from pssdet.models.configuration.node import Problems, Section, shown
-from pssdet.models.configuration.readers import sides_of
+from pssdet.models.configuration.node import ConfigErrors, ConfigNode, repr_yaml
+from pssdet.models.configuration.preprocessing import sides_of
 from pssdet.models.configuration.static import read_static
 from pssdet.models.configuration.tree import Tagged
 from pssdet.models.configuration.variant import BLOCKS, Variant
@@ -47,7 +47,7 @@ def read_configuration(path: Path) -> ZooEntry:
     """The detector that a PaddleDetection configuration describes, without a checkpoint.
 
     Its name is the file's; its classes bear numbers unless the configuration says that they are COCO's. A test
-    size that is not the one for evaluation is told on stderr.
+    size that is not the one of the evaluation is noted on stderr.
 
     Raises:
         BadInput: the file cannot be read, or asks for what is not supported or not understood; every
@@ -65,9 +65,9 @@ def read_configuration(path: Path) -> ZooEntry:
 def describe(path: Path, loaded: Loaded) -> ZooEntry:
     """The same for a configuration that was loaded from a file of that name."""
     values = loaded.values
-    problems = Problems()
-    variant = _variant(path, loaded, Section(problems, ("", values)))
-    if found := problems.all():
+    errors = ConfigErrors()
+    variant = _variant(path, loaded, ConfigNode(errors, ("", values)))
+    if found := errors.all():
         raise _refusal(path, found)
     return ZooEntry(
         row=0,
@@ -83,7 +83,7 @@ def describe(path: Path, loaded: Loaded) -> ZooEntry:
 
 
 def summary(entry: ZooEntry) -> str:
-    """One line for whoever wants to see whether the file was understood as it was meant."""
+    """One line that tells the user how the file was understood."""
     arch, reader = entry.architecture, entry.preprocessing
     era = "static" if entry.numerics.background == "first" else "dygraph"
     names = "COCO's" if entry.labels == COCO else "numbered"
@@ -95,13 +95,13 @@ def summary(entry: ZooEntry) -> str:
 
 
 def evaluated_otherwise(entry: ZooEntry, loaded: Loaded) -> str:
-    """What to know of a detector whose AP was measured at another size than ``TestReader``'s; empty if it was not."""
+    """A note for a detector whose AP was measured at another size than ``TestReader``'s; empty for others."""
     evaluated = sides_of(loaded.values.get("EvalReader"))
     size = entry.preprocessing.short_side, entry.preprocessing.long_side
     if evaluated in ((), size):
         return ""
     return (
-        f"EvalReader resizes to {'/'.join(map(shown, evaluated))}, TestReader to {size[0]}/{size[1]}, which is"
+        f"EvalReader resizes to {'/'.join(map(repr_yaml, evaluated))}, TestReader to {size[0]}/{size[1]}, which is"
         " exported; AP was measured with EvalReader"
     )
 
@@ -122,8 +122,8 @@ def _computes(entry: ZooEntry) -> Variant:
     return Variant(entry.architecture, entry.numerics, entry.preprocessing)
 
 
-def _variant(path: Path, loaded: Loaded, root: Section) -> Variant:
-    """What the format's own reader makes of it.
+def _variant(path: Path, loaded: Loaded, root: ConfigNode) -> Variant:
+    """The detector, read in the configuration's own format.
 
     Raises:
         BadInput: it is of neither format or of both, or of another detector.
@@ -138,7 +138,7 @@ def _variant(path: Path, loaded: Loaded, root: Section) -> Variant:
         what = (
             both
             if dygraph
-            else f"is no configuration of a two-stage detector, architecture {shown(values.get('architecture'))}"
+            else f"is no configuration of a two-stage detector, architecture {repr_yaml(values.get('architecture'))}"
         )
         raise BadInput(f"{path} {what}; {_GUIDE}")
     if setting.value not in supported:
@@ -146,11 +146,11 @@ def _variant(path: Path, loaded: Loaded, root: Section) -> Variant:
         why = _OTHER_CASCADE if setting.value == "CascadeRCNN" else ""
         setting.refuse(f"in the {era} format {' or '.join(supported)}{why}")
         # The rest of the file describes that other detector.
-        raise _refusal(path, root.problems.noted())
+        raise _refusal(path, root.errors.noted())
     if dygraph:
         return read_dygraph(root)
     if loaded.has_bases:
-        root.problems.add(BASE, "is not known to the static program, whose format this is")
+        root.errors.add(BASE, "is not known to the static program, whose format this is")
     return read_static(root, str(setting.value))
 
 
@@ -166,7 +166,7 @@ def _has(values: Mapping[str, object], key: str) -> bool:
 
 def _title(variant: Variant) -> str:
     depth = next(depth for depth, blocks in BLOCKS.items() if blocks == variant.architecture.blocks)
-    return f"{'Cascade' if variant.architecture.stages > 1 else 'Faster'} R-CNN R{depth}-vd"
+    return f"{'Cascade' if variant.architecture.num_heads > 1 else 'Faster'} R-CNN R{depth}-vd"
 
 
 def _labels(values: Mapping[str, object], count: int) -> tuple[str, ...]:
