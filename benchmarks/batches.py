@@ -18,13 +18,11 @@ from typing import Annotated
 
 import cyclopts
 import msgspec
-import onnx
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.detectors import PACKAGES, ROWS, check_names, convert
-from benchmarks.documents import RESULTS, document, publish, table
-from benchmarks.machine import QUIET, as_line, available_memory, environment, memory_now, others, peak_memory
+from benchmarks.documents import RESULTS, table
+from benchmarks.shared import QUIET, ROWS, Names, check_names, environment, memory, others, write_page
 from pssdet.commands.app import run
 from pssdet.console import steps
 from pssdet.errors import GateFailed
@@ -45,6 +43,10 @@ BATCHES = (1, 2, 4, 8)
 SECONDS = 10.0
 RUNS = (2, 20)
 
+HEAD = (
+    "detector", "padded size", "batch", "with the model loaded", "peak", "per further image", "s per image", "runs",
+    "others' cores",
+)  # fmt: skip
 MEANING = (
     "Memory is the process's own, Python and ONNX Runtime included; per further image: what it grows by from the"
     " smallest batch on. The input is a random mosaic of the largest size that the detector's reader gives. Times"
@@ -77,22 +79,10 @@ class Measured(msgspec.Struct, frozen=True):
     others: float = 0.0
     failure: str = ""
 
-    @property
-    def seconds_per_image(self) -> float:
-        """Median over the runs."""
-        return median(self.runs) / self.batch
-
-
-class Result(msgspec.Struct, frozen=True):
-    """What ``batches.json`` holds."""
-
-    environment: dict[str, str]
-    measured: tuple[Measured, ...]
-
 
 def batches(
     *,
-    models: Annotated[tuple[str, ...], cyclopts.Parameter(consume_multiple=True)] = tuple(ROWS),
+    models: Names = tuple(ROWS),
     sizes: Annotated[tuple[int, ...], cyclopts.Parameter(consume_multiple=True)] = BATCHES,
     no_times: bool = False,
     output: Path = RESULTS,
@@ -110,21 +100,27 @@ def batches(
     with tempfile.TemporaryDirectory(prefix="pssdet-") as folder, steps() as progress:
         for name in models:
             progress(f"converting {name}")
-            file = Path(folder) / f"{name}.onnx"
-            if flaw := run_in_subprocess(_write, name, file):
+            if flaw := run_in_subprocess(_write, name, Path(folder)):
                 raise GateFailed(f"{name} cannot be converted: {flaw}")
             for size in sizes:
                 progress(f"{name}, {size} images")
-                measured.append(_measure(file, name, size, measured, timed=not no_times))
-    result = Result(environment(*PACKAGES), tuple(measured))
-    write_atomically(output / "batches.json", msgspec.json.format(msgspec.json.encode(result)) + b"\n")
-    publish(output / "batches.md", _document(result))
+                measured.append(_measure(Path(folder) / "model.onnx", name, size, measured, timed=not no_times))
+    result = msgspec.json.encode({"environment": environment(), "measured": measured})
+    write_atomically(output / "batches.json", msgspec.json.format(result) + b"\n")
+    write_page(
+        __file__,
+        "Batches in ONNX Runtime, float32",
+        table(HEAD, [_row(each, measured) for each in measured]),
+        *_notes(measured),
+        folder=output,
+    )
 
 
-def _write(name: str, file: Path, _alive: Heartbeat) -> str:
+def _write(name: str, folder: Path, _alive: Heartbeat) -> str:
     """In a child, since Paddle keeps its memory; gives nothing, a failure comes as text."""
-    with tempfile.TemporaryDirectory(prefix="pssdet-") as folder:
-        onnx.save(convert(name, Path(folder)).onnx, file)
+    from row_models import write_row
+
+    write_row(ROWS[name], folder)
     return ""
 
 
@@ -134,7 +130,7 @@ def _measure(file: Path, name: str, batch: int, before: list[Measured], *, timed
     if smaller:
         last = smaller[-1]
         needed = last.loaded + (last.peak - last.loaded) * batch / last.batch
-        if needed > (there := available_memory()):
+        if needed > (there := memory("meminfo", "MemAvailable")):
             reason = f"not run: about {needed / 1e9:.0f} GB needed, {there / 1e9:.0f} GB free"
             return msgspec.structs.replace(empty, failure=reason)
     found = run_in_subprocess(_run, file, empty, timed)
@@ -159,7 +155,7 @@ def _run(file: Path, empty: Measured, timed: bool, alive: Heartbeat) -> Measured
     }
     del images
     session = OnnxRuntimeSession(file, (), cuda=False)
-    loaded, runs = memory_now(), []
+    loaded, runs = memory("self/status", "VmRSS"), []
     with others() as busy:
         # Once is not enough even for the memory: ONNX Runtime plans it anew after the first run of a shape.
         for index in range(1 + (RUNS[1] if timed else RUNS[0])):
@@ -169,46 +165,30 @@ def _run(file: Path, empty: Measured, timed: bool, alive: Heartbeat) -> Measured
             alive()
             if index >= RUNS[0] and sum(runs[1:]) >= SECONDS:
                 break
-    kept = tuple(runs[1:]) if timed else ()
-    return msgspec.structs.replace(empty, loaded=loaded, peak=peak_memory(), runs=kept, others=busy[0])
+    kept, peak = tuple(runs[1:]) if timed else (), memory("self/status", "VmHWM")
+    return msgspec.structs.replace(empty, loaded=loaded, peak=peak, runs=kept, others=busy[0])
 
 
-def _document(result: Result) -> str:
-    head = (
-        "detector", "padded size", "batch", "with the model loaded", "peak", "per further image", "s per image", "runs",
-        "others' cores",
-    )  # fmt: skip
-    rows = [_row(each, _first(result, each.model)) for each in result.measured]
+def _notes(measured: list[Measured]) -> list[str]:
     notes = [MEANING]
-    if any(each.runs and each.others > QUIET for each in result.measured):
+    if any(each.runs and each.others > QUIET for each in measured):
         notes.append(DISTURBED)
-    if not any(each.runs for each in result.measured):
+    if not any(each.runs for each in measured):
         notes.append("Times were not measured: the processor was shared with other work.")
-    return document(
-        "# Batches in ONNX Runtime, float32",
-        as_line(result.environment),
-        table(head, rows),
-        *notes,
-        "Made by `python benchmarks/batches.py`.",
-    )
+    return notes
 
 
-def _first(result: Result, model: str) -> Measured | None:
-    """The model's smallest batch that ran."""
-    ran = [each for each in result.measured if each.model == model and each.peak]
-    return min(ran, key=lambda each: each.batch, default=None)
-
-
-def _row(each: Measured, first: Measured | None) -> list[str]:
+def _row(each: Measured, measured: list[Measured]) -> list[str]:
     cells = [each.model, f"{each.height}x{each.width}", str(each.batch)]
-    if each.failure or first is None:
+    if each.failure:
         return [*cells, "-", each.failure, "-", "-", "-", "-"]
+    first = min((one for one in measured if one.model == each.model and one.peak), key=lambda one: one.batch)
     cells += [_megabytes(each.loaded), _megabytes(each.peak)]
     more = each.batch - first.batch
     cells.append(_megabytes((each.peak - first.peak) / more) if more else "-")
     if not each.runs:
         return [*cells, "not measured", "-", "-"]
-    time = f"{each.seconds_per_image:.3f}"
+    time = f"{median(each.runs) / each.batch:.3f}"
     return [*cells, f"({time})" if each.others > QUIET else time, str(len(each.runs)), f"{each.others:.2f}"]
 
 

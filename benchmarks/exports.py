@@ -14,17 +14,15 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
-import cyclopts
 import onnx
 from onnx import inliner
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.detectors import PACKAGES, ROWS, check_names
-from benchmarks.documents import RESULTS, document, publish, table
-from benchmarks.machine import QUIET, as_line, environment, others, peak_of_children
+from benchmarks.documents import RESULTS, table
+from benchmarks.shared import QUIET, ROWS, Names, check_names, others, peak_of_children, write_page
 from pssdet.commands.app import run
 from pssdet.console import steps
 from pssdet.models.card import GraphRecord
@@ -34,6 +32,19 @@ from pssdet.validation.subprocess_run import Heartbeat, run_in_subprocess
 #: What an export may take on two free cores.
 MOST_BYTES = 8e9
 MOST_SECONDS = 180.0
+
+HEAD = (
+    "detector", "nodes as converted", "nodes, functions inlined", "function calls", "file", "s in all",
+    "s converting", "s verifying", "peak memory", "others' cores", "within the limits",
+)  # fmt: skip
+NOTES = (
+    f"Limits: {MOST_BYTES / 1e9:.0f} GB and {MOST_SECONDS:.0f} s on two free cores. In all: from Python's start"
+    " to the written card, a verification against Paddle on a picture and on a batch of two at the test size"
+    " included. Peak memory: of the exporting process and its converter together, pages that they share counted"
+    " twice. One file serves every batch: N, H and W are free dimensions, without If, Loop, Scan or sequences"
+    " (`tests/export/test_free_dimensions.py`). Times in brackets are not to be trusted: other programs used the"
+    " processor meanwhile, as many cores as the last column says."
+)
 
 
 class Exported(NamedTuple):
@@ -68,11 +79,7 @@ class Costs(NamedTuple):
     others: float
 
 
-def exports(
-    *,
-    models: Annotated[tuple[str, ...], cyclopts.Parameter(consume_multiple=True)] = tuple(ROWS),
-    output: Path = RESULTS,
-) -> None:
+def exports(*, models: Names = tuple(ROWS), output: Path = RESULTS) -> None:
     """Export detectors and write down what that took.
 
     Args:
@@ -89,7 +96,7 @@ def exports(
                 found = run_in_subprocess(_export, ROWS[name])
             costs = Costs(peak[0], perf_counter() - started, busy[0])
             rows.append(_row(name, found, costs) if isinstance(found, Exported) else [name, found, *["-"] * 9])
-    publish(output / "exports.md", _document(rows))
+    write_page(__file__, "Exports", table(HEAD, rows), NOTES, folder=output)
 
 
 def _export(key: str | int, alive: Heartbeat) -> Exported:
@@ -135,23 +142,6 @@ def _judged(costs: Costs) -> str:
     if costs.seconds <= MOST_SECONDS:
         return "yes"
     return "memory yes, time not judged" if costs.others > QUIET else "**no**, too slow"
-
-
-def _document(rows: list[list[str]]) -> str:
-    head = [
-        "detector", "nodes as converted", "nodes, functions inlined", "function calls", "file", "s in all",
-        "s converting", "s verifying", "peak memory", "others' cores", "within the limits",
-    ]  # fmt: skip
-    notes = (
-        f"Limits: {MOST_BYTES / 1e9:.0f} GB and {MOST_SECONDS:.0f} s on two free cores. In all: from Python's start"
-        " to the written card, a verification against Paddle on a picture and on a batch of two at the test size"
-        " included. Peak memory: of the exporting process and its converter together, pages that they share counted"
-        " twice. One file serves every batch: N, H and W are free dimensions, without If, Loop, Scan or sequences"
-        " (`tests/export/test_free_dimensions.py`). Times in brackets are not to be trusted: other programs used the"
-        " processor meanwhile, as many cores as the last column says."
-    )
-    made = "Made by `python benchmarks/exports.py`."
-    return document("# Exports", as_line(environment(*PACKAGES)), table(head, rows), notes, made)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,8 @@ import onnx
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.detectors import PACKAGES
-from benchmarks.documents import RESULTS, document, publish, table
-from benchmarks.machine import as_line, environment
+from benchmarks.documents import table
+from benchmarks.shared import percentiles, write_page
 from pssdet.commands.app import run
 from pssdet.commands.artifacts import SCENES, bundled_scenes, engine_of, held_out_scenes, model_folder, render_scenes
 from pssdet.console import Progress, steps
@@ -36,7 +35,7 @@ NOTE = (
     "AP in percent; its difference to float32 with a paired bootstrap over images; the margin is 1 % of the AP."
     " Matched: float32's detections from a score of 0.3 on that have a partner; drift of their scores."
 )
-_HEAD = ("detector", "ranges", "AP", "difference [90 %]", "margin", "verdict", "matched", "score drift p50 / p99 / max")
+HEAD = ("detector", "ranges", "AP", "difference [90 %]", "margin", "verdict", "matched", "score drift p50 / p99 / max")
 
 
 def measure(scenes: int = 300) -> None:
@@ -49,7 +48,11 @@ def measure(scenes: int = 300) -> None:
         engines = [each for entry in bundled() for each in _engines(entry.name, Path(folder), progress)]
         annotations, images = held_out_scenes(scenes, progress)
         report = assemble(engines, annotations, images, progress)
-    publish(RESULTS / "int8_calibration.md", _document(report, scenes))
+    calibrated = (
+        f"Calibrated on {SCENES} scenes of the training's split, judged on {scenes} held-out scenes, in ONNX"
+        f" Runtime. Engines are built with {METHOD}."
+    )
+    write_page(__file__, "int8 by calibration method", calibrated, table(HEAD, _rows(report)), NOTE)
 
 
 def _engines(name: str, target: Path, progress: Progress) -> Iterator[Path]:
@@ -74,21 +77,6 @@ def _engines(name: str, target: Path, progress: Progress) -> Iterator[Path]:
         yield folder
 
 
-def _document(report: Report, scenes: int) -> str:
-    calibrated = (
-        f"Calibrated on {SCENES} scenes of the training's split, judged on {scenes} held-out scenes, in ONNX"
-        f" Runtime. Engines are built with {METHOD}."
-    )
-    return document(
-        "# int8 by calibration method",
-        as_line(environment(*PACKAGES)),
-        calibrated,
-        table(_HEAD, _rows(report)),
-        NOTE,
-        "Made by `python benchmarks/int8_calibration.py`.",
-    )
-
-
 def _rows(report: Report) -> Iterator[list[str]]:
     for each in report.engines:
         if each.precision == "fp32":
@@ -105,7 +93,7 @@ def _rows(report: Report) -> Iterator[list[str]]:
             f"{100 * found.margin:.3f}",
             found.verdict,
             f"{same.matched_share:.2%}" if same else "-",
-            " / ".join(f"{same.score_drift[name]:.2g}" for name in ("p50", "p99", "max")) if same else "-",
+            percentiles(same.score_drift) if same else "-",
         ]
 
 

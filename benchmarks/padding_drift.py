@@ -16,9 +16,8 @@ from typing import NamedTuple
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.detectors import PACKAGES, convert
-from benchmarks.documents import RESULTS, document, publish, table
-from benchmarks.machine import as_line, environment
+from benchmarks.documents import table
+from benchmarks.shared import percentiles, write_page
 from pssdet.commands.app import run
 from pssdet.commands.artifacts import engine_of, held_out_scenes
 from pssdet.console import Progress, steps
@@ -38,16 +37,23 @@ from pssdet.validation.verdict import judge, margin
 
 #: Padding and largest batch; the first is what the others are compared with.
 WAYS: tuple[tuple[Padding, int], ...] = (("own", 8), ("common", 2), ("common", 4), ("common", 8))
-SEEDED = ("row1", "row4")
 DATA = Path(__file__).resolve().parents[1] / "tests" / "data"
 PICTURES = tuple(DATA / f"{name}.jpg" for name in ("rendered_scene", "rendered_scene_tall"))
 
-BUNDLED_NOTE = (
+TRAINED = (
+    "detector", "padding", "batch", "padded further", "more pixels", "AP", "difference [95 %]", "as parity", "matched",
+    "unmatched", "score drift", "IoU loss",
+)  # fmt: skip
+TRAINED_NOTE = (
     "Batches are filled in the order of the data set. Padded further: share of the pictures. AP in percent, its"
     " difference with a paired bootstrap over images, and what the parity report would say of it. Detections from a"
     f" score of {THRESHOLD} on, paired at an IoU of 0.5 or more; drift and loss as p50 / p99 / max. With own padding"
     " the batch changes nothing (`tests/test_batches.py`)."
 )
+SEEDED = (
+    "detector", "picture", "own size", "common size",
+    *(f"within {each.score:g} and {each.box:g} px" for each in (FLOAT32, HALF)),
+)  # fmt: skip
 SEEDED_NOTE = (
     "Detections of each picture alone that are found again in a batch of both. Seeded parameters amplify every change"
     " and their detections mean nothing: this proves that padding matters, it is no loss of accuracy."
@@ -71,7 +77,16 @@ def drift(scenes: int = 300) -> None:
     with steps() as progress:
         trained = [line for entry in bundled() for line in _trained(entry.name, scenes, progress)]
         seeded = list(_seeded(progress))
-    publish(RESULTS / "padding_drift.md", _document(scenes, trained, seeded))
+    write_page(
+        __file__,
+        "Batches padded to a common size",
+        f"## The bundled detectors on {scenes} held-out scenes, ONNX Runtime, float32",
+        table(TRAINED, trained),
+        TRAINED_NOTE,
+        "## Seeded parameters, two rendered pictures",
+        table(SEEDED, seeded),
+        SEEDED_NOTE,
+    )
 
 
 def _trained(name: str, scenes: int, progress: Progress) -> Iterator[list[str]]:
@@ -122,43 +137,26 @@ def _against(own: Found, found: Found) -> list[str]:
         verdict,
         f"{same.matched_share:.1%}",
         f"{same.unmatched_reference} lost, {same.unmatched_candidate} new",
-        " / ".join(f"{same.score_drift[name]:.2g}" for name in ("p50", "p99", "max")),
-        " / ".join(f"{same.iou_loss[name]:.2g}" for name in ("p50", "p99", "max")),
+        percentiles(same.score_drift),
+        percentiles(same.iou_loss),
     ]
 
 
 def _seeded(progress: Progress) -> Iterator[list[str]]:
-    for name in SEEDED:
-        progress(f"{name}, each picture alone and padded")
+    from row_models import row_model
+
+    for row in (1, 4):
+        progress(f"row{row}, each picture alone and padded")
         with tempfile.TemporaryDirectory(prefix="pssdet-") as folder:
-            row = convert(name, Path(folder))
-            inputs = [prepare(load(picture), row.entry.preprocessing) for picture in PICTURES]
-            together = row.run_onnx(as_batch(padded_alike(inputs)))
+            model = row_model(row, Path(folder))
+            inputs = [prepare(load(picture), model.entry.preprocessing) for picture in PICTURES]
+            together = model.run_onnx(as_batch(padded_alike(inputs)))
             for index, (picture, alone) in enumerate(zip(PICTURES, inputs, strict=True)):
-                expected = detection_rows(row.run_onnx(as_batch([alone])), 0)
+                expected = detection_rows(model.run_onnx(as_batch([alone])), 0)
                 obtained = detection_rows(together, index)
                 sizes = ["x".join(map(str, each.image.shape[1:])) for each in (alone, padded_alike(inputs)[index])]
                 matched = [match_detections(obtained, expected, each.score, each.box) for each in (FLOAT32, HALF)]
-                yield [name, picture.stem, *sizes, *(f"{each.matched} of {each.expected}" for each in matched)]
-
-
-def _document(scenes: int, trained: list[list[str]], seeded: list[list[str]]) -> str:
-    ways = (
-        "detector", "padding", "batch", "padded further", "more pixels", "AP", "difference [95 %]", "as parity",
-        "matched", "unmatched", "score drift", "IoU loss",
-    )  # fmt: skip
-    limits = [f"within {each.score:g} and {each.box:g} px" for each in (FLOAT32, HALF)]
-    return document(
-        "# Batches padded to a common size",
-        as_line(environment(*PACKAGES)),
-        f"## The bundled detectors on {scenes} held-out scenes, ONNX Runtime, float32",
-        table(ways, trained),
-        BUNDLED_NOTE,
-        "## Seeded parameters, two rendered pictures",
-        table(("detector", "picture", "own size", "common size", *limits), seeded),
-        SEEDED_NOTE,
-        "Made by `python benchmarks/padding_drift.py`.",
-    )
+                yield [f"row{row}", picture.stem, *sizes, *(f"{each.matched} of {each.expected}" for each in matched)]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +32,10 @@ from reference import (
     sample_positions,
     stored_regions,
 )
+from row_models import RowModel, row_model
 
-from benchmarks.detectors import PACKAGES, ROWS, Converted, Tensors, convert
-from benchmarks.documents import RESULTS, document, publish, table
-from benchmarks.machine import as_line, environment
+from benchmarks.documents import table
+from benchmarks.shared import ROWS, write_page
 from pssdet.commands.app import run
 from pssdet.console import Progress, steps
 from pssdet.errors import GateFailed
@@ -55,6 +55,8 @@ that changed places shows as a large distance and counts against the limits' sha
 #: Of a network's input, by the place of the resizing: OpenCV 4.2, with which the static rows' inputs were recorded,
 #: resizes floats a little differently.
 INPUT_LIMITS = {"first": 1e-5, "last": 1e-4}
+
+Tensors: TypeAlias = Mapping[str, NDArray[Any]]
 
 
 class Source(NamedTuple):
@@ -80,14 +82,23 @@ def parity(further: Path | None = None, /) -> None:
         for name in [name for name, key in ROWS.items() if isinstance(key, int)]:
             progress(f"converting {name}")
             with tempfile.TemporaryDirectory(prefix="pssdet-") as folder:
-                row = convert(name, Path(folder))
+                row = row_model(ROWS[name], Path(folder))
                 for source in (stored, *others):
                     paths = sorted(source.cases.glob(f"{name}_*.npz"))
                     paths = [path for path in paths if source is stored or path.name not in known]
                     cases = {path.stem: load_case(path.stem, source.cases) for path in paths}
                     inputs += _inputs(cases, source.pictures)
                     tables.setdefault(source.title, []).extend(_outputs(row, cases, source.pictures, progress))
-    publish(RESULTS / "reference_parity.md", _document(tables, inputs))
+    write_page(
+        __file__,
+        "ONNX Runtime against the original programs, float32 on a CPU",
+        *[block for title, rows in tables.items() for block in (f"## {title}", table(HEAD, rows))],
+        "## Network inputs made from pictures",
+        table(("case", "padded size", "largest difference, normalised units", "within the limits"), inputs),
+        NOTE,
+        before="Largest differences. ",
+        arguments=" FOLDER" if further else "",
+    )
     if any(cells[-1] != "yes" for rows in (*tables.values(), inputs) for cells in rows):
         raise GateFailed("a case is beyond the limits; the table names it")
 
@@ -106,7 +117,7 @@ def _inputs(cases: Mapping[str, Tensors], pictures: Path) -> Iterator[list[str]]
             yield [name, size, f"{difference:.1e}", "yes" if shape and difference <= limit else f"no, {limit:g}"]
 
 
-def _outputs(row: Converted, cases: Mapping[str, Tensors], pictures: Path, progress: Progress) -> Iterator[list[str]]:
+def _outputs(row: RowModel, cases: Mapping[str, Tensors], pictures: Path, progress: Progress) -> Iterator[list[str]]:
     """A line for each case that holds a run of the whole detector."""
     for name, case in cases.items():
         if "detections" in case:
@@ -148,19 +159,6 @@ def _map_difference(case: Tensors, stage: str, array: NDArray[Any]) -> float:
     positions = sample_positions(stage, int(case["sample_seed"]), array.size, SAMPLES)
     expected = case[f"{stage}_values"]
     return float(np.abs(array.reshape(-1)[positions] - expected).max() / np.abs(expected).max())
-
-
-def _document(tables: Mapping[str, list[list[str]]], inputs: list[list[str]]) -> str:
-    sections = [block for title, rows in tables.items() for block in (f"## {title}", table(HEAD, rows))]
-    return document(
-        "# ONNX Runtime against the original programs, float32 on a CPU",
-        f"Largest differences. {as_line(environment(*PACKAGES))}",
-        *sections,
-        "## Network inputs made from pictures",
-        table(("case", "padded size", "largest difference, normalised units", "within the limits"), inputs),
-        NOTE,
-        f"Made by `python benchmarks/reference_parity.py{' FOLDER' if len(tables) > 1 else ''}`.",
-    )
 
 
 if __name__ == "__main__":

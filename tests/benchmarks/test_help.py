@@ -1,4 +1,4 @@
-"""The benchmarks that need no GPU start from any folder."""
+"""The benchmarks that need no GPU, and the fuzzers, start from any folder."""
 
 import subprocess
 import sys
@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-SCRIPTS = sorted(path.name for path in BENCHMARKS.glob("*.py") if "__main__" in path.read_text())
+ROOT = Path(__file__).resolve().parents[2]
+FILES = (*ROOT.glob("benchmarks/*.py"), *ROOT.glob("tests/fuzz/*.py"))
+SCRIPTS = sorted(str(path.relative_to(ROOT)) for path in FILES if "__main__" in path.read_text())
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help(script, tmp_path):
-    command = [sys.executable, str(BENCHMARKS / script), "--help"]
+    command = [sys.executable, str(ROOT / script), "--help"]
     done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Usage: " in done.stdout
 
 
 def test_there_are_benchmarks():
-    assert {"batches.py", "exports.py", "fuzz_checkpoints.py"} <= set(SCRIPTS)
+    assert {"benchmarks/batches.py", "benchmarks/exports.py", "tests/fuzz/fuzz_checkpoints.py"} <= set(SCRIPTS)

@@ -1,6 +1,6 @@
 """Damaged and hostile checkpoints of every format: only our own error may be raised, soon and in little memory.
 
-    python benchmarks/fuzz_checkpoints.py [INPUTS]    # writes benchmarks/results/fuzz_checkpoints.md
+    python tests/fuzz/fuzz_checkpoints.py [INPUTS]    # writes benchmarks/results/fuzz_checkpoints.md
 
 Every input is a valid checkpoint with one to four mutations, drawn from its format and number alone. One in 25 is
 large and shows how much memory a reader takes for a file's size. Exit code 1 if anything but a refusal was raised.
@@ -26,8 +26,8 @@ from types import FrameType
 import numpy as np
 from numpy.typing import NDArray
 
+sys.path.append(str(Path(__file__).resolve().parents[2]))
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
 from checkpoint_parts import folder_of, inference_model, parameters, static_variables, tar_of, tensor_of
 
@@ -87,7 +87,7 @@ def fuzz(inputs: int = INPUTS, /) -> None:
 def _run(name: str, make: Maker, count: int, place: Path) -> Tally:
     tally = Tally(count)
     for index in range(count):
-        rng = random.Random(f"{SEED}/{name}/{index}")  # noqa: S311
+        rng = random.Random(f"{SEED}/{name}/{index}")
         large = index % ONE_LARGE_IN == 0
         files = make(rng, *_values(large=large))
         folder_of(place, files)
@@ -254,7 +254,7 @@ def _document(tallies: dict[str, Tally]) -> str:
     head = ("format", "inputs", "accepted", "refused", "other errors", "slowest", "peak, small", "peak / size, large")
     made = (
         f"{total:,} inputs, seed {SEED}, a limit of {LIMIT_SECONDS:.0f} s each. {platform.machine()}; "
-        f"python {platform.python_version()}, numpy {np.__version__}. Made by `python benchmarks/fuzz_checkpoints.py`."
+        f"python {platform.python_version()}, numpy {np.__version__}. Made by `python tests/fuzz/fuzz_checkpoints.py`."
     )
     meaning = (
         "Accepted: what was read is finite; the mutation hit values or what no reader needs. Slowest: of the inputs "
