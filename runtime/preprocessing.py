@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.engines.backend import Session
-from pssdet.engines.trt.runtime.pictures import Picture, Pictures, Steps
+from pssdet.engines.trt.runtime.pictures import Picture, Pictures
 from pssdet.errors import PssDetError
 from pssdet.models.preprocess import NetworkInput, as_batch, checked_scale, padded_alike, prepare, sizes_of_batch
 from pssdet.models.reader import Preprocessing
+from pssdet.plugins.bindings.preprocess import Steps
 from pssdet.runtime.pipeline import Inputs
 
 #: Most that a value made on the GPU may differ by, in steps of 8-bit pixels; and what float32 rounds beside.

@@ -22,13 +22,14 @@ if __name__ == "__main__":
 from benchmarks.gpu import environment, findings  # noqa: E402
 from benchmarks.gpu.command import add_run_options, exit_code, measure  # noqa: E402
 from benchmarks.gpu.goals import goals  # noqa: E402
-from benchmarks.gpu.kernels import Library, find_library  # noqa: E402
+from benchmarks.gpu.kernels import Library  # noqa: E402
 from benchmarks.gpu.plan import FULL, QUICK, Plan  # noqa: E402
 from benchmarks.gpu.report import render  # noqa: E402
 from benchmarks.gpu.results import Results  # noqa: E402
 from benchmarks.gpu.stages import Bench, stages  # noqa: E402
 from benchmarks.gpu.suite import Campaign  # noqa: E402
 from pssdet.errors import EnvironmentMissing  # noqa: E402
+from pssdet.plugins.bindings.libraries import find_kernels  # noqa: E402
 
 
 def main(arguments: Sequence[str] | None = None, make_bench: Callable[[Plan], Bench] | None = None) -> int:
@@ -67,7 +68,7 @@ def gpu_bench(plan: Plan) -> Bench:
         from benchmarks.gpu.torch_device import CudaDevice
     except ImportError as error:
         raise EnvironmentMissing(f"PyTorch cannot be imported ({error}); this runs where it is, on a GPU") from error
-    return Bench(CudaDevice(), Library(find_library()), PEERS, torchvision_double, plan)
+    return Bench(CudaDevice(), Library(find_kernels(cuda=True)), PEERS, torchvision_double, plan)
 
 
 def _parser() -> argparse.ArgumentParser:

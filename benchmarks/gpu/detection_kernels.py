@@ -24,7 +24,7 @@ from benchmarks.gpu.detection_report import checks, failures, goals, render  # n
 from benchmarks.gpu.detection_stages import Expectations, KernelBench, stages  # noqa: E402
 from benchmarks.gpu.suite import Campaign  # noqa: E402
 from pssdet.files import sha256_of  # noqa: E402
-from pssdet.plugins.detection_library import DetectionLibrary  # noqa: E402
+from pssdet.plugins.bindings.detection import DetectionLibrary  # noqa: E402
 
 QUICK_ITERATIONS = 20
 
@@ -52,10 +52,10 @@ def main(arguments: Sequence[str] | None = None, make_bench: Callable[[Path], Ke
 def gpu_bench(parcel: Path) -> KernelBench:
     """This machine's GPU and the built library; the GPU first, without which nothing else matters."""
     from benchmarks.gpu.cuda_device import BareDevice
-    from benchmarks.gpu.kernels import find_library
+    from pssdet.plugins.bindings.libraries import find_kernels
 
     device = BareDevice()
-    return KernelBench(device, DetectionLibrary(find_library()), Expectations(parcel))
+    return KernelBench(device, DetectionLibrary(find_kernels(cuda=True)), Expectations(parcel))
 
 
 def _quick(bench: KernelBench) -> KernelBench:

@@ -17,7 +17,7 @@ from pssdet.engines.devices import gpu
 from pssdet.engines.trt.plan.capabilities import capabilities, precision_route
 from pssdet.engines.trt.plan.inspector import prove, read_layers, summarise
 from pssdet.engines.trt.plan.settings import Settings
-from pssdet.engines.trt.plugin_library import find_plugins, load_plugins
+from pssdet.engines.trt.plugin_library import load_plugins
 from pssdet.engines.trt.runtime.buffers import BufferSet
 from pssdet.engines.trt.runtime.cuda import Cuda, Stream
 from pssdet.engines.trt.runtime.engine import Plan
@@ -25,6 +25,7 @@ from pssdet.engines.trt.runtime.session import TensorRTSession
 from pssdet.engines.trt.runtime.shape_runs import ShapeRuns
 from pssdet.errors import EnvironmentMissing, GateFailed
 from pssdet.files import sha256_of
+from pssdet.plugins.bindings.libraries import find_plugins
 
 
 class TensorRTRig:

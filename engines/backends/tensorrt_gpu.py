@@ -14,7 +14,6 @@ from pssdet.engines.devices import Gpu, cuda_device_count, gpu
 from pssdet.engines.options import BuildOptions
 from pssdet.engines.precision.recipe import chosen_recipe
 from pssdet.engines.trt.plan.profiles import Profile, default_profile, read_profiles
-from pssdet.engines.trt.plugin_library import find_plugins
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.models.card import (
     MODEL_ONNX,
@@ -28,6 +27,7 @@ from pssdet.models.card import (
     RecipeRecord,
 )
 from pssdet.models.stages import tap_names
+from pssdet.plugins.bindings.libraries import find_plugins
 
 PLAN = "model.plan"
 
@@ -170,8 +170,8 @@ class TensorRTBackend:
         carried = _carries_plugins(card)
         library = None if carried else find_plugins()
         check_fits(folder, card, _device(), _version(), library)
-        from pssdet.engines.trt.runtime.pictures import picture_kernel
         from pssdet.engines.trt.runtime.session import TensorRTSession
+        from pssdet.plugins.bindings.preprocess import picture_kernel
 
         return TensorRTSession(
             folder / PLAN,

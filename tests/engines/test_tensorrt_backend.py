@@ -277,7 +277,7 @@ class TestOpening:
     def test_with_the_preprocessing_kernel_that_lies_beside_the_plugins(self, machine, monkeypatch):
         found = []
         monkeypatch.setattr(
-            "pssdet.engines.trt.runtime.pictures.picture_kernel", lambda plugins: found.append(plugins) or "kernel"
+            "pssdet.plugins.bindings.preprocess.picture_kernel", lambda plugins: found.append(plugins) or "kernel"
         )
         open_engine(machine.build()).session.close()
         assert (found[-1], machine.session.kernels[-1]) == (machine.library, "kernel")

@@ -18,10 +18,11 @@ from pssdet.engines.trt.runtime.buffers import BufferSet, Staging
 from pssdet.engines.trt.runtime.cuda import Cuda, CudaFailure, Stream
 from pssdet.engines.trt.runtime.engine import Plan, check_outputs
 from pssdet.engines.trt.runtime.infer_request import Tensors, Ticket
-from pssdet.engines.trt.runtime.pictures import PictureKernel, Pictures
+from pssdet.engines.trt.runtime.pictures import Pictures
 from pssdet.engines.trt.runtime.shape_runs import ShapeRun, ShapeRuns
 from pssdet.engines.trt.runtime.upload import Inputs, Sender
 from pssdet.errors import BadInput
+from pssdet.plugins.bindings.preprocess import PictureKernel
 
 
 @final

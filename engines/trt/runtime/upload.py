@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from pssdet.engines.trt.runtime.buffers import BufferSet, Layout, aligned
 from pssdet.engines.trt.runtime.cuda import Cuda, Stream
-from pssdet.engines.trt.runtime.pictures import PictureKernel, Pictures
+from pssdet.engines.trt.runtime.pictures import Pictures
+from pssdet.plugins.bindings.preprocess import PictureKernel
 
 Inputs = Mapping[str, NDArray[np.float32] | Pictures]
 

@@ -17,6 +17,7 @@ from pssdet.engines.trt.plan.progress import elapsed
 from pssdet.engines.trt.plan.settings import Settings
 from pssdet.engines.trt.runtime.engine import builder, capabilities
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
+from pssdet.plugins.bindings.libraries import find_plugins
 
 PROFILES = (Profile((1, 32, 32), (1, 64, 96), (4, 128, 128)), Profile((8, 64, 64), (8, 64, 64), (8, 64, 64)))
 VERSIONS = ("8.6.0", "10.4.0", "11.1.0")
@@ -381,6 +382,6 @@ class TestPluginLibrary:
     def test_where_it_is_looked_for(self, monkeypatch, tmp_path):
         monkeypatch.setenv("PSSDET_PLUGINS", str(tmp_path / "none.so"))
         with pytest.raises(EnvironmentMissing, match="which is not a file"):
-            plugin_library.find_plugins()
+            find_plugins()
         (tmp_path / "none.so").touch()
-        assert plugin_library.find_plugins() == tmp_path / "none.so"
+        assert find_plugins() == tmp_path / "none.so"

@@ -4,9 +4,10 @@ from fake_cuda import FakeCuda
 from fake_kernel import CopyKernel, copied
 from fake_tensorrt import FakePlan, expected, install
 
-from pssdet.engines.trt.runtime.pictures import Picture, PictureKernel, Pictures, Steps, as_problem, picture_kernel
+from pssdet.engines.trt.runtime.pictures import Picture, Pictures
 from pssdet.engines.trt.runtime.session import TensorRTSession
 from pssdet.errors import BadInput, EnvironmentMissing
+from pssdet.plugins.bindings.preprocess import PictureKernel, Steps, picture_kernel
 
 
 def steps(height, width, padded):
@@ -144,7 +145,7 @@ class TestLibrary:
             mean=(1, 2, 3),
             std=(4, 5, 6),
         )
-        problem = as_problem(work)
+        problem = work.as_c()
         values = [getattr(problem, name) for name, *_ in problem._fields_]
         assert [*values[:10]] == [480, 640, 600, 800, 608, 800, 0.8, 0.8, 1, 1]
         assert [list(values[10]), list(values[11])] == [[1, 2, 3], [4, 5, 6]]

@@ -1,0 +1,113 @@
+"""The preprocessing kernel (``preprocess/preprocess.h``): from a picture to an engine's input."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from pathlib import Path
+
+from pssdet.errors import BadInput, EnvironmentMissing
+from pssdet.plugins.bindings.c_types import pointers
+from pssdet.plugins.bindings.libraries import is_emulated, kernels_beside
+
+
+class PreprocessProblem(ctypes.Structure):
+    """``pssdet_preprocess_problem``."""
+
+    _fields_ = (
+        ("height", ctypes.c_int32),
+        ("width", ctypes.c_int32),
+        ("out_height", ctypes.c_int32),
+        ("out_width", ctypes.c_int32),
+        ("padded_height", ctypes.c_int32),
+        ("padded_width", ctypes.c_int32),
+        ("scale_y", ctypes.c_double),
+        ("scale_x", ctypes.c_double),
+        ("interpolation", ctypes.c_int32),
+        ("normalise_first", ctypes.c_int32),
+        ("mean", ctypes.c_float * 3),
+        ("std", ctypes.c_float * 3),
+    )
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What is done with one picture.
+
+    Attributes:
+        size: (height, width) of the picture, pixels.
+        content: of the resized picture.
+        padded: of the result, whose right and bottom are zero.
+        scale: network pixels per original pixel, both axes.
+        cubic: interpolate cubically instead of linearly.
+        normalise_first: resize normalised values instead of 8-bit pixels.
+        mean: per channel R, G, B, of pixels scaled to 0..1.
+        std: per channel R, G, B.
+    """
+
+    size: tuple[int, int]
+    content: tuple[int, int]
+    padded: tuple[int, int]
+    scale: float
+    cubic: bool
+    normalise_first: bool
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def as_c(self) -> PreprocessProblem:
+        """The C structure, where a scale is of the picture's pixels per network pixel."""
+        return PreprocessProblem(
+            *self.size,
+            *self.content,
+            *self.padded,
+            1 / self.scale,
+            1 / self.scale,
+            int(self.cubic),
+            int(self.normalise_first),
+            (ctypes.c_float * 3)(*self.mean),
+            (ctypes.c_float * 3)(*self.std),
+        )
+
+
+class PictureKernel:
+    """The preprocessing kernel of a library.
+
+    Attributes:
+        emulated: it runs on the CPU, with addresses of the computer's memory.
+
+    Raises:
+        EnvironmentMissing: the library cannot be loaded or is without it.
+    """
+
+    def __init__(self, library: Path) -> None:
+        try:
+            opened = ctypes.CDLL(str(library))
+            self._run = opened.pssdet_preprocess_run
+        except (OSError, AttributeError) as error:
+            raise EnvironmentMissing(
+                f"{library} has no preprocessing kernel ({error}); put nvcc on PATH, then make plugin builds it"
+            ) from error
+        self.emulated = is_emulated(opened)
+
+    def run(self, steps: Steps, pixels: int, out: int, stream: int) -> None:
+        """Put the work on a stream; ``pixels`` and ``out`` are addresses in device memory.
+
+        Raises:
+            BadInput: the kernel refuses such a picture.
+        """
+        status = self._run(ctypes.byref(steps.as_c()), *pointers(pixels, out, stream))
+        if status != 0:
+            height, width = steps.size
+            raise BadInput(f"the preprocessing kernel refused a picture of {width}x{height} pixels (status {status})")
+
+
+def picture_kernel(plugins: Path | None) -> PictureKernel | None:
+    """The GPU's kernel, of the library that PSSDET_KERNELS names or that lies beside the plugins; None without one."""
+    library = kernels_beside(plugins)
+    if library is None:
+        return None
+    try:
+        kernel = PictureKernel(library)
+    except EnvironmentMissing:
+        return None
+    return None if kernel.emulated else kernel
