@@ -1,4 +1,4 @@
-"""Deformable convolution (``dcnv2/dcnv2.h``): its CPU reference, and its kernels if the library was built with nvcc."""
+"""Deformable convolution (``dcnv2/dcnv2.h``): its CPU reference, and its kernels, for a GPU or emulated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.plugins.bindings.c_types import DTYPES, LAYOUTS, Dtype, Layout, check_int32, check_status, pointers
-from pssdet.plugins.bindings.libraries import HOW_TO_BUILD, find_kernels, open_library
+from pssdet.plugins.bindings.libraries import HOW_TO_BUILD, find_kernels, is_emulated, open_library
 
 #: Lets the library choose the tile.
 AUTO_TILE = -1
@@ -91,7 +91,10 @@ class DeformConvFormat:
 
 
 class DeformConvLibrary:
-    """An opened library.
+    """An opened library: ``libpssdet_reference.so``, ``libpssdet_kernels.so`` or ``libpssdet_emulated.so``.
+
+    Attributes:
+        emulated: its kernels run on the CPU, slowly, with addresses of the computer's memory.
 
     Raises:
         EnvironmentMissing: it is not there, cannot be loaded or was built from other sources.
@@ -100,6 +103,7 @@ class DeformConvLibrary:
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or find_kernels()
         self._library = open_library(self.path)
+        self.emulated = is_emulated(self._library)
         try:
             self._library.pssdet_dcnv2_version.restype = ctypes.c_char_p
             self.version: str = self._library.pssdet_dcnv2_version().decode()
@@ -110,8 +114,8 @@ class DeformConvLibrary:
 
     @property
     def has_cuda(self) -> bool:
-        """Whether the kernels are in it, not just the CPU reference."""
-        return hasattr(self._library, "pssdet_dcnv2_run")
+        """Whether it computes on a GPU: the kernels are in it, not just the CPU reference, and not emulated."""
+        return hasattr(self._library, "pssdet_dcnv2_run") and not self.emulated
 
     def output_size(self, params: DeformConvParams) -> tuple[int, int]:
         """Height and width of the result.
@@ -171,7 +175,7 @@ class DeformConvLibrary:
 
     def tile_count(self, params: DeformConvParams, form: DeformConvFormat) -> int:
         """Tiles of the fused kernel for this convolution; 0 if the general kernel computes it."""
-        return int(self._cuda().pssdet_dcnv2_tile_count(params.as_c(), form.as_c()))
+        return int(self._kernels().pssdet_dcnv2_tile_count(params.as_c(), form.as_c()))
 
     def run(
         self,
@@ -187,7 +191,7 @@ class DeformConvLibrary:
         tile: int = AUTO_TILE,
         stream: int = 0,
     ) -> None:
-        """Launch the kernel on a CUDA stream. Tensors are addresses in device memory, aligned to 16 bytes; 0: none.
+        """Launch the kernel on a CUDA stream. Tensors are addresses, aligned to 16 bytes; 0: none.
 
         Raises:
             BadInput: sizes, formats or addresses contradict each other.
@@ -195,10 +199,10 @@ class DeformConvLibrary:
         """
         tensors = pointers(x, offset, mask, weight, bias, y)
         arguments = (*tensors, ctypes.c_int32(tile), *pointers(stream))
-        check_status(self._cuda().pssdet_dcnv2_run(params.as_c(), form.as_c(), *arguments), params)
+        check_status(self._kernels().pssdet_dcnv2_run(params.as_c(), form.as_c(), *arguments), params)
 
-    def _cuda(self) -> ctypes.CDLL:
-        if not self.has_cuda:
+    def _kernels(self) -> ctypes.CDLL:
+        if not hasattr(self._library, "pssdet_dcnv2_run"):
             raise EnvironmentMissing(f"{self.path} was built without CUDA; put nvcc on PATH and make plugin again")
         return self._library
 
