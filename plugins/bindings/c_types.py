@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Literal
+from typing import Any, Literal
 
 from pssdet.errors import BadInput, EnvironmentMissing
 
@@ -16,6 +16,11 @@ LAYOUTS: dict[Layout, int] = {"NCHW": 0, "NHWC": 1}
 
 _OK, _BAD_PROBLEM = 0, 1
 _LARGEST = 2**31 - 1
+
+
+def fields(kind: Any, *names: str) -> tuple[tuple[str, Any], ...]:
+    """Neighbouring fields of a ``ctypes.Structure`` that have one type."""
+    return tuple((name, kind) for name in names)
 
 
 def check_status(status: int, params: object) -> None:

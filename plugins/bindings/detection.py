@@ -8,7 +8,16 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from pssdet.errors import BadInput, EnvironmentMissing
-from pssdet.plugins.bindings.c_types import DTYPES, LAYOUTS, Dtype, Layout, check_int32, check_status, pointers
+from pssdet.plugins.bindings.c_types import (
+    DTYPES,
+    LAYOUTS,
+    Dtype,
+    Layout,
+    check_int32,
+    check_status,
+    fields,
+    pointers,
+)
 from pssdet.plugins.bindings.libraries import HOW_TO_BUILD, find_kernels, is_emulated, open_library
 
 MAX_LEVELS = 8
@@ -20,9 +29,7 @@ MAX_CANDIDATES = 2048
 class _Pyramid(ctypes.Structure):
     _fields_ = (
         ("levels", ctypes.c_int32),
-        ("height", ctypes.c_int32 * MAX_LEVELS),
-        ("width", ctypes.c_int32 * MAX_LEVELS),
-        ("strides", ctypes.c_int32 * MAX_LEVELS),
+        *fields(ctypes.c_int32 * MAX_LEVELS, "height", "width", "strides"),
     )
 
 
@@ -32,41 +39,25 @@ class _Proposals(ctypes.Structure):
         ("pyramid", _Pyramid),
         ("anchors_per_cell", ctypes.c_int32),
         ("anchors", ctypes.c_float * (MAX_LEVELS * MAX_ANCHORS * 4)),
-        ("pre_nms_top_n", ctypes.c_int32),
-        ("post_nms_top_n", ctypes.c_int32),
-        ("nms_threshold", ctypes.c_float),
-        ("min_size", ctypes.c_float),
-        ("pixel_offset", ctypes.c_float),
-        ("clip_multiple", ctypes.c_float),
+        *fields(ctypes.c_int32, "pre_nms_top_n", "post_nms_top_n"),
+        *fields(ctypes.c_float, "nms_threshold", "min_size", "pixel_offset", "clip_multiple"),
     )
 
 
 class _RoiAlign(ctypes.Structure):
     _fields_ = (
-        ("batch", ctypes.c_int32),
-        ("regions", ctypes.c_int32),
-        ("channels", ctypes.c_int32),
+        *fields(ctypes.c_int32, "batch", "regions", "channels"),
         ("pyramid", _Pyramid),
-        ("min_level", ctypes.c_int32),
-        ("canonical_level", ctypes.c_int32),
-        ("canonical_size", ctypes.c_float),
-        ("pixel_offset", ctypes.c_float),
-        ("output_size", ctypes.c_int32),
-        ("sampling_ratio", ctypes.c_int32),
-        ("aligned", ctypes.c_int32),
+        *fields(ctypes.c_int32, "min_level", "canonical_level"),
+        *fields(ctypes.c_float, "canonical_size", "pixel_offset"),
+        *fields(ctypes.c_int32, "output_size", "sampling_ratio", "aligned"),
     )
 
 
 class _MulticlassNms(ctypes.Structure):
     _fields_ = (
-        ("batch", ctypes.c_int32),
-        ("regions", ctypes.c_int32),
-        ("classes", ctypes.c_int32),
-        ("box_classes", ctypes.c_int32),
-        ("max_detections", ctypes.c_int32),
-        ("score_threshold", ctypes.c_float),
-        ("nms_threshold", ctypes.c_float),
-        ("pixel_offset", ctypes.c_float),
+        *fields(ctypes.c_int32, "batch", "regions", "classes", "box_classes", "max_detections"),
+        *fields(ctypes.c_float, "score_threshold", "nms_threshold", "pixel_offset"),
     )
 
 

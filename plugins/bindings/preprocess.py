@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pssdet.errors import BadInput, EnvironmentMissing
-from pssdet.plugins.bindings.c_types import pointers
+from pssdet.plugins.bindings.c_types import fields, pointers
 from pssdet.plugins.bindings.libraries import is_emulated, kernels_beside
 
 
@@ -15,18 +15,10 @@ class PreprocessProblem(ctypes.Structure):
     """``pssdet_preprocess_problem``."""
 
     _fields_ = (
-        ("height", ctypes.c_int32),
-        ("width", ctypes.c_int32),
-        ("out_height", ctypes.c_int32),
-        ("out_width", ctypes.c_int32),
-        ("padded_height", ctypes.c_int32),
-        ("padded_width", ctypes.c_int32),
-        ("scale_y", ctypes.c_double),
-        ("scale_x", ctypes.c_double),
-        ("interpolation", ctypes.c_int32),
-        ("normalise_first", ctypes.c_int32),
-        ("mean", ctypes.c_float * 3),
-        ("std", ctypes.c_float * 3),
+        *fields(ctypes.c_int32, "height", "width", "out_height", "out_width", "padded_height", "padded_width"),
+        *fields(ctypes.c_double, "scale_y", "scale_x"),
+        *fields(ctypes.c_int32, "interpolation", "normalise_first"),
+        *fields(ctypes.c_float * 3, "mean", "std"),
     )
 
 
