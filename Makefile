@@ -54,6 +54,7 @@ lint: venv
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/clang-format --dry-run --Werror $(SOURCES)
 
 # The libraries of kernels and their tests; with the CUDA kernels and the TensorRT plugins where nvcc and TensorRT's headers are found.

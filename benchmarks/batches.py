@@ -9,6 +9,7 @@ not hold is not run, and the table says so.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 from statistics import median
@@ -18,14 +19,17 @@ from typing import Annotated
 import cyclopts
 import msgspec
 import onnx
-from detectors import PACKAGES, RESULTS, ROWS, check_names, convert, table
-from machine import QUIET, as_line, available_memory, environment, memory_now, others, peak_memory
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.detectors import PACKAGES, ROWS, check_names, convert
+from benchmarks.documents import RESULTS, document, publish, table
+from benchmarks.machine import QUIET, as_line, available_memory, environment, memory_now, others, peak_memory
 from pssdet.commands.app import run
 from pssdet.console import steps
 from pssdet.errors import GateFailed
 from pssdet.files import write_atomically
-from pssdet.validation.subprocess_run import Alive, in_child
+from pssdet.validation.subprocess_run import Heartbeat, run_in_subprocess
 
 #: Largest padded (height, width) that each reader gives.
 SIZES = {
@@ -107,18 +111,17 @@ def batches(
         for name in models:
             progress(f"converting {name}")
             file = Path(folder) / f"{name}.onnx"
-            if flaw := in_child(_write, name, file):
+            if flaw := run_in_subprocess(_write, name, file):
                 raise GateFailed(f"{name} cannot be converted: {flaw}")
             for size in sizes:
                 progress(f"{name}, {size} images")
                 measured.append(_measure(file, name, size, measured, timed=not no_times))
     result = Result(environment(*PACKAGES), tuple(measured))
     write_atomically(output / "batches.json", msgspec.json.format(msgspec.json.encode(result)) + b"\n")
-    write_atomically(output / "batches.md", _document(result).encode())
-    print((output / "batches.md").read_text())
+    publish(output / "batches.md", _document(result))
 
 
-def _write(name: str, file: Path, _alive: Alive) -> str:
+def _write(name: str, file: Path, _alive: Heartbeat) -> str:
     """In a child, since Paddle keeps its memory; gives nothing, a failure comes as text."""
     with tempfile.TemporaryDirectory(prefix="pssdet-") as folder:
         onnx.save(convert(name, Path(folder)).onnx, file)
@@ -134,16 +137,16 @@ def _measure(file: Path, name: str, batch: int, before: list[Measured], *, timed
         if needed > (there := available_memory()):
             reason = f"not run: about {needed / 1e9:.0f} GB needed, {there / 1e9:.0f} GB free"
             return msgspec.structs.replace(empty, failure=reason)
-    found = in_child(_run, file, empty, timed)
+    found = run_in_subprocess(_run, file, empty, timed)
     return found if isinstance(found, Measured) else msgspec.structs.replace(empty, failure=f"failed: {found}")
 
 
-def _run(file: Path, empty: Measured, timed: bool, alive: Alive) -> Measured:  # noqa: FBT001
+def _run(file: Path, empty: Measured, timed: bool, alive: Heartbeat) -> Measured:  # noqa: FBT001
     """In the child: load, run, and look at the memory."""
     import numpy as np
     from reference import synthetic_image
 
-    from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+    from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 
     size = (empty.height, empty.width)
     content = np.array([size], np.float32)
@@ -178,12 +181,16 @@ def _document(result: Result) -> str:
     rows = [_row(each, _first(result, each.model)) for each in result.measured]
     notes = [MEANING]
     if any(each.runs and each.others > QUIET for each in result.measured):
-        notes += ["", DISTURBED]
+        notes.append(DISTURBED)
     if not any(each.runs for each in result.measured):
-        notes += ["", "Times were not measured: the processor was shared with other work."]
-    notes += ["", "Made by `python benchmarks/batches.py`.", ""]
-    title = ["# Batches in ONNX Runtime, float32", "", as_line(result.environment), ""]
-    return "\n".join([*title, *table(head, rows), "", *notes])
+        notes.append("Times were not measured: the processor was shared with other work.")
+    return document(
+        "# Batches in ONNX Runtime, float32",
+        as_line(result.environment),
+        table(head, rows),
+        *notes,
+        "Made by `python benchmarks/batches.py`.",
+    )
 
 
 def _first(result: Result, model: str) -> Measured | None:

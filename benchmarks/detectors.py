@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
-sys.path.append(str(ROOT / "tests"))  # whoever imports this module may import the tests' helpers after it
+from numpy.typing import NDArray
 
-from row_models import row_model  # noqa: E402
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
-from pssdet.errors import BadInput  # noqa: E402
-from pssdet.models.zoo import PUBLISHED, bundled  # noqa: E402
+from row_models import row_model
+
+from pssdet.errors import BadInput
+from pssdet.models.zoo import PUBLISHED, ZooEntry, bundled
 
 #: The detectors by the names that reports use: what the tests' ``row_model`` calls them.
 ROWS: dict[str, str | int] = {
     **{entry.name: entry.name for entry in bundled()},
     **{f"row{entry.row}": entry.row for entry, _ in PUBLISHED},
 }
+#: Packages whose versions a document names.
 PACKAGES = ("paddlepaddle", "paddle2onnx", "onnx", "onnxruntime", "opencv-python-headless")
+
+Tensors = Mapping[str, NDArray[Any]]
+
+
+class Converted(Protocol):
+    """A detector in Paddle and in ONNX: what benchmarks use of the tests' ``RowModel``."""
+
+    entry: ZooEntry
+    onnx: Any
+
+    def run_onnx(self, inputs: Tensors, shift: float = 0.0) -> Tensors:
+        """Every stage in ONNX Runtime, with the background logit of every head shifted."""
+        ...
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Refuse what is no detector of ``ROWS``.
+    """Refuse a name that is not in ``ROWS``.
 
     Raises:
         BadInput: a name is not among them.
@@ -34,18 +48,7 @@ def check_names(names: Iterable[str]) -> None:
         raise BadInput(f"there is no detector {unknown[0]!r}; choose from {', '.join(ROWS)}")
 
 
-def convert(name: str, folder: Path) -> Any:
-    """The detector in Paddle and in ONNX, a ``RowModel`` of the tests; its files go to ``folder``.
-
-    Nothing is verified, which takes longer than all the rest.
-    """
-    return row_model(ROWS[name], folder)
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
-    """Lines of a Markdown table."""
-    titles = list(head)
-    yield f"| {' | '.join(titles)} |"
-    yield "|" + "-|" * len(titles)
-    for cells in rows:
-        yield f"| {' | '.join(cells)} |"
+def convert(name: str, folder: Path) -> Converted:
+    """A detector, converted without the verification, which takes longer than all the rest; files go to ``folder``."""
+    converted: Converted = row_model(ROWS[name], folder)
+    return converted

@@ -8,6 +8,7 @@ own parameters, the others with seeded ones.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections import Counter
 from itertools import pairwise
@@ -17,16 +18,18 @@ from typing import Annotated, NamedTuple
 
 import cyclopts
 import onnx
-from detectors import PACKAGES, RESULTS, ROWS, check_names, table
-from machine import QUIET, as_line, environment, others, peak_of_children
 from onnx import inliner
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.detectors import PACKAGES, ROWS, check_names
+from benchmarks.documents import RESULTS, document, publish, table
+from benchmarks.machine import QUIET, as_line, environment, others, peak_of_children
 from pssdet.commands.app import run
 from pssdet.console import steps
-from pssdet.files import write_atomically
 from pssdet.models.card import GraphRecord
 from pssdet.models.zoo import ZOO
-from pssdet.validation.subprocess_run import Alive, in_child
+from pssdet.validation.subprocess_run import Heartbeat, run_in_subprocess
 
 #: What an export may take on two free cores.
 MOST_BYTES = 8e9
@@ -83,14 +86,13 @@ def exports(
             progress(f"exporting {name}")
             started = perf_counter()
             with others() as busy, peak_of_children() as peak:
-                found = in_child(_export, ROWS[name])
+                found = run_in_subprocess(_export, ROWS[name])
             costs = Costs(peak[0], perf_counter() - started, busy[0])
             rows.append(_row(name, found, costs) if isinstance(found, Exported) else [name, found, *["-"] * 9])
-    write_atomically(output / "exports.md", _document(rows).encode())
-    print((output / "exports.md").read_text())
+    publish(output / "exports.md", _document(rows))
 
 
-def _export(key: str | int, alive: Alive) -> Exported:
+def _export(key: str | int, alive: Heartbeat) -> Exported:
     """In the child."""
     from pssdet.export.pipeline import export_model
 
@@ -149,9 +151,7 @@ def _document(rows: list[list[str]]) -> str:
         " processor meanwhile, as many cores as the last column says."
     )
     made = "Made by `python benchmarks/exports.py`."
-    return "\n".join(
-        ["# Exports", "", as_line(environment(*PACKAGES)), "", *table(head, rows), "", notes, "", made, ""]
-    )
+    return document("# Exports", as_line(environment(*PACKAGES)), table(head, rows), notes, made)
 
 
 if __name__ == "__main__":

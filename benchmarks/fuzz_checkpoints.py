@@ -1,9 +1,9 @@
 """Damaged and hostile checkpoints of every format: only our own error may be raised, soon and in little memory.
 
-    python benchmarks/fuzz_checkpoints.py [INPUTS_PER_FORMAT]    # writes benchmarks/results/fuzz_checkpoints.md
+    python benchmarks/fuzz_checkpoints.py [INPUTS]    # writes benchmarks/results/fuzz_checkpoints.md
 
-Every input is a valid checkpoint with one to four mutations, drawn by format and number alone. One in 25 is
-large, and shows how much memory a reader takes for a file's size.
+Every input is a valid checkpoint with one to four mutations, drawn from its format and number alone. One in 25 is
+large and shows how much memory a reader takes for a file's size. Exit code 1 if anything but a refusal was raised.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from types import FrameType
 import numpy as np
 from numpy.typing import NDArray
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.append(str(ROOT / "tests"))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
-from checkpoint_parts import inference_model, parameters, static_variables, tar_of, tensor_of  # noqa: E402
+from checkpoint_parts import folder_of, inference_model, parameters, static_variables, tar_of, tensor_of
 
-from pssdet.errors import BadInput  # noqa: E402
-from pssdet.models.checkpoint_formats.checkpoint import read_checkpoint  # noqa: E402
+from benchmarks.documents import RESULTS, document, publish, table
+from pssdet.commands.app import run
+from pssdet.errors import BadInput, GateFailed
+from pssdet.models.checkpoint_formats.checkpoint import read_checkpoint
 
-RESULT = ROOT / "benchmarks" / "results" / "fuzz_checkpoints.md"
 SEED = 4
 INPUTS = 40_000
 LIMIT_SECONDS = 10.0
@@ -43,8 +44,12 @@ ONE_LARGE_IN = 25
 ONE_MEASURED_IN = 20
 LARGE = 1 << 17
 
+#: The name of a checkpoint that is one file.
+FILE = "input.file"
 Files = dict[str, bytes]
 Values = dict[str, NDArray[np.float32]]
+#: Makes a mutated checkpoint from the parameters of a dygraph or of a static one.
+Maker = Callable[[random.Random, Values, Values], Files]
 #: Lengths and counts that readers get wrong.
 NUMBERS = (0, 1, 127, 128, 255, 1 << 15, 1 << 16, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 62, (1 << 64) - 1)
 
@@ -62,55 +67,49 @@ class Tally:
     ratio: float = 0.0
 
 
-def main() -> None:
-    """Run all formats, write the table; fail if anything but a refusal was raised."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else INPUTS
+def fuzz(inputs: int = INPUTS, /) -> None:
+    """Read the inputs of all formats and write the table.
+
+    Args:
+        inputs: Inputs of each format.
+    """
     signal.signal(signal.SIGALRM, _too_slow)
-    tallies = {}
+    tallies: dict[str, Tally] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, make in FORMATS.items():
-            tallies[name] = _run(name, make, count, Path(folder) / "input")
+            tallies[name] = _run(name, make, inputs, Path(folder) / "input")
             print(f"{name}: {tallies[name]}", file=sys.stderr)
-    RESULT.write_text(_document(tallies))
-    sys.exit(1 if any(tally.failures for tally in tallies.values()) else 0)
+    publish(RESULTS / "fuzz_checkpoints.md", _document(tallies))
+    if failures := _failures(tallies):
+        raise GateFailed(f"{len(failures)} inputs failed, the first: {failures[0]}")
 
 
-def _run(name: str, make: Callable[[random.Random, Values, Values], Files], count: int, place: Path) -> Tally:
+def _run(name: str, make: Maker, count: int, place: Path) -> Tally:
     tally = Tally(count)
     for index in range(count):
         rng = random.Random(f"{SEED}/{name}/{index}")  # noqa: S311
         large = index % ONE_LARGE_IN == 0
-        files = make(rng, *_values(large))
-        path = _write(place, files)
+        files = make(rng, *_values(large=large))
+        folder_of(place, files)
+        path = place / FILE if FILE in files else place
         measured = large or index % ONE_MEASURED_IN == 1
         peak = _read(path, tally, f"{name} {index}", measured=measured)
         if large:
             tally.ratio = max(tally.ratio, peak / max(LARGE, sum(map(len, files.values()))))
         else:
             tally.peak = max(tally.peak, peak)
-        for file in [path] if path.is_file() else path.iterdir():
+        for file in place.iterdir():
             file.unlink()
     return tally
 
 
-def _values(large: bool) -> tuple[Values, Values]:  # noqa: FBT001
+def _values(*, large: bool) -> tuple[Values, Values]:
     """Parameters of a dygraph and of a static checkpoint."""
     dygraph, static = parameters(), static_variables()
     if large:
         values = np.random.default_rng(SEED).normal(size=LARGE // 2).astype("f4")
         return {**dygraph, "fc.bias": values}, {**static, "fc6_w": values}
     return dygraph, static
-
-
-def _write(place: Path, files: Files) -> Path:
-    if list(files) == [""]:
-        path = place.with_suffix(".file")
-        path.write_bytes(files[""])
-        return path
-    place.mkdir(exist_ok=True)
-    for name, content in files.items():
-        (place / name).write_bytes(content)
-    return place
 
 
 def _read(path: Path, tally: Tally, label: str, *, measured: bool) -> int:
@@ -144,11 +143,8 @@ def _too_slow(_signal: int, _frame: FrameType | None) -> None:
     raise TimeoutError
 
 
-# The formats: each makes a valid checkpoint and mutates it.
-
-
 def _pickle(rng: random.Random, values: Values) -> Files:
-    return {"": _mutate(rng, pickle.dumps(values, rng.choice((2, 3, 4, 5))))}
+    return {FILE: _mutate(rng, pickle.dumps(values, rng.choice((2, 3, 4, 5))))}
 
 
 def _files(values: Values) -> Files:
@@ -184,17 +180,13 @@ def _folder(rng: random.Random, files: Files) -> Files:
     return files
 
 
-def _inference(rng: random.Random, values: Values) -> Files:
-    return _folder(rng, inference_model(values))
-
-
-FORMATS: dict[str, Callable[[random.Random, Values, Values], Files]] = {
+FORMATS: dict[str, Maker] = {
     "dygraph pickle": lambda rng, dygraph, _: _pickle(rng, dygraph),
     "static pickle": lambda rng, _, static: _pickle(rng, static),
-    "tar": lambda rng, _, static: {"": _tar(rng, static)},
-    "tar.gz": lambda rng, _, static: {"": _tar_gz(rng, static)},
+    "tar": lambda rng, _, static: {FILE: _tar(rng, static)},
+    "tar.gz": lambda rng, _, static: {FILE: _tar_gz(rng, static)},
     "folder": lambda rng, _, static: _folder(rng, _files(static)),
-    "inference folder": lambda rng, _, static: _inference(rng, static),
+    "inference folder": lambda rng, _, static: _folder(rng, inference_model(static)),
 }
 
 
@@ -253,10 +245,13 @@ def _repeat(rng: random.Random, content: bytearray) -> None:
 MUTATIONS = (_flip, _flip, _set, _number, _number, _truncate, _remove, _splice, _repeat)
 
 
+def _failures(tallies: dict[str, Tally]) -> list[str]:
+    return [failure for tally in tallies.values() for failure in tally.failures]
+
+
 def _document(tallies: dict[str, Tally]) -> str:
     total = sum(tally.inputs for tally in tallies.values())
-    failures = [failure for tally in tallies.values() for failure in tally.failures]
-    head = "| format | inputs | accepted | refused | other errors | slowest | peak, small | peak / size, large |"
+    head = ("format", "inputs", "accepted", "refused", "other errors", "slowest", "peak, small", "peak / size, large")
     made = (
         f"{total:,} inputs, seed {SEED}, a limit of {LIMIT_SECONDS:.0f} s each. {platform.machine()}; "
         f"python {platform.python_version()}, numpy {np.__version__}. Made by `python benchmarks/fuzz_checkpoints.py`."
@@ -268,16 +263,22 @@ def _document(tallies: dict[str, Tally]) -> str:
         f"{ONE_LARGE_IN} inputs, all measured; those cut below {LARGE >> 10} KiB count as that)."
     )
     rows = [_row(name, tally) for name, tally in tallies.items()]
-    lines = ["# Mutated checkpoints", "", made, "", head, "|" + "-|" * (head.count("|") - 1), *rows, "", meaning]
-    return "\n".join([*lines, *(f"\n- {failure}" for failure in failures[:20]), ""])
+    failures = [f"- {failure}" for failure in _failures(tallies)[:20]]
+    return document("# Mutated checkpoints", made, table(head, rows), meaning, *failures)
 
 
-def _row(name: str, tally: Tally) -> str:
-    return (
-        f"| {name} | {tally.inputs:,} | {tally.accepted:,} | {tally.refused:,} |"
-        f" {len(tally.failures)} | {1000 * tally.slowest:.0f} ms | {tally.peak / 1024:.0f} KiB | {tally.ratio:.1f} |"
-    )
+def _row(name: str, tally: Tally) -> list[str]:
+    return [
+        name,
+        f"{tally.inputs:,}",
+        f"{tally.accepted:,}",
+        f"{tally.refused:,}",
+        str(len(tally.failures)),
+        f"{1000 * tally.slowest:.0f} ms",
+        f"{tally.peak / 1024:.0f} KiB",
+        f"{tally.ratio:.1f}",
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    run(fuzz)

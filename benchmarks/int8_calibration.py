@@ -8,26 +8,28 @@ in ONNX Runtime.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import onnx
-from detectors import PACKAGES, RESULTS, table
-from machine import as_line, environment
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.detectors import PACKAGES
+from benchmarks.documents import RESULTS, document, publish, table
+from benchmarks.machine import as_line, environment
 from pssdet.commands.app import run
-from pssdet.commands.artifacts import SCENES, bundled_scenes, engine_of, model_folder, render_scenes
-from pssdet.commands.defaults import held_out_scenes
+from pssdet.commands.artifacts import SCENES, bundled_scenes, engine_of, held_out_scenes, model_folder, render_scenes
 from pssdet.console import Progress, steps
 from pssdet.engines.precision.int8_model import METHOD, quantised_model
 from pssdet.engines.precision.ranges import METHODS
 from pssdet.engines.precision.recipe import recipe_for
-from pssdet.files import write_atomically
 from pssdet.models.card import ENGINE_CARD, MODEL_ONNX, FileRecord, encode, read_engine_card
 from pssdet.models.zoo import bundled
-from pssdet.validation.parity_report.assemble import assemble
+from pssdet.validation.assemble import assemble
 from pssdet.validation.parity_report.schema import Report
 
 NOTE = (
@@ -47,8 +49,7 @@ def measure(scenes: int = 300) -> None:
         engines = [each for entry in bundled() for each in _engines(entry.name, Path(folder), progress)]
         annotations, images = held_out_scenes(scenes, progress)
         report = assemble(engines, annotations, images, progress)
-    write_atomically(RESULTS / "int8_calibration.md", _document(report, scenes).encode())
-    print((RESULTS / "int8_calibration.md").read_text())
+    publish(RESULTS / "int8_calibration.md", _document(report, scenes))
 
 
 def _engines(name: str, target: Path, progress: Progress) -> Iterator[Path]:
@@ -60,11 +61,12 @@ def _engines(name: str, target: Path, progress: Progress) -> Iterator[Path]:
     scenes = bundled_scenes(name)
     assert scenes is not None  # noqa: S101 - what is bundled has scenes
     render_scenes(scenes, progress)
-    recipe = recipe_for(name, onnx.load(model / MODEL_ONNX).graph)
+    exported = onnx.load(model / MODEL_ONNX)
+    recipe = recipe_for(name, exported.graph)
     for method in METHODS:
         folder = target / name / method
         folder.mkdir(parents=True)
-        made = quantised_model(model, card.model, scenes, progress, recipe=recipe, method=method)
+        made = quantised_model(exported, model, card.model, scenes, progress, recipe=recipe, method=method)
         onnx.save(made.model, folder / MODEL_ONNX)
         files = (FileRecord.of(folder / MODEL_ONNX),)
         quantised = msgspec.structs.replace(card, precision="int8", emulated=True, files=files, verification=())
@@ -73,24 +75,17 @@ def _engines(name: str, target: Path, progress: Progress) -> Iterator[Path]:
 
 
 def _document(report: Report, scenes: int) -> str:
-    return "\n".join(
-        [
-            "# int8 by calibration method",
-            "",
-            as_line(environment(*PACKAGES)),
-            "",
-            (
-                f"Calibrated on {SCENES} scenes of the training's split, judged on {scenes} held-out scenes, in ONNX"
-                f" Runtime. Engines are built with {METHOD}."
-            ),
-            "",
-            *table(_HEAD, _rows(report)),
-            "",
-            NOTE,
-            "",
-            "Made by `python benchmarks/int8_calibration.py`.",
-            "",
-        ]
+    calibrated = (
+        f"Calibrated on {SCENES} scenes of the training's split, judged on {scenes} held-out scenes, in ONNX"
+        f" Runtime. Engines are built with {METHOD}."
+    )
+    return document(
+        "# int8 by calibration method",
+        as_line(environment(*PACKAGES)),
+        calibrated,
+        table(_HEAD, _rows(report)),
+        NOTE,
+        "Made by `python benchmarks/int8_calibration.py`.",
     )
 
 

@@ -12,6 +12,7 @@ from time import perf_counter
 
 import numpy as np
 
+from pssdet.machine import processor, usable_cores
 from pssdet.models.card import installed_versions
 
 PROC = Path("/proc")
@@ -23,11 +24,9 @@ QUIET = 0.1
 
 def environment(*packages: str) -> dict[str, str]:
     """Processor, cores, memory and versions."""
-    lines = (PROC / "cpuinfo").read_text().splitlines()
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
     return {
-        "processor": f"{model}, {platform.machine()}",
-        "cores": str(len(os.sched_getaffinity(0))),
+        "processor": f"{processor()}, {platform.machine()}",
+        "cores": str(usable_cores()),
         "memory": f"{_meminfo('MemTotal') / 1e9:.0f} GB",
         "system": f"Linux {platform.release()}",
         **installed_versions("numpy", *packages),

@@ -8,27 +8,28 @@ The bundled detectors on held-out scenes of six sizes, with every picture's own 
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from detectors import PACKAGES, RESULTS, ROOT, convert, table
-from machine import as_line, environment
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.detectors import PACKAGES, convert
+from benchmarks.documents import RESULTS, document, publish, table
+from benchmarks.machine import as_line, environment
 from pssdet.commands.app import run
-from pssdet.commands.artifacts import engine_of
-from pssdet.commands.defaults import held_out_scenes
+from pssdet.commands.artifacts import engine_of, held_out_scenes
 from pssdet.console import Progress, steps
-from pssdet.files import write_atomically
 from pssdet.images import load
 from pssdet.models.matching import match_detections
 from pssdet.models.preprocess import as_batch, padded_alike, prepare
 from pssdet.models.stages import FLOAT32, HALF, detection_rows
 from pssdet.models.zoo import bundled
-from pssdet.runtime.batching import Padding, batches
 from pssdet.runtime.detections import Detections
 from pssdet.runtime.detector import Detector
+from pssdet.runtime.pipeline import Padding, batches
 from pssdet.validation.agreement import THRESHOLD, agreement
 from pssdet.validation.bootstrap import Matched, match, paired_bootstrap
 from pssdet.validation.coco_statistics import coco_statistics
@@ -38,7 +39,8 @@ from pssdet.validation.verdict import judge, margin
 #: Padding and largest batch; the first is what the others are compared with.
 WAYS: tuple[tuple[Padding, int], ...] = (("own", 8), ("common", 2), ("common", 4), ("common", 8))
 SEEDED = ("row1", "row4")
-PICTURES = tuple(ROOT / "tests" / "data" / f"{name}.jpg" for name in ("rendered_scene", "rendered_scene_tall"))
+DATA = Path(__file__).resolve().parents[1] / "tests" / "data"
+PICTURES = tuple(DATA / f"{name}.jpg" for name in ("rendered_scene", "rendered_scene_tall"))
 
 BUNDLED_NOTE = (
     "Batches are filled in the order of the data set. Padded further: share of the pictures. AP in percent, its"
@@ -69,8 +71,7 @@ def drift(scenes: int = 300) -> None:
     with steps() as progress:
         trained = [line for entry in bundled() for line in _trained(entry.name, scenes, progress)]
         seeded = list(_seeded(progress))
-    write_atomically(RESULTS / "padding_drift.md", _document(scenes, trained, seeded).encode())
-    print((RESULTS / "padding_drift.md").read_text())
+    publish(RESULTS / "padding_drift.md", _document(scenes, trained, seeded))
 
 
 def _trained(name: str, scenes: int, progress: Progress) -> Iterator[list[str]]:
@@ -78,7 +79,6 @@ def _trained(name: str, scenes: int, progress: Progress) -> Iterator[list[str]]:
     annotations, folder = held_out_scenes(scenes, progress)
     with Detector.load(engine) as detector:
         card = detector.card.model
-    offset = card.numerics.pixel_offset
     truth = read_ground_truth(annotations, folder, card.labels)
     shapes = [prepare(load(image.path), card.preprocessing).image.shape for image in truth.images]
     own: Found | None = None
@@ -87,15 +87,14 @@ def _trained(name: str, scenes: int, progress: Progress) -> Iterator[list[str]]:
         found = _find(engine, truth, padding, batch)
         own = own or found
         ap = f"{100 * found.ap:.2f}"
-        yield [name, padding, str(batch), *_grown(shapes, padding, batch), ap, *_against(own, found, offset)]
+        yield [name, padding, str(batch), *_grown(shapes, padding, batch), ap, *_against(own, found)]
 
 
 def _find(engine: Path, truth: GroundTruth, padding: Padding, batch: int) -> Found:
     with Detector.load(engine, batch, padding) as detector:
         detections = detector([image.path for image in truth.images])
-        offset = detector.card.model.numerics.pixel_offset
     ids = [image.id for image in truth.images]
-    each = (found.to_coco_results(id_, truth.category_ids, offset) for id_, found in zip(ids, detections, strict=True))
+    each = (found.to_coco_results(id_, truth.category_ids) for id_, found in zip(ids, detections, strict=True))
     results = [entry for of_one in each for entry in of_one]
     return Found(detections, coco_statistics(truth, results, ids)["AP"], match(truth, results, ids))
 
@@ -110,13 +109,13 @@ def _grown(shapes: Sequence[tuple[int, ...]], padding: Padding, batch: int) -> l
     return [f"{more / len(shapes):.0%}", f"{pixels / own - 1:.0%}"]
 
 
-def _against(own: Found, found: Found, pixel_offset: int) -> list[str]:
+def _against(own: Found, found: Found) -> list[str]:
     """Difference in AP and the parity report's verdict on it, matched detections, drift of scores and boxes."""
     if found is own:
         return ["-"] * 6
     bootstrap = paired_bootstrap(own.matched, found.matched)
     verdict = judge(own.ap, bootstrap, margin("fp32", own.ap), len(own.detections)).verdict
-    same = agreement(own.detections, found.detections, pixel_offset=pixel_offset)
+    same = agreement(own.detections, found.detections)
     low, high = (100 * bound for bound in bootstrap.ci95)
     return [
         f"{100 * bootstrap.delta:+.2f} [{low:+.2f}, {high:+.2f}]",
@@ -149,27 +148,16 @@ def _document(scenes: int, trained: list[list[str]], seeded: list[list[str]]) ->
         "matched", "unmatched", "score drift", "IoU loss",
     )  # fmt: skip
     limits = [f"within {each.score:g} and {each.box:g} px" for each in (FLOAT32, HALF)]
-    return "\n".join(
-        [
-            "# Batches padded to a common size",
-            "",
-            as_line(environment(*PACKAGES)),
-            "",
-            f"## The bundled detectors on {scenes} held-out scenes, ONNX Runtime, float32",
-            "",
-            *table(ways, trained),
-            "",
-            BUNDLED_NOTE,
-            "",
-            "## Seeded parameters, two rendered pictures",
-            "",
-            *table(("detector", "picture", "own size", "common size", *limits), seeded),
-            "",
-            SEEDED_NOTE,
-            "",
-            "Made by `python benchmarks/padding_drift.py`.",
-            "",
-        ]
+    return document(
+        "# Batches padded to a common size",
+        as_line(environment(*PACKAGES)),
+        f"## The bundled detectors on {scenes} held-out scenes, ONNX Runtime, float32",
+        table(ways, trained),
+        BUNDLED_NOTE,
+        "## Seeded parameters, two rendered pictures",
+        table(("detector", "picture", "own size", "common size", *limits), seeded),
+        SEEDED_NOTE,
+        "Made by `python benchmarks/padding_drift.py`.",
     )
 
 

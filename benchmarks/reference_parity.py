@@ -9,15 +9,18 @@ code 1 if a case is beyond the limits of ``models/stages.py``.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from detectors import PACKAGES, RESULTS, ROWS, convert, table
-from machine import as_line, environment
 from numpy.typing import NDArray
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+
 from reference import (
     DATA,
     SAMPLES,
@@ -26,24 +29,29 @@ from reference import (
     entry_of,
     expected_detections,
     load_case,
+    sample_positions,
     stored_regions,
 )
-from reference_sampling import sample_positions
 
+from benchmarks.detectors import PACKAGES, ROWS, Converted, Tensors, convert
+from benchmarks.documents import RESULTS, document, publish, table
+from benchmarks.machine import as_line, environment
 from pssdet.commands.app import run
 from pssdet.console import Progress, steps
 from pssdet.errors import GateFailed
-from pssdet.files import write_atomically
 from pssdet.images import load
+from pssdet.models.architecture import Architecture
 from pssdet.models.matching import match_detections, pair_proposals
 from pssdet.models.preprocess import prepare
 from pssdet.models.stages import FLOAT32, detection_rows, map_stages, rows_of_image
 
-Tensors = Mapping[str, NDArray[Any]]
 HEAD = (
     "case", "maps, of max", "proposals", "cascade's regions", "probabilities", "decoded boxes", "detections", "score",
     "box", "within the limits",
 )  # fmt: skip
+NOTE = """\
+Regions, probabilities and boxes are compared through the pairs of proposals; a pair of near-equal scores
+that changed places shows as a large distance and counts against the limits' share of 2 %."""
 #: Of a network's input, by the place of the resizing: OpenCV 4.2, with which the static rows' inputs were recorded,
 #: resizes floats a little differently.
 INPUT_LIMITS = {"first": 1e-5, "last": 1e-4}
@@ -79,8 +87,7 @@ def parity(further: Path | None = None, /) -> None:
                     cases = {path.stem: load_case(path.stem, source.cases) for path in paths}
                     inputs += _inputs(cases, source.pictures)
                     tables.setdefault(source.title, []).extend(_outputs(row, cases, source.pictures, progress))
-    write_atomically(RESULTS / "reference_parity.md", _document(tables, inputs).encode())
-    print((RESULTS / "reference_parity.md").read_text())
+    publish(RESULTS / "reference_parity.md", _document(tables, inputs))
     if any(cells[-1] != "yes" for rows in (*tables.values(), inputs) for cells in rows):
         raise GateFailed("a case is beyond the limits; the table names it")
 
@@ -99,7 +106,7 @@ def _inputs(cases: Mapping[str, Tensors], pictures: Path) -> Iterator[list[str]]
             yield [name, size, f"{difference:.1e}", "yes" if shape and difference <= limit else f"no, {limit:g}"]
 
 
-def _outputs(row: Any, cases: Mapping[str, Tensors], pictures: Path, progress: Progress) -> Iterator[list[str]]:
+def _outputs(row: Converted, cases: Mapping[str, Tensors], pictures: Path, progress: Progress) -> Iterator[list[str]]:
     """A line for each case that holds a run of the whole detector."""
     for name, case in cases.items():
         if "detections" in case:
@@ -108,7 +115,7 @@ def _outputs(row: Any, cases: Mapping[str, Tensors], pictures: Path, progress: P
             yield _line(name, case, tensors, row.entry.architecture)
 
 
-def _line(name: str, case: Tensors, tensors: Tensors, arch: Any) -> list[str]:
+def _line(name: str, case: Tensors, tensors: Tensors, arch: Architecture) -> list[str]:
     maps = max(_map_difference(case, stage, tensors[stage]) for stage in map_stages(arch))
     count = int(tensors["proposal_count"][0])
     proposals, scores = tensors["proposals"][0, :count], tensors["proposal_scores"][0, :count]
@@ -121,7 +128,7 @@ def _line(name: str, case: Tensors, tensors: Tensors, arch: Any) -> list[str]:
         obtained = rows_of_image(stage, tensors[stage], 0, 1)[pairs[: len(stored)]]
         return float(np.abs(obtained - stored).max())
 
-    cascade = max((largest(f"rois_stage{stage}") for stage in range(2, arch.stages + 1)), default=None)
+    cascade = max((largest(f"rois_stage{stage}") for stage in range(2, arch.num_heads + 1)), default=None)
     match = match_detections(detection_rows(tensors, 0), expected_detections(case), FLOAT32.score, FLOAT32.box)
     return [
         name,
@@ -144,24 +151,15 @@ def _map_difference(case: Tensors, stage: str, array: NDArray[Any]) -> float:
 
 
 def _document(tables: Mapping[str, list[list[str]]], inputs: list[list[str]]) -> str:
-    sections = [line for title, rows in tables.items() for line in (f"## {title}", "", *table(HEAD, rows), "")]
-    return "\n".join(
-        [
-            "# ONNX Runtime against the original programs, float32 on a CPU",
-            "",
-            f"Largest differences. {as_line(environment(*PACKAGES))}",
-            "",
-            *sections,
-            "## Network inputs made from pictures",
-            "",
-            *table(("case", "padded size", "largest difference, normalised units", "within the limits"), inputs),
-            "",
-            "Regions, probabilities and boxes are compared through the pairs of proposals; a pair of near-equal scores",
-            "that changed places shows as a large distance and counts against the limits' share of 2 %.",
-            "",
-            f"Made by `python benchmarks/reference_parity.py{' FOLDER' if len(tables) > 1 else ''}`.",
-            "",
-        ]
+    sections = [block for title, rows in tables.items() for block in (f"## {title}", table(HEAD, rows))]
+    return document(
+        "# ONNX Runtime against the original programs, float32 on a CPU",
+        f"Largest differences. {as_line(environment(*PACKAGES))}",
+        *sections,
+        "## Network inputs made from pictures",
+        table(("case", "padded size", "largest difference, normalised units", "within the limits"), inputs),
+        NOTE,
+        f"Made by `python benchmarks/reference_parity.py{' FOLDER' if len(tables) > 1 else ''}`.",
     )
 
 

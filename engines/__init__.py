@@ -1,1 +1,1 @@
-"""Engines: an exported model made ready for one backend, and opened again."""
+"""Engines: exported models prepared for one backend, built and opened here."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from pssdet.console import Progress
-from pssdet.engines.options import BuildOptions
+from pssdet.engines.options import BuildOptions, OptionsT
 from pssdet.models.card import (
     CalibrationRecord,
     EngineCard,
@@ -23,11 +21,18 @@ from pssdet.models.card import (
     RecipeRecord,
 )
 
-Tensors = dict[str, NDArray[Any]]
+if TYPE_CHECKING:  # NumPy is not needed to show which options a backend has
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pssdet.engines.raw_images import RawImages
+
+#: Inputs or outputs of one batch, by name.
+Tensors: TypeAlias = "dict[str, NDArray[Any]]"
 
 
-class Built(NamedTuple):
-    """What a build wrote into its folder; see ``EngineCard`` for what is recorded.
+class BuildResult(NamedTuple):
+    """What a backend records of its build; the fields are those of ``EngineCard``.
 
     Attributes:
         emulated: the precision's rounding is emulated, the speed is not that precision's.
@@ -74,58 +79,88 @@ class Pipelined(Session, Protocol):
         """Start a batch, as ``run`` would; gives what ``collect`` asks for."""
         ...
 
-    def collect(self, ticket: Any) -> Tensors:
+    def collect(self, request: Any) -> Tensors:
         """The outputs of a batch that was submitted, once."""
         ...
 
 
-class Backend(Protocol):
-    """A way to run a model: Paddle, ONNX Runtime, TensorRT."""
+@runtime_checkable
+class PreprocessingSession(Session, Protocol):
+    """A session that may be able to make its input ``image`` of raw images by itself.
+
+    Attributes:
+        takes_raw_images: it is able to, and ``RawImages`` may be given as an input.
+    """
+
+    takes_raw_images: bool
+
+    def preprocess(self, images: RawImages, *, fetch: bool = True) -> NDArray[np.float32] | None:
+        """The input that it would make of them, float32 [N, 3, H, W]; None without ``fetch``."""
+        ...
+
+
+class Backend(ABC, Generic[OptionsT]):
+    """A way to run a model: Paddle, ONNX Runtime, TensorRT.
+
+    Attributes:
+        files: names of the files that an engine consists of, beside its card.
+        packages: Python packages whose versions an engine's card records.
+        options: the class of its build options.
+        taps_any: any engine can return its stages; else only one that was built to.
+    """
 
     name: str
-    precisions: tuple[Precision, ...]
-    #: Names of the files that an engine consists of, beside its card.
+    precisions: tuple[Precision, ...] = ("fp32",)
     files: tuple[str, ...]
-    #: Packages whose versions an engine's card records.
-    packages: tuple[str, ...]
-    #: Fields of ``BuildOptions`` that it has.
-    options: tuple[str, ...]
-    #: Any engine can return its stages; else only one that was built to.
-    taps_any: bool
+    packages: tuple[str, ...] = ()
+    options: type[OptionsT]
+    taps_any: bool = True
 
+    @abstractmethod
     def missing(self) -> str | None:
         """What this machine lacks to build or run such an engine, with the way out; None if nothing."""
-        ...
 
     def missing_to_open(self, card: EngineCard) -> str | None:
         """The same to run this engine, which may need less than to build one."""
-        ...
+        del card
+        return self.missing()
 
     def identity(self) -> Mapping[str, str] | None:
         """What of this machine decides on the engine that a build gives; None: builds are too quick to be cached.
 
         Asked only where ``missing`` gives None.
         """
-        ...
+        return None
 
+    def accept(self, options: BuildOptions, precision: Precision) -> OptionsT:
+        """The options as those of this backend.
+
+        Raises:
+            BadInput: it does not have one of them, or they do not suit the precision.
+        """
+        accepted = options.narrowed(self.options, self.name)
+        accepted.check(precision)
+        return accepted
+
+    @abstractmethod
     def build(
         self,
         model: Path,
         card: ModelCard,
         precision: Precision,
         folder: Path,
-        options: BuildOptions,
+        options: OptionsT,
         progress: Progress,
-    ) -> Built:
+    ) -> BuildResult:
         """Write the engine's files into the empty ``folder``.
 
         Args:
             model: the exported model's folder; its files were already verified.
-            options: only such as the backend has.
+            options: as ``accept`` gave them.
             progress: told of each step.
         """
-        ...
 
+    @abstractmethod
     def open(self, folder: Path, card: EngineCard, taps: Sequence[str] = ()) -> Session:
         """Load an engine whose files were already verified.
 
@@ -133,4 +168,3 @@ class Backend(Protocol):
             taps: intermediate tensors to return beside the outputs, by stage name (``p2``,
                 ``proposals``, ...).
         """
-        ...

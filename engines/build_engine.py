@@ -1,4 +1,4 @@
-"""One build: a verified model becomes an engine's folder with its card, or nothing."""
+"""Builds an engine from a verified model: a folder with its card, or nothing."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pssdet.caches import engine_cache
 from pssdet.console import Progress
 from pssdet.engines.backend import Backend
-from pssdet.engines.backends.onnx_runtime import BACKEND as ORIGINAL
-from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
-from pssdet.engines.cache import cache_folder, cached, is_engine_of
+from pssdet.engines.cache import cached, is_engine_of
 from pssdet.engines.cache_key import build_key
+from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession, missing_onnx_runtime
 from pssdet.engines.options import DEFAULTS, BuildOptions
 from pssdet.errors import EnvironmentMissing, GateFailed
 from pssdet.files import staged_folder
@@ -37,14 +38,14 @@ from pssdet.models.sample import sample_batches, sample_of_shape
 from pssdet.models.stages import compare, compare_detections, first_broken, limits_of, tap_names
 
 
-def engine_folder(model: Path, backend: Backend, precision: Precision, *, stages: bool = False) -> Path:
-    """Where an engine goes unless another folder is asked for: inside the model's folder."""
+def engine_folder(model: Path, backend: Backend[Any], precision: Precision, *, stages: bool = False) -> Path:
+    """Default folder of an engine, inside the model's folder."""
     return model / f"{backend.name}-{precision}{'-stages' if stages else ''}"
 
 
 def build_engine(
     model: Path,
-    backend: Backend,
+    backend: Backend[Any],
     precision: Precision,
     output: Path,
     progress: Progress = lambda _: None,
@@ -55,74 +56,65 @@ def build_engine(
     Engines whose builds take long are kept in a cache and taken from there when nothing that decides on them differs.
 
     Raises:
-        BadInput: the model's files are missing or altered, or the backend has not the options.
+        BadInput: the model's files are missing or altered, or the backend does not have one of the options.
         EnvironmentMissing: this machine cannot build it.
         GateFailed: the engine is not what was asked for; nothing was written.
     """
-    options.require(backend.name, backend.options, precision)
-    if lacking := ORIGINAL.missing():
+    options = backend.accept(options, precision)
+    if lacking := missing_onnx_runtime():
         raise EnvironmentMissing(f"an engine is proved against the exported model in ONNX Runtime, but {lacking}")
     card = read_model_card(model)
     card.onnx.verify(model)
     identity = backend.identity()
-    if identity is None:
-        with staged_folder(output) as stage:
-            return _make(model, card, backend, precision, stage, options, progress)
-    key = build_key(card, backend.name, precision, options, identity)
-    if is_engine_of(key, output):
-        progress("the engine is there already, of the same inputs; nothing is built")
-        return read_engine_card(output)
+    key = "" if identity is None else build_key(card, backend, precision, options, identity)
 
     def build(folder: Path) -> None:
-        _make(model, card, backend, precision, folder, options, progress, key)
+        _build_and_prove(model, card, backend, precision, folder, options, progress, key)
 
-    if cached(cache_folder(), key, output, build, progress):
+    if not key:
+        with staged_folder(output) as stage:
+            build(stage)
+    elif is_engine_of(key, output):
+        progress("the engine is there already, of the same inputs; nothing is built")
+    elif cached(engine_cache(), key, output, build, progress):
         progress("the engine was in the cache, of the same inputs; nothing was built")
     return read_engine_card(output)
 
 
-def _make(
+def _build_and_prove(
     model: Path,
     card: ModelCard,
-    backend: Backend,
+    backend: Backend[Any],
     precision: Precision,
     folder: Path,
     options: BuildOptions,
     progress: Progress,
-    key: str = "",
-) -> EngineCard:
-    """The engine's files and its card in the empty ``folder``, proved."""
+    key: str,
+) -> None:
+    """Write the engine's files and its card into the empty ``folder``, and prove the engine."""
     started = perf_counter()
-    built = backend.build(model, card, precision, folder, options, progress)
+    recorded = backend.build(model, card, precision, folder, options, progress)._asdict()
+    versions = {**installed_versions(*backend.packages), **recorded.pop("versions")}
     engine = EngineCard(
         backend=backend.name,
         precision=precision,
-        emulated=built.emulated,
         files=tuple(FileRecord.of(folder / name) for name in backend.files),
-        fp32_nodes=built.fp32_nodes,
-        versions=installed_versions(*backend.packages) | dict(built.versions),
+        versions=versions,
         machine=f"{platform.system()} {platform.machine()}",
         build_seconds=round(perf_counter() - started, 3),
         verification=(),
         model=card,
-        calibration=built.calibration,
-        gpu=built.gpu,
-        plugins=built.plugins,
-        recipe=built.recipe,
-        profiles=built.profiles,
-        layers=built.layers,
         options=options.recorded(),
-        tapped=built.tapped,
         key=key,
+        **recorded,
     )
     progress("proving the engine against the exported model")
     engine = msgspec.structs.replace(engine, verification=tuple(_prove(model, folder, backend, engine)))
     (folder / ENGINE_CARD).write_bytes(encode(engine))
-    return engine
 
 
-def _prove(model: Path, folder: Path, backend: Backend, engine: EngineCard) -> list[StageRecord]:
-    """The engine against the exported model: stage by stage where it returns its stages, else by its detections.
+def _prove(model: Path, folder: Path, backend: Backend[Any], engine: EngineCard) -> list[StageRecord]:
+    """Compare the engine with the exported model: stage by stage if it returns its stages, else by its detections.
 
     See ``stages.limits_of`` for reduced precision.
 
@@ -153,7 +145,7 @@ def _prove(model: Path, folder: Path, backend: Backend, engine: EngineCard) -> l
 
 
 def _proof_inputs(engine: EngineCard) -> Iterator[tuple[str, dict[str, NDArray[np.float32]]]]:
-    """The sample picture, as the reader has it, or in the typical shape of each profile of the engine."""
+    """Yield the sample picture as the reader prepares it, or in the typical shape of each profile of the engine."""
     steps = engine.model.preprocessing
     if not engine.profiles:
         yield next(sample_batches(steps))

@@ -1,4 +1,4 @@
-"""Engines already built, by a key over everything that decides what a build gives."""
+"""Engines already built, by a key over everything that decides on the result of a build."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pssdet.caches import cache_home
 from pssdet.errors import BadInput
 from pssdet.files import staged_folder
 from pssdet.locks import locked, locked_if_free
@@ -18,11 +17,6 @@ from pssdet.models.card import read_engine_card
 
 _PARTIAL = ".partial"
 _LOCK = ".lock"
-
-
-def cache_folder() -> Path:
-    """Where engines and timing caches are kept, beside the downloads; see ``cache_home``."""
-    return cache_home() / "engines"
 
 
 def key_of(decides: Mapping[str, Any]) -> str:
@@ -68,7 +62,7 @@ def cached(
             found = _whole(entry)
             if not found:
                 _fill(entry, build)
-            # Two engines at a time into one folder would leave one's plan with the other's card.
+            # Two builds into one folder at a time could leave the plan of one with the card of the other.
             with locked(folder / f"output-{key_of({'path': str(output.resolve())})}{_LOCK}"):
                 _copy(entry, output)
     except PermissionError as error:
@@ -107,7 +101,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _copy(entry: Path, output: Path) -> None:
-    """The entry's files in ``output``, which appear whole; linked where that works, since nobody writes into them."""
+    """Copy the entry to ``output``, which appears whole; links serve if possible, since nobody writes into them."""
     with staged_folder(output) as stage:
         for source in sorted(entry.iterdir()):
             try:

@@ -14,7 +14,7 @@ from pssdet.models.card import EngineCard, FileRecord
 _AMPERE = (8, 0)
 
 
-def check_fits(folder: Path, card: EngineCard, device: Gpu, version: str, library: Path | None) -> None:
+def check_compatible(folder: Path, card: EngineCard, device: Gpu, version: str, library: Path | None) -> None:
     """Refuse, before TensorRT reads it, an engine that cannot run here.
 
     Args:
@@ -31,7 +31,7 @@ def check_fits(folder: Path, card: EngineCard, device: Gpu, version: str, librar
     if card.gpu is None or "tensorrt" not in card.versions:
         raise BadInput(f"the card in {folder} does not say where the engine was built; {again}")
     built_on, built_with = card.gpu.capability, card.versions["tensorrt"]
-    if not (_gpu_fits(card, device) and _version_fits(card, built_with, version)):
+    if not (_gpu_compatible(card, device) and _version_compatible(card, built_with, version)):
         raise BadInput(
             f"the engine in {folder} was built for {_sm(built_on)} / TensorRT {built_with},"
             f" this is {_sm(device.capability)} / {version}: {again}"
@@ -43,16 +43,16 @@ def check_fits(folder: Path, card: EngineCard, device: Gpu, version: str, librar
         )
 
 
-def _gpu_fits(card: EngineCard, device: Gpu) -> bool:
+def _gpu_compatible(card: EngineCard, device: Gpu) -> bool:
     assert card.gpu is not None  # noqa: S101  (the caller has looked)
     if card.options.get("hardware_compatible") == "ampere_plus":
         return device.capability >= _AMPERE
-    # Plans for the same compute capability run on other GPUs of it; others are at least of the same kernels.
+    # A plan runs on every GPU of its compute capability, if perhaps slower: its kernels were chosen on another one.
     return device.capability == card.gpu.capability
 
 
-def _version_fits(card: EngineCard, built: str, here: str) -> bool:
-    """A plan runs in the very version that built it, a version-compatible one in later ones of its major version."""
+def _version_compatible(card: EngineCard, built: str, here: str) -> bool:
+    """A plan runs in the version that built it, a version-compatible one also in later versions of the same major."""
     ours, theirs = numbers_of(built), numbers_of(here)
     if "version_compatible" in card.options:
         return ours[0] == theirs[0] and theirs >= ours

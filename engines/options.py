@@ -1,77 +1,100 @@
-"""What a build can be told beside model, backend and precision."""
+"""Options of a build beside model, backend and precision: one class per backend."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import TypeVar, get_type_hints
 
 from pssdet.errors import BadInput
 
-HardwareCompatible = Literal["ampere_plus", "same_compute_capability"]
+#: Metadata of an option that does not decide on the engine.
+INDIFFERENT = {"indifferent": True}
+
+OptionsT = TypeVar("OptionsT", bound="BuildOptions")
 
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """Options of a build; a backend refuses those that it does not have.
+    """The options of a backend that has none; one that has some derives its class from this one.
 
-    Attributes:
-        recipe: file that says which nodes stay float32; None: the one that ships with the model.
-        calibration: folder of pictures from which int8 takes its ranges.
-        min_shapes: smallest inputs of each optimisation profile, ``NxHxW``.
-        opt_shapes: typical ones; empty: the model's test size.
-        max_shapes: largest ones.
-        workspace: limit of the builder's scratch memory, MiB; None: no limit of ours.
-        timing_cache: file of measured kernels; None: one in the cache folder.
-        stages: the engine also returns every intermediate tensor of the stage-by-stage comparison.
-        strongly_typed: the graph says every type, the builder chooses none.
-        version_compatible: the engine also runs in later minor versions.
-        hardware_compatible: the engine also runs on other GPUs; None: on this architecture only.
-        plugins_in_plan: the engine carries the plugin library.
+    A field is written once: the command line takes its name, type and default, and the string below it as its help.
     """
 
-    recipe: Path | None = None
-    calibration: Path | None = None
-    min_shapes: tuple[str, ...] = ()
-    opt_shapes: tuple[str, ...] = ()
-    max_shapes: tuple[str, ...] = ()
-    workspace: int | None = None
-    timing_cache: Path | None = None
-    stages: bool = False
-    strongly_typed: bool = False
-    version_compatible: bool = False
-    hardware_compatible: HardwareCompatible | None = None
-    plugins_in_plan: bool = False
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        # Types are resolved where their names are known: a class derived in another module has the fields too.
+        hints = get_type_hints(cls, include_extras=True)
+        cls.__annotations__ = {name: hints[name] for name in cls.__annotations__}
 
     def given(self) -> list[str]:
         """Names of the options that are not as they are by default."""
         return [each.name for each in fields(self) if getattr(self, each.name) != each.default]
 
     def recorded(self) -> dict[str, str]:
-        """The options given, by name: their values as a shell would have them, side by side, none of a switch."""
+        """Values of the options given, by name: quoted for a shell and joined by spaces, empty for a switch."""
         values = ((name, getattr(self, name)) for name in self.given())
         return {name: shlex.join(map(str, _values_of(value))) for name, value in values}
 
-    def require(self, backend: str, offered: Collection[str], precision: str) -> None:
-        """Refuse what a backend does not have, and what a precision does not need or lacks.
+    def deciding(self) -> dict[str, object]:
+        """Values of those options given that decide on the engine, by name."""
+        indifferent = {each.name for each in fields(self) if each.metadata.get("indifferent")}
+        return {name: getattr(self, name) for name in self.given() if name not in indifferent}
+
+    def narrowed(self, kind: type[OptionsT], backend: str) -> OptionsT:
+        """The same options as those of one backend.
+
+        Args:
+            kind: the backend's class of options.
+            backend: its name, for the message.
 
         Raises:
-            BadInput: an option was given that is not among those offered, says nothing in this precision or is no
-                possible value, or int8 has nothing to take its ranges from.
+            BadInput: an option was given that it does not have.
         """
+        offered = {each.name for each in fields(kind)}
         if foreign := [name for name in self.given() if name not in offered]:
             options = ", ".join(f"--{name.replace('_', '-')}" for name in foreign)
             raise BadInput(f"backend {backend} has no {options}; leave it out or choose another --backend")
-        if self.workspace is not None and self.workspace < 1:
-            raise BadInput(f"--workspace is in MiB, 1 or more, not {self.workspace}")
+        return kind(**{name: getattr(self, name) for name in self.given()})
+
+    def check(self, precision: str) -> None:
+        """Refuse options that do not suit the precision.
+
+        Raises:
+            BadInput: an option has no effect in this precision or an impossible value, or one is missing.
+        """
+
+
+@dataclass(frozen=True)
+class PrecisionOptions(BuildOptions):
+    """Options of a backend with reduced precision."""
+
+    recipe: Path | None = None
+    """JSON file: which nodes stay float32 in --fp16 or --int8 (default: the one that ships with the model)."""
+
+    calibration: Path | None = None
+    """Folder of pictures from which --int8 takes its ranges (default for a bundled detector: scenes)."""
+
+    def check(self, precision: str) -> None:
+        """Refuse a recipe or pictures without effect, and int8 without pictures; see ``BuildOptions``."""
         if self.recipe is not None and precision == "fp32":
             raise BadInput("--recipe says what stays float32 in --fp16 or --int8; give one of them, or no recipe")
         if self.calibration is not None and precision != "int8":
             raise BadInput("--calibration is for --int8; give both or neither")
-        if self.calibration is None and precision == "int8":
+        if precision == "int8":
+            self.pictures()
+
+    def pictures(self) -> Path:
+        """The folder of pictures that int8 needs.
+
+        Raises:
+            BadInput: none was named.
+        """
+        if self.calibration is None:
             raise BadInput("--int8 takes ranges from pictures like those to come: --calibration DIR, a hundred or more")
+        return self.calibration
 
 
 def _values_of(value: object) -> tuple[object, ...]:
@@ -81,7 +104,7 @@ def _values_of(value: object) -> tuple[object, ...]:
 
 
 def command_line(recorded: Mapping[str, str]) -> list[str]:
-    """What was ``recorded``, as words of a command line."""
+    """Turn what was ``recorded`` into words of a command line."""
     words = []
     for name, text in recorded.items():
         option = f"--{name.replace('_', '-')}"

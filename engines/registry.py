@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pssdet.engines.backend import Backend, Session
 from pssdet.errors import BadInput, EnvironmentMissing
@@ -26,7 +26,7 @@ class OpenEngine(NamedTuple):
     session: Session
 
 
-def backend_named(name: str) -> Backend:
+def backend_named(name: str) -> Backend[Any]:
     """The backend of that name; its heavy packages are imported only when it is used.
 
     Raises:
@@ -34,11 +34,11 @@ def backend_named(name: str) -> Backend:
     """
     if name not in _MODULES:
         raise BadInput(f"no backend is called {name!r}; choose from auto, {', '.join(_MODULES)}")
-    backend: Backend = importlib.import_module(_MODULES[name]).BACKEND
+    backend: Backend[Any] = importlib.import_module(_MODULES[name]).BACKEND
     return backend
 
 
-def choose_backend(name: str, precision: Precision) -> Backend:
+def choose_backend(name: str, precision: Precision) -> Backend[Any]:
     """The backend of that name, or with ``auto`` the fastest that this machine can run.
 
     Raises:
@@ -62,7 +62,7 @@ def choose_backend(name: str, precision: Precision) -> Backend:
 
 
 def require_to_open(card: EngineCard) -> None:
-    """Refuse an engine that this machine has not the means to run; its files are not looked at.
+    """Refuse an engine that this machine cannot run; its files are not read.
 
     Raises:
         BadInput: no backend is called so.

@@ -41,32 +41,51 @@ def compose(
 
     Args:
         trunk: image to the tensors of ``stages.map_stages``.
-        heads: for each stage, region features to class logits and box deltas.
+        heads: region features to class logits and box deltas; a cascade has several.
     """
     graph = onnx.GraphProto()
     _take_over(graph, adopted(trunk.graph, TRUNK_NODES, "image", list(map_stages(arch))))
     _propose(graph, arch, numerics)
-    for stage in range(arch.stages):
-        _run_stage(graph, heads, arch, numerics, stage)
+    for head in range(arch.num_heads):
+        _run_head(graph, heads, arch, numerics, head)
     _finish(graph, arch, numerics)
+    functions = (
+        proposals_function.generate_proposals(arch),
+        roi_align_function.multilevel_roi_align(),
+        nms_function.multiclass_nms(),
+    )
+    return assemble(graph, INPUTS, OUTPUTS, functions)
+
+
+def assemble(
+    graph: onnx.GraphProto,
+    inputs: Sequence[TensorRecord],
+    outputs: Sequence[TensorRecord],
+    functions: Sequence[onnx.FunctionProto] = (),
+) -> onnx.ModelProto:
+    """A model of the graph's nodes and initialisers, checked in full.
+
+    Args:
+        functions: of this project's domain, which the nodes call.
+
+    Raises:
+        onnx.checker.ValidationError: the model is not valid.
+    """
     whole = helper.make_graph(
         graph.node,
         "pss-det",
-        [value_info(record) for record in INPUTS],
-        [value_info(record) for record in OUTPUTS],
+        [_value_info(record) for record in inputs],
+        [_value_info(record) for record in outputs],
         graph.initializer,
     )
-    return helper.make_model(
-        whole,
-        producer_name="pss-det",
-        ir_version=IR_VERSION,
-        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)],
-        functions=[
-            proposals_function.generate_proposals(arch),
-            roi_align_function.multilevel_roi_align(),
-            nms_function.multiclass_nms(),
-        ],
+    opsets = [helper.make_opsetid("", OPSET)]
+    if functions:
+        opsets.append(helper.make_opsetid(DOMAIN, 1))
+    model = helper.make_model(
+        whole, producer_name="pss-det", ir_version=IR_VERSION, opset_imports=opsets, functions=functions
     )
+    onnx.checker.check_model(model, full_check=True)
+    return model
 
 
 def _take_over(graph: onnx.GraphProto, part: onnx.GraphProto) -> None:
@@ -95,8 +114,7 @@ def adopted(source: onnx.GraphProto, prefix: str, input_name: str, outputs: list
     return graph
 
 
-def value_info(record: TensorRecord) -> onnx.ValueInfoProto:
-    """The declaration of a model's input or output."""
+def _value_info(record: TensorRecord) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(record.name, _ELEMENT[record.dtype], list(record.shape))
 
 
@@ -120,14 +138,15 @@ def _propose(graph: onnx.GraphProto, arch: Architecture, numerics: Numerics) -> 
     graph.node.extend(t.nodes)
 
 
-def _run_stage(
-    graph: onnx.GraphProto, heads: Sequence[onnx.ModelProto], arch: Architecture, numerics: Numerics, stage: int
+def _run_head(
+    graph: onnx.GraphProto, heads: Sequence[onnx.ModelProto], arch: Architecture, numerics: Numerics, index: int
 ) -> None:
-    """Regions to features, and through the stage's head; before the last stage, to the next regions."""
-    t = Tracer(f"stage{stage + 1}/")
-    last = stage == arch.stages - 1
-    regions = "proposals" if stage == 0 else f"rois_stage{stage + 1}"
-    features = "roi_features" if arch.stages == 1 else f"roi_features_stage{stage + 1}"
+    """Regions to features, and through one head; before the last head, to the next regions."""
+    number = index + 1  # in names, heads count from 1
+    t = Tracer(f"stage{number}/")
+    last = number == arch.num_heads
+    regions = "proposals" if index == 0 else f"rois_stage{number}"
+    features = "roi_features" if arch.num_heads == 1 else f"roi_features_stage{number}"
     t.op(
         roi_align_function.NAME,
         *(t.value(f"p{level}") for level in ROI_LEVELS),
@@ -137,19 +156,18 @@ def _run_stage(
         **roi_align_function.attributes(arch, numerics),
     )
     graph.node.extend(t.nodes)
-    deltas = f"box_deltas_{stage + 1}"
-    prefix = f"{HEAD_NODES}{stage + 1}/"
-    logits = f"class_logits_{stage + 1}" if last else ""
-    _take_over(graph, adopted(heads[stage].graph, prefix, features, [logits, deltas]))
+    deltas = f"box_deltas_{number}"
+    logits = f"class_logits_{number}" if last else ""
+    _take_over(graph, adopted(heads[index].graph, f"{HEAD_NODES}{number}/", features, [logits, deltas]))
     if last:
-        # A cascade's earlier heads are asked again, about the features of the last stage.
-        for index, head in enumerate(heads[:-1], start=1):
-            again = adopted(head.graph, f"{HEAD_NODES}{index}/again/", features, [f"class_logits_{index}", ""])
+        # A cascade's earlier heads are asked again, about the features of the last head.
+        for earlier, head in enumerate(heads[:-1], start=1):
+            again = adopted(head.graph, f"{HEAD_NODES}{earlier}/again/", features, [f"class_logits_{earlier}", ""])
             _take_over(graph, again)
         return
-    t = Tracer(f"stage{stage + 1}/decode/")
-    boxes = _decode(t, t.value(regions), t.value(deltas), arch, numerics, stage)
-    t.op("Reshape", concat(boxes, -1), [-1, arch.post_nms_top_n, 4], name=f"rois_stage{stage + 2}")
+    t = Tracer(f"stage{number}/decode/")
+    boxes = _decode(t, t.value(regions), t.value(deltas), arch, numerics, index)
+    t.op("Reshape", concat(boxes, -1), [-1, arch.post_nms_top_n, 4], name=f"rois_stage{number + 1}")
     graph.node.extend(t.nodes)
 
 
@@ -162,15 +180,15 @@ def _finish(graph: onnx.GraphProto, arch: Architecture, numerics: Numerics) -> N
     foreground = t.op("Slice", probabilities, [start], [start + arch.num_classes], [1]).reshape(
         *shape, arch.num_classes
     )
-    regions = t.value("proposals" if arch.stages == 1 else f"rois_stage{arch.stages}")
+    regions = t.value("proposals" if arch.num_heads == 1 else f"rois_stage{arch.num_heads}")
     scale_y, scale_x = t.value("scale_factor").reshape(0, 1, 2).split(2)
     scales = concat([scale_x, scale_y, scale_x, scale_y], -1)
     in_original = numerics.decode_space == "original"
     if in_original:
         regions = regions / scales
-    corners = _decode(t, regions, t.value(f"box_deltas_{arch.stages}"), arch, numerics, arch.stages - 1)
+    corners = _decode(t, regions, t.value(f"box_deltas_{arch.num_heads}"), arch, numerics, arch.num_heads - 1)
     boxes = t.op("Concat", *corners, axis=-1, name="decoded_boxes")
-    slots = 1 if arch.stages > 1 else arch.num_classes
+    slots = 1 if arch.num_heads > 1 else arch.num_classes
     bound = t.value("original_size" if in_original else "image_size").reshape(0, 1, 1, 2)
     clipped = _clip(boxes.reshape(*shape, slots, 4), bound - float(numerics.pixel_offset))
     found = t.op_n(
@@ -189,27 +207,25 @@ def _finish(graph: onnx.GraphProto, arch: Architecture, numerics: Numerics) -> N
 
 def _probabilities(t: Tracer, arch: Architecture) -> Value:
     """Softmax [N * R, classes + 1], the mean over a cascade's heads."""
-    if arch.stages == 1:
+    if arch.num_heads == 1:
         return t.op("Softmax", t.value("class_logits_1"), axis=-1, name="class_probabilities")
-    each = [t.op("Softmax", t.value(f"class_logits_{i + 1}"), axis=-1) for i in range(arch.stages)]
+    each = [t.op("Softmax", t.value(f"class_logits_{i + 1}"), axis=-1) for i in range(arch.num_heads)]
     total = each[0]
     for probability in each[1:]:
         total = total + probability
     # The static program multiplies by 1/3 in float32, which is not a division by 3: one bit decides saturated ties.
-    return t.op("Mul", total, 1.0 / arch.stages, name="class_probabilities")
+    return t.op("Mul", total, 1.0 / arch.num_heads, name="class_probabilities")
 
 
-def _decode(
-    t: Tracer, regions: Value, deltas: Value, arch: Architecture, numerics: Numerics, stage: int
-) -> list[Value]:
+def _decode(t: Tracer, regions: Value, deltas: Value, arch: Architecture, numerics: Numerics, head: int) -> list[Value]:
     """Corners of the boxes of the foreground [N * R, slots, 4], in the regions' own pixels, not clipped.
 
     Sources: ``delta2bbox`` of PaddleDetection, ``box_coder`` of Paddle (with a pixel offset).
     """
-    slots = 1 if arch.stages > 1 else arch.num_classes
+    slots = 1 if arch.num_heads > 1 else arch.num_classes
     if numerics.background == "first":
         deltas = t.op("Slice", deltas, [4], [4 + 4 * slots], [1])
-    scaled = deltas.reshape(-1, slots, 4) / list(arch.reg_weights[stage])
+    scaled = deltas.reshape(-1, slots, 4) / list(arch.reg_weights[head])
     offset = t.constant(float(numerics.pixel_offset))
     return decode(regions.reshape(-1, 1, 4), scaled, offset, clamp=numerics.clamp_box_deltas)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from pssdet.errors import EnvironmentMissing, GateFailed
 from pssdet.export.simplify import rename
 from pssdet.export.tracing import OPSET
 from pssdet.models.architecture import ROI_SIZE
-from pssdet.models.network import box_head, classifier, detector, fpn_rpn, resnet_vd
+from pssdet.models.network import classifier, detector, neck_and_heads, resnet_vd
 
 _CHILD = "from paddle2onnx import export; import sys; export(*sys.argv[1:4], opset_version=int(sys.argv[4]))"
 
@@ -33,27 +34,34 @@ class _Function(nn.Layer):  # type: ignore[misc]
         return self.call(x)
 
 
-def convert_trunk(model: detector.TwoStageDetector, folder: Path) -> onnx.ModelProto:
+def convert_trunk(model: detector.TwoStageDetector) -> onnx.ModelProto:
     """Image to every map of ``TwoStageDetector.trunk``, outputs in its order; N, H, W dynamic."""
     layer = _Function(model, lambda image: list(model.trunk(image).values()))
-    return _convert(layer, [None, 3, None, None], folder / "trunk")
+    return _convert(layer, [None, 3, None, None])
 
 
-def convert_head(model: detector.TwoStageDetector, stage: int, folder: Path) -> onnx.ModelProto:
-    """Region features [R, C, 7, 7] to the stage's class logits and box deltas; R dynamic."""
-    layer = _Function(model, lambda features: list(model.bbox_head(features, stage)))
-    return _convert(layer, [None, model.arch.fpn_channels, ROI_SIZE, ROI_SIZE], folder / f"head{stage}")
+def convert_head(model: detector.TwoStageDetector, head: int) -> onnx.ModelProto:
+    """Region features [R, C, 7, 7] to one head's class logits and box deltas; R dynamic."""
+    layer = _Function(model, lambda features: list(model.bbox_head(features, head)))
+    return _convert(layer, [None, model.arch.fpn_channels, ROI_SIZE, ROI_SIZE])
 
 
-def convert_classifier(model: classifier.Classifier, folder: Path) -> onnx.ModelProto:
+def convert_classifier(model: classifier.Classifier) -> onnx.ModelProto:
     """Image to every stage of ``Classifier``, outputs in their order; N, H, W dynamic."""
     layer = _Function(model, lambda image: list(model(image).values()))
-    return _convert(layer, [None, 3, None, None], folder / "classifier")
+    return _convert(layer, [None, 3, None, None])
 
 
-def _convert(layer: nn.Layer, shape: list[int | None], prefix: Path) -> onnx.ModelProto:
+def _convert(layer: nn.Layer, shape: list[int | None]) -> onnx.ModelProto:
+    with tempfile.TemporaryDirectory(prefix="pssdet-") as folder:
+        model = _run_paddle2onnx(layer, shape, Path(folder) / "model")
+    _name_parameters(model.graph, {tensor.name: name for name, tensor in layer.owner.state_dict().items()})
+    return model
+
+
+def _run_paddle2onnx(layer: nn.Layer, shape: list[int | None], prefix: Path) -> onnx.ModelProto:
     # No control flow depends on tensors, so the source is run as it is instead of being rewritten.
-    paddle.jit.ignore_module([resnet_vd, fpn_rpn, box_head, detector, classifier, sys.modules[__name__]])
+    paddle.jit.ignore_module([resnet_vd, neck_and_heads, detector, classifier, sys.modules[__name__]])
     layer.eval()
     spec: Any = paddle.static.InputSpec(shape, "float32", "input")
     paddle.jit.save(layer, str(prefix), input_spec=[spec])
@@ -65,9 +73,7 @@ def _convert(layer: nn.Layer, shape: list[int | None], prefix: Path) -> onnx.Mod
     )
     if child.returncode != 0 or not target.exists():
         raise _failure(child)
-    model = onnx.load(target)
-    _name_parameters(model.graph, {tensor.name: name for name, tensor in layer.owner.state_dict().items()})
-    return model
+    return onnx.load(target)
 
 
 def _failure(child: subprocess.CompletedProcess[str]) -> EnvironmentMissing | GateFailed:

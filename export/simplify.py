@@ -86,7 +86,7 @@ _Vector = NDArray[np.float64]
 
 
 def _scale_and_shift(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto]) -> tuple[_Vector, _Vector] | None:
-    """The node as y = scale * x + shift per channel, or None if it is no such thing."""
+    """The node as y = scale * x + shift per channel, or None if it is neither."""
     if node.op_type == "BatchNormalization":
         gamma, beta, mean, variance = (_array(weights[name]) for name in node.input[1:5])
         epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)

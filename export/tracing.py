@@ -47,7 +47,7 @@ class Tracer:
         """Record a node with one output and return that output.
 
         Args:
-            name: name of the output; made up if empty.
+            name: name of the output; generated if empty.
             attributes: plain values, or an ``AttributeRef`` to hand on a function's attribute.
         """
         return self.op_n(op_type, *inputs, outputs=[name] if name else 1, domain=domain, **attributes)[0]

@@ -1,1 +1,1 @@
-"""What the detectors are: layers, conventions, published figures, checkpoints, cards."""
+"""The detectors as data and in Paddle: architecture, conventions, published figures, checkpoints, cards."""

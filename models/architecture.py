@@ -1,4 +1,4 @@
-"""What a detector is made of: the sizes and counts from which its layers are built."""
+"""Architecture of a detector: sizes and counts of its layers, names of its blocks, constants of the family."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Structure of one two-stage detector of the PSS-DET family.
 
     Attributes:
-        blocks: bottleneck blocks in the stages res2..res5; (3, 4, 6, 3) is ResNet50-vd.
+        blocks: bottleneck blocks in the layers res2..res5; (3, 4, 6, 3) is ResNet50-vd.
         stem_width: channels after the first two stem convolutions; the third doubles them.
-        base_width: bottleneck width of res2; each later stage doubles it, outputs are 4x.
-        dcn_stages: stages whose 3x3 convolutions are deformable (DCNv2).
+        base_width: bottleneck width of res2; each later layer doubles it, outputs are 4x.
+        dcn_stages: layers, 2 for res2 to 5 for res5, whose 3x3 convolutions are deformable (DCNv2).
         fpn_channels: channels of P2..P6.
         head_width: outputs of fc6 and fc7.
         num_classes: foreground classes.
@@ -20,7 +20,7 @@ class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         anchor_ratios: height/width of the anchors of each position.
         pre_nms_top_n: candidates kept per level before NMS.
         post_nms_top_n: proposals kept per level after NMS, and in all.
-        reg_weights: box regression weights (x, y, w, h), one row per cascade stage. One stage
+        reg_weights: box regression weights (x, y, w, h), one row per second-stage head. One head
             is Faster R-CNN, with box deltas per class; a cascade's deltas are for all classes alike.
     """
 
@@ -38,8 +38,8 @@ class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reg_weights: tuple[tuple[float, float, float, float], ...] = ((10.0, 10.0, 5.0, 5.0),)
 
     @property
-    def stages(self) -> int:
-        """Second stages in a row: 1 for Faster R-CNN, 3 for Cascade R-CNN."""
+    def num_heads(self) -> int:
+        """Second-stage heads in a row: 1 for Faster R-CNN, 3 for Cascade R-CNN."""
         return len(self.reg_weights)
 
     @property
@@ -48,9 +48,23 @@ class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return tuple(4 << level for level in range(len(self.anchor_sizes)))
 
     @property
-    def stage_widths(self) -> tuple[int, ...]:
+    def layer_widths(self) -> tuple[int, ...]:
         """Output channels of res2..res5 (C2..C5)."""
-        return tuple(4 * self.base_width << stage for stage in range(len(self.blocks)))
+        return tuple(4 * self.base_width << layer for layer in range(len(self.blocks)))
+
+
+def block_names(layer: int, count: int) -> list[str]:
+    """Names of a layer's blocks: res4a, res4b, ...; of more than ten blocks res4a, res4b1, res4b2, ...
+
+    ResNet-101 numbers the blocks of its long layer, shorter layers bear letters.
+
+    Args:
+        layer: 2 for res2 to 5 for res5.
+        count: how many blocks it has.
+    """
+    if count > 10:
+        return [f"res{layer}a", *(f"res{layer}b{i}" for i in range(1, count))]
+    return [f"res{layer}{chr(ord('a') + i)}" for i in range(count)]
 
 
 #: Constants that all published rows share; they are part of the family, not of a row.

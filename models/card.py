@@ -16,9 +16,10 @@ import msgspec
 from pssdet.errors import BadInput
 from pssdet.files import sha256_of
 from pssdet.models.architecture import Architecture
-from pssdet.models.classification import CentreCrop, ClassifierArchitecture
+from pssdet.models.centre_crop import CentreCrop
+from pssdet.models.classification import ClassifierArchitecture
 from pssdet.models.numerics import Numerics
-from pssdet.models.reader import Preprocessing
+from pssdet.models.preprocess import Preprocessing
 
 SCHEMA = 1
 MODEL_CARD = "model.json"
@@ -29,7 +30,7 @@ Precision = Literal["fp32", "fp16", "int8"]
 
 
 class FileRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file beside the card, by name, with what proves that it is the right one."""
+    """A file beside the card, by name, with its size and hash, which prove that it is the right one."""
 
     name: str
     sha256: str
@@ -105,13 +106,12 @@ class StageRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     passed: bool
 
 
-class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``model.json``: an exported detector."""
+class _ExportCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every exported model's card says after the fields of its own kind.
 
-    model: str
-    architecture: Architecture
-    numerics: Numerics
-    preprocessing: Preprocessing
+    Label i of ``labels`` is class i of the model.
+    """
+
     labels: tuple[str, ...]
     weights: WeightsRecord
     onnx: FileRecord
@@ -123,11 +123,29 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: int = SCHEMA
 
 
+class ModelCard(_ExportCard, frozen=True, forbid_unknown_fields=True):
+    """``model.json``: an exported detector."""
+
+    model: str
+    architecture: Architecture
+    numerics: Numerics
+    preprocessing: Preprocessing
+
+
+class ClassifierCard(_ExportCard, frozen=True, forbid_unknown_fields=True):
+    """``model.json``: an exported classifier."""
+
+    model: str
+    task: Literal["classification"]
+    architecture: ClassifierArchitecture
+    preprocessing: CentreCrop
+
+
 class CalibrationRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the ranges of an int8 engine's activations were found.
 
     Attributes:
-        images: how many pictures were looked at.
+        images: number of pictures that were run.
         method: the rule that makes a range of the values, e.g. ``entropy``.
         ranges_sha256: over the ranges by name of the tensor; equal for equal ranges.
     """
@@ -169,7 +187,7 @@ class ProfileRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LayersRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Precision of an engine's layers as its engine says it.
+    """Precision of an engine's layers as the engine itself reports it.
 
     Attributes:
         layers: how many layers of each precision.
@@ -186,8 +204,8 @@ class EngineCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``engine.json``: an engine, the model it came from, and where it was built.
 
     Attributes:
-        options: what the build was told, beside backend and precision: values as a shell would have them.
-        key: of the build in the cache of engines; empty for builds that are not cached.
+        options: of the build, beside backend and precision; values as on a command line.
+        key: the build's key in the cache of engines; empty for builds that are not cached.
         plugins: the library of plugins that the engine was built with; it does not lie beside the card.
         tapped: the engine returns every stage.
     """
@@ -214,29 +232,11 @@ class EngineCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: int = SCHEMA
 
 
-class ClassifierCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``model.json``: an exported classifier. Label i of ``labels`` is output i of the model."""
-
-    model: str
-    task: Literal["classification"]
-    architecture: ClassifierArchitecture
-    preprocessing: CentreCrop
-    labels: tuple[str, ...]
-    weights: WeightsRecord
-    onnx: FileRecord
-    inputs: tuple[TensorRecord, ...]
-    outputs: tuple[TensorRecord, ...]
-    graph: GraphRecord
-    versions: dict[str, str]
-    verification: tuple[StageRecord, ...]
-    schema: int = SCHEMA
-
-
 _Card = TypeVar("_Card", ModelCard, EngineCard, ClassifierCard)
 
 
 class _Task(msgspec.Struct):
-    """What tells the card of a classifier from others, whatever else it says."""
+    """The field by which a classifier's card is recognised, whatever else the card holds."""
 
     task: str = ""
 
@@ -245,7 +245,7 @@ def read_model_card(folder: Path) -> ModelCard:
     """The card of an exported detector's folder.
 
     Raises:
-        BadInput: there is none, or it is not such a card; a classifier is called so.
+        BadInput: there is none, or it is another card; the message says if it is a classifier's.
     """
     return _read(folder / MODEL_CARD, ModelCard, "python export/to_onnx.py")
 
@@ -254,7 +254,7 @@ def read_classifier_card(folder: Path) -> ClassifierCard:
     """The card of an exported classifier's folder.
 
     Raises:
-        BadInput: there is none, or it is not such a card.
+        BadInput: there is none, or it is another card.
     """
     return _read(folder / MODEL_CARD, ClassifierCard, "python export/to_onnx.py --model resnet50_vd_ssld")
 
@@ -263,7 +263,7 @@ def read_engine_card(folder: Path) -> EngineCard:
     """The card of an engine's folder.
 
     Raises:
-        BadInput: there is none, or it is not such a card; an exported model is called so, and a classifier.
+        BadInput: there is none, or it is another card; the message says if the folder is an exported model.
     """
     return _read(folder / ENGINE_CARD, EngineCard, "python engines/build.py")
 
@@ -293,7 +293,7 @@ def _read(path: Path, kind: type[_Card], command: str) -> _Card:
 
 
 def _refuse_classifier(folder: Path) -> None:
-    """Say what a classifier's folder is to whoever wants a detector."""
+    """Raise if the folder holds a classifier, where a detector is needed."""
     try:
         task = msgspec.json.decode((folder / MODEL_CARD).read_bytes(), type=_Task).task
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""Image classifiers as data: what they are made of, how they read a picture, which are published.
+"""Image classifiers as data: their architecture, and which are published.
 
 The only one is the backbone that PSS-DET's detectors start from, with the head it was distilled with: by
 it the headline's top-1 accuracy can be checked. It shares the detectors' layers and nothing else, so it
@@ -7,14 +7,11 @@ has its own entry, card, export and check; the commands for detectors refuse it 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
 import msgspec
 
 from pssdet.models.architecture import Architecture
+from pssdet.models.centre_crop import CentreCrop
 from pssdet.models.labels import numbered
-
-_Side = Annotated[int, msgspec.Meta(gt=0, le=1 << 14)]
 
 #: What a classifier computes, in the order of the data; the last two are the exported model's outputs.
 CLASSIFIER_STAGES = ("c2", "c3", "c4", "c5", "pooled", "logits", "probabilities")
@@ -24,9 +21,9 @@ class ClassifierArchitecture(msgspec.Struct, frozen=True, forbid_unknown_fields=
     """ResNet-vd without deformable convolutions, global average pooling, one linear layer.
 
     Attributes:
-        blocks: bottleneck blocks in the stages res2..res5; (3, 4, 6, 3) is ResNet50-vd.
+        blocks: bottleneck blocks in the layers res2..res5; (3, 4, 6, 3) is ResNet50-vd.
         stem_width: channels after the first two stem convolutions; the third doubles them.
-        base_width: bottleneck width of res2; each later stage doubles it, outputs are 4x.
+        base_width: bottleneck width of res2; each later layer doubles it, outputs are 4x.
         num_classes: outputs.
     """
 
@@ -39,28 +36,6 @@ class ClassifierArchitecture(msgspec.Struct, frozen=True, forbid_unknown_fields=
     def backbone(self) -> Architecture:
         """What the detectors' backbone is built from, with nothing deformable."""
         return Architecture(blocks=self.blocks, stem_width=self.stem_width, base_width=self.base_width, dcn_stages=())
-
-
-class CentreCrop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a classifier reads a picture: resize, cut out the middle, normalise; ``centre_crop.py`` does it.
-
-    Attributes:
-        resize_short: the shorter side becomes this, pixels.
-        crop: side of the square in the middle, pixels.
-        interpolation: OpenCV's INTER_LINEAR, on 8-bit pixels.
-        mean: per channel R, G, B, of pixels scaled to 0..1.
-        std: per channel R, G, B.
-    """
-
-    resize_short: _Side = 256
-    crop: _Side = 224
-    interpolation: Literal["linear"] = "linear"
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-
-    def __post_init__(self) -> None:
-        if self.crop > self.resize_short:
-            raise ValueError(f"a crop of {self.crop} pixels does not fit into {self.resize_short}")
 
 
 class ClassifierEntry(msgspec.Struct, frozen=True):

@@ -23,9 +23,6 @@ from pssdet.caches import cache_home
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.files import sha256_of
 from pssdet.locks import locked
-from pssdet.models.zoo import BUNDLED
-
-_CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
 
 _CHUNK = 1 << 20
 _TIMEOUT_SECONDS = 30.0
@@ -35,35 +32,7 @@ _RESUMES = f"run the command again to continue, or {_WAY_OUT}"
 
 
 class _PartUseless(Exception):
-    """What is there of a file cannot be continued."""
-
-
-def resolve_weights(source: str, sha256: str = "") -> Path:
-    """The local file or folder of a checkpoint given as a path or as a URL.
-
-    Args:
-        source: a file, a folder, an http(s) URL, which is fetched into the cache, or ``bundled:FILE``.
-        sha256: what a download must hash to, as hexadecimal digits; empty: anything.
-
-    Raises:
-        BadInput: there is no such file, or the URL does not lead to the right one.
-        EnvironmentMissing: the network or the server fails.
-    """
-    if "://" in source:
-        return fetch(source, sha256)
-    if source.startswith(BUNDLED):
-        return _CHECKPOINTS / source.removeprefix(BUNDLED)
-    try:
-        path = Path(source).expanduser()
-        found = bool(source) and (path.is_file() or path.is_dir())
-    except (OSError, RuntimeError):  # a folder that may not be entered, a user that does not exist
-        found = False
-    if not found:
-        raise BadInput(
-            f"{source} is no file or folder; name a checkpoint's file, its folder, an http(s) URL, or none for seeded"
-            " random parameters"
-        )
-    return path
+    """The part of a file that is there cannot be continued."""
 
 
 def fetch(url: str, sha256: str = "", *, cache: Path | None = None) -> Path:

@@ -1,4 +1,4 @@
-"""Class names in the order of the labels: COCO's, numbers, or a user's own from a file."""
+"""Class names in the order of the labels: COCO's, the rendered shapes, numbers, or a user's own from a file."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ COCO = tuple(
 #: COCO's category ids leave gaps (80 classes, ids 1..90); index is the 0-based label.
 _COCO_GAPS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 COCO_CATEGORY_IDS = tuple(i for i in range(1, 91) if i not in _COCO_GAPS)
+
+#: Shapes of the rendered scenes in the order of the labels; COCO category ids are these plus one.
+SHAPES = ("circle", "triangle", "square", "star", "cross", "ring", "crescent", "bar")
 
 #: How label lists that count the background name it, on their first line.
 _BACKGROUND = {"background", "__background__"}

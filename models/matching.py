@@ -1,4 +1,4 @@
-"""Proposals and detections of two runs, paired one to one."""
+"""Boxes, proposals and detections of two runs, paired one to one; NumPy alone."""
 
 from __future__ import annotations
 
@@ -32,6 +32,57 @@ class Match(NamedTuple):
     unmatched_obtained: tuple[float, ...]
 
 
+def box_ious(
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    *,
+    areas: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    crowd: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float64]:
+    """IoU of every pair of boxes, float64 [A, B]; 0 where they do not overlap.
+
+    Args:
+        first: [A, 4], x1, y1, x2, y2 in pixels.
+        second: [B, 4], likewise.
+        areas: of both, [A] and [B], where width times height is known more exactly than from the corners.
+        crowd: bool [B]; for a crowd the result is the share of the first box that lies in it, as COCO defines it.
+    """
+    low = np.maximum(first[:, None, :2], second[:, :2])
+    high = np.minimum(first[:, None, 2:], second[:, 2:])
+    overlap: NDArray[np.float64] = (high - low).clip(0).prod(axis=2)
+    own, theirs = areas or (_areas(first), _areas(second))
+    union: NDArray[np.float64] = own[:, None] + theirs - overlap
+    if crowd is not None:
+        union = np.where(crowd, own[:, None], union)
+    return np.divide(overlap, union, out=np.zeros_like(overlap), where=overlap > 0)
+
+
+def _areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    areas: NDArray[np.float64] = (boxes[:, 2:] - boxes[:, :2]).clip(0).prod(axis=1)
+    return areas
+
+
+def greedy_pairs(cost: _Floats, *, row_by_row: bool = False) -> NDArray[np.intp]:
+    """Rows and columns paired one to one, the cheapest pair first; of equal ones the first row, then the first column.
+
+    Args:
+        cost: [A, B]; pairs whose cost is not finite are not made.
+        row_by_row: each row in turn takes its cheapest free column, whatever a later row would give for it.
+
+    Returns:
+        int [P, 2], row and column of each pair, in the order in which they were made.
+    """
+    left = np.where(np.isfinite(cost), cost, np.inf)
+    pairs: list[tuple[int, int]] = []
+    for turn in range(len(left) if left.size else 0):
+        row = turn if row_by_row else int(np.argmin(left)) // left.shape[1]
+        column = int(np.argmin(left[row]))
+        if left[row, column] < np.inf:
+            pairs.append((row, column))
+            left[row, :] = left[:, column] = np.inf
+    return np.array(pairs, np.intp).reshape(-1, 2)
+
+
 def pair_proposals(
     reference: _Floats, reference_scores: _Floats, candidate: _Floats, candidate_scores: _Floats
 ) -> NDArray[np.intp]:
@@ -40,15 +91,11 @@ def pair_proposals(
     Proposals of different levels can coincide, so the nearest box *and* score wins; two proposals with
     nearly equal scores may have changed places, so the order does not count.
     """
-    partner = np.full(len(reference), -1, np.intp)
     cost = np.abs(reference[:, None] - candidate[None]).max(axis=2, initial=0.0)
     cost = np.nan_to_num(cost + np.abs(reference_scores[:, None] - candidate_scores[None]), nan=np.inf)
-    for _ in range(min(cost.shape)):
-        row, column = np.unravel_index(np.argmin(cost), cost.shape)
-        if not np.isfinite(cost[row, column]):
-            break
-        partner[row] = column
-        cost[row, :] = cost[:, column] = np.inf
+    pairs = greedy_pairs(cost)
+    partner = np.full(len(reference), -1, np.intp)
+    partner[pairs[:, 0]] = pairs[:, 1]
     return partner
 
 
@@ -58,19 +105,16 @@ def match_detections(obtained: _Floats, expected: _Floats, score: float, box: fl
     Rows match if labels are equal, scores differ by at most ``score`` and every coordinate by at
     most ``box``; each expected row takes the nearest free candidate.
     """
-    free = np.ones(len(obtained), bool)
-    matched, worst_score, worst_box = 0, 0.0, 0.0
-    alone: list[float] = []
-    for row in expected:
-        scores = np.abs(obtained[:, 1] - row[1])
-        boxes = np.abs(obtained[:, 2:] - row[2:]).max(axis=1)
-        fits = free & (obtained[:, 0] == row[0]) & (scores <= score) & (boxes <= box)
-        if not fits.any():
-            alone.append(float(row[1]))
-            continue
-        best = int(np.argmin(np.where(fits, boxes, np.inf)))
-        free[best] = False
-        matched += 1
-        worst_score, worst_box = max(worst_score, float(scores[best])), max(worst_box, float(boxes[best]))
-    left = tuple(float(row[1]) for row in obtained[free])
-    return Match(matched, len(expected), len(obtained), worst_score, worst_box, tuple(alone), left)
+    scores = np.abs(obtained[:, 1] - expected[:, None, 1])
+    boxes = np.abs(obtained[:, 2:] - expected[:, None, 2:]).max(axis=2)
+    fits = (obtained[:, 0] == expected[:, None, 0]) & (scores <= score) & (boxes <= box)
+    rows, columns = greedy_pairs(np.where(fits, boxes, np.inf), row_by_row=True).T
+    return Match(
+        matched=len(rows),
+        expected=len(expected),
+        obtained=len(obtained),
+        score=float(scores[rows, columns].max(initial=0.0)),
+        box=float(boxes[rows, columns].max(initial=0.0)),
+        unmatched_expected=tuple(np.delete(expected[:, 1], rows).astype(float).tolist()),
+        unmatched_obtained=tuple(np.delete(obtained[:, 1], columns).astype(float).tolist()),
+    )

@@ -1,4 +1,4 @@
-"""The parameters of a detector, from a checkpoint or from a seed, and the record of where they came from."""
+"""The parameters of a model, from a checkpoint or from a seed, and the record of where they came from."""
 
 from __future__ import annotations
 
@@ -13,28 +13,33 @@ from pssdet.console import ERR
 from pssdet.errors import BadInput
 from pssdet.files import sha256_of
 from pssdet.models.card import WeightsRecord
+from pssdet.models.checkpoint_formats.archives import list_folder
 from pssdet.models.checkpoint_formats.checkpoint import load_checkpoint, match_parameters
-from pssdet.models.checkpoint_formats.inert_pickle import Refused
-from pssdet.models.checkpoint_formats.static_checkpoint import list_folder
-from pssdet.models.download import resolve_weights
+from pssdet.models.checkpoint_formats.untrusted import Refused
+from pssdet.models.download import fetch
 from pssdet.models.seeded import seeded_parameters
 from pssdet.models.zoo import BUNDLED
+
+_CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
 
 #: ``--weights`` value that asks for seeded random parameters.
 SEEDED = "none"
 
 Parameters = dict[str, NDArray[np.float32]]
-Shapes = Mapping[str, tuple[int, ...]]
+ParameterShapes = Mapping[str, tuple[int, ...]]
 
 
 def load_parameters(
-    source: str, shapes: Shapes, sha256: str = "", rename: Callable[[Parameters, str], Parameters] | None = None
+    source: str,
+    shapes: ParameterShapes,
+    sha256: str = "",
+    rename: Callable[[Parameters, str], Parameters] | None = None,
 ) -> tuple[Parameters, WeightsRecord]:
     """Every parameter by name, and the record for the card.
 
     Args:
         source: a checkpoint's file or folder, its URL, or ``none`` for seeded random values.
-        shapes: what the detector needs.
+        shapes: name and shape of every parameter that the model needs.
         sha256: expected hash of the file, where one is known.
         rename: gives a checkpoint's parameters the model's names; called with them and the file's path.
 
@@ -53,8 +58,36 @@ def load_parameters(
         ERR.print(f"  {path.name}: {checkpoint.ignored} optimiser variables ignored", style="dim")
     named = rename(checkpoint.parameters, str(path)) if rename else checkpoint.parameters
     parameters = match_parameters(named, shapes, str(path))
-    kept = source if "://" in source or source.startswith(BUNDLED) else str(path.resolve())
+    kept = source if _is_address(source) else str(path.resolve())
     return parameters, WeightsRecord("checkpoint", kept, found)
+
+
+def resolve_weights(source: str, sha256: str = "") -> Path:
+    """The local file or folder of a checkpoint given as a path or as a URL.
+
+    Args:
+        source: a file, a folder, an http(s) URL, which is fetched into the cache, or ``bundled:FILE``.
+        sha256: what a download must hash to, as hexadecimal digits; empty: anything.
+
+    Raises:
+        BadInput: there is no such file, or the URL does not lead to the right one.
+        EnvironmentMissing: the network or the server fails.
+    """
+    if "://" in source:
+        return fetch(source, sha256)
+    if source.startswith(BUNDLED):
+        return _CHECKPOINTS / source.removeprefix(BUNDLED)
+    try:
+        path = Path(source).expanduser()
+        found = bool(source) and (path.is_file() or path.is_dir())
+    except (OSError, RuntimeError):  # a folder that may not be entered, a user that does not exist
+        found = False
+    if not found:
+        raise BadInput(
+            f"{source} is no file or folder; name a checkpoint's file, its folder, an http(s) URL, or none for seeded"
+            " random parameters"
+        )
+    return path
 
 
 def _hash_of(path: Path) -> str:
@@ -70,8 +103,8 @@ def _hash_of(path: Path) -> str:
         raise BadInput(f"{path} cannot be read ({error.strerror}); check its permissions") from error
 
 
-def reload_parameters(record: WeightsRecord, shapes: Shapes) -> Parameters:
-    """The parameters that a card speaks of, verified to be the same.
+def reload_parameters(record: WeightsRecord, shapes: ParameterShapes) -> Parameters:
+    """The parameters that a card records, verified by their hash.
 
     Raises:
         BadInput: the checkpoint is gone, or is not the one that was exported.
@@ -79,10 +112,11 @@ def reload_parameters(record: WeightsRecord, shapes: Shapes) -> Parameters:
     """
     if record.kind == "seeded":
         return seeded_parameters(shapes)
-    if not _can_be_had(record.source):
+    if not _is_address(record.source) and not Path(record.source).exists():
         raise BadInput(f"the checkpoint {record.source} is gone; export the model again with --weights FILE")
     return load_parameters(record.source, shapes, record.sha256)[0]
 
 
-def _can_be_had(source: str) -> bool:
-    return "://" in source or source.startswith(BUNDLED) or Path(source).exists()
+def _is_address(source: str) -> bool:
+    """Whether it is a URL or a bundled checkpoint, not a path."""
+    return "://" in source or source.startswith(BUNDLED)

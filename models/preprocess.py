@@ -1,21 +1,45 @@
-"""From a picture to the network's input, exactly as each detector's authors did it."""
+"""Preprocessing of the detectors, exactly as each detector's authors did it: the steps as data, and the steps done."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Annotated, Literal, NamedTuple, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.errors import BadInput
-from pssdet.models.reader import Preprocessing
 from pssdet.opencv import cv2
 
 _INTERPOLATION = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
 
 #: A side of one pixel carries no picture, and resizing it to none at all would crash.
 MIN_SIDE = 2
+
+_Side = Annotated[int, msgspec.Meta(gt=0, le=1 << 14)]
+
+
+class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a detector's pictures are prepared; PaddleDetection calls this configuration a "reader".
+
+    Attributes:
+        short_side: target of the shorter side, pixels.
+        long_side: limit of the longer side, pixels; it wins over ``short_side``.
+        interpolation: OpenCV's INTER_LINEAR or INTER_CUBIC.
+        resize: ``first`` on 8-bit pixels (dygraph) or ``last`` on normalised floats (static).
+        mean: per channel R, G, B, of pixels scaled to 0..1.
+        std: per channel R, G, B.
+        stride: zero padding at the right and bottom to a multiple of this.
+    """
+
+    short_side: _Side
+    long_side: _Side
+    interpolation: Literal["linear", "cubic"]
+    resize: Literal["first", "last"]
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    stride: Annotated[int, msgspec.Meta(gt=0, le=1 << 10)] = 32
 
 
 class NetworkInput(NamedTuple):
@@ -95,9 +119,19 @@ def _normalise(picture: NDArray[np.generic], steps: Preprocessing) -> NDArray[np
     return (unit - mean) / std
 
 
+def network_sizes(size: tuple[int, int], scale: float, stride: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Of a picture of ``size`` (h, w) that is resized by ``scale``: (h, w) without padding, and (H, W) with it."""
+    content = (round(size[0] * scale), round(size[1] * scale))
+    return content, _padded_size(content, stride)
+
+
+def _padded_size(content: tuple[int, int], stride: int) -> tuple[int, int]:
+    return -(-content[0] // stride) * stride, -(-content[1] // stride) * stride
+
+
 def _pad(content: NDArray[np.generic], stride: int) -> NDArray[np.float32]:
     height, width = content.shape[:2]
-    padded = np.zeros((3, -(-height // stride) * stride, -(-width // stride) * stride), np.float32)
+    padded = np.zeros((3, *_padded_size((height, width), stride)), np.float32)
     padded[:, :height, :width] = content.transpose(2, 0, 1)
     return padded
 
@@ -109,13 +143,15 @@ def padded_alike(pictures: Sequence[NetworkInput]) -> list[NetworkInput]:
     own. More padding than a picture's own changes what these networks find in it.
     """
     height, width = (max(each.image.shape[axis] for each in pictures) for axis in (1, 2))
-    return [each._replace(image=_grown(each.image, height, width)) for each in pictures]
+    return [padded_to(each, height, width) for each in pictures]
 
 
-def _grown(image: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    if image.shape[1:] == (height, width):
-        return image
-    return np.pad(image, ((0, 0), (0, height - image.shape[1]), (0, width - image.shape[2])))
+def padded_to(picture: NetworkInput, height: int, width: int) -> NetworkInput:
+    """The picture with more zeros at the right and bottom, up to that height and width."""
+    rows, columns = picture.image.shape[1:]
+    if (rows, columns) == (height, width):
+        return picture
+    return picture._replace(image=np.pad(picture.image, ((0, 0), (0, height - rows), (0, width - columns))))
 
 
 def as_batch(pictures: Sequence[NetworkInput]) -> dict[str, NDArray[np.float32]]:
@@ -123,8 +159,8 @@ def as_batch(pictures: Sequence[NetworkInput]) -> dict[str, NDArray[np.float32]]
     return {"image": np.stack([each.image for each in pictures]), **sizes_of_batch(pictures)}
 
 
-class Sizes(Protocol):
-    """What the network is told of a picture; see ``NetworkInput``."""
+class PictureSizes(Protocol):
+    """The sizes of a picture that are inputs of the network; see ``NetworkInput``."""
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -142,7 +178,7 @@ class Sizes(Protocol):
         ...
 
 
-def sizes_of_batch(pictures: Sequence[Sizes]) -> dict[str, NDArray[np.float32]]:
+def sizes_of_batch(pictures: Sequence[PictureSizes]) -> dict[str, NDArray[np.float32]]:
     """The inputs of an exported model beside ``image``, by name."""
 
     def pairs(values: Sequence[tuple[float, float]]) -> NDArray[np.float32]:

@@ -9,17 +9,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.models.preprocess import NetworkInput, as_batch, prepare
-from pssdet.models.reader import Preprocessing
-from pssdet.opencv import cv2
+from pssdet.images import load
+from pssdet.models.preprocess import Preprocessing, as_batch, padded_to, prepare
 
 PICTURE = Path(__file__).resolve().parent / "assets" / "rendered_scene.jpg"
 
 
 def sample_picture() -> NDArray[np.uint8]:
     """The picture, uint8 [480, 853, 3] RGB."""
-    picture: NDArray[np.uint8] = cv2.cvtColor(cv2.imread(str(PICTURE)), cv2.COLOR_BGR2RGB)
-    return picture
+    return load(PICTURE)
 
 
 def sample_batches(steps: Preprocessing) -> Iterator[tuple[str, dict[str, NDArray[np.float32]]]]:
@@ -35,17 +33,11 @@ def sample_of_shape(steps: Preprocessing, n: int, height: int, width: int) -> di
 
     Args:
         n: images in the batch.
-        height: of the padded images, a multiple of the reader's stride; so is ``width``.
+        height: of the padded images, a multiple of the preprocessing's stride; so is ``width``.
     """
     picture = sample_picture()
     if height > width:
         picture = np.ascontiguousarray(picture.transpose(1, 0, 2))
     fitting = msgspec.structs.replace(steps, short_side=min(height, width), long_side=max(height, width))
     pictures = [prepare(each, fitting) for each in (picture, np.ascontiguousarray(picture[:, ::-1]))]
-    return as_batch([_padded(pictures[index % 2], height, width) for index in range(n)])
-
-
-def _padded(prepared: NetworkInput, height: int, width: int) -> NetworkInput:
-    """The same with zeros at the right and bottom up to that size."""
-    rows, columns = prepared.image.shape[1:]
-    return prepared._replace(image=np.pad(prepared.image, ((0, 0), (0, height - rows), (0, width - columns))))
+    return as_batch([padded_to(pictures[index % 2], height, width) for index in range(n)])

@@ -19,7 +19,7 @@ from pssdet.models.architecture import MAX_DETECTIONS, ROI_LEVELS, SCORE_THRESHO
 from pssdet.models.card import Precision, StageRecord
 from pssdet.models.matching import match_detections, pair_proposals
 
-Tensors = Mapping[str, NDArray[Any]]
+StageTensors = Mapping[str, NDArray[Any]]
 _Floats = NDArray[np.floating[Any]]
 
 
@@ -103,7 +103,7 @@ def map_stages(arch: Architecture) -> tuple[str, ...]:
     """Names of the trunk's maps: c2.., p2.., rpn_score_p2.., rpn_delta_p2.. ."""
     levels = range(2, 2 + len(arch.strides))
     return (
-        *(f"c{stage}" for stage in range(2, 2 + len(arch.blocks))),
+        *(f"c{layer}" for layer in range(2, 2 + len(arch.blocks))),
         *(f"p{level}" for level in ROI_LEVELS),
         *(f"rpn_score_p{level}" for level in levels),
         *(f"rpn_delta_p{level}" for level in levels),
@@ -113,12 +113,12 @@ def map_stages(arch: Architecture) -> tuple[str, ...]:
 def region_stages(arch: Architecture) -> tuple[str, ...]:
     """Names of the stages with a row for each region after the proposals, in the order of the data.
 
-    A cascade's second and third stage start from the boxes of the one before: ``rois_stage2``, ...
+    A cascade's second and third head start from the boxes of the one before: ``rois_stage2``, ...
     """
-    if arch.stages == 1:
+    if arch.num_heads == 1:
         return ("roi_features", "class_probabilities", "decoded_boxes")
-    rois = [f"rois_stage{stage}" for stage in range(2, arch.stages + 1)]
-    features = [f"roi_features_stage{stage}" for stage in range(1, arch.stages + 1)]
+    rois = [f"rois_stage{head}" for head in range(2, arch.num_heads + 1)]
+    features = [f"roi_features_stage{head}" for head in range(1, arch.num_heads + 1)]
     woven = [name for pair in zip(features[1:], rois, strict=True) for name in reversed(pair)]
     return (features[0], *woven, "class_probabilities", "decoded_boxes")
 
@@ -128,7 +128,7 @@ def tap_names(arch: Architecture) -> tuple[str, ...]:
     return (*map_stages(arch), "proposals", "proposal_scores", "proposal_count", *region_stages(arch))
 
 
-def detection_rows(outputs: Tensors, image: int) -> _Floats:
+def detection_rows(outputs: StageTensors, image: int) -> _Floats:
     """Rows [D, 6] (label, score, x1, y1, x2, y2) of one image of the model's outputs."""
     count = int(outputs["count"][image])
     columns = (outputs["labels"][image, :count, None], outputs["scores"][image, :count, None])
@@ -136,33 +136,31 @@ def detection_rows(outputs: Tensors, image: int) -> _Floats:
 
 
 def compare(
-    case: str, arch: Architecture, reference: Tensors, candidate: Tensors, limits: Limits = FLOAT32
+    case: str, arch: Architecture, reference: StageTensors, candidate: StageTensors, limits: Limits = FLOAT32
 ) -> list[StageRecord]:
     """Agreement at every stage, image by image, in the order in which data flows."""
     records: list[StageRecord] = []
-    count = len(reference["count"])
-    for image in range(count):
-        name = case if count == 1 else f"{case}, image {image + 1}"
-        regions = region_stages(arch)
+    regions = region_stages(arch)
+    for image, name in enumerate(_case_names(case, reference)):
         ours, theirs = _of_image(reference, image, regions), _of_image(candidate, image, regions)
         records += _compare_image(name, arch, ours, theirs, limits)
     return records
 
 
 def compare_detections(
-    case: str, reference: Tensors, candidate: Tensors, limits: Limits = FLOAT32
+    case: str, reference: StageTensors, candidate: StageTensors, limits: Limits = FLOAT32
 ) -> list[StageRecord]:
     """Agreement of the detections alone, image by image, for runs that return nothing else."""
-    count = len(reference["count"])
     return [
-        _detections_record(
-            case if count == 1 else f"{case}, image {image + 1}",
-            detection_rows(reference, image),
-            detection_rows(candidate, image),
-            limits,
-        )
-        for image in range(count)
+        _detections_record(name, detection_rows(reference, image), detection_rows(candidate, image), limits)
+        for image, name in enumerate(_case_names(case, reference))
     ]
+
+
+def _case_names(case: str, run: StageTensors) -> list[str]:
+    """The name of the case for each image of the batch."""
+    count = len(run["count"])
+    return [case] if count == 1 else [f"{case}, image {image + 1}" for image in range(count)]
 
 
 def rows_of_image(name: str, tensor: NDArray[Any], image: int, batch: int) -> NDArray[Any]:
@@ -184,7 +182,7 @@ def first_broken(records: Sequence[StageRecord]) -> str:
     )
 
 
-def _of_image(tensors: Tensors, image: int, region_names: Sequence[str]) -> dict[str, NDArray[Any]]:
+def _of_image(tensors: StageTensors, image: int, region_names: Sequence[str]) -> dict[str, NDArray[Any]]:
     """One image's part, regions cut to those that exist."""
     batch = len(tensors["count"])
     regions = int(tensors["proposal_count"][image])
@@ -198,7 +196,7 @@ def _of_image(tensors: Tensors, image: int, region_names: Sequence[str]) -> dict
 
 
 def _compare_image(
-    case: str, arch: Architecture, reference: Tensors, candidate: Tensors, limits: Limits
+    case: str, arch: Architecture, reference: StageTensors, candidate: StageTensors, limits: Limits
 ) -> list[StageRecord]:
     records = [map_record(case, name, reference[name], candidate[name], limits.maps) for name in map_stages(arch)]
     pairs = pair_proposals(

@@ -11,16 +11,9 @@ import msgspec
 from pssdet.errors import BadInput
 from pssdet.models.architecture import CASCADE_REG_WEIGHTS, Architecture
 from pssdet.models.classification import RESNET50_VD_SSLD, ClassifierEntry
-from pssdet.models.labels import COCO, numbered
-from pssdet.models.mini import (
-    MINI_CASCADE,
-    MINI_CASCADE_PREPROCESSING,
-    MINI_FASTER,
-    MINI_PREPROCESSING,
-    SHAPES,
-)
+from pssdet.models.labels import COCO, SHAPES, numbered
 from pssdet.models.numerics import DYGRAPH, STATIC, Numerics
-from pssdet.models.reader import Preprocessing
+from pssdet.models.preprocess import Preprocessing
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -64,7 +57,7 @@ class ZooEntry(msgspec.Struct, frozen=True):
 
 
 class Headline(msgspec.Struct, frozen=True):
-    """The two sentences PSS-DET is known by."""
+    """The figures that PSS-DET is known by."""
 
     backbone: str
     top1: float
@@ -78,16 +71,13 @@ BUNDLED = "bundled:"
 
 _STATIC_URL = "https://paddlemodels.bj.bcebos.com/object_detection/"
 _DYGRAPH_URL = "https://paddledet.bj.bcebos.com/models/"
-_R101 = (3, 4, 23, 3)
-#: Open Images V5 and Objects365 in one; their names are in PaddleDetection's generic_det_label_list.txt.
-_GENERIC_CLASSES = 676
 
 
-def _static_reader(short: int, long: int) -> Preprocessing:
+def _static_preprocessing(short: int, long: int) -> Preprocessing:
     return Preprocessing(short, long, interpolation="linear", resize="last")
 
 
-ZOO = (
+_ROWS = (
     ZooEntry(
         1,
         "faster_rcnn_dcn_r50_vd_fpn_3x_server_side",
@@ -96,7 +86,7 @@ ZOO = (
         Published(41.6, 61.425, 2020),
         Architecture(),
         STATIC,
-        _static_reader(640, 640),
+        _static_preprocessing(640, 640),
     ),
     ZooEntry(
         2,
@@ -106,7 +96,7 @@ ZOO = (
         Published(47.8, 20.001, 2020),
         Architecture(reg_weights=CASCADE_REG_WEIGHTS),
         STATIC,
-        _static_reader(1000, 1500),
+        _static_preprocessing(1000, 1500),
     ),
     ZooEntry(
         3,
@@ -114,9 +104,9 @@ ZOO = (
         "Cascade R-CNN R101-vd",
         f"{_STATIC_URL}cascade_rcnn_dcn_r101_vd_fpn_3x_server_side.pdparams",
         Published(49.4, 19.523, 2020),
-        Architecture(blocks=_R101, reg_weights=CASCADE_REG_WEIGHTS),
+        Architecture(blocks=(3, 4, 23, 3), reg_weights=CASCADE_REG_WEIGHTS),
         STATIC,
-        _static_reader(800, 1333),
+        _static_preprocessing(800, 1333),
     ),
     ZooEntry(
         4,
@@ -128,28 +118,53 @@ ZOO = (
         DYGRAPH,
         Preprocessing(640, 640, interpolation="cubic", resize="first"),
     ),
-    ZooEntry(
-        0,
-        "cascade_rcnn_dcn_r50_vd_fpn_gen_server_side",
-        "Cascade R-CNN R50-vd, generic",
-        f"{_STATIC_URL}cascade_rcnn_dcn_r50_vd_fpn_gen_server_side.pdparams",
-        None,
-        Architecture(num_classes=_GENERIC_CLASSES, reg_weights=CASCADE_REG_WEIGHTS),
-        STATIC,
-        _static_reader(1000, 1500),
-        labels=numbered(_GENERIC_CLASSES),
-    ),
-    ZooEntry(
-        0,
-        "cascade_rcnn_dcn_r101_vd_fpn_gen_server_side",
-        "Cascade R-CNN R101-vd, generic",
-        f"{_STATIC_URL}cascade_rcnn_dcn_r101_vd_fpn_gen_server_side.pdparams",
-        None,
-        Architecture(blocks=_R101, num_classes=_GENERIC_CLASSES, reg_weights=CASCADE_REG_WEIGHTS),
-        STATIC,
-        _static_reader(800, 1333),
-        labels=numbered(_GENERIC_CLASSES),
-    ),
+)
+
+
+def _generic(published: ZooEntry, name: str) -> ZooEntry:
+    """A published detector as it was also trained on Open Images V5 and Objects365 in one, without figures.
+
+    The names of the classes are in PaddleDetection's generic_det_label_list.txt.
+    """
+    classes = 676
+    return msgspec.structs.replace(
+        published,
+        row=0,
+        name=name,
+        title=f"{published.title}, generic",
+        checkpoint=f"{_STATIC_URL}{name}.pdparams",
+        published=None,
+        architecture=msgspec.structs.replace(published.architecture, num_classes=classes),
+        labels=numbered(classes),
+    )
+
+
+#: Row 4's structure, narrow and shallow: a layer has a second block only where that is cheap to train on a CPU.
+MINI_FASTER = Architecture(
+    blocks=(1, 2, 2, 1),
+    stem_width=12,
+    base_width=16,
+    fpn_channels=32,
+    head_width=256,
+    num_classes=len(SHAPES),
+    anchor_sizes=(16.0, 32.0, 64.0, 128.0, 256.0),
+    pre_nms_top_n=200,
+    post_nms_top_n=100,
+)
+
+#: Row 4's preprocessing at 256 pixels.
+MINI_PREPROCESSING = Preprocessing(256, 256, interpolation="cubic", resize="first")
+
+#: The structure of rows 2 and 3 on the same trunk; three heads of half the width weigh what one did.
+MINI_CASCADE = msgspec.structs.replace(MINI_FASTER, head_width=128, reg_weights=CASCADE_REG_WEIGHTS)
+
+#: The preprocessing of rows 2 and 3 at 256 pixels.
+MINI_CASCADE_PREPROCESSING = _static_preprocessing(256, 256)
+
+ZOO = (
+    *_ROWS,
+    _generic(_ROWS[1], "cascade_rcnn_dcn_r50_vd_fpn_gen_server_side"),
+    _generic(_ROWS[2], "cascade_rcnn_dcn_r101_vd_fpn_gen_server_side"),
     ZooEntry(
         0,
         "mini_faster",
@@ -176,7 +191,7 @@ ZOO = (
     ),
 )
 
-#: What is no detector: only the export, the zoo and the top-1 check know it.
+#: Models that are no detectors: only the export, the zoo and the top-1 check take them.
 CLASSIFIERS = (RESNET50_VD_SSLD,)
 
 #: The detectors of the published table with their figures.

@@ -1,1 +1,1 @@
-"""Pictures to detections: an engine with everything before and behind it."""
+"""Detection in pictures: preprocessing, batches, the engine, and what becomes of its detections."""

@@ -1,4 +1,4 @@
-"""What was found in one picture, and the forms in which other programs want it."""
+"""The detections of one picture, and the forms in which other programs want them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Detections:
         names: the name of every class that the detector knows.
         width: of the original picture, pixels.
         height: of the original picture, pixels.
-        pixel_offset: what a box is wider and higher than its corners' distance: the detector's
-            own ``numerics.pixel_offset``, with which its AP was published.
+        pixel_offset: a box is wider and higher than the distance of its corners by this: the
+            detector's own ``numerics.pixel_offset``, with which its AP was published.
     """
 
     boxes: NDArray[np.float32]
@@ -100,5 +100,5 @@ class Detections:
 
 
 def _shortest(value: np.float32) -> float:
-    """The number whose few digits still give the same float32: 0.87 instead of 0.8700000047683716."""
+    """The number with the fewest digits that gives the same float32: 0.87 instead of 0.8700000047683716."""
     return float(str(value))

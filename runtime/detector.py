@@ -1,4 +1,4 @@
-"""The detector of pictures: an engine with everything before and behind it."""
+"""The detector: pictures in, detections out, with an engine in between."""
 
 from __future__ import annotations
 
@@ -16,24 +16,23 @@ from pssdet.engines.registry import OpenEngine, open_engine
 from pssdet.errors import BadInput, GateFailed
 from pssdet.images import Image, NamedPicture, load
 from pssdet.models.card import EngineCard
-from pssdet.runtime.batching import Padding, batches, check_batching
 from pssdet.runtime.detections import Detections
-from pssdet.runtime.pipeline import Inputs, Runner
-from pssdet.runtime.preprocessing import Reading, choose_reading
+from pssdet.runtime.pipeline import Inputs, Padding, Pipeline, batches, check_batching
+from pssdet.runtime.preprocessing import Preprocessor, choose_preprocessor
 
 #: Pictures prepared together, in batches: enough to find some of one size, and bounded memory.
 _BATCHES_PER_CHUNK = 4
 
-#: Told of a picture that cannot be used, by name and reason.
+#: Called with the name of a picture that cannot be used, and the reason.
 Refuse = Callable[[str, BadInput], None]
 
 
 class _Prepared(NamedTuple):
     picture: NamedPicture
-    input: Any  # as the reading has it
+    input: Any  # as the preprocessor made it
 
 
-#: Pictures that run together, each with its place among all that are not refused.
+#: Pictures that run together, each with its position among those that are not refused.
 _Batch: TypeAlias = list[tuple[int, _Prepared]]
 
 
@@ -54,8 +53,8 @@ class Detector:
     def __init__(self, engine: OpenEngine, max_batch: int = 8, padding: Padding = "own") -> None:
         check_batching(max_batch, padding)
         self._card = engine.card
-        self._runner = Runner(engine.session)
-        self._reading = choose_reading(engine.session, engine.card.model.preprocessing)
+        self._pipeline = Pipeline(engine.session)
+        self._preprocessor = choose_preprocessor(engine.session, engine.card.model.preprocessing)
         self._max_batch = max_batch
         self._padding = padding
 
@@ -73,8 +72,8 @@ class Detector:
                 to each picture's own size either way.
 
         Raises:
-            BadInput: not an engine's folder, a file differs from what its card says, or there is no
-                such batch or padding.
+            BadInput: the folder holds no engine, a file differs from what its card says, or there is
+                no such batch or padding.
             EnvironmentMissing: this machine cannot run it.
         """
         return cls(open_engine(Path(folder)), max_batch, padding)
@@ -85,9 +84,9 @@ class Detector:
         return self._card
 
     @property
-    def reading(self) -> Reading:
-        """Where pictures are resized and normalised, and why there."""
-        return self._reading
+    def preprocessor(self) -> Preprocessor:
+        """Resizes and normalises the pictures; says on which device, and why there."""
+        return self._preprocessor
 
     def __call__(self, images: Sequence[Image]) -> list[Detections]:
         """Detections of each image, in the order of ``images``.
@@ -110,8 +109,8 @@ class Detector:
     ) -> Iterator[tuple[NamedPicture, Detections]]:
         """Detections of any number of pictures, in their order, with bounded memory.
 
-        Where the engine can have two batches on their way, their detections come after the next
-        pictures were prepared.
+        Where the engine can overlap two batches, their detections come after the next pictures
+        were prepared.
 
         Args:
             pictures: consumed a few batches at a time.
@@ -124,7 +123,7 @@ class Detector:
         """
         done: dict[int, tuple[NamedPicture, Detections]] = {}
         following = 0
-        for batch, outputs in self._runner.outputs(self._batches(pictures, refuse)):
+        for batch, outputs in self._pipeline.outputs(self._batches(pictures, refuse)):
             for index, (position, each) in enumerate(batch):
                 done[position] = each.picture, self._detections(each, outputs, index)
             while following in done:
@@ -133,7 +132,7 @@ class Detector:
 
     def close(self) -> None:
         """Free the engine, once; the detector cannot be used afterwards."""
-        self._runner.close()
+        self._pipeline.close()
 
     def __enter__(self) -> Detector:
         return self
@@ -145,9 +144,9 @@ class Detector:
 
     def _prepare(self, picture: NamedPicture, refuse: Refuse | None) -> _Prepared | None:
         try:
-            prepared = self._reading.one(load(picture.image, picture.name), self._card.model.preprocessing)
+            prepared = self._preprocessor.prepare(load(picture.image, picture.name), self._card.model.preprocessing)
         except BadInput as error:
-            named = error if picture.name in str(error) else BadInput(f"{picture.name}: {error}")
+            named = error.naming(picture.name)
             if refuse is None:
                 raise named from error
             refuse(picture.name, named)
@@ -168,7 +167,7 @@ class Detector:
         """Batches of some pictures; the position of the first one that is not refused is ``position``."""
         prepared = [each for each in (self._prepare(picture, refuse) for picture in chunk) if each]
         for members in batches([each.input.image.shape for each in prepared], self._max_batch, self._padding):
-            inputs = self._reading.batch([prepared[index].input for index in members])
+            inputs = self._preprocessor.collate([prepared[index].input for index in members])
             yield [(position + index, prepared[index]) for index in members], inputs
         return position + len(prepared)
 
@@ -198,7 +197,7 @@ def _named(index: int, image: Image) -> NamedPicture:
 def _flaw(
     count: int, scores: NDArray[np.float32], labels: NDArray[np.int32], boxes: NDArray[np.float32], classes: int
 ) -> str | None:
-    """What keeps an engine's output for one picture from being detections."""
+    """Why an engine's output for one picture is invalid; None if it is valid."""
     if count < 0 or count != len(scores):
         return f"a count of {count} detections"
     if not (np.isfinite(scores).all() and np.isfinite(boxes).all()):

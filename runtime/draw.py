@@ -1,4 +1,4 @@
-"""Detections drawn onto a picture."""
+"""Drawing detections onto a picture."""
 
 from __future__ import annotations
 

@@ -1,23 +1,52 @@
-"""Batches through a session that threads share: in turn, or two on their way at once where it offers that."""
+"""Which pictures run together, and how batches run: one after another, or overlapped where the session offers it."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from pssdet.engines.backend import Pipelined, Session, Tensors
+from pssdet.errors import BadInput
 
-#: Of a batch, by name: arrays, and pictures where the session takes them.
+#: The inputs of a batch by name: arrays, or pictures where the session takes them.
 Inputs = Mapping[str, Any]
 T = TypeVar("T")
 
+#: To which size pictures are padded: each to its ``own``, so that only pictures of equal size run together, or
+#: all of a batch to a ``common`` one.
+Padding: TypeAlias = Literal["own", "common"]
 
-class Runner:
-    """A session for any number of threads.
 
-    A ``Pipelined`` one sees to that itself; any other runs one batch at a time.
+def check_batching(max_batch: int, padding: Padding) -> None:
+    """Refuse a batch size or padding that does not exist.
+
+    Raises:
+        BadInput: a batch would hold no picture, or the padding has another name.
+    """
+    if max_batch < 1:
+        raise BadInput(f"a batch of at most {max_batch} pictures is none; choose 1 or more")
+    if padding not in get_args(Padding):
+        raise BadInput(f"there is no padding {padding!r}; choose {' or '.join(get_args(Padding))}")
+
+
+def batches(shapes: Sequence[tuple[int, ...]], largest: int, padding: Padding) -> list[list[int]]:
+    """Positions of the pictures that run together, at most ``largest`` each, in the order of their first ones.
+
+    Args:
+        shapes: each picture's padded shape; with ``own`` padding those of a batch are equal.
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, shape in enumerate(shapes):
+        groups.setdefault(shape if padding == "own" else (), []).append(index)
+    return sorted(group[at : at + largest] for group in groups.values() for at in range(0, len(group), largest))
+
+
+class Pipeline:
+    """Runs the batches of any number of threads through one session.
+
+    A ``Pipelined`` session is safe for threads by itself; any other runs one batch at a time.
     """
 
     def __init__(self, session: Session) -> None:
@@ -28,14 +57,14 @@ class Runner:
     def outputs(self, batches: Iterable[tuple[T, Inputs]]) -> Iterator[tuple[T, Tensors]]:
         """The outputs of each batch, in their order.
 
-        With a ``Pipelined`` session, batches are asked for ahead of results: what makes a batch runs while
-        earlier ones are copied and computed. An error in making one is raised after their results.
+        With a ``Pipelined`` session, batches are taken ahead of results: the caller prepares a batch while
+        earlier ones are copied and computed. An error in preparing one is raised after their results.
 
         Args:
-            batches: whatever the caller wants back beside the outputs, and the inputs.
+            batches: pairs of whatever the caller wants back beside the outputs, and the inputs.
 
         Raises:
-            ValueError: the runner is closed.
+            ValueError: the pipeline is closed.
         """
         if isinstance(self._session, Pipelined):
             return _overlapped(self._session, batches)
@@ -64,14 +93,14 @@ def _overlapped(session: Pipelined, batches: Iterable[tuple[T, Inputs]]) -> Iter
         try:
             batch = next(source, None)
         except Exception:
-            # In turn, the batches before would have given their results by now.
+            # Without overlap, the batches before would have given their results by now.
             yield from _collected(session, waiting)
             raise
         if batch is None:
             break
         if len(waiting) == session.depth:
-            item, ticket = waiting.popleft()
-            yield item, session.collect(ticket)
+            item, request = waiting.popleft()
+            yield item, session.collect(request)
         item, inputs = batch
         waiting.append((item, session.submit(inputs)))
     yield from _collected(session, waiting)
@@ -79,5 +108,5 @@ def _overlapped(session: Pipelined, batches: Iterable[tuple[T, Inputs]]) -> Iter
 
 def _collected(session: Pipelined, waiting: deque[tuple[T, Any]]) -> Iterator[tuple[T, Tensors]]:
     while waiting:
-        item, ticket = waiting.popleft()
-        yield item, session.collect(ticket)
+        item, request = waiting.popleft()
+        yield item, session.collect(request)

@@ -1,68 +1,65 @@
-"""How pictures become an engine's inputs: on the CPU, or on the GPU where that is as good and faster."""
+"""Preprocessing of pictures into an engine's inputs: on the CPU, or on the GPU where that is as exact and faster."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.engines.backend import Session
-from pssdet.engines.trt.runtime.pictures import Picture, Pictures
+from pssdet.engines.backend import PreprocessingSession, Session
+from pssdet.engines.raw_images import RawImage, RawImages
 from pssdet.errors import PssDetError
-from pssdet.models.preprocess import NetworkInput, as_batch, checked_scale, padded_alike, prepare, sizes_of_batch
-from pssdet.models.reader import Preprocessing
-from pssdet.plugins.bindings.preprocess import Steps
+from pssdet.models.preprocess import (
+    NetworkInput,
+    Preprocessing,
+    as_batch,
+    checked_scale,
+    network_sizes,
+    padded_alike,
+    prepare,
+    sizes_of_batch,
+)
+from pssdet.plugins.bindings.preprocess import PreprocessSteps
 from pssdet.runtime.pipeline import Inputs
 
-#: Most that a value made on the GPU may differ by, in steps of 8-bit pixels; and what float32 rounds beside.
+#: The largest difference of a value made on the GPU, in steps of 8-bit pixels; with room for rounding in float32.
 _GREY_LEVEL = 1.0 + 1e-3
 #: Pictures (height, width) by which the two are compared: made smaller, made larger, and upright.
 _PROBES = ((480, 640), (90, 131), (1080, 810))
 _TIMES = 5
 
 
-@runtime_checkable
-class TakesPictures(Session, Protocol):
-    """A session that may be able to make its input ``image`` of pictures by itself."""
-
-    takes_pictures: bool
-
-    def preprocess(self, pictures: Pictures, *, fetch: bool = True) -> NDArray[np.float32] | None:
-        """The input that it would make of them, float32 [N, 3, H, W]; None without ``fetch``."""
-        ...
-
-
 class Planned(NamedTuple):
-    """One picture made ready; as ``NetworkInput``, but the image is still to be made."""
+    """One picture and its sizes, as in ``NetworkInput``; the session makes the image."""
 
-    image: Picture
+    image: RawImage
     image_size: tuple[int, int]
     original_size: tuple[int, int]
     scale: float
 
 
-class Reading(NamedTuple):
-    """A way to make inputs.
+class Preprocessor(NamedTuple):
+    """Makes an engine's inputs of pictures.
 
     Attributes:
-        where: ``cpu`` or ``gpu``.
-        why: what decided.
-        one: makes one picture ready, uint8 [H, W, 3] RGB.
-        batch: what ``one`` made of the pictures of a batch, padded alike, as the engine's inputs.
+        device: ``cpu`` or ``gpu``.
+        reason: why this device was chosen.
+        prepare: resizes and normalises one picture, uint8 [H, W, 3] RGB, or plans that for the GPU.
+        collate: pads the prepared pictures of a batch to one size and joins them to the engine's inputs.
     """
 
-    where: str
-    why: str
-    one: Callable[[NDArray[np.uint8], Preprocessing], Any]
-    batch: Callable[[Sequence[Any]], Inputs]
+    device: str
+    reason: str
+    prepare: Callable[[NDArray[np.uint8], Preprocessing], Any]
+    collate: Callable[[Sequence[Any]], Inputs]
 
 
-def choose_reading(session: Session, steps: Preprocessing) -> Reading:
-    """The GPU, if the session can and does it within a grey level and faster, on made-up pictures; else the CPU."""
-    if not isinstance(session, TakesPictures) or not session.takes_pictures:
+def choose_preprocessor(session: Session, steps: Preprocessing) -> Preprocessor:
+    """The session's, if it has one that is faster and within a grey level on synthetic pictures; else the CPU's."""
+    if not isinstance(session, PreprocessingSession) or not session.takes_raw_images:
         return _on_cpu("the engine takes no pictures")
     try:
         flaw = _flaw(session, steps)
@@ -72,12 +69,11 @@ def choose_reading(session: Session, steps: Preprocessing) -> Reading:
 
 
 def plan_picture(pixels: NDArray[np.uint8], steps: Preprocessing) -> Planned:
-    """What ``prepare`` does with a picture, without doing it; the same errors."""
+    """The steps that ``prepare`` takes for a picture, to be taken later; raises the same errors."""
     scale = checked_scale(pixels, steps)
     height, width = pixels.shape[:2]
-    content = (round(height * scale), round(width * scale))
-    padded = (_rounded_up(content[0], steps.stride), _rounded_up(content[1], steps.stride))
-    work = Steps(
+    content, padded = network_sizes((height, width), scale, steps.stride)
+    work = PreprocessSteps(
         size=(height, width),
         content=content,
         padded=padded,
@@ -87,18 +83,14 @@ def plan_picture(pixels: NDArray[np.uint8], steps: Preprocessing) -> Planned:
         mean=steps.mean,
         std=steps.std,
     )
-    return Planned(Picture(pixels, work), content, (height, width), scale)
+    return Planned(RawImage(pixels, work), content, (height, width), scale)
 
 
-def _rounded_up(size: int, stride: int) -> int:
-    return -(-size // stride) * stride
-
-
-def _flaw(session: TakesPictures, steps: Preprocessing) -> str | None:
-    """Why the GPU is not to be used; None if it is."""
+def _flaw(session: PreprocessingSession, steps: Preprocessing) -> str | None:
+    """Why the GPU must not be used; None if it may."""
     gains = []
     for height, width in _PROBES:
-        pixels = _made_up(height, width)
+        pixels = _synthetic_picture(height, width)
         pictures = _pictures([plan_picture(pixels, steps)])
         made = session.preprocess(pictures)
         wanted = prepare(pixels, steps).image[None]
@@ -113,8 +105,8 @@ def _flaw(session: TakesPictures, steps: Preprocessing) -> str | None:
     return None
 
 
-def _gain(session: TakesPictures, pixels: NDArray[np.uint8], pictures: Pictures, steps: Preprocessing) -> float:
-    """How many times as long the CPU takes; the GPU's time has the copy of the pixels, the CPU's none of its result."""
+def _gain(session: PreprocessingSession, pixels: NDArray[np.uint8], pictures: RawImages, steps: Preprocessing) -> float:
+    """The CPU's time over the GPU's, which includes copying the pixels; the CPU's leaves out copying its result."""
     return _best(lambda: prepare(pixels, steps)) / _best(lambda: session.preprocess(pictures, fetch=False))
 
 
@@ -128,8 +120,8 @@ def _best(work: Callable[[], object]) -> float:
     return min(times)
 
 
-def _made_up(height: int, width: int) -> NDArray[np.uint8]:
-    """A picture with everything that interpolation can get wrong: slopes, noise, hard edges; the same each time."""
+def _synthetic_picture(height: int, width: int) -> NDArray[np.uint8]:
+    """A picture with all that interpolation can get wrong: slopes, noise, hard edges; equal on every call."""
     rows, columns = np.mgrid[:height, :width]
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3))
     slopes = np.stack([rows * 255 // height, columns * 255 // width, (rows + columns) % 256], axis=-1)
@@ -141,21 +133,21 @@ def _made_up(height: int, width: int) -> NDArray[np.uint8]:
     return picture
 
 
-def _pictures(batch: Sequence[Planned]) -> Pictures:
+def _pictures(batch: Sequence[Planned]) -> RawImages:
     height, width = (max(each.image.steps.padded[axis] for each in batch) for axis in (0, 1))
-    return Pictures([each.image.padded_to(height, width) for each in batch])
+    return RawImages([each.image.padded_to(height, width) for each in batch])
 
 
-def _cpu_batch(batch: Sequence[NetworkInput]) -> Inputs:
+def _collate_on_cpu(batch: Sequence[NetworkInput]) -> Inputs:
     return as_batch(padded_alike(batch))
 
 
-def _gpu_batch(batch: Sequence[Planned]) -> Inputs:
+def _collate_on_gpu(batch: Sequence[Planned]) -> Inputs:
     return {"image": _pictures(batch), **sizes_of_batch(batch)}
 
 
-def _on_cpu(why: str) -> Reading:
-    return Reading("cpu", why, prepare, _cpu_batch)
+def _on_cpu(reason: str) -> Preprocessor:
+    return Preprocessor("cpu", reason, prepare, _collate_on_cpu)
 
 
-_GPU = Reading("gpu", "as good as on the CPU, and faster", plan_picture, _gpu_batch)
+_GPU = Preprocessor("gpu", "as good as on the CPU, and faster", plan_picture, _collate_on_gpu)

@@ -1,46 +1,43 @@
-"""Where the detections of many pictures go: lines to read, one JSON file, pictures with boxes."""
+"""Output of the detections of many pictures: lines to read, one JSON file, pictures with boxes."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
 from pssdet.errors import BadInput
 from pssdet.files import staged_file, staged_folder, write_atomically
-from pssdet.images import NamedPicture, is_video, load
-from pssdet.opencv import cv2
+from pssdet.images import NamedPicture, encode_jpeg, is_video, load
 from pssdet.runtime.detections import Detections
 from pssdet.runtime.draw import draw
 
-#: Takes one picture's detections.
+#: Writes one picture's detections somewhere.
 Sink = Callable[[NamedPicture, Detections], None]
 
 #: ``--json -``: the JSON goes to standard output.
 STDOUT = Path("-")
 _JPEG_QUALITY = 92
-#: With no more pictures than these a progress bar would only flicker.
+#: With no more pictures than this, a progress bar would only flicker.
 _FEW = 10
 
 
 @contextmanager
 def open_sinks(json_file: Path | None, pictures: Path | None, sources: Sequence[Path]) -> Iterator[Sequence[Sink]]:
-    """What the ``detect`` command writes: lines on stdout unless JSON is wanted, and what is asked for.
+    """The outputs of the ``detect`` command: lines on stdout unless JSON is wanted, and what the options ask for.
 
     The JSON file appears when the block ends without an error.
 
     Args:
         json_file: JSON array to write, or STDOUT.
         pictures: folder for pictures with boxes.
-        sources: the pictures looked at, which must not be written over.
+        sources: the pictures, which must not be overwritten.
 
     Raises:
         BadInput: an output cannot be written, or would replace a source.
@@ -73,14 +70,15 @@ class PictureFolder:
 
     def __init__(self, folder: Path) -> None:
         with staged_folder(folder):
-            pass  # creates it, and tells at once whether it can be written to
+            pass  # creates it, or raises at once if it cannot be written to
         self._folder = folder
         self._taken: set[str] = set()
         self._last: dict[str, int] = {}
 
     def save(self, picture: NamedPicture, detections: Detections) -> None:
         """Draw and write one picture."""
-        content = _jpeg(draw(load(picture.image, picture.name), detections), picture.name)
+        drawn = draw(load(picture.image, picture.name), detections)
+        content = encode_jpeg(drawn, _JPEG_QUALITY, picture.name)
         write_atomically(self._folder / f"{self._free_stem(picture.stem)}.jpg", content)
 
     def _free_stem(self, stem: str) -> str:
@@ -90,17 +88,6 @@ class PictureFolder:
             free = f"{stem}-{self._last[stem]}"
         self._taken.add(free)
         return free
-
-
-def _jpeg(pixels: NDArray[np.uint8], name: str) -> bytes:
-    done, content = False, np.empty(0, np.uint8)
-    # OpenCV's releases differ: some raise, some say that it was not done.
-    with suppress(cv2.error):
-        bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-        done, content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    if not done:
-        raise BadInput(f"{name} cannot become a JPEG, whose sides end at 65,500 pixels; do not save it")
-    return content.tobytes()
 
 
 @contextmanager

@@ -5,8 +5,8 @@ from pathlib import Path
 import yaml
 
 from pssdet.models.configuration.includes import Loaded, load, merge
-from pssdet.models.configuration.reading import describe
 from pssdet.models.configuration.tree import Tagged, parse
+from pssdet.models.configuration.zoo_entry import describe
 
 CONFIGS = Path(__file__).resolve().parent / "data" / "configs"
 DYGRAPH = CONFIGS / "dygraph" / "faster_parts.yml"

@@ -67,10 +67,10 @@ def classifier_folder(tmp_path_factory):
     """A narrow classifier exported by the pipeline that users run, with seeded parameters."""
     from classifier_parts import NARROW_ENTRY
 
-    from pssdet.export.classifier_pipeline import export_classifier
+    from pssdet.export.pipeline import export_model
 
     return parallel.shared_folder(
-        tmp_path_factory, "classifier", lambda folder: export_classifier(NARROW_ENTRY, "none", folder)
+        tmp_path_factory, "classifier", lambda folder: export_model(NARROW_ENTRY, "none", folder)
     )
 
 

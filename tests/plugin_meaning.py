@@ -1,7 +1,8 @@
 """A plugin graph run node by node in ONNX Runtime, its plugins replaced by what they stand for.
 
 Each plugin node is read by its contract alone, with the operators and functions that existed before there were plugins:
-DeformConv after a Split and a Sigmoid, the model's own functions. Nothing here knows how the rewrite works.
+DeformConv after a Split and a Sigmoid, the model's own functions. The table of plugins names the functions that they
+replace; nothing here knows how the rewrite works.
 """
 
 import numpy as np
@@ -9,11 +10,8 @@ import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
 
-DETECTION = {
-    "PssDetGenerateProposals": "GenerateProposals",
-    "PssDetMultilevelRoiAlign": "MultilevelRoiAlign",
-    "PssDetMulticlassNms": "MulticlassNms",
-}
+from pssdet.engines.trt.graph.plugins import PLUGINS
+
 MODES = {1: "half_pixel", 0: "output_half_pixel"}
 
 
@@ -26,7 +24,7 @@ def run_plugin_graph(model, functions, inputs):
         values = [tensors[name] if name else None for name in node.input]
         if node.op_type == "PssDetDeformConv2d":
             results = [deform_conv(attributes(node), *values)]
-        elif node.op_type in DETECTION:
+        elif node.op_type in PLUGINS:
             results = detection(node, functions, values)
         else:
             results = run_node(node, values, opset)
@@ -70,7 +68,7 @@ def detection(node, functions, values):
     given = attributes(node)
     if "aligned" in given:
         given["coordinate_transformation_mode"] = MODES[given.pop("aligned")]
-    call = helper.make_node(DETECTION[node.op_type], node.input, node.output, domain="pssdet", **given)
+    call = helper.make_node(PLUGINS[node.op_type].function, node.input, node.output, domain="pssdet", **given)
     floats = [value.astype(np.float32) if value.dtype == np.float16 else value for value in values]
     results = run_node(call, floats, 19, functions)
     if node.op_type == "PssDetMultilevelRoiAlign":

@@ -4,11 +4,11 @@ Every case is a ``.npz`` of one evaluated input. Large maps are represented by t
 ``sample_positions``; synthetic inputs are made again from their seed.
 """
 
+import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
-from reference_sampling import sample_positions
 
 from pssdet.models.matching import match_detections, pair_proposals
 from pssdet.models.preprocess import as_batch, prepare
@@ -55,6 +55,14 @@ def case_inputs(case, pictures=DATA):
         "original_size": case["original_size"][None].astype(np.float32),
         "scale_factor": np.repeat(case["im_info"][:, 2:], 2, axis=1) if static else case["scale_factor"],
     }
+
+
+def sample_positions(name, seed, size, count):
+    """Flat positions of the stored values of the array ``name``; small arrays were stored whole."""
+    if size <= count:
+        return np.arange(size)
+    generator = np.random.RandomState((seed + zlib.crc32(name.encode())) & 0xFFFFFFFF)
+    return generator.randint(0, size, count)
 
 
 def synthetic_image(seed, content_size, padded_size):

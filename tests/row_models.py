@@ -6,7 +6,7 @@ from onnx import numpy_helper
 from reference import DATA, ROWS
 from static_parameters import static_parameters
 
-from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 from pssdet.models.checkpoint_formats.static_names import to_structured
 from pssdet.models.parameters import load_parameters
 from pssdet.models.stages import tap_names
@@ -73,9 +73,9 @@ def row_model(row, folder, exported=None):
 
 def write_row(row, folder):
     """Its model.onnx, converted without the verification that a user's export goes through."""
-    from pssdet.export.pipeline import _convert
+    from pssdet.export.detector import DetectorExport
 
-    onnx.save(_convert(_detector(row)[1]).model, folder / "model.onnx")
+    onnx.save(DetectorExport(*_detector(row)).convert()[0], folder / "model.onnx")
     return folder / "model.onnx"
 
 

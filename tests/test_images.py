@@ -6,13 +6,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from fake_engine import picture, write_picture
+from fake_engine import picture, with_exif, write_picture
 
 from pssdet import images
 from pssdet.errors import BadInput
-from pssdet.images import find_files, load, read_pictures
+from pssdet.images import encode_jpeg, evenly_spaced, find_files, load, read_pictures
 
-SCENE = Path(__file__).parents[1] / "data" / "rendered_scene.jpg"
+SCENE = Path(__file__).parent / "data" / "rendered_scene.jpg"
 
 
 def encoded(suffix, pixels):
@@ -20,13 +20,6 @@ def encoded(suffix, pixels):
     if pixels.ndim == 3:
         pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
     return cv2.imencode(suffix, pixels)[1].tobytes()
-
-
-def with_exif(jpeg, orientation, thumbnail=b""):
-    """The JPEG with an Exif segment; an embedded thumbnail brings its own end marker."""
-    tiff = b"II*\0" + struct.pack("<IHHHII", 8, 1, 0x0112, 3, 1, orientation) + struct.pack("<I", 0)
-    body = b"Exif\0\0" + tiff + thumbnail
-    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
 
 
 def png_that_claims(width, height):
@@ -187,6 +180,23 @@ class TestFindFiles:
         file.write_bytes(bytes(1000))
         with pytest.raises(BadInput, match=r"clip\.mp4 is damaged"):
             find_files([SCENE, file])
+
+
+class TestEncodeJpeg:
+    def test_order_is_rgb(self):
+        blue = np.zeros((16, 16, 3), np.uint8)
+        blue[..., 2] = 255
+        np.testing.assert_allclose(load(encode_jpeg(blue, 92)).mean((0, 1)), [0, 0, 255], atol=2)
+
+    def test_picture_too_wide(self):
+        with pytest.raises(BadInput, match=r"wide\.png cannot become a JPEG"):
+            encode_jpeg(np.zeros((2, 66_000, 3), np.uint8), 92, "wide.png")
+
+
+def test_evenly_spaced():
+    assert evenly_spaced(range(10), 4) == [0, 2, 5, 7]
+    assert evenly_spaced("abc", 3) == evenly_spaced("abc", 9) == ["a", "b", "c"]
+    assert evenly_spaced([], 4) == []
 
 
 @pytest.fixture

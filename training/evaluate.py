@@ -38,16 +38,15 @@ def evaluate(
     from pssdet.models.network.reference_run import build_detector, parameter_shapes
     from pssdet.models.parameters import load_parameters
     from pssdet.models.zoo import find
-    from pssdet.training.samples import read_annotations
+    from pssdet.training.samples import annotated_pictures
     from pssdet.validation.ground_truth import read_ground_truth
     from pssdet.validation.scenes.dataset import ensure_dataset
 
     entry = find(model)
     detector = TwoStageDetector(entry.architecture, entry.numerics)
     parameters, _ = load_parameters(weights or entry.checkpoint, parameter_shapes(detector))
-    annotations = ensure_dataset(scenes, "heldout", count)
-    truth = read_ground_truth(annotations, scenes, entry.labels, entry.name)
-    found = detect_all(build_detector(detector, parameters), entry, read_annotations(annotations))
+    truth = read_ground_truth(ensure_dataset(scenes, "heldout", count), scenes, entry.labels, entry.name)
+    found = detect_all(build_detector(detector, parameters), entry, annotated_pictures(truth))
     for name, value in average_precisions(truth, found).items():
         OUT.print(f"{name} {value:.4f}")
 

@@ -8,32 +8,32 @@ from pathlib import Path
 from threading import BrokenBarrierError
 
 from pssdet.errors import PssDetError
-from pssdet.training.loop import PATIENCE, Row, Run, Shared
-from pssdet.training.losses import TrainableDetector
+from pssdet.training.config import TrainingConfig
+from pssdet.training.loop import BARRIER_SECONDS, CurveRow, Run, Shared
 from pssdet.training.optimiser import FlatParameters
-from pssdet.training.plan import Plan
 from pssdet.training.samples import Annotated
 from pssdet.training.state import resume, save_state
+from pssdet.training.trainable_detector import TrainableDetector
 
 
-def train(plan: Plan, samples: list[Annotated], folder: Path, report: Callable[[Row], None]) -> Run:
+def train(config: TrainingConfig, samples: list[Annotated], folder: Path, report: Callable[[CurveRow], None]) -> Run:
     """The finished run, resumed from the folder's state if there is one.
 
     Raises:
-        BadInput: the folder has the state of another plan.
+        BadInput: the folder has the state of another configuration.
         PssDetError: one of the processes failed.
     """
     context = multiprocessing.get_context("spawn")
-    size = FlatParameters(TrainableDetector(plan.architecture, plan.numerics)).size
-    shared = Shared(context.Barrier(plan.processes), context.RawArray("f", plan.processes * size))
+    size = FlatParameters(TrainableDetector(config.architecture, config.numerics)).size
+    shared = Shared(context.Barrier(config.processes), context.RawArray("f", config.processes * size))
     others = [
-        context.Process(target=_take_part, args=(plan, samples, folder, rank, shared), daemon=True)
-        for rank in range(1, plan.processes)
+        context.Process(target=_run_process, args=(config, samples, folder, rank, shared), daemon=True)
+        for rank in range(1, config.processes)
     ]
     for process in others:
         process.start()
     try:
-        run = _take_part(plan, samples, folder, 0, shared, report)
+        run = _run_process(config, samples, folder, 0, shared, report)
     except BrokenBarrierError as error:
         raise PssDetError("one of the training processes failed; its error stands above") from error
     for process in others:
@@ -41,20 +41,20 @@ def train(plan: Plan, samples: list[Annotated], folder: Path, report: Callable[[
     return run
 
 
-def _take_part(
-    plan: Plan,
+def _run_process(
+    config: TrainingConfig,
     samples: list[Annotated],
     folder: Path,
     rank: int,
     shared: Shared,
-    report: Callable[[Row], None] = lambda _: None,
+    report: Callable[[CurveRow], None] = lambda _: None,
 ) -> Run:
     """One process's whole part; whatever stops it stops the others."""
     try:
-        run = Run(plan, samples, rank, shared)
+        run = Run(config, samples, rank, shared)
         resume(run, folder)
-        shared.barrier.wait(PATIENCE)  # nobody saves before all have resumed
-        run.advance(plan.steps, report, lambda each: save_state(each, folder) if rank == 0 else None)
+        shared.barrier.wait(BARRIER_SECONDS)  # nobody saves before all have resumed
+        run.advance(config.steps, report, lambda each: save_state(each, folder) if rank == 0 else None)
     except BaseException:
         shared.barrier.abort()
         raise

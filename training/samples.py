@@ -1,8 +1,7 @@
-"""Batches of an annotated data set, as a function of the step."""
+"""Batches of an annotated data set; the seed and the step decide each."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +10,8 @@ from numpy.typing import NDArray
 
 from pssdet.errors import BadInput
 from pssdet.images import load
-from pssdet.models.preprocess import prepare, resize_scale
-from pssdet.models.reader import Preprocessing
+from pssdet.models.preprocess import Preprocessing, network_sizes, prepare, resize_scale
+from pssdet.validation.ground_truth import GroundTruth
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -50,33 +49,30 @@ class Batch(NamedTuple):
     labels: list[Ints]
 
 
-def read_annotations(path: Path) -> list[Annotated]:
-    """The pictures of a COCO instances file whose JPEG files lie beside it; category ids are 1, 2, ... .
+def annotated_pictures(truth: GroundTruth) -> list[Annotated]:
+    """The pictures of a data set with their objects.
 
     Raises:
-        BadInput: the file cannot be read or is not such a file.
+        BadInput: a picture is missing.
     """
-    try:
-        content = json.loads(path.read_bytes())
-        rows: dict[int, list[list[float]]] = {image["id"]: [] for image in content["images"]}
-        for each in content["annotations"]:
-            x, y, width, height = each["bbox"]
-            rows[each["image_id"]].append([x, y, x + width, y + height, each["category_id"] - 1])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{path} cannot be read as COCO instances ({error!r}); render the scenes again") from error
-    samples = []
-    for image in content["images"]:
-        table = np.array(rows[image["id"]], np.float32).reshape(-1, 5)
-        size = (image["height"], image["width"])
-        samples.append(Annotated(path.parent / image["file_name"], size, table[:, :4], table[:, 4].astype(np.int64)))
-    return samples
+    if truth.problems:
+        name, reason = truth.problems[0]
+        raise BadInput(f"{truth.path} names {name}, but {reason}; render the scenes again")
+    label_of = {category: label for label, category in enumerate(truth.category_ids)}
+    rows: dict[int, list[list[float]]] = {image.id: [] for image in truth.images}
+    for each in truth.raw["annotations"]:
+        x, y, width, height = each["bbox"]
+        rows[each["image_id"]].append([x, y, x + width, y + height, label_of[each["category_id"]]])
+    tables = [np.array(rows[image.id], np.float32).reshape(-1, 5) for image in truth.images]
+    return [
+        Annotated(image.path, (image.height, image.width), table[:, :4], table[:, 4].astype(np.int64))
+        for image, table in zip(truth.images, tables, strict=True)
+    ]
 
 
 def padded_size(size: tuple[int, int], steps: Preprocessing) -> tuple[int, int]:
     """(H, W) of a picture's network input."""
-    scale = resize_scale(*size, steps)
-    height, width = (-(-round(side * scale) // steps.stride) * steps.stride for side in size)
-    return height, width
+    return network_sizes(size, resize_scale(*size, steps), steps.stride)[1]
 
 
 def group_by_size(samples: list[Annotated], steps: Preprocessing) -> list[list[int]]:
@@ -138,14 +134,14 @@ class Batches:
 def flip(
     picture: NDArray[np.uint8],
     boxes: Floats,
-    across: bool,  # noqa: FBT001
-    over: bool,  # noqa: FBT001
+    horizontally: bool,  # noqa: FBT001
+    vertically: bool,  # noqa: FBT001
 ) -> tuple[NDArray[np.uint8], Floats]:
-    """A picture and its boxes [B, 4], mirrored left to right (``across``) and top to bottom (``over``)."""
+    """A picture and its boxes [B, 4], mirrored left to right (``horizontally``) and top to bottom (``vertically``)."""
     height, width = picture.shape[:2]
     x1, y1, x2, y2 = boxes.T
-    if across:
+    if horizontally:
         picture, x1, x2 = picture[:, ::-1], width - x2, width - x1
-    if over:
+    if vertically:
         picture, y1, y2 = picture[::-1], height - y2, height - y1
     return np.ascontiguousarray(picture), np.stack([x1, y1, x2, y2], axis=1)

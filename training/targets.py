@@ -1,4 +1,4 @@
-"""What the two heads of a detector should have said: targets and samples, in NumPy.
+"""Targets and samples of the two heads of a detector, in NumPy.
 
 Assignment and sampling are those of Faster R-CNN (Ren et al., 2015, sections 3.1.2 and 3.1.3) with the
 pyramid's settings (Lin et al., 2017, section 5), a cascade's that of Cai and Vasconcelos (2018). Boxes are
@@ -116,7 +116,7 @@ def region_targets(
     weights: tuple[float, float, float, float],
     offset: int,
 ) -> RegionTargets:
-    """What a stage's head should say of its regions.
+    """The right labels and deltas of a stage's regions.
 
     Args:
         least: overlap from which a region is of the box it overlaps most.

@@ -33,30 +33,32 @@ def train_mini(
 
     from pssdet.console import ERR
     from pssdet.errors import BadInput
-    from pssdet.training.loop import Row
-    from pssdet.training.plan import PLANS
+    from pssdet.models.labels import SHAPES
+    from pssdet.training.config import CONFIGS
+    from pssdet.training.loop import CurveRow
     from pssdet.training.processes import train
-    from pssdet.training.samples import read_annotations
+    from pssdet.training.samples import annotated_pictures
     from pssdet.training.state import write_result
+    from pssdet.validation.ground_truth import read_ground_truth
     from pssdet.validation.scenes.dataset import ensure_dataset
 
-    if model not in PLANS:
-        raise BadInput(f"there is no plan for {model!r}; choose from {', '.join(PLANS)}")
-    plan = PLANS[model]
-    plan = msgspec.structs.replace(plan, steps=steps or plan.steps)
+    if model not in CONFIGS:
+        raise BadInput(f"there is no plan for {model!r}; choose from {', '.join(CONFIGS)}")
+    config = CONFIGS[model]
+    config = msgspec.structs.replace(config, steps=steps or config.steps)
     folder = output or Path("artifacts/training") / model
 
     def rendered(number: int) -> None:
         if number % 500 == 0:
             ERR.print(f"rendered {number} of {count} scenes")
 
-    def report(row: Row) -> None:
-        left = (plan.steps - row.step) * row.seconds / plan.report / 60
+    def report(row: CurveRow) -> None:
+        left = (config.steps - row.step) * row.seconds / config.report / 60
         losses = " ".join(f"{loss:.3f}" for loss in row.losses)
-        ERR.print(f"step {row.step} of {plan.steps}: losses {losses}, rate {row.rate:.1e}, {left:.0f} min left")
+        ERR.print(f"step {row.step} of {config.steps}: losses {losses}, rate {row.rate:.1e}, {left:.0f} min left")
 
-    samples = read_annotations(ensure_dataset(scenes, "train", count, rendered))
-    finished = train(plan, samples, folder, report)
+    truth = read_ground_truth(ensure_dataset(scenes, "train", count, rendered), scenes, SHAPES, model)
+    finished = train(config, annotated_pictures(truth), folder, report)
     for path in write_result(finished, folder, model):
         ERR.print(f"wrote {path}")
 

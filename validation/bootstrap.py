@@ -1,4 +1,4 @@
-"""How sure a difference in AP is: a paired bootstrap over images.
+"""How certain a difference in AP is: a paired bootstrap over images.
 
 A replica draws as many images as there are, with replacement, and computes both engines' AP on the
 same draw. AP is no mean over images, so it is computed anew in each replica; the matching of
@@ -10,7 +10,6 @@ detections per image and class.)
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,18 +17,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pssdet.models.matching import box_ious
 from pssdet.validation.coco_statistics import Results, check_results
 from pssdet.validation.ground_truth import GroundTruth
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
+#: An object of the annotation file or a detection of a COCO results file.
+Entry = Mapping[str, Any]
+
 _IOUS = np.linspace(0.5, 0.95, 10)
 _RECALLS = np.linspace(0, 1, 101)
 _MAX_DETECTIONS = 100
 #: Objects and detections outside of COCO's area range "all" are ignored; pixels squared.
 _MAX_AREA = 1e5**2
-#: Cells of the largest array at work; what fits a processor's cache is fastest.
+#: Cells of the largest array in use; arrays that fit a processor's cache are fastest.
 _CELLS = 1 << 18
 _MIN_CHUNK = 16
 
@@ -71,16 +74,12 @@ class Bootstrap(NamedTuple):
         ci90: percentile interval, 5 % to 95 %.
         ci95: percentile interval, 2.5 % to 97.5 %.
         standard_error: standard deviation over the replicas.
-        replicas: how many.
-        seed: of the draws.
     """
 
     delta: float
     ci90: tuple[float, float]
     ci95: tuple[float, float]
     standard_error: float
-    replicas: int
-    seed: int
 
 
 def match(truth: GroundTruth, results: Results, image_ids: Sequence[int]) -> Matched:
@@ -90,10 +89,12 @@ def match(truth: GroundTruth, results: Results, image_ids: Sequence[int]) -> Mat
         BadInput: as ``check_results``.
     """
     ids = tuple(sorted(set(image_ids)))
-    position = {image_id: index for index, image_id in enumerate(ids)}
-    detections = _group(check_results(truth, results, image_ids), position)
-    objects = _group(truth.raw["annotations"], position)
-    classes = (_match_class(objects[each], detections[each], len(ids)) for each in truth.category_ids)
+    detections = _by_category_and_image(check_results(truth, results, image_ids))
+    objects = _by_category_and_image(truth.raw["annotations"])
+    classes = []
+    for category in truth.category_ids:
+        keys = [(category, image_id) for image_id in ids]
+        classes.append(_match_class([objects.get(key, []) for key in keys], [detections.get(key, []) for key in keys]))
     return Matched(ids, tuple(classes))
 
 
@@ -124,56 +125,45 @@ def paired_bootstrap(reference: Matched, candidate: Matched, replicas: int = 100
     deltas = _replica_aps(candidate, weights) - _replica_aps(reference, weights)
     low95, low90, high90, high95 = np.percentile(deltas, (2.5, 5, 95, 97.5)).tolist()
     delta = ap(candidate) - ap(reference)
-    return Bootstrap(delta, (low90, high90), (low95, high95), float(deltas.std(ddof=1)), replicas, seed)
+    return Bootstrap(delta, (low90, high90), (low95, high95), float(deltas.std(ddof=1)))
 
 
-def _group(
-    entries: Sequence[Mapping[str, Any]], position: Mapping[int, int]
-) -> defaultdict[int, defaultdict[int, list[Mapping[str, Any]]]]:
-    """Entries by category id and image position."""
-    groups: defaultdict[int, defaultdict[int, list[Mapping[str, Any]]]]
-    groups = defaultdict(lambda: defaultdict(list))
+def _by_category_and_image(entries: Sequence[Entry]) -> dict[tuple[int, int], list[Entry]]:
+    groups: dict[tuple[int, int], list[Entry]] = {}
     for entry in entries:
-        if entry["image_id"] in position:
-            groups[entry["category_id"]][position[entry["image_id"]]].append(entry)
+        groups.setdefault((entry["category_id"], entry["image_id"]), []).append(entry)
     return groups
 
 
-def _match_class(
-    objects: Mapping[int, list[Mapping[str, Any]]], detections: Mapping[int, list[Mapping[str, Any]]], images: int
-) -> _Class:
-    counted = np.zeros(images)
-    for index, here in objects.items():
-        counted[index] = np.count_nonzero(~_ignore(here))
-    parts = [
-        _match_image(objects.get(index, []), best)
-        for index, best in ((index, _best(detections[index])) for index in sorted(detections))
-    ]
+def _match_class(objects: Sequence[list[Entry]], detections: Sequence[list[Entry]]) -> _Class:
+    """Match one category's detections with its objects, both given image by image."""
+    counted = np.array([np.count_nonzero(~_ignore(here)) for here in objects], np.float64)
+    images = [index for index, found in enumerate(detections) if found]
+    parts = [_match_image(objects[index], _best(detections[index])) for index in images]
     if not parts:
         nothing = np.zeros((len(_IOUS), 0), np.bool_)
         return _Class(np.zeros(0, np.int64), nothing, nothing, counted)
     scores, found, ignored = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
-    image = np.repeat(sorted(detections), [len(part[0]) for part in parts])
+    image = np.repeat(images, [len(part[0]) for part in parts])
     # A stable sort of images in ascending order: equal scores rank as COCOeval ranks them.
     order = np.argsort(-scores, kind="stable")
     return _Class(image[order], found[:, order], ignored[:, order], counted)
 
 
-def _best(detections: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _best(detections: Sequence[Entry]) -> list[Entry]:
     return sorted(detections, key=lambda entry: -float(entry["score"]))[:_MAX_DETECTIONS]
 
 
-def _ignore(objects: Sequence[Mapping[str, Any]]) -> Flags:
+def _ignore(objects: Sequence[Entry]) -> Flags:
     return np.array([each["iscrowd"] or each["area"] > _MAX_AREA for each in objects], np.bool_)
 
 
-def _match_image(
-    objects: Sequence[Mapping[str, Any]], detections: Sequence[Mapping[str, Any]]
-) -> tuple[Floats, Flags, Flags]:
+def _match_image(objects: Sequence[Entry], detections: Sequence[Entry]) -> tuple[Floats, Flags, Flags]:
     """Scores [D], found and ignored [10, D] of one image and category; detections best first.
 
     Each takes the free object it overlaps most (the last of equals); one that is ignored only if
-    none that counts will do. Crowds are never used up.
+    none that counts will do. Crowds are never used up. ``greedy_pairs`` pairs one to one and knows no
+    preferences, so COCOeval's rule stands here, for all IoU limits at once.
     """
     boxes = np.array([each["bbox"] for each in detections], np.float64)
     scores = np.array([each["score"] for each in detections], np.float64)
@@ -183,7 +173,8 @@ def _match_image(
     if objects:
         crowd = np.array([each["iscrowd"] for each in objects], np.bool_)
         ignore = _ignore(objects)
-        ious = _ious(boxes, np.array([each["bbox"] for each in objects], np.float64), crowd)
+        theirs = np.array([each["bbox"] for each in objects], np.float64)
+        ious = box_ious(_corners(boxes), _corners(theirs), areas=(areas, theirs[:, 2] * theirs[:, 3]), crowd=crowd)
         free = np.ones((len(_IOUS), len(objects)), np.bool_)
         for index in np.flatnonzero(ious.max(axis=1) >= _IOUS[0]):
             pool = (free | crowd) & (ious[index] >= _IOUS[:, None])
@@ -197,14 +188,9 @@ def _match_image(
     return scores, found, ignored
 
 
-def _ious(boxes: Floats, objects: Floats, crowd: Flags) -> Floats:
-    """[D, G] of boxes x, y, width, height; with a crowd, the share of the box that lies in it."""
-    low = np.maximum(boxes[:, None, :2], objects[:, :2])
-    high = np.minimum(boxes[:, None, :2] + boxes[:, None, 2:], objects[:, :2] + objects[:, 2:])
-    overlap: Floats = (high - low).clip(0).prod(axis=2)
-    own, theirs = boxes[:, 2:].prod(axis=1)[:, None], objects[:, 2:].prod(axis=1)
-    union: Floats = np.where(crowd, own, own + theirs - overlap)
-    return np.divide(overlap, union, out=np.zeros_like(overlap), where=overlap > 0)
+def _corners(boxes: Floats) -> Floats:
+    """x1, y1, x2, y2 of boxes x, y, width, height."""
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
 
 def _replica_aps(matched: Matched, weights: NDArray[np.floating[Any]]) -> Floats:
@@ -228,7 +214,7 @@ def _class_aps(matches: _Class, weights: Floats, objects: Floats) -> Floats:
     seen = weights.cumsum(axis=0)
     total = np.zeros(len(objects))
     for found, ignored in zip(matches.found, matches.ignored, strict=True):
-        # Precision peaks and recall grows at true positives alone: nothing else need be looked at.
+        # Precision peaks and recall grows at true positives alone: only those are computed.
         hits = np.flatnonzero(found)
         counted = seen[hits]
         if ignored.any():

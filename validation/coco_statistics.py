@@ -10,13 +10,20 @@ from typing import Any
 import numpy as np
 
 from pssdet.errors import BadInput, EnvironmentMissing
-from pssdet.validation.ground_truth import GroundTruth
+from pssdet.runtime.detections import Detections
+from pssdet.validation.ground_truth import GroundTruth, Image
 
 #: AP and AR in the order in which COCOeval.summarize gives them; s, m, l: small, medium, large objects.
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
 #: Entries of a COCO results file: image_id, category_id, bbox (x, y, width, height in pixels), score.
 Results = Sequence[Mapping[str, Any]]
+
+
+def coco_results(truth: GroundTruth, images: Sequence[Image], detections: Sequence[Detections]) -> list[dict[str, Any]]:
+    """Detections of these images as entries of a COCO results file."""
+    found = zip(images, detections, strict=True)
+    return [entry for image, each in found for entry in each.to_coco_results(image.id, truth.category_ids)]
 
 
 def coco_statistics(truth: GroundTruth, results: Results, image_ids: Sequence[int]) -> dict[str, float]:
@@ -39,7 +46,7 @@ def coco_statistics(truth: GroundTruth, results: Results, image_ids: Sequence[in
     except ImportError as error:
         raise EnvironmentMissing("COCO statistics need hotcoco; pip install 'hotcoco>=1.3,<2'") from error
     kept = check_results(truth, results, image_ids)
-    # The evaluator prints its table; what is said is the report's decision.
+    # The evaluator prints its own table, which the report does not need.
     with contextlib.redirect_stdout(io.StringIO()):
         objects = hotcoco.COCO(truth.raw)
         evaluation = hotcoco.COCOeval(objects, objects.load_res(kept), "bbox")
@@ -51,7 +58,7 @@ def coco_statistics(truth: GroundTruth, results: Results, image_ids: Sequence[in
 
 
 def check_results(truth: GroundTruth, results: Results, image_ids: Sequence[int]) -> list[dict[str, Any]]:
-    """The results of the images to evaluate, in their order, after every one was found sound.
+    """Check all results and return those of the images to evaluate, in their order.
 
     Raises:
         BadInput: there are no images to evaluate, an image or category is not of the data set, or

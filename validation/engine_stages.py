@@ -32,7 +32,7 @@ def compare_engines(
         reference: folder of the engine that is right by definition, Paddle's as a rule.
         candidates: folders of the engines to judge.
         pictures: files to run.
-        progress: told of each engine before it runs.
+        progress: called before each engine runs.
 
     Raises:
         BadInput: an engine or a picture cannot be used, or an engine is of another model.

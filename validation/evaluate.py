@@ -11,18 +11,22 @@ import numpy as np
 from rich.progress import Progress
 
 from pssdet.console import ERR
+from pssdet.errors import BadInput
 from pssdet.models.card import EngineCard
 from pssdet.runtime.detections import Detections
 from pssdet.runtime.detector import Detector
-from pssdet.validation.parity_report.schema import Speed
-from pssdet.validation.subprocess_run import Alive, in_child
+from pssdet.validation.bootstrap import Matched, match
+from pssdet.validation.coco_statistics import coco_results, coco_statistics
+from pssdet.validation.ground_truth import GroundTruth, Image
+from pssdet.validation.parity_report.schema import EngineResult, Speed
+from pssdet.validation.subprocess_run import Heartbeat, run_in_subprocess
 
 #: Runs before the clock counts: the first ones load kernels and fill caches.
 _WARM_UP = 3
 
 
 class EngineRun(NamedTuple):
-    """What an engine found, picture by picture, or why it found nothing.
+    """An engine's detections, picture by picture, or why it gave none.
 
     Attributes:
         detections: in the order of the pictures; empty if the engine failed.
@@ -35,33 +39,76 @@ class EngineRun(NamedTuple):
     failure: str
 
 
-def evaluate(engine: Path, pictures: Sequence[Path]) -> EngineRun:
+class Evaluated(NamedTuple):
+    """An engine's results on a data set.
+
+    Attributes:
+        detections: picture by picture; empty if the engine failed.
+        result: what the report has of them.
+        matched: the detections matched with the objects; None if the engine failed.
+    """
+
+    folder: Path
+    card: EngineCard
+    detections: list[Detections]
+    result: EngineResult
+    matched: Matched | None
+
+
+def evaluate(truth: GroundTruth, images: Sequence[Image], folder: Path, card: EngineCard) -> Evaluated:
+    """Run an engine on images of a data set whose ``category_ids`` are those of the engine's labels."""
+    run = run_engine(folder, [image.path for image in images])
+    ids = [image.id for image in images]
+    stats: dict[str, float] = {}
+    matched = None
+    if not run.failure:
+        results = coco_results(truth, images, run.detections)
+        try:
+            stats = coco_statistics(truth, results, ids)
+            matched = match(truth, results, ids)
+        except BadInput as error:  # the data set was checked before, so the engine's results are at fault
+            run = EngineRun([], None, str(error))
+    result = EngineResult(
+        model=card.model.model,
+        name=folder.name,
+        backend=card.backend,
+        precision=card.precision,
+        emulated=card.emulated,
+        stats=stats,
+        detections=sum(len(found) for found in run.detections),
+        speed=run.speed,
+        failure=run.failure,
+    )
+    return Evaluated(folder, card, run.detections, result, matched)
+
+
+def run_engine(engine: Path, pictures: Sequence[Path]) -> EngineRun:
     """Run an engine on every picture, one at a time, in a child process.
 
     Whatever goes wrong in there becomes the run's ``failure``: an error, an output that is not
     finite, a crash of the process, a picture that takes for ever.
     """
-    result = in_child(_evaluate_here, engine, list(pictures))
+    result = run_in_subprocess(_run_here, engine, list(pictures))
     return result if isinstance(result, EngineRun) else EngineRun([], None, result)
 
 
-def _evaluate_here(engine: Path, pictures: Sequence[Path], alive: Alive) -> EngineRun:
+def _run_here(engine: Path, pictures: Sequence[Path], heartbeat: Heartbeat) -> EngineRun:
     with Detector.load(engine, max_batch=1) as detector:
-        alive()
-        return _timed_run(detector, engine.name, pictures, alive)
+        heartbeat()
+        return _timed_run(detector, engine.name, pictures, heartbeat)
 
 
-def _timed_run(detector: Detector, name: str, pictures: Sequence[Path], alive: Alive) -> EngineRun:
+def _timed_run(detector: Detector, name: str, pictures: Sequence[Path], heartbeat: Heartbeat) -> EngineRun:
     for picture in pictures[:_WARM_UP]:
         detector([picture])
-        alive()
+        heartbeat()
     detections, seconds = [], []
     with Progress(console=ERR, transient=True, disable=not ERR.is_terminal) as bar:
         for picture in bar.track(pictures, description=name):
             started = perf_counter()
             detections += detector([picture])
             seconds.append(perf_counter() - started)
-            alive()
+            heartbeat()
     return EngineRun(detections, _speed(detector.card, seconds), "")
 
 

@@ -1,4 +1,4 @@
-"""The data set an engine is judged on: a COCO instances file and the folder of its pictures."""
+"""The data set that engines are evaluated on: a COCO instances file and the folder of its pictures."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Image(NamedTuple):
 
 
 class GroundTruth(NamedTuple):
-    """What is on the pictures.
+    """The data set's annotations and the pictures that exist.
 
     Attributes:
         path: of the annotation file.

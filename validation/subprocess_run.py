@@ -1,4 +1,4 @@
-"""Work in a process of its own: whatever goes wrong there, a crash or a hang included, comes back in words."""
+"""Run a function in a process of its own: whatever goes wrong there, a crash or a hang included, comes back as text."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+from pssdet.console import quiet_paddle
 from pssdet.errors import PssDetError
-from pssdet.quiet import quiet_paddle
 
-#: A child that gives no sign of life for so many turns of so many seconds hangs. Turns, so that time in
+#: A child without a heartbeat for so many polls of so many seconds hangs. Several polls, so that time in
 #: which parent and child were suspended counts as one of them at most.
-TURNS, TURN_SECONDS = 10, 60.0
-#: What a child may take for its clean-up once its result is here.
+POLLS, POLL_SECONDS = 10, 60.0
+#: How long a child may take for its clean-up once it has sent its result.
 _CLEAN_UP_SECONDS = 10.0
 
-#: Called by the work after every part of it, such as a picture: a sign of life.
-Alive = Callable[[], None]
+#: To be called after every part of the work, such as a picture, to show that it progresses.
+Heartbeat = Callable[[], None]
 
 _T = TypeVar("_T")
 
 
-def in_child(function: Callable[..., _T], *arguments: object) -> _T | str:
-    """What the function returns in a process of its own, or in words what went wrong there.
+def run_in_subprocess(function: Callable[..., _T], *arguments: object) -> _T | str:
+    """Call the function in a process of its own; returns its result, or a text that says what went wrong.
 
     Args:
-        function: called with the arguments and then an ``Alive``; must be importable by its name.
+        function: called with the arguments and then a ``Heartbeat``; must be importable by its name.
         arguments: whatever can be pickled.
     """
     context = multiprocessing.get_context("spawn")
@@ -39,7 +39,7 @@ def in_child(function: Callable[..., _T], *arguments: object) -> _T | str:
     try:
         answer = _answer(receiver)
         if answer is None:
-            return f"the engine hung: nothing came of it for {TURNS * TURN_SECONDS / 60:g} minutes, and it was stopped"
+            return f"the engine hung: it made no progress for {POLLS * POLL_SECONDS / 60:g} minutes and was stopped"
         child.join(_CLEAN_UP_SECONDS)
         result: _T | str = answer[0]
         return result
@@ -52,8 +52,8 @@ def in_child(function: Callable[..., _T], *arguments: object) -> _T | str:
 
 
 def _answer(receiver: Connection) -> tuple[Any] | None:
-    """What ``_work`` sends in the end; None if nothing came for too long."""
-    while any(receiver.poll(TURN_SECONDS) for _ in range(TURNS)):
+    """The result that ``_work`` sends, in a tuple; None if nothing came for too long."""
+    while any(receiver.poll(POLL_SECONDS) for _ in range(POLLS)):
         message: tuple[Any] | None = receiver.recv()
         if message is not None:
             return message
@@ -61,7 +61,7 @@ def _answer(receiver: Connection) -> tuple[Any] | None:
 
 
 def _work(sender: Connection, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
-    """In the child: None is a sign of life, a tuple of one the result."""
+    """Runs in the child and sends None as a heartbeat and a tuple of one as the result."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
     quiet_paddle()
     try:

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 from pssdet.engines.registry import choose_backend
 from pssdet.errors import BadInput, GateFailed
 from pssdet.images import load
@@ -30,12 +30,12 @@ class Labelled(NamedTuple):
 
 
 class TopK(msgspec.Struct, frozen=True):
-    """What was counted, and of which model.
+    """A model's counts over a list of pictures.
 
     Attributes:
-        pictures: how many were looked at: all of the list.
-        top1: of how many the best class is the right one.
-        top5: of how many the right class is among the best five.
+        pictures: how many were classified: all of the list.
+        top1: pictures whose best class is the right one.
+        top5: pictures whose right class is among the best five.
     """
 
     model: str
@@ -46,7 +46,7 @@ class TopK(msgspec.Struct, frozen=True):
 
 
 def read_list(path: Path, images: Path, classes: int) -> list[Labelled]:
-    """The pictures of a list of lines ``FILE CLASS``, as PaddleClas has them, once all files are known to exist.
+    """Read a list of lines ``FILE CLASS``, as PaddleClas has them, and check that all files exist.
 
     Args:
         path: the list; its last word of each line is the class, counted from 0.
@@ -85,17 +85,17 @@ def measure(
 
     Args:
         batch: pictures run at once.
-        advance: told after each batch how many pictures it had.
+        advance: called after each batch with the number of its pictures.
 
     Raises:
         BadInput: no exported classifier, its file was altered, or a picture cannot be read.
         EnvironmentMissing: ONNX Runtime is not installed.
-        GateFailed: the model gave something that is no number.
+        GateFailed: the model gave a logit that is NaN or infinite.
     """
     card = read_classifier_card(model)
     choose_backend("onnxruntime", "fp32")
     if batch < 1:
-        raise BadInput(f"a batch of {batch} pictures is none; choose 1 or more")
+        raise BadInput(f"a batch cannot have {batch} pictures; choose 1 or more")
     hits = np.zeros(2, np.int64)
     with closing(OnnxRuntimeSession(card.onnx.verify(model), (), cuda=False)) as session:
         for start in range(0, len(pictures), batch):
@@ -109,7 +109,7 @@ def measure(
 
 
 def count_hits(logits: NDArray[np.float32], labels: Sequence[int]) -> tuple[int, int]:
-    """Of how many rows of logits [N, classes] the label is the best, and one of the best five.
+    """Count the rows of logits [N, classes] whose label is the best class, and those with it among the best five.
 
     Among equal logits the lower class comes first.
     """
@@ -122,4 +122,4 @@ def _prepared(path: Path, card: ClassifierCard) -> NDArray[np.float32]:
     try:
         return crop_centre(load(path), card.preprocessing)
     except BadInput as error:
-        raise (error if str(path) in str(error) else BadInput(f"{path}: {error}")) from error
+        raise error.naming(str(path)) from error

@@ -1,4 +1,4 @@
-"""The nodes of a detector that half precision must leave in float32, found by what counts: its detections.
+"""Finds the nodes of a detector that half precision must leave in float32, judged by its detections.
 
 Every recipe is judged by running the model in emulated half precision over pictures, which rounds as a float16 engine
 with float32 accumulation does (``engines/precision/half.py``). With annotations AP decides, without them the agreement
@@ -7,38 +7,43 @@ of the detections with the float32 model's.
 
 from __future__ import annotations
 
+import functools
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import onnx
 
 from pssdet.console import Progress
-from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 from pssdet.engines.precision.half import emulate_half, half_region
 from pssdet.engines.precision.recipe import HALF_PREFIXES, Recipe, default_recipe
 from pssdet.engines.registry import OpenEngine
 from pssdet.errors import BadInput, GateFailed
-from pssdet.images import find_files, is_video
+from pssdet.images import evenly_spaced, find_files, is_video
 from pssdet.models.card import MODEL_ONNX, EngineCard, ModelCard, read_model_card
 from pssdet.runtime.detections import Detections
 from pssdet.runtime.detector import Detector
 from pssdet.validation.agreement import THRESHOLD, agreement
-from pssdet.validation.coco_statistics import coco_statistics
+from pssdet.validation.coco_statistics import coco_results, coco_statistics
 from pssdet.validation.ground_truth import GroundTruth, read_ground_truth
-from pssdet.validation.minimal_set import minimal_set
 from pssdet.validation.parity_report.schema import Agreement
 from pssdet.validation.verdict import SHARE
 
-#: Pictures that are looked at, the first of the data set or evenly spaced ones of a folder; each costs one run per
-#: recipe that is tried.
+#: The most pictures that recipes are judged on, the first of the data set or evenly spaced ones of a folder; each costs
+#: one run per recipe that is tried.
 MOST_PICTURES = 300
 #: Part of the detections of either model that must have a partner of the other with at least this IoU.
 AGREEING_SHARE = 0.99
 AGREEING_IOU = 0.9
+
+_T = TypeVar("_T")
+
+#: Whether a set of names is enough.
+Holds = Callable[[frozenset[str]], bool]
 
 
 class Pictures(NamedTuple):
@@ -58,12 +63,11 @@ class Pictures(NamedTuple):
             truth = read_ground_truth(annotations, folder, card.labels, card.model)
             return cls([image.path for image in truth.images[:most]], truth)
         found = [path for path in find_files([folder]) if not is_video(path)]
-        count = min(len(found), most)
-        return cls([found[index * len(found) // count] for index in range(count)], None)
+        return cls(evenly_spaced(found, most), None)
 
 
 class Score(NamedTuple):
-    """How a recipe does; ``text`` says it for people."""
+    """Whether a recipe reaches the target, and its figures in words."""
 
     holds: bool
     text: str
@@ -77,7 +81,7 @@ def tune(folder: Path, pictures: Pictures, progress: Progress = lambda _: None, 
     Args:
         folder: of the exported model.
         pictures: a few hundred, like those that the detector will see.
-        progress: told of each recipe that is tried.
+        progress: called with each recipe that is tried.
         target: with annotations, the part of the float32 model's AP that may be lost or gained (default: that of the
             parity report, 0.001); else the share of detections that must agree (default 0.99).
 
@@ -118,7 +122,7 @@ class _Tuner:
         return Recipe(tuple(node.name for node in self._model.graph.node if node.name in kept), self._card.model, note)
 
     def _require_detections(self) -> None:
-        """So many that no single one decides: one that lies at the threshold tells nothing of a recipe."""
+        """Require enough detections that a single one at the threshold does not decide on a recipe."""
         count = sum(len(each.above(THRESHOLD)) for each in self._expected)
         needed = math.ceil(1 / (1 - self._target)) if self._target < 1 else 1
         if count < needed:
@@ -131,7 +135,7 @@ class _Tuner:
         return max(self._scores.items(), key=lambda item: len(item[0]))[1].text
 
     def _score(self, names: frozenset[str]) -> Score:
-        """How the model does with these nodes, beside the default recipe's, in float32."""
+        """Judge the model with these nodes, beside the default recipe's, in float32."""
         self._tried += 1
         kept = "the default recipe" if not names else f"{len(names)} more nodes in float32"
         self._progress(f"recipe {self._tried}: {kept}")
@@ -167,14 +171,11 @@ class _Tuner:
         if truth is None:
             return None
         images = truth.images[: len(found)]
-        results: list[dict[str, Any]] = []
-        for image, each in zip(images, found, strict=True):
-            results += each.to_coco_results(image.id, truth.category_ids)
-        return coco_statistics(truth, results, [image.id for image in images])["AP"]
+        return coco_statistics(truth, coco_results(truth, images, found), [image.id for image in images])["AP"]
 
 
 def agreeing_share(between: Agreement) -> float:
-    """The part of all detections above the threshold in either model that are pairs with enough IoU, counted once."""
+    """Share of the detections above the threshold in either model that are pairs with enough IoU, counted once."""
     histogram = between.iou_histogram
     pairs = sum(histogram.counts)
     near = sum(count for edge, count in zip(histogram.edges, histogram.counts, strict=False) if edge >= AGREEING_IOU)
@@ -195,7 +196,7 @@ def _blocks(graph: onnx.GraphProto, always: Sequence[str]) -> list[list[str]]:
 
 
 def _engine_card(card: ModelCard) -> EngineCard:
-    """What the detector needs of an engine that exists in memory only."""
+    """A card for an engine that exists in memory only, as far as the detector reads it."""
     return EngineCard(
         backend="onnxruntime",
         precision="fp16",
@@ -208,3 +209,45 @@ def _engine_card(card: ModelCard) -> EngineCard:
         verification=(),
         model=card,
     )
+
+
+def minimal_set(groups: Sequence[Sequence[str]], holds: Holds) -> tuple[str, ...] | None:
+    """A minimal set of names, of which none can be left out: whole groups are left out first, then single names.
+
+    Both times halves, quarters, ... are tried before single ones, so that k needed ones among n take about 2 k log n
+    questions. Nothing is assumed about how the names work together; every answer is asked for once.
+
+    Args:
+        groups: all names, each once; neighbours that belong together.
+        holds: asked of sets of names.
+
+    Returns:
+        The names in the order of ``groups``; None if not even all of them suffice.
+    """
+    ask = functools.cache(holds)
+    if ask(frozenset()):
+        return ()
+    if not ask(frozenset(name for group in groups for name in group)):
+        return None
+    needed = _reduced(groups, lambda left: ask(frozenset(name for group in left for name in group)))
+    names = _reduced([name for group in needed for name in group], lambda left: ask(frozenset(left)))
+    return tuple(names)
+
+
+def _reduced(items: Sequence[_T], holds: Callable[[Sequence[_T]], bool]) -> list[_T]:
+    """Items of which none can be left out any more."""
+    left = list(items)
+    size = max(1, len(left) // 2)
+    while True:
+        before = len(left)
+        start = 0
+        while start < len(left):
+            without = left[:start] + left[start + size :]
+            if without and holds(without):
+                left = without
+            else:
+                start += size
+        if size > 1:
+            size //= 2
+        elif len(left) == before:
+            return left

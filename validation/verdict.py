@@ -20,16 +20,15 @@ SHARE: dict[Precision, float] = {"fp32": 0.001, "fp16": 0.001, "int8": 0.01}
 #: Beyond this many images "more images" is no advice.
 MOST_IMAGES = 1_000_000
 
-
 #: The bootstrap resamples images; with fewer than these its intervals mean nothing.
 LEAST_IMAGES = 30
 
 
 class Judgement(NamedTuple):
-    """What the interval says.
+    """The verdict on a comparison.
 
     Attributes:
-        verdict: of the comparison.
+        verdict: PASS, FAIL or INCONCLUSIVE.
         images_to_decide: for INCONCLUSIVE, about how many images would decide, at most
             ``MOST_IMAGES``; 0 if none would, and with the other verdicts.
         reason: one sentence.
@@ -80,7 +79,7 @@ def judge(ap_reference: float, bootstrap: Bootstrap, margin: float, images: int)
 
 
 def _images_to_decide(bootstrap: Bootstrap, margin: float, images: int) -> int:
-    """The n' at which today's difference would be decided, if it stayed what it is.
+    """The number of images n' that would decide the difference if it stayed the same.
 
     An interval's reach from delta shrinks like its standard error, with sqrt(n / n'). So with delta
     inside the margin, PASS needs reach90 * sqrt(n / n') <= margin - |delta|; with delta outside, FAIL

@@ -1,4 +1,4 @@
-"""What our kernel is compared with in the same run: torchvision, plain convolutions by cuDNN, TensorRT's own plugin."""
+"""Baselines measured in the same run as our kernel: torchvision, plain convolutions by cuDNN, TensorRT's own plugin."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
-from benchmarks.gpu.device import Array, Device, Work
+from benchmarks.gpu.device import Array, ArrayDevice, Work
 from benchmarks.gpu.kernels import Format
 from benchmarks.gpu.shapes import Layer, Problem
 from benchmarks.gpu.tensorrt_baseline import tensorrt_half
 from benchmarks.gpu.tensors import Values, draw
 
-#: Everything in half precision, as peers want it.
+#: Everything in half precision, as the baselines take it.
 HALF = Format(channels_last=False, half_offset=True)
 
 
-def torchvision_half(device: Device, layers: Sequence[Layer], seed: int) -> Work:
+def torchvision_half(device: ArrayDevice, layers: Sequence[Layer], seed: int) -> Work:
     """Deformable convolutions by torchvision, float16, NCHW."""
     from torchvision.ops import deform_conv2d
 
@@ -33,7 +33,7 @@ def torchvision_half(device: Device, layers: Sequence[Layer], seed: int) -> Work
     return work
 
 
-def convolution_half(device: Device, layers: Sequence[Layer], seed: int) -> Work:
+def convolution_half(device: ArrayDevice, layers: Sequence[Layer], seed: int) -> Work:
     """Plain convolutions of the same sizes: cuDNN's fastest, float16, channels last.
 
     Without a bias, for which PyTorch would launch another kernel.
@@ -51,7 +51,7 @@ def convolution_half(device: Device, layers: Sequence[Layer], seed: int) -> Work
     return work
 
 
-def torchvision_double(device: Device, problem: Problem, values: Values) -> Array:  # noqa: ARG001
+def torchvision_double(device: ArrayDevice, problem: Problem, values: Values) -> Array:  # noqa: ARG001
     """The result of torchvision in float64: a second opinion on our reference."""
     from torchvision.ops import deform_conv2d
 
@@ -61,7 +61,7 @@ def torchvision_double(device: Device, problem: Problem, values: Values) -> Arra
     return deform_conv2d(x, offset, weight, bias, mask=mask, **_options(problem))
 
 
-PEERS = {"torchvision": torchvision_half, "convolution": convolution_half, "tensorrt": tensorrt_half}
+BASELINES = {"torchvision": torchvision_half, "convolution": convolution_half, "tensorrt": tensorrt_half}
 
 
 def _half(values: Values) -> Values:

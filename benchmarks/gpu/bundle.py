@@ -1,4 +1,4 @@
-"""One model with its pictures and what ONNX Runtime found in them, as a folder that travels.
+"""A bundle: a folder with one model, its pictures and ONNX Runtime's outputs for them, which travels to a GPU host.
 
 ``case.json`` names the other files with their hashes; a picture is the network's content before normalisation, uint8.
 Reading needs NumPy, and ONNX for the model.
@@ -7,7 +7,7 @@ Reading needs NumPy, and ONNX for the model.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.gpu.seeded_weights import seed_weights
 from pssdet.errors import BadInput
 from pssdet.files import sha256_of, staged_file
 
@@ -33,9 +34,9 @@ Tensors = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Case:
-    """What a parcel says of itself.
+    """The description of a bundle, ``case.json``.
 
-    name: of the parcel. model: of the zoo. seeded: the detections mean nothing in a picture.
+    name: of the bundle. model: of the zoo. seeded: parameters are drawn, so the detections are meaningless.
     mean, std: of the normalisation. fp32: the recipe, names of ONNX nodes that half precision leaves in float32.
     references: whose outputs ``expected.npz`` holds. batches: to be timed.
     versions: of the packages it was made with. files: SHA-256 by name.
@@ -63,8 +64,8 @@ class Picture:
     scale: float
 
 
-class Parcel:
-    """An opened folder whose files are those that were packed.
+class Bundle:
+    """An opened bundle, whose files are those that were packed.
 
     Raises:
         BadInput: something is missing or altered.
@@ -72,7 +73,9 @@ class Parcel:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.case = _read_case(folder)
+        card = read_card(folder)
+        lists = {name: tuple(value) for name, value in card.items() if isinstance(value, list)}
+        self.case = Case(**{**card, **lists})
         with np.load(folder / PICTURES) as arrays:
             self._arrays = {name: arrays[name] for name in arrays.files}
         self._starts = np.concatenate([[0], np.cumsum([h * w * 3 for h, w in self._arrays["sizes"].tolist()])])
@@ -81,16 +84,14 @@ class Parcel:
         return len(self._arrays["sizes"])
 
     def identity(self) -> str:
-        """Equal for parcels whose results belong together."""
+        """Equal for bundles whose results belong together."""
         return sha256_of(self.folder / CARD)
 
     def model(self) -> onnx.ModelProto:
         """The exported model, its large parameters drawn again if they did not travel."""
         import onnx
 
-        from benchmarks.gpu.seeded_weights import fill
-
-        return fill(onnx.load(self.folder / MODEL))
+        return seed_weights(onnx.load(self.folder / MODEL))
 
     def picture(self, index: int) -> Picture:
         """One picture."""
@@ -101,13 +102,7 @@ class Parcel:
 
     def batch(self, indices: Sequence[int]) -> Tensors:
         """The model's inputs for pictures of one padded size."""
-        pictures = [self.picture(index) for index in indices]
-        return {
-            "image": np.stack([padded(normalised(each.content, self.case.mean, self.case.std)) for each in pictures]),
-            "image_size": np.array([each.content.shape[:2] for each in pictures], np.float32),
-            "original_size": np.array([each.original_size for each in pictures], np.float32),
-            "scale_factor": np.array([(each.scale, each.scale) for each in pictures], np.float32),
-        }
+        return inputs_of(self.case, [self.picture(index) for index in indices])
 
     def cycled(self, count: int) -> Tensors:
         """A batch of so many pictures of the first one's padded size, again from the start if there are fewer."""
@@ -126,6 +121,16 @@ class Parcel:
             return {name: arrays[f"{reference}_{name}"] for name in OUTPUTS}
 
 
+def inputs_of(case: Case, pictures: Sequence[Picture]) -> Tensors:
+    """The model's inputs for pictures of one padded size."""
+    return {
+        "image": np.stack([padded(normalised(each.content, case.mean, case.std)) for each in pictures]),
+        "image_size": np.array([each.content.shape[:2] for each in pictures], np.float32),
+        "original_size": np.array([each.original_size for each in pictures], np.float32),
+        "scale_factor": np.array([(each.scale, each.scale) for each in pictures], np.float32),
+    }
+
+
 def normalised(content: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
     """float32 [H, W, 3], to the bit what ``models/preprocess.py`` makes of 8-bit pixels."""
     unit = content.astype(np.float32) / np.float32(255.0)
@@ -142,13 +147,13 @@ def padded(content: NDArray[np.float32]) -> NDArray[np.float32]:
     return result
 
 
-def write_parcel(
+def write_bundle(
     folder: Path,
     case: Case,
     model: onnx.ModelProto,
     pictures: Sequence[Picture],
     expected: Mapping[str, Sequence[Tensors]],
-) -> Case:
+) -> None:
     """Fill an empty folder.
 
     expected: by reference, the outputs of every picture alone.
@@ -158,10 +163,31 @@ def write_parcel(
     onnx.save(model, folder / MODEL)
     save_arrays(folder / PICTURES, _packed(pictures))
     save_arrays(folder / EXPECTED, dict(_named(expected)))
-    files = {name: sha256_of(folder / name) for name in (MODEL, PICTURES, EXPECTED)}
-    whole = Case(**{**asdict(case), "files": files})
-    (folder / CARD).write_text(json.dumps(asdict(whole), indent=1) + "\n")
-    return whole
+    write_card(folder, asdict(case), (MODEL, PICTURES, EXPECTED))
+
+
+def write_card(folder: Path, card: dict[str, Any], names: Iterable[str]) -> None:
+    """Write ``case.json`` with the hashes of the other files of a bundle."""
+    card["files"] = {name: sha256_of(folder / name) for name in names}
+    (folder / CARD).write_text(json.dumps(card, indent=1) + "\n")
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The content of a bundle's ``case.json``.
+
+    Raises:
+        BadInput: a file is missing, altered or of another version.
+    """
+    try:
+        card = json.loads((folder / CARD).read_bytes())
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{folder} is not a bundle ({error}); python benchmarks/gpu/pack.py DEST makes one") from error
+    if not isinstance(card, dict) or card.get("schema") != SCHEMA or "files" not in card:
+        raise BadInput(f"{folder / CARD} is of another version; pack it again with this one")
+    for name, digest in card["files"].items():
+        if not (folder / name).is_file() or sha256_of(folder / name) != digest:
+            raise BadInput(f"{folder / name} is missing or not what was packed; copy or pack it again")
+    return card
 
 
 def save_arrays(path: Path, arrays: Tensors) -> None:
@@ -185,21 +211,6 @@ def _named(expected: Mapping[str, Sequence[Tensors]]) -> Iterator[tuple[str, NDA
     for reference, outputs in expected.items():
         for name in OUTPUTS:
             yield f"{reference}_{name}", np.concatenate([each[name] for each in outputs])
-
-
-def _read_case(folder: Path) -> Case:
-    try:
-        stored = json.loads((folder / CARD).read_bytes())
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{folder} is no parcel ({error}); make it with python benchmarks/gpu/pack.py DEST") from error
-    if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
-        raise BadInput(f"{folder / CARD} is of another version; pack it again with this one")
-    lists = {name: tuple(value) for name, value in stored.items() if isinstance(value, list)}
-    case = Case(**{**stored, **lists})
-    for name, digest in case.files.items():
-        if not (folder / name).is_file() or sha256_of(folder / name) != digest:
-            raise BadInput(f"{folder / name} is missing or not what was packed; copy or pack it again")
-    return case
 
 
 def _up(side: int) -> int:

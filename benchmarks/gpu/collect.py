@@ -1,11 +1,11 @@
-"""What came back from a GPU host, judged at home: AP of the small detector's engines, and all goals in one table.
+"""The results of a GPU host, judged at home: AP of the small detector's engines, and all goals in one table.
 
-    python benchmarks/gpu/collect.py OUT [--parcels artifacts/gpu] [--results benchmarks/results]
+    python benchmarks/gpu/collect.py OUT [--bundles artifacts/gpu] [--results benchmarks/results]
 
-OUT is the folder that the stages wrote to (--output) and that was copied back. Its .json and .md files are copied to
-the results; from the detections of ``mini``, AP and the verdict against Paddle are computed on the scenes' annotations;
-and ``tensorrt_<gpu>.md`` says of every goal whether it was measured. Needs what ``make venv`` installs. Exit code:
-0 done, 1 a goal was missed, 2 usage or nothing to collect, 3 a package is missing.
+OUT is the folder that the benchmarks wrote to (--output) and that was copied back. Its .json and .md files are copied
+to the results; AP of ``mini`` and its verdict against Paddle are computed from the detections and the scenes'
+annotations; and ``tensorrt_<gpu>.md`` says of every goal whether it is met. Needs what ``make venv`` installs. Exit
+code: 0 done, 1 a goal was missed, 2 usage or nothing to collect, 3 a package is missing.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
 if __name__ == "__main__":
-    sys.path[0:1] = [str(ROOT), str(ROOT / "src")]
+    # Instead of this script's own folder, whose modules would hide others of the same names.
+    sys.path[0:1] = [str(Path(__file__).resolve().parents[2] / folder) for folder in (".", "src")]
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from benchmarks.gpu.bundle import OUTPUTS, Parcel, Tensors  # noqa: E402
-from benchmarks.gpu.command import exit_code  # noqa: E402
-from benchmarks.gpu.engine_goals import ACCURACY_CASE, SPEED_CASE, goals  # noqa: E402
-from benchmarks.gpu.engine_report import goal_table  # noqa: E402
-from benchmarks.gpu.pack import SCENES  # noqa: E402
-from benchmarks.gpu.results import Results, slug  # noqa: E402
-from benchmarks.gpu.suite import Goal  # noqa: E402
-from benchmarks.gpu.tables import table  # noqa: E402
-from pssdet.errors import BadInput, GateFailed  # noqa: E402
-from pssdet.files import write_atomically  # noqa: E402
+from benchmarks.documents import document, table
+from benchmarks.gpu.bundle import OUTPUTS, Bundle, Tensors
+from benchmarks.gpu.command import add_bundles_option, exit_code
+from benchmarks.gpu.engine_goals import ACCURACY_CASE, SPEED_CASE, goals
+from benchmarks.gpu.environment import ROOT
+from benchmarks.gpu.pack import SCENES
+from benchmarks.gpu.report_parts import goal_table
+from benchmarks.gpu.results import Results, slug
+from benchmarks.gpu.suite import Goal
+from pssdet.errors import BadInput, GateFailed
+from pssdet.files import write_atomically
 
-#: The stages of the order, and their names in files.
+#: The benchmarks in their order, by their names in files.
 CASES = ("kernels", "mini", "row4", "row1", "row2")
 PRECISIONS = ("fp32", "fp16")
 REFERENCE = "paddle"
@@ -45,14 +46,14 @@ REFERENCE = "paddle"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Collect; the exit code."""
     options = _parser().parse_args(arguments)
-    return exit_code(lambda: collect(options.out, options.parcels, options.results, options.artifacts))
+    return exit_code(lambda: collect(options.out, options.bundles, options.results, options.artifacts))
 
 
-def collect(out: Path, parcels: Path, results: Path, artifacts: Path) -> None:
+def collect(out: Path, bundles: Path, results: Path, artifacts: Path) -> None:
     """Copy the figures, judge the detections, write the table of goals.
 
     Raises:
-        BadInput: nothing of ours came back, or the detections are not of this parcel.
+        BadInput: there are no results, or the detections are not of this bundle.
         EnvironmentMissing: a package is missing.
         GateFailed: a goal was missed.
     """
@@ -62,7 +63,7 @@ def collect(out: Path, parcels: Path, results: Path, artifacts: Path) -> None:
     missed: list[str] = []
     for gpu in gpus:
         by_case = {case: each for case in CASES for each in _stored(out, case) if each.identity["gpu"] == gpu}
-        judged = _judge_mini(by_case.get("mini"), out, parcels, artifacts)
+        judged = _judge_mini(by_case.get("mini"), out, bundles, artifacts)
         found = [
             goal for case in (SPEED_CASE, ACCURACY_CASE) for goal in goals(by_case.get(case), case, judged.get("fp16"))
         ]
@@ -78,17 +79,22 @@ def collect(out: Path, parcels: Path, results: Path, artifacts: Path) -> None:
 
 
 def render(gpu: str, by_case: Mapping[str, Results], found: list[Goal], judged: Mapping[str, Any]) -> str:
-    """The table of goals, AP, and where the rest is."""
-    lines = [f"# TensorRT on {gpu}", "", "## Goals", "", *goal_table(found), "", "## AP of the small detector", ""]
-    lines += _ap_lines(judged) if judged else ["not measured"]
-    lines += ["", "## Stages", ""]
-    for case in CASES:
-        stored = by_case.get(case)
-        where = (
-            f"[{stored.path.stem}.md]({stored.path.stem}.md), {len(stored.stages)} stages" if stored else "not measured"
-        )
-        lines.append(f"- {case}: {where}")
-    return "\n".join(lines) + "\n"
+    """The table of goals, AP, and links to the other results."""
+    return document(
+        f"# TensorRT on {gpu}",
+        "## Goals",
+        goal_table(found),
+        "## AP of the small detector",
+        _ap_lines(judged) if judged else "not measured",
+        "## Results",
+        [f"- {case}: {_where(by_case.get(case))}" for case in CASES],
+    )
+
+
+def _where(stored: Results | None) -> str:
+    if stored is None:
+        return "not measured"
+    return f"[{stored.path.stem}.md]({stored.path.stem}.md), {len(stored.steps)} steps"
 
 
 def _ap_lines(judged: Mapping[str, Any]) -> list[str]:
@@ -146,14 +152,14 @@ def judge(outputs: Tensors, reference: Tensors, artifacts: Path, precision: Any)
     }
 
 
-def _judge_mini(stored: Results | None, out: Path, parcels: Path, artifacts: Path) -> dict[str, Any]:
-    """By precision; empty if the small detector's engines found nothing that came back, or in a quick run."""
+def _judge_mini(stored: Results | None, out: Path, bundles: Path, artifacts: Path) -> dict[str, Any]:
+    """By precision; empty without detections of the small detector's engines, or of a quick run."""
     if stored is None or stored.identity["quick"]:
         return {}
-    parcel = Parcel(parcels / "mini")
-    if parcel.identity() != stored.identity["parcel"]:
+    bundle = Bundle(bundles / "mini")
+    if bundle.identity() != stored.identity["bundle"]:
         raise BadInput(
-            f"{parcels / 'mini'} is not the folder that {stored.path} was made from; name that one: --parcels"
+            f"{bundles / 'mini'} is not the folder that {stored.path} was made from; name that one: --bundles"
         )
     judged = {}
     for precision in PRECISIONS:
@@ -161,7 +167,7 @@ def _judge_mini(stored: Results | None, out: Path, parcels: Path, artifacts: Pat
         if stored.result(f"agreement {precision}") is not None and path.is_file():
             with np.load(path) as arrays:
                 outputs = {name: arrays[name] for name in OUTPUTS}
-            judged[precision] = judge(outputs, parcel.expected(REFERENCE), artifacts, precision)
+            judged[precision] = judge(outputs, bundle.expected(REFERENCE), artifacts, precision)
     return judged
 
 
@@ -178,12 +184,9 @@ def _coco(tensors: Tensors, ids: Sequence[int], category_ids: Sequence[int]) -> 
 
 
 def _stored(out: Path, case: str) -> list[Results]:
-    """What came back of a case: the full runs, else the quick ones."""
-    found = []
-    for path in sorted(out.glob(f"{case}_*.json")):
-        identity = json.loads(path.read_bytes()).get("identity")
-        if isinstance(identity, dict) and "gpu" in identity:
-            found.append(Results.open(path, identity))
+    """The results of a case: the full runs, else the quick ones."""
+    read = [Results.read(path) for path in sorted(out.glob(f"{case}_*.json"))]
+    found = [each for each in read if each is not None and "gpu" in each.identity]
     return [each for each in found if not each.identity["quick"]] or found
 
 
@@ -196,10 +199,10 @@ def _copy(out: Path, by_case: Mapping[str, Results], results: Path) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="What came back from a GPU host, judged at home.")
+    parser = argparse.ArgumentParser(description="Judge the results of a GPU host at home.")
     artifacts, folder = ROOT / "artifacts", ROOT / "benchmarks" / "results"
     parser.add_argument("out", type=Path, help="the folder that came back")
-    parser.add_argument("--parcels", type=Path, default=artifacts / "gpu", help="what pack.py made (%(default)s)")
+    add_bundles_option(parser)
     parser.add_argument("--results", type=Path, default=folder, help="where results are kept (%(default)s)")
     parser.add_argument("--artifacts", type=Path, default=artifacts, help="exports and scenes (%(default)s)")
     return parser

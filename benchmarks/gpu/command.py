@@ -10,13 +10,12 @@ from typing import Any
 
 from benchmarks.gpu import environment
 from benchmarks.gpu.results import Results, slug
-from benchmarks.gpu.session import run
-from benchmarks.gpu.suite import Campaign
+from benchmarks.gpu.suite import Suite, run
 from pssdet.errors import PssDetError
 
 
 def add_run_options(parser: argparse.ArgumentParser, quick: str) -> None:
-    """The options of a run: where its results go, and whether it is short or begins anew.
+    """The options of a run: where its results go, and whether it is short or starts again.
 
     quick: what a short run leaves out.
     """
@@ -26,36 +25,42 @@ def add_run_options(parser: argparse.ArgumentParser, quick: str) -> None:
     parser.add_argument("--fresh", action="store_true", help="forget the stored results")
 
 
+def add_bundles_option(parser: argparse.ArgumentParser) -> None:
+    """Where the bundles are; ``--parcels`` is the option's earlier name."""
+    folder = environment.ROOT / "artifacts" / "gpu"
+    parser.add_argument("--bundles", "--parcels", type=Path, default=folder, help="what pack.py made (%(default)s)")
+
+
 def stem_of(what: str, gpu: str, options: argparse.Namespace) -> str:
     """The results' name without its ending."""
     return f"{what}_{slug(gpu)}{'_quick' if options.quick else ''}"
 
 
 def measure(
-    campaign: Campaign,
+    suite: Suite,
     what: str,
     identity: Mapping[str, Any],
     described: Mapping[str, str],
     options: argparse.Namespace,
 ) -> None:
-    """Run a campaign, with what is stored of the same identity.
+    """Run a suite, resuming stored results of the same identity.
 
-    described: what the record says of this run beside the machine.
+    described: what the results say of this run, besides its environment.
 
     Raises:
-        GateFailed: a stage broke off, a check failed or a goal was missed.
+        GateFailed: a step broke off, a check failed or a goal was missed.
     """
-    whole = {**identity, "gpu": campaign.device, "quick": options.quick}
-    results = Results.open(options.output / f"{stem_of(what, campaign.device, options)}.json", whole)
+    whole = {**identity, "gpu": suite.device, "quick": options.quick}
+    results = Results.open(options.output / f"{stem_of(what, suite.device, options)}.json", whole)
     if options.fresh:
-        results.stages.clear()
+        results.steps.clear()
         results.runs.clear()
     results.runs.append(environment.describe() | dict(described))
-    run(campaign, results, say)
+    run(suite, results, say)
 
 
 def exit_code(work: Callable[[], None]) -> int:
-    """Do the work; 0, or the exit code of its error, which is told in a line."""
+    """Do the work; 0, or the exit code of its error, which is printed in one line."""
     try:
         work()
     except PssDetError as error:
@@ -65,5 +70,5 @@ def exit_code(work: Callable[[], None]) -> int:
 
 
 def say(line: str) -> None:
-    """A line of progress, at once."""
+    """Print a line of progress at once."""
     print(line, flush=True)

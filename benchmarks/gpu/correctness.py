@@ -8,7 +8,7 @@ from itertools import chain
 from math import isfinite
 from typing import Any
 
-from benchmarks.gpu.device import Array, Device, has_only_finite, same_bits
+from benchmarks.gpu.device import Array, ArrayDevice, has_only_finite, same_bits
 from benchmarks.gpu.kernels import AUTO, Format, KernelFailed, Kernels
 from benchmarks.gpu.shapes import Layer, Problem
 from benchmarks.gpu.tensors import Launch, Reach, arrange, draw, expected
@@ -30,7 +30,7 @@ AT_ONCE = 16
 Row = dict[str, Any]
 
 
-def check(device: Device, kernels: Kernels, name: str, layer: Layer, reach: Reach, seed: int) -> Row:
+def check(device: ArrayDevice, kernels: Kernels, name: str, layer: Layer, reach: Reach, seed: int) -> Row:
     """One problem in one format with every tile: the relative errors, and in words whatever else was wrong.
 
     name: of the format.
@@ -58,7 +58,7 @@ def _size_failures(kernels: Kernels, problem: Problem) -> list[str]:
 
 
 def _try(
-    device: Device, kernels: Kernels, launch: Launch, tile: int, wanted: Array, limit: float
+    device: ArrayDevice, kernels: Kernels, launch: Launch, tile: int, wanted: Array, limit: float
 ) -> tuple[float | None, list[str]]:
     """The relative error of two runs, and what was wrong with them."""
     runs = [launch.unwritten(device) for _ in range(2)]
@@ -79,14 +79,14 @@ def _try(
     return error if isfinite(error) else None, failures
 
 
-def relative_error(device: Device, obtained: Array, wanted: Array) -> float:
+def relative_error(device: ArrayDevice, obtained: Array, wanted: Array) -> float:
     """The largest difference, relative to the largest value wanted."""
     xp = device.xp
     difference = xp.abs(xp.asarray(obtained, dtype=xp.float64) - wanted)
     return float(difference.max()) / max(float(xp.abs(wanted).max()), 1e-30)
 
 
-def check_streams(device: Device, kernels: Kernels, layers: list[Layer]) -> list[Row]:
+def check_streams(device: ArrayDevice, kernels: Kernels, layers: list[Layer]) -> list[Row]:
     """Layers in pairs, in both kernels, on two streams at once: each result must be what it is alone."""
     rows = []
     for name in (SEPARATE, "fp32 NCHW"):
@@ -109,18 +109,18 @@ def _pairs(layers: list[Layer]) -> Iterator[tuple[Layer, Layer]]:
     yield from zip(layers, [*layers[1:], layers[0]], strict=True)
 
 
-def _prepared(device: Device, kernels: Kernels, layer: Layer, name: str, seed: int) -> Launch:
+def _prepared(device: ArrayDevice, kernels: Kernels, layer: Layer, name: str, seed: int) -> Launch:
     form = FORMATS[name]
     return arrange(device, kernels, layer.problem, form, draw(device, layer.problem, form, "near", seed))
 
 
-def _alone(device: Device, kernels: Kernels, launch: Launch) -> Array:
+def _alone(device: ArrayDevice, kernels: Kernels, launch: Launch) -> Array:
     run = launch.unwritten(device)
     run.run(device, kernels)
     device.synchronize()
     return run.result(device)
 
 
-def _run_all(device: Device, kernels: Kernels, runs: list[Launch]) -> None:
+def _run_all(device: ArrayDevice, kernels: Kernels, runs: list[Launch]) -> None:
     for run in runs:
         run.run(device, kernels)

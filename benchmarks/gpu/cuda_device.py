@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,11 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.gpu.cuda_timing import times_us
-from benchmarks.gpu.device import Kind, Replay, Work
+from benchmarks.gpu.device import Replay, Work
 from pssdet.engines.devices import gpu
 from pssdet.engines.trt.runtime.cuda import Cuda, DeviceBuffer, Graph, PinnedBuffer, Stream
 from pssdet.errors import EnvironmentMissing
+
+#: Runs before the first that counts.
+WARM_UP = 10
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,11 @@ class Memory:
 
 
 class BareDevice:
-    """What the detection kernels need of ``Device``; there is no array library, so ``xp`` is none.
+    """A ``Device`` with one stream.
 
     Raises:
         EnvironmentMissing: there is no GPU or no cuda-bindings.
     """
-
-    xp: Any = None
-    l2_bytes = 0
 
     def __init__(self) -> None:
         found = gpu()
@@ -54,18 +54,6 @@ class BareDevice:
             "compute capability": ".".join(map(str, self._found.capability)),
             "CUDA of the driver": self._found.cuda,
         }
-
-    def normal(self, shape: Sequence[int], seed: int) -> Memory:
-        """float32 values of a standard normal distribution, drawn on the host."""
-        return self.put(np.random.RandomState(seed).standard_normal(tuple(shape)).astype(np.float32))
-
-    def full(self, shape: Sequence[int], kind: Kind, value: float) -> Memory:
-        """An array of one value."""
-        return self.put(np.full(tuple(shape), value, kind))
-
-    def packed(self, array: Memory, kind: Kind) -> Memory:
-        """The values as that type."""
-        return self.put(self.take(array).astype(kind))
 
     def put(self, values: NDArray[Any]) -> Memory:
         """An array from the host, its type kept."""
@@ -101,12 +89,6 @@ class BareDevice:
         """Wait for all work; an error of any of it is raised here."""
         self._cuda.call("cudaDeviceSynchronize")
 
-    def at_once(self, replays: Sequence[Replay]) -> None:
-        """Run the recorded works, one after the other: there is one stream."""
-        for replay in replays:
-            replay.run()
-        self.synchronize()
-
     def record(self, work: Work) -> Replay:
         """Do the work for warming up and record it as a CUDA graph."""
         work()
@@ -118,3 +100,26 @@ class BareDevice:
         """Microseconds of each of so many runs of one replay."""
         (replay,) = replays
         return times_us(self._cuda, self._stream, replay.run, iterations)
+
+
+def times_us(cuda: Cuda, stream: Stream, work: Callable[[], None], iterations: int) -> list[float]:
+    """Microseconds of each of so many runs of what ``work`` puts on the stream, after some for warming up.
+
+    Everything is queued without waiting, so that the host's own time falls into that of the runs before.
+    """
+    for _ in range(WARM_UP):
+        work()
+    with ExitStack() as held:
+        pairs = [(_event(cuda, held), _event(cuda, held)) for _ in range(iterations)]
+        for start, end in pairs:
+            cuda.call("cudaEventRecord", start, stream.handle)
+            work()
+            cuda.call("cudaEventRecord", end, stream.handle)
+        stream.synchronize()
+        return [1e3 * float(cuda.call("cudaEventElapsedTime", start, end)) for start, end in pairs]
+
+
+def _event(cuda: Cuda, held: ExitStack) -> Any:
+    event = cuda.call("cudaEventCreate")
+    held.callback(cuda.call, "cudaEventDestroy", event)
+    return event

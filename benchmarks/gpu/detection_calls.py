@@ -1,4 +1,4 @@
-"""The detection kernels on a device's tensors, by ``libpssdet_kernels.so``; in the tests emulated on the CPU."""
+"""Launches of the detection kernels on a device's tensors; the tests emulate the kernels on the CPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.gpu.detection_cases import Setting, Tensors
+from benchmarks.gpu.bundle import Tensors
+from benchmarks.gpu.detection_cases import Setting
 from benchmarks.gpu.device import Array, Device
 from pssdet.plugins.bindings.detection import DetectionLibrary, MulticlassNmsParams, ProposalsParams, RoiAlignParams
 
@@ -40,9 +41,9 @@ def proposals_call(
     """``GenerateProposals``; outputs proposals, scores and count."""
     levels = len(setting.proposals["strides"])
     batch = len(tensors["image_size"])
-    attributes = {name: tuple(v) if isinstance(v, list) else v for name, v in setting.proposals.items()}
+    attributes: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in setting.proposals.items()}
     sizes = tuple(tuple(tensors[f"score_{level}"].shape[2:]) for level in range(levels))
-    problem = ProposalsParams(batch, sizes, **attributes)  # type: ignore[arg-type]  # shapes of two
+    problem = ProposalsParams(batch, sizes, **attributes)
     maps = {
         kind: [device.put(laid_out(tensors[f"{kind}_{level}"], half=half, last=last)) for level in range(levels)]
         for kind in ("score", "delta")

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Tensors = dict[str, NDArray[Any]]
+from benchmarks.gpu.bundle import Tensors
+
 #: Type and layout of the maps.
 FORMATS = {"fp32 NCHW": (False, False), "fp16 NCHW": (True, False), "fp16 NHWC": (True, True)}
 #: Pictures in a comparison.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.gpu.detection_cases import Tensors
+from benchmarks.gpu.bundle import Tensors
 
 #: Share of the rows that must have a partner: an overlap that is the threshold but for its last bit decides either way.
 LEAST_SHARE = 0.98

@@ -1,4 +1,4 @@
-"""What the ONNX functions of the detection part give for drawn tensors, made at home, as a folder that travels."""
+"""The bundle of the detection kernels: the ONNX functions' outputs for drawn tensors, computed at home."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.bundle import CARD, EXPECTED, SCHEMA, save_arrays
+from benchmarks.gpu.bundle import EXPECTED, SCHEMA, Tensors, read_card, save_arrays, write_card
 from benchmarks.gpu.detection_cases import (
     CHECKED,
     EVERY,
     FORMATS,
     Setting,
-    Tensors,
     digest,
     nms_inputs,
     proposals_inputs,
     roi_align_inputs,
 )
-from pssdet.files import sha256_of, staged_folder
+from benchmarks.gpu.environment import ROOT
+from pssdet.errors import BadInput
+from pssdet.files import staged_folder
 
-ROOT = Path(__file__).resolve().parents[2]
 #: Rows and the sizes of their network input.
 ROWS = {
     "faster_rcnn_enhance_3x_coco": (640, 640),
@@ -58,13 +58,8 @@ def write_kernels(folder: Path, settings: list[Setting]) -> None:
                 expected |= {f"{setting.name} {name} {kind} {output}": values for output, values in outputs.items()}
     with staged_folder(folder) as stage:
         save_arrays(stage / EXPECTED, expected)
-        card = {
-            "schema": SCHEMA,
-            "settings": [asdict(setting) for setting in settings],
-            "inputs": inputs,
-            "files": {EXPECTED: sha256_of(stage / EXPECTED)},
-        }
-        (stage / CARD).write_text(json.dumps(card, indent=1) + "\n")
+        card = {"schema": SCHEMA, "settings": [asdict(setting) for setting in settings], "inputs": inputs}
+        write_card(stage, card, (EXPECTED,))
 
 
 def setting_of(model: str, size: tuple[int, int]) -> Setting:
@@ -81,7 +76,7 @@ def setting_of(model: str, size: tuple[int, int]) -> Setting:
         size,
         arch.fpn_channels,
         arch.num_classes,
-        1 if arch.stages > 1 else arch.num_classes,
+        1 if arch.num_heads > 1 else arch.num_classes,
         proposals_function.attributes(arch, numerics),
         roi_align_function.attributes(arch, numerics),
         nms_function.attributes(numerics),
@@ -114,7 +109,7 @@ def _call(function: Any, attributes: Any, tensors: Tensors) -> list[Any]:
     for folder in (ROOT / "tests" / "export", ROOT / "tests"):
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
-    from single_call import SingleCall  # type: ignore[import-not-found]
+    from single_call import SingleCall
 
     outputs: list[Any] = SingleCall(function, dict(attributes))(*tensors.values())
     return outputs
@@ -122,8 +117,7 @@ def _call(function: Any, attributes: Any, tensors: Tensors) -> list[Any]:
 
 def _is_there(folder: Path, settings: list[Setting]) -> bool:
     try:
-        card = json.loads((folder / CARD).read_bytes())
-        same = card["settings"] == json.loads(json.dumps([asdict(setting) for setting in settings]))
-        return bool(same and card["files"] == {EXPECTED: sha256_of(folder / EXPECTED)})
-    except (OSError, ValueError, KeyError):
+        card = read_card(folder)
+    except BadInput:
         return False
+    return bool(card["settings"] == json.loads(json.dumps([asdict(setting) for setting in settings])))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from benchmarks.documents import document, table
+from benchmarks.gpu.report_parts import environment_section
 from benchmarks.gpu.results import Results
-from benchmarks.gpu.suite import Goal
-from benchmarks.gpu.tables import table
 
 _METHOD = (
     "Method: drawn tensors, the same here and at home by hash. Rows (proposals, detections) are compared as sets with"
@@ -15,26 +15,19 @@ _METHOD = (
 
 
 def failures(results: Results) -> list[str]:
-    """Every check that did not hold."""
+    """Every failed check, in words."""
     return [
-        f"{stage}, {row['kernel']} {row['format']}: {failure}"
-        for stage, entry in results.stages.items()
-        if stage.startswith("correctness")
-        for row in entry["result"]["rows"]
+        f"correctness{step}, {row['kernel']} {row['format']}: {failure}"
+        for step, found in results.with_prefix("correctness")
+        for row in found["rows"]
         for failure in row["failures"]
     ]
 
 
 def checks(results: Results) -> str:
     """How many launches were compared, in words."""
-    made = [len(entry["result"]["rows"]) for name, entry in results.stages.items() if name.startswith("correctness")]
-    return f"{sum(made)} launches compared with the ONNX functions"
-
-
-def goals(results: Results) -> list[Goal]:
-    """None of their own: what the detection part may take is a share of an engine's time."""
-    del results
-    return []
+    made = sum(len(found["rows"]) for _, found in results.with_prefix("correctness"))
+    return f"{made} launches compared with the ONNX functions"
 
 
 def render(results: Results) -> str:
@@ -42,19 +35,22 @@ def render(results: Results) -> str:
     failed = failures(results)
     quick = "A quick run: few iterations. " if results.identity["quick"] else ""
     head = f"{quick}{checks(results)}, {len(failed)} failures."
-    parts = [
-        [f"# Detection kernels on {results.identity['gpu']}", "", head, *(f"- {each}" for each in failed), "", _METHOD],
-        ["## Correctness", "", *_correctness(results)],
-        ["## Times", "", *_times(results)],
-        ["## Environment", "", *_environment(results)],
-    ]
-    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+    return document(
+        f"# Detection kernels on {results.identity['gpu']}",
+        [head, *(f"- {each}" for each in failed)],
+        _METHOD,
+        "## Correctness",
+        _correctness(results),
+        "## Times",
+        _times(results),
+        environment_section(results),
+    )
 
 
 def _correctness(results: Results) -> list[str]:
     rows = [
         (
-            stage.removeprefix("correctness "),
+            step,
             row["kernel"],
             row["format"],
             f"{row['matched']} of {row['rows']}",
@@ -62,9 +58,8 @@ def _correctness(results: Results) -> list[str]:
             f"{row['limit']:.0e}",
             str(len(row["failures"])),
         )
-        for stage, entry in results.stages.items()
-        if stage.startswith("correctness")
-        for row in entry["result"]["rows"]
+        for step, found in results.with_prefix("correctness ")
+        for row in found["rows"]
     ]
     if not rows:
         return ["not measured"]
@@ -74,12 +69,10 @@ def _correctness(results: Results) -> list[str]:
 
 def _times(results: Results) -> list[str]:
     rows = []
-    for stage, entry in results.stages.items():
-        if stage.startswith("times"):
-            times = entry["result"]["times"]
-            for name, timing in times.items():
-                cells = [f"{timing[key]:.1f}" for key in ("median_us", "p10_us", "p90_us")]
-                rows.append((stage.removeprefix("times "), name, *cells, _nodes(timing["nodes"], timing["sets"])))
+    for step, found in results.with_prefix("times "):
+        for name, timing in found["times"].items():
+            cells = [f"{timing[key]:.1f}" for key in ("median_us", "p10_us", "p90_us")]
+            rows.append((step, name, *cells, _nodes(timing["nodes"], timing["sets"])))
     if not rows:
         return ["not measured"]
     head = ("model", "kernel", "median", "10 %", "90 %", "nodes of one launch")
@@ -90,10 +83,3 @@ def _nodes(nodes: dict[str, int] | None, launches: int) -> str:
     if nodes is None:
         return "not known"
     return ", ".join(f"{count / launches:g} {kind}" for kind, count in sorted(nodes.items()))
-
-
-def _environment(results: Results) -> list[str]:
-    last = results.runs[-1] if results.runs else {}
-    seconds = sum(entry["seconds"] for entry in results.stages.values())
-    made = f"{len(results.stages)} stages took {seconds:.0f} s in {len(results.runs)} runs; above is the last."
-    return [*table(("what", "value"), last.items()), "", made]

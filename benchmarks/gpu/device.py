@@ -1,4 +1,4 @@
-"""What the checks and timings need of a device: PyTorch on a GPU (``torch_device.py``), NumPy in the tests."""
+"""What the benchmarks of kernels need of a GPU; in the tests NumPy takes its place."""
 
 from __future__ import annotations
 
@@ -30,27 +30,12 @@ class Replay:
 
 
 class Device(Protocol):
-    """Arrays, streams and clocks of one device."""
+    """Memory, a stream and a clock: ``cuda_device.py``, or ``torch_device.py``."""
 
-    #: The library's functions, by the names that NumPy and PyTorch share.
-    xp: Any
     name: str
-    l2_bytes: int
 
     def describe(self) -> dict[str, str]:
         """What a reader must know of the device to judge a time."""
-        ...
-
-    def normal(self, shape: Sequence[int], seed: int) -> Array:
-        """float32 values of a standard normal distribution."""
-        ...
-
-    def full(self, shape: Sequence[int], kind: Kind, value: float) -> Array:
-        """An array of one value."""
-        ...
-
-    def packed(self, array: Array, kind: Kind) -> Array:
-        """The values as that type, without gaps in memory."""
         ...
 
     def put(self, values: NDArray[Any]) -> Array:
@@ -73,10 +58,6 @@ class Device(Protocol):
         """Wait for all work; an error of any of it is raised here."""
         ...
 
-    def at_once(self, replays: Sequence[Replay]) -> None:
-        """Run the recorded works on streams of their own, at the same time, and wait."""
-        ...
-
     def record(self, work: Work) -> Replay:
         """Do the work for warming up and record it."""
         ...
@@ -86,12 +67,36 @@ class Device(Protocol):
         ...
 
 
-def has_only_finite(device: Device, array: Array) -> bool:
+class ArrayDevice(Device, Protocol):
+    """A device with a library of arrays, and with streams: ``torch_device.py``."""
+
+    #: The library's functions, by the names that NumPy and PyTorch share.
+    xp: Any
+    l2_bytes: int
+
+    def normal(self, shape: Sequence[int], seed: int) -> Array:
+        """float32 values of a standard normal distribution."""
+        ...
+
+    def full(self, shape: Sequence[int], kind: Kind, value: float) -> Array:
+        """An array of one value."""
+        ...
+
+    def packed(self, array: Array, kind: Kind) -> Array:
+        """The values as that type, without gaps in memory."""
+        ...
+
+    def at_once(self, replays: Sequence[Replay]) -> None:
+        """Run the recorded works on streams of their own, at the same time, and wait."""
+        ...
+
+
+def has_only_finite(device: ArrayDevice, array: Array) -> bool:
     """Whether no value is NaN or infinite."""
     return bool(device.xp.isfinite(array).all())
 
 
-def same_bits(device: Device, first: Array, second: Array) -> bool:
+def same_bits(device: ArrayDevice, first: Array, second: Array) -> bool:
     """Whether two arrays of a type agree to the bit; NaNs do too."""
     whole = {2: device.xp.int16, 4: device.xp.int32}[first.dtype.itemsize]
     return bool((first.view(whole) == second.view(whole)).all())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.gpu.engine_stages import TWIN, latency_name, layers_name
+from benchmarks.gpu.engine_steps import NO_DCN, latency_name, layers_name
 from benchmarks.gpu.layer_kinds import DETECTION
 from benchmarks.gpu.matching import IOU, SCORE
 from benchmarks.gpu.results import Results
@@ -22,7 +22,7 @@ Verdicts = Mapping[str, Any] | None
 
 
 def goals(results: Results | None, case: str, verdicts: Verdicts = None) -> list[Goal]:
-    """Those about a case; without results, as not measured."""
+    """The goals about a case; without results they are not measured."""
     if case == SPEED_CASE:
         batches = [batch for batch, _ in _LIMITS]
         return [
@@ -51,8 +51,8 @@ def detection_share(results: Results | None, batch: int) -> float | None:
 
 
 def deforming(results: Results | None, batch: int) -> float | None:
-    """How many times as long as its twin of plain convolutions the half-precision engine takes."""
-    ours, theirs = (median_us(results, label, batch, copies=False, graph=True) for label in ("fp16", TWIN))
+    """The half-precision engine's time as a multiple of that of plain convolutions in place of the deformable ones."""
+    ours, theirs = (median_us(results, label, batch, copies=False, graph=True) for label in ("fp16", NO_DCN))
     return ours / theirs if ours and theirs else None
 
 
@@ -70,7 +70,7 @@ def _detection(results: Results | None, batch: int) -> Goal:
 
 
 def _deforming(results: Results | None, batch: int) -> Goal:
-    text = f"at most {_DCN - 1:.0%} longer than its twin of plain convolutions, N={batch}"
+    text = f"at most {_DCN - 1:.0%} longer than with plain convolutions instead of deformable ones, N={batch}"
     ratio = deforming(results, batch)
     return _judged(results, 3, text, ratio, lambda value: f"{value - 1:+.1%}", lambda value: value <= _DCN)
 
@@ -84,10 +84,9 @@ def _judged(
     is_met: Callable[[float], bool],
 ) -> Goal:
     if value is None or results is None:
-        return Goal(number, text, "-", "not measured")
-    if GPU not in results.identity["gpu"] or results.identity["quick"]:
-        return Goal(number, text, words(value), "not judged")
-    return Goal(number, text, words(value), "met" if is_met(value) else "missed")
+        return Goal.of(number, text, None, judged=False, is_met=False)
+    judged = GPU in results.identity["gpu"] and not results.identity["quick"]
+    return Goal.of(number, text, words(value), judged=judged, is_met=is_met(value))
 
 
 def _matching(results: Results | None) -> Goal:
@@ -96,18 +95,17 @@ def _matching(results: Results | None) -> Goal:
         f" {_MATCHED:.0%} at IoU {IOU}"
     )
     found = results.result("agreement fp16") if results else None
-    if found is None or "paddle" not in found["against"]:
-        return Goal(4, text, "-", "not measured")
+    if results is None or found is None or "paddle" not in found["against"]:
+        return Goal.of(4, text, None, judged=False, is_met=False)
     figures = found["against"]["paddle"]
     measured = f"{figures['share']:.2%} of {figures['detections']} in {found['pictures']} scenes"
-    if results is None or results.identity["quick"]:
-        return Goal(4, text, measured, "not judged")
-    return Goal(4, text, measured, "met" if figures["detections"] and figures["share"] >= _MATCHED else "missed")
+    is_met = figures["detections"] > 0 and figures["share"] >= _MATCHED
+    return Goal.of(4, text, measured, judged=not results.identity["quick"], is_met=is_met)
 
 
 def _ap(verdicts: Verdicts) -> Goal:
     text = "the FP16 engine's AP on them against Paddle's: PASS at the 99.9 % margin"
     if verdicts is None:
-        return Goal(5, text, "-", "not measured")
+        return Goal.of(5, text, None, judged=False, is_met=False)
     measured = f"{verdicts['verdict']}: {verdicts['reason']}"
-    return Goal(5, text, measured, "met" if verdicts["verdict"] == "PASS" else "missed")
+    return Goal.of(5, text, measured, judged=True, is_met=verdicts["verdict"] == "PASS")

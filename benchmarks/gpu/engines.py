@@ -1,11 +1,11 @@
-"""Engines of one model on a GPU host: right, and how fast.
+"""Engines of one model on a GPU host: correctness and speed.
 
-    python benchmarks/gpu/engines.py CASE [--parcels artifacts/gpu] [--output benchmarks/results] [--quick] [--fresh]
+    python benchmarks/gpu/engines.py CASE [--bundles artifacts/gpu] [--output benchmarks/results] [--quick] [--fresh]
 
 CASE is a folder of ``pack.py``: mini, row4, row1 or row2. Needs a GPU, NumPy, ONNX, TensorRT, cuda-bindings and the
-built plugin library (make plugin), and no network. Writes <case>_<gpu>.json, .md and what the engines found, .npz, from
-which ``collect.py`` makes AP at home. A stage's result is stored as soon as it is done; a run that was stopped goes on
-where it was. Exit code: 0 all well, 1 a check failed or a goal was missed, 2 usage, 3 no GPU or no TensorRT.
+built plugin library (make plugin), and no network. Writes <case>_<gpu>.json, .md and the engines' detections, .npz,
+from which ``collect.py`` computes AP at home. A step's result is stored as soon as it is done; a run that was stopped
+resumes. Exit code: 0 all well, 1 a check failed or a goal was missed, 2 usage, 3 no GPU or no TensorRT.
 """
 
 from __future__ import annotations
@@ -13,70 +13,70 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
 if __name__ == "__main__":
-    sys.path[0:1] = [str(ROOT), str(ROOT / "src")]
+    # Instead of this script's own folder, whose modules would hide others of the same names.
+    sys.path[0:1] = [str(Path(__file__).resolve().parents[2] / folder) for folder in (".", "src")]
 
-from benchmarks.gpu import environment  # noqa: E402
-from benchmarks.gpu.bundle import Parcel  # noqa: E402
-from benchmarks.gpu.command import add_run_options, exit_code, measure, stem_of  # noqa: E402
-from benchmarks.gpu.engine_goals import goals  # noqa: E402
-from benchmarks.gpu.engine_report import checks, failures, render  # noqa: E402
-from benchmarks.gpu.engine_stages import FULL, QUICK, Workshop, stages  # noqa: E402
-from benchmarks.gpu.host import Rig  # noqa: E402
-from benchmarks.gpu.suite import Campaign  # noqa: E402
+from benchmarks.gpu.bundle import Bundle
+from benchmarks.gpu.command import add_bundles_option, add_run_options, exit_code, measure, stem_of
+from benchmarks.gpu.engine_goals import goals
+from benchmarks.gpu.engine_report import checks, failures, render
+from benchmarks.gpu.engine_steps import FULL, QUICK, EngineBench, steps
+from benchmarks.gpu.environment import ROOT, hash_of
+from benchmarks.gpu.host import Host
+from benchmarks.gpu.suite import Suite
 
 CASES = ("mini", "row4", "row1", "row2")
 
 
-def main(arguments: Sequence[str] | None = None, make_rig: Callable[[Path], Rig] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, make_host: Callable[[Path], Host] | None = None) -> int:
     """Run one case; the exit code.
 
-    make_rig: from the folder of the timing caches.
+    make_host: from the folder of the timing caches.
     """
     options = _parser().parse_args(arguments)
 
     def work() -> None:
         # The GPU first: without one, what else is missing does not matter.
-        rig = (make_rig or gpu_rig)(options.timing_cache or options.work)
-        parcel = Parcel(options.parcels / options.case)
+        host = (make_host or gpu_host)(options.timing_cache or options.work)
+        bundle = Bundle(options.bundles / options.case)
         identity = {
             "case": options.case,
-            "model": parcel.case.model,
-            "seeded": parcel.case.seeded,
-            "parcel": parcel.identity(),
-            "benchmark": environment.hash_of(ROOT / "benchmarks" / "gpu", ROOT / "engines" / "trt"),
-            **rig.identity(),
+            "model": bundle.case.model,
+            "seeded": bundle.case.seeded,
+            "bundle": bundle.identity(),
+            "benchmark": hash_of(ROOT / "benchmarks" / "gpu", ROOT / "engines" / "trt"),
+            **host.identity(),
         }
-        packed = {f"at home, {name}": version for name, version in parcel.case.versions.items()}
-        stem = stem_of(options.case, rig.name, options)
-        shop = Workshop(rig, parcel, options.work, options.output, stem, QUICK if options.quick else FULL)
-        measure(campaign(shop, options.case), options.case, identity, rig.describe() | packed, options)
+        packed = {f"at home, {name}": version for name, version in bundle.case.versions.items()}
+        stem = stem_of(options.case, host.name, options)
+        bench = EngineBench(host, bundle, options.work, options.output, stem, QUICK if options.quick else FULL)
+        measure(suite(bench, options.case), options.case, identity, host.describe() | packed, options)
 
     return exit_code(work)
 
 
-def campaign(shop: Workshop, case: str) -> Campaign:
-    """The stages of a case and how they are judged."""
-    judged = lambda results: goals(results, case)  # noqa: E731
-    return Campaign(shop.rig.name, list(stages(shop)), shop.rig.check, render, failures, judged, checks)
+def suite(bench: EngineBench, case: str) -> Suite:
+    """The steps of a case and how they are judged."""
+    judged = partial(goals, case=case)
+    return Suite(bench.host.name, list(steps(bench)), bench.host.check, render, failures, checks, judged)
 
 
-def gpu_rig(caches: Path) -> Rig:
+def gpu_host(caches: Path) -> Host:
     """TensorRT on this machine's GPU."""
-    from benchmarks.gpu.tensorrt_host import TensorRTRig
+    from benchmarks.gpu.tensorrt_host import TensorRTHost
 
-    return TensorRTRig(caches)
+    return TensorRTHost(caches)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Engines of one model on a GPU host: right, and how fast.")
+    parser = argparse.ArgumentParser(description="Engines of one model on a GPU host: correctness and speed.")
     parser.add_argument("case", choices=CASES, help="which")
-    artifacts = ROOT / "artifacts"
-    parser.add_argument("--parcels", type=Path, default=artifacts / "gpu", help="what pack.py made (%(default)s)")
-    plans = artifacts / "gpu-plans"
+    add_bundles_option(parser)
+    plans = ROOT / "artifacts" / "gpu-plans"
     parser.add_argument("--work", type=Path, default=plans, help="plans (%(default)s)")
     parser.add_argument("--timing-cache", type=Path, help="folder of the timing caches (that of --work)")
     add_run_options(parser, "few iterations and pictures")

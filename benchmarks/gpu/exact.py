@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.gpu.device import Array, Device
+from benchmarks.gpu.device import Array, ArrayDevice
 from benchmarks.gpu.shapes import Problem
 
 
 def convolve(
-    device: Device, problem: Problem, x: Array, offset: Array, mask: Array, weight: Array, bias: Array | None
+    device: ArrayDevice, problem: Problem, x: Array, offset: Array, mask: Array, weight: Array, bias: Array | None
 ) -> Array:
     """The result [N, O, Ho, Wo] for float64 tensors in NCHW and OIHW order.
 

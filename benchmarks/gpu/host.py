@@ -1,4 +1,4 @@
-"""What the stages about whole engines need of a GPU host: TensorRT there (``tensorrt_rig.py``), a fake in the tests."""
+"""What the steps about whole engines need of a GPU host: TensorRT there (``tensorrt_host.py``), a fake in the tests."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.gpu.bundle import Tensors
+
 if TYPE_CHECKING:
     import onnx
 
 Precision = Literal["fp32", "fp16"]
-Tensors = Mapping[str, NDArray[Any]]
 #: (N, H, W) of the smallest, the typical and the largest batch.
 Shapes = tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]
 
 
 @dataclass(frozen=True)
-class Order:
+class BuildRequest:
     """An engine to build.
 
     model: as exported. fp32: the recipe's names of ONNX nodes, for ``fp16`` alone.
@@ -68,13 +69,13 @@ class Resident(Protocol):
         ...
 
 
-class Rig(Protocol):
+class Host(Protocol):
     """A GPU host."""
 
     name: str
 
     def identity(self) -> dict[str, str]:
-        """What must be equal for results to belong together: GPU, TensorRT, plugins."""
+        """What must be equal for results to belong together: TensorRT, plugins."""
         ...
 
     def describe(self) -> dict[str, str]:
@@ -82,11 +83,11 @@ class Rig(Protocol):
         ...
 
     def check(self) -> None:
-        """Wait for all work; an error of any of it is raised here, also that the GPU answers no longer."""
+        """Wait for all work; raise an error of any of it, or that the GPU no longer answers."""
         ...
 
-    def build(self, order: Order, plan: Path) -> dict[str, Any]:
-        """Write the plan; what was found of its build: ``seconds``, ``precisions`` (layers and share of FLOPs)."""
+    def build(self, request: BuildRequest, plan: Path) -> dict[str, Any]:
+        """Write the plan; figures of its build: ``seconds``, ``precisions`` (layers and share of FLOPs)."""
         ...
 
     def session(self, plan: Path, *, graphs: bool) -> AbstractContextManager[Session]:

@@ -1,4 +1,4 @@
-"""What part of the detector a layer of an engine belongs to, by its name."""
+"""The part of the detector that an engine's layer belongs to, by the layer's name."""
 
 from __future__ import annotations
 

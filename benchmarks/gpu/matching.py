@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pssdet.models.matching import box_ious, greedy_pairs
+
 #: The issue's goal is about detections above this score, matched at this IoU.
 SCORE, IOU = 0.3, 0.9
 
@@ -51,25 +53,13 @@ def _pairs(
     reference: tuple[NDArray[Any], ...], candidate: tuple[NDArray[Any], ...], score: float, iou: float
 ) -> tuple[list[tuple[float, float]], int, int]:
     """Score difference and IoU of each pair, how many there should be, and how many of the candidate's are left."""
-    overlaps = _ious(reference[0], candidate[0])
-    overlaps[reference[2][:, None] != candidate[2][None]] = 0.0
     wanted = np.flatnonzero(reference[1] > score)
-    free = np.ones(len(candidate[1]), np.bool_)
-    pairs = []
-    for index in wanted:
-        among = np.where(free, overlaps[index], 0.0)
-        if len(among) and among.max() >= iou:
-            partner = int(among.argmax())
-            free[partner] = False
-            pairs.append((float(candidate[1][partner] - reference[1][index]), float(among[partner])))
-    return pairs, len(wanted), int((free & (candidate[1] > score)).sum())
-
-
-def _ious(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    overlap = (high - low).clip(0).prod(axis=2)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).clip(0).prod(axis=1) for boxes in (first, second)]
-    union = areas[0][:, None] + areas[1][None] - overlap
-    result: NDArray[np.float64] = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
-    return result
+    overlaps = box_ious(reference[0][wanted], candidate[0])
+    partners = (overlaps >= iou) & (reference[2][wanted, None] == candidate[2])
+    chosen = greedy_pairs(np.where(partners, -overlaps, np.inf), row_by_row=True)
+    pairs = [
+        (float(candidate[1][column] - reference[1][wanted[row]]), float(overlaps[row, column]))
+        for row, column in chosen
+    ]
+    left = np.delete(candidate[1], chosen[:, 1])
+    return pairs, len(wanted), int((left > score).sum())

@@ -1,4 +1,4 @@
-"""The plain-convolution twin of a deformable detector: what deforming costs is what the twin takes less."""
+"""A detector with plain convolutions in place of deformable ones: the difference in time is what DCN costs."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ if TYPE_CHECKING:
 _X, _WEIGHT, _BIAS = 0, 1, 3
 
 
-def plain_twin(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose DeformConv nodes are convolutions of the same sizes and weights; offsets are predicted no more.
+def without_dcn(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose DeformConv nodes are convolutions of the same sizes and weights, without the offsets' predictors.
 
-    It takes and gives the same tensors. Its detections are others: only its time means something.
+    Inputs and outputs keep their names and shapes. The detections are meaningless; only the time counts.
     """
     import onnx
 
-    twin = onnx.ModelProto()
-    twin.CopyFrom(model)
-    for node in twin.graph.node:
+    plain = onnx.ModelProto()
+    plain.CopyFrom(model)
+    for node in plain.graph.node:
         if node.op_type == "DeformConv":
             inputs = [node.input[_X], node.input[_WEIGHT]]
             if len(node.input) > _BIAS and node.input[_BIAS]:
                 inputs.append(node.input[_BIAS])
             kept = [attribute for attribute in node.attribute if attribute.name != "offset_group"]
-            plain = onnx.helper.make_node("Conv", inputs, list(node.output), name=node.name)
-            plain.attribute.extend(kept)
-            node.CopyFrom(plain)
-    _drop_unused(twin.graph)
-    return twin
+            convolution = onnx.helper.make_node("Conv", inputs, list(node.output), name=node.name)
+            convolution.attribute.extend(kept)
+            node.CopyFrom(convolution)
+    _drop_unused(plain.graph)
+    return plain
 
 
 def _drop_unused(graph: onnx.GraphProto) -> None:

@@ -1,10 +1,10 @@
-"""What travels to a GPU host that has no Paddle, no ONNX Runtime and no network, made where they are.
+"""Pack bundles for a GPU host that has no Paddle, no ONNX Runtime and no network.
 
     python benchmarks/gpu/pack.py DEST [--cases mini row4 ...] [--limit-mib 56]
 
 One folder per case below DEST: the exported model (seeded ones without their large parameters), pictures, and what
-ONNX Runtime (of ``mini`` also Paddle) finds in them on the CPU; ``kernels`` has what the ONNX functions give for drawn
-tensors. A folder that is already there, and whole, is kept. Exit code: 0 done, 1 an export failed, 2 usage,
+ONNX Runtime (for ``mini`` also Paddle) finds in them on the CPU; ``kernels`` has the ONNX functions' outputs for drawn
+tensors. A bundle that is already there and whole is kept. Exit code: 0 done, 1 an export failed, 2 usage,
 3 a package is missing.
 """
 
@@ -18,17 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-ROOT = Path(__file__).resolve().parents[2]
 if __name__ == "__main__":
-    sys.path[0:1] = [str(ROOT), str(ROOT / "src")]
+    # Instead of this script's own folder, whose modules would hide others of the same names.
+    sys.path[0:1] = [str(Path(__file__).resolve().parents[2] / folder) for folder in (".", "src")]
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from benchmarks.gpu.bundle import Case, Parcel, Picture, Tensors, normalised, padded, write_parcel  # noqa: E402
-from benchmarks.gpu.command import exit_code, say  # noqa: E402
-from benchmarks.gpu.seeded_weights import fill, skeleton  # noqa: E402
-from pssdet.errors import BadInput, EnvironmentMissing  # noqa: E402
-from pssdet.files import staged_folder  # noqa: E402
+from benchmarks.gpu.bundle import Bundle, Case, Picture, Tensors, inputs_of, normalised, padded, write_bundle
+from benchmarks.gpu.command import exit_code, say
+from benchmarks.gpu.environment import ROOT
+from benchmarks.gpu.seeded_weights import seed_weights, strip_weights
+from pssdet.errors import BadInput, EnvironmentMissing
+from pssdet.files import staged_folder
 
 if TYPE_CHECKING:
     import onnx
@@ -42,7 +43,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Plan:
+class CaseSpec:
     """A case to pack.
 
     size: height and width of every picture; None: the detector's own reader on rendered scenes, with its own weights.
@@ -56,14 +57,14 @@ class Plan:
     batches: tuple[int, ...]
 
 
-PLANS = {
-    plan.name: plan
-    for plan in (
-        Plan("mini", "mini_faster", None, SCENES, (1, 8)),
-        Plan("row4", "faster_rcnn_enhance_3x_coco", (640, 640), 8, (1, 4, 8)),
-        Plan("row1", "faster_rcnn_dcn_r50_vd_fpn_3x_server_side", (640, 640), 8, (1, 4, 8)),
+SPECS = {
+    spec.name: spec
+    for spec in (
+        CaseSpec("mini", "mini_faster", None, SCENES, (1, 8)),
+        CaseSpec("row4", "faster_rcnn_enhance_3x_coco", (640, 640), 8, (1, 4, 8)),
+        CaseSpec("row1", "faster_rcnn_dcn_r50_vd_fpn_3x_server_side", (640, 640), 8, (1, 4, 8)),
         # A 4:3 picture in row 2's reader, padded.
-        Plan("row2", "cascade_rcnn_dcn_r50_vd_fpn_3x_server_side", (1024, 1344), 4, (1, 4)),
+        CaseSpec("row2", "cascade_rcnn_dcn_r50_vd_fpn_3x_server_side", (1024, 1344), 4, (1, 4)),
     )
 }
 KERNELS = "kernels"
@@ -99,51 +100,52 @@ def pack(name: str, folder: Path, artifacts: Path, say: Say) -> None:
     if _is_whole(folder):
         say(f"{name}: {folder} is there")
         return
-    plan = PLANS[name]
+    spec = SPECS[name]
     with staged_folder(folder) as stage:
-        pack_model(plan, stage, artifacts, say)
+        pack_model(spec, stage, artifacts, say)
     say(f"{name}: wrote {folder}")
 
 
-def pack_model(plan: Plan, folder: Path, artifacts: Path, say: Say) -> None:
-    """A model, its pictures and what is found in them."""
+def pack_model(spec: CaseSpec, folder: Path, artifacts: Path, say: Say) -> None:
+    """A model, its pictures and the detections in them."""
     import onnx
 
     from pssdet.engines.precision.recipe import recipe_for
     from pssdet.models.card import MODEL_ONNX, installed_versions
     from pssdet.models.zoo import find
 
-    entry = find(plan.model)
-    source = _exported(entry, artifacts, seeded=plan.size is not None, say=say)
+    entry = find(spec.model)
+    source = _exported(entry, artifacts, seeded=spec.size is not None, say=say)
     exported = onnx.load(source / MODEL_ONNX)
     check_rewrite(exported, source)
-    travelling = exported if plan.size is None else skeleton(exported)
-    pictures = list(_pictures(plan, entry, artifacts))
+    travelling = exported if spec.size is None else strip_weights(exported)
+    pictures = list(_pictures(spec, entry, artifacts))
     case = Case(
-        plan.name,
+        spec.name,
         entry.name,
-        plan.size is not None,
+        spec.size is not None,
         entry.preprocessing.mean,
         entry.preprocessing.std,
         recipe_for(entry.name, exported.graph).fp32,
-        ("onnxruntime",) if plan.size else ("onnxruntime", "paddle"),
-        plan.batches,
+        ("onnxruntime",) if spec.size else ("onnxruntime", "paddle"),
+        spec.batches,
         installed_versions(*PACKAGES),
     )
-    say(f"{plan.name}: {len(pictures)} pictures in {', '.join(case.references)}")
-    expected = {"onnxruntime": _in_onnxruntime(fill(travelling), case, pictures)}
+    say(f"{spec.name}: {len(pictures)} pictures in {', '.join(case.references)}")
+    expected = {"onnxruntime": _in_onnxruntime(seed_weights(travelling), case, pictures)}
     if "paddle" in case.references:
         expected["paddle"] = _in_paddle(entry, case, pictures)
-    write_parcel(folder, case, travelling, pictures, expected)
+    write_bundle(folder, case, travelling, pictures, expected)
 
 
 def check_rewrite(exported: onnx.ModelProto, source: Path) -> None:
-    """Refuse a model that the GPU host could not rewrite, such as an export by an earlier version.
+    """Refuse a model that the GPU host cannot rewrite, such as an export by an earlier version.
 
     Raises:
         BadInput: something in it has no place in a TensorRT graph.
     """
-    from pssdet.engines.trt.graph.rewrite import plugin_graph, unsupported
+    from pssdet.engines.trt.graph.rewrite import plugin_graph
+    from pssdet.engines.trt.graph.support import unsupported
 
     try:
         left = unsupported(plugin_graph(exported))
@@ -154,7 +156,7 @@ def check_rewrite(exported: onnx.ModelProto, source: Path) -> None:
 
 
 def check_size(folder: Path, limit_mib: float) -> None:
-    """Refuse a folder that one copy does not take.
+    """Refuse a folder that is too large for one copy.
 
     Raises:
         BadInput: its files are larger together.
@@ -168,7 +170,7 @@ def check_size(folder: Path, limit_mib: float) -> None:
 
 def _is_whole(folder: Path) -> bool:
     try:
-        Parcel(folder)
+        Bundle(folder)
     except BadInput:
         return False
     return True
@@ -185,7 +187,7 @@ def _exported(entry: ZooEntry, artifacts: Path, *, seeded: bool, say: Say) -> Pa
     return folder
 
 
-def _pictures(plan: Plan, entry: ZooEntry, artifacts: Path) -> Iterator[Picture]:
+def _pictures(spec: CaseSpec, entry: ZooEntry, artifacts: Path) -> Iterator[Picture]:
     from pssdet.images import load
     from pssdet.models.preprocess import prepare
     from pssdet.opencv import cv2
@@ -193,10 +195,10 @@ def _pictures(plan: Plan, entry: ZooEntry, artifacts: Path) -> Iterator[Picture]
 
     scenes = artifacts / "scenes" / f"heldout-{SCENES}"
     ensure_dataset(scenes, "heldout", SCENES)
-    for path in sorted(scenes.glob("*.jpg"))[: plan.pictures]:
+    for path in sorted(scenes.glob("*.jpg"))[: spec.pictures]:
         picture = load(path)
-        if plan.size:
-            height, width = plan.size
+        if spec.size:
+            height, width = spec.size
             content = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
             yield Picture(np.asarray(content, np.uint8), (height, width), 1.0)
             continue
@@ -211,28 +213,18 @@ def _pictures(plan: Plan, entry: ZooEntry, artifacts: Path) -> Iterator[Picture]
         yield Picture(content, ready.original_size, ready.scale)
 
 
-def inputs_of(case: Case, picture: Picture) -> Tensors:
-    """The model's inputs for one picture."""
-    return {
-        "image": padded(normalised(picture.content, case.mean, case.std))[None],
-        "image_size": np.array([picture.content.shape[:2]], np.float32),
-        "original_size": np.array([picture.original_size], np.float32),
-        "scale_factor": np.full((1, 2), picture.scale, np.float32),
-    }
-
-
 def _in_onnxruntime(model: onnx.ModelProto, case: Case, pictures: Sequence[Picture]) -> list[Tensors]:
     import tempfile
 
     import onnx
 
-    from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+    from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 
     with tempfile.TemporaryDirectory(prefix="pssdet-") as folder:
         path = Path(folder) / "model.onnx"
         onnx.save(model, path)
         with closing(OnnxRuntimeSession(path, (), cuda=False)) as session:
-            return [session.run(inputs_of(case, picture)) for picture in pictures]
+            return [session.run(inputs_of(case, [picture])) for picture in pictures]
 
 
 def _in_paddle(entry: ZooEntry, case: Case, pictures: Sequence[Picture]) -> list[Tensors]:
@@ -242,12 +234,12 @@ def _in_paddle(entry: ZooEntry, case: Case, pictures: Sequence[Picture]) -> list
 
     model = TwoStageDetector(entry.architecture, entry.numerics)
     build_detector(model, load_parameters(entry.checkpoint, parameter_shapes(model), entry.sha256)[0])
-    return [run_reference(model, inputs_of(case, picture)) for picture in pictures]
+    return [run_reference(model, inputs_of(case, [picture])) for picture in pictures]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="What travels to a GPU host, made where Paddle and ONNX Runtime are.")
-    names = (KERNELS, *PLANS)
+    parser = argparse.ArgumentParser(description="Pack bundles for a GPU host.")
+    names = (KERNELS, *SPECS)
     parser.add_argument("destination", type=Path, help="gets one folder per case")
     parser.add_argument("--cases", nargs="+", choices=names, default=names, help="default: all")
     parser.add_argument("--limit-mib", type=float, default=56, help="most that one folder may have (%(default)s)")

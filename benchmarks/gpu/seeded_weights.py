@@ -1,9 +1,9 @@
-"""A model without its large parameters, and how to fill them in again: the same values on every machine.
+"""A model without its large parameters, which are drawn again from seeds: the same values on every machine.
 
-For models that are measured for speed and agreement and must travel small. A large float32 parameter is replaced by
-a uniform distribution of its own mean and spread, drawn from its name's seed: uniform values are made with whole
-numbers and one multiplication, without a logarithm that another mathematical library may round otherwise. A hash over
-all parameters proves that both sides have the same.
+This keeps models small that travel to a GPU host for their speed and agreement alone. The values of a large float32
+parameter are drawn from a uniform distribution of its mean and spread, with its name as the seed. Uniform values need
+only whole numbers and one multiplication; a logarithm might round differently in another mathematical library. A hash
+over all parameters proves that both sides have the same.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pssdet.errors import BadInput
 if TYPE_CHECKING:
     import onnx
 
-#: Parameters of more values are refilled; the rest, biases among them, travel as they are.
+#: Larger parameters are drawn again; the rest, biases among them, travel as they are.
 LARGE = 2048
 _FILLED, _HASH = "pssdet.filled", "pssdet.parameters"
 
@@ -33,7 +33,7 @@ def draw(name: str, shape: tuple[int, ...], mean: float, spread: float) -> NDArr
     return np.asarray(mean + half_width * (2.0 * unit - 1.0), np.float32)
 
 
-def skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
+def strip_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy whose large float32 parameters have no values; how to draw them, and the hash, are in its metadata."""
     import onnx
     from onnx import numpy_helper
@@ -52,18 +52,18 @@ def skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
     return copy
 
 
-def fill(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The skeleton with its parameters; what is no skeleton comes back as it is.
+def seed_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A stripped model with its parameters; any other model comes back as it is.
 
     Raises:
-        BadInput: the parameters drawn here are not those that the skeleton was made with.
+        BadInput: the parameters drawn here are not those that the model was packed with.
     """
     described = {entry.key: entry.value for entry in model.metadata_props}
     if _FILLED not in described:
         return model
     whole = _drawn(model)
     if parameters_hash(whole) != described[_HASH]:
-        raise BadInput("the parameters drawn here differ from those of the skeleton; pack it again with this version")
+        raise BadInput("the parameters drawn here differ from the packed model's; pack it again with this version")
     return whole
 
 

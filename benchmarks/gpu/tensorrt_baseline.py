@@ -7,22 +7,23 @@ has not been run yet.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.gpu.device import Device, Work
+from benchmarks.gpu.device import ArrayDevice, Work
 from benchmarks.gpu.shapes import Layer, Problem
 
 _PLUGIN = "ModulatedDeformConv2d"
 
 
 class Unavailable(RuntimeError):
-    """The peer cannot be measured here; the message says why."""
+    """The baseline cannot be measured on this machine; the message says why."""
 
 
-def tensorrt_half(device: Device, layers: Sequence[Layer], seed: int) -> Work:
+def tensorrt_half(device: ArrayDevice, layers: Sequence[Layer], seed: int) -> Work:
     """One execution of the engine, on the current stream."""
     try:
         import tensorrt as trt
@@ -42,13 +43,13 @@ def tensorrt_half(device: Device, layers: Sequence[Layer], seed: int) -> Work:
         context.set_tensor_address(name, buffer.data_ptr())
         buffers.append(buffer)
 
-    def work() -> None:
-        if not context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
-            raise Unavailable("TensorRT's execution failed")
+    # The context refers to the engine and the buffers.
+    return partial(_execute, context, (engine, buffers))
 
-    # The context refers to both.
-    work.keeps = (engine, buffers)  # type: ignore[attr-defined]
-    return work
+
+def _execute(context: Any, _keeps: object) -> None:
+    if not context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
+        raise Unavailable("TensorRT's execution failed")
 
 
 def _build(trt: Any, logger: Any, layers: Sequence[Layer], seed: int) -> Any:

@@ -11,25 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gpu.cuda_timing import times_us
-from benchmarks.gpu.host import Order, Session, Tensors
+from benchmarks.gpu.bundle import Tensors
+from benchmarks.gpu.cuda_device import times_us
+from benchmarks.gpu.host import BuildRequest, Session
 from pssdet.engines.devices import gpu
-from pssdet.engines.trt.plan.capabilities import capabilities, precision_route
+from pssdet.engines.trt.plan.capabilities import capabilities_of
 from pssdet.engines.trt.plan.inspector import prove, read_layers, summarise
-from pssdet.engines.trt.plan.settings import Settings
+from pssdet.engines.trt.plan.settings import BuildSettings
 from pssdet.engines.trt.plugin_library import load_plugins
 from pssdet.engines.trt.runtime.buffers import BufferSet
+from pssdet.engines.trt.runtime.context_cache import ContextCache
 from pssdet.engines.trt.runtime.cuda import Cuda, Stream
-from pssdet.engines.trt.runtime.engine import Plan
+from pssdet.engines.trt.runtime.engine import LoadedEngine
 from pssdet.engines.trt.runtime.session import TensorRTSession
-from pssdet.engines.trt.runtime.shape_runs import ShapeRuns
 from pssdet.errors import EnvironmentMissing, GateFailed
 from pssdet.files import sha256_of
 from pssdet.plugins.bindings.libraries import find_plugins
 
 
-class TensorRTRig:
-    """See ``Rig``. Timing caches stay in the folder ``caches``, one for each TensorRT and GPU.
+class TensorRTHost:
+    """A ``Host`` with TensorRT. Timing caches stay in the folder ``caches``, one for each TensorRT and GPU.
 
     Raises:
         EnvironmentMissing: there is no GPU, no TensorRT, no cuda-bindings or no plugin library.
@@ -42,7 +43,7 @@ class TensorRTRig:
         try:
             import tensorrt
         except ImportError as error:
-            raise EnvironmentMissing(f"TensorRT cannot be imported ({error}); the README says how to get it") from error
+            raise EnvironmentMissing(f"TensorRT cannot be imported ({error}); see docs/tensorrt.md") from error
         self._trt = tensorrt
         self._device = device
         self._cuda = Cuda()
@@ -71,32 +72,32 @@ class TensorRTRig:
         self._cuda.call("cudaDeviceSynchronize")
         self._free()
 
-    def build(self, order: Order, plan: Path) -> dict[str, Any]:
+    def build(self, request: BuildRequest, plan: Path) -> dict[str, Any]:
         """Write the plan, as the backend ``tensorrt`` does; half precision must be proved."""
         from pssdet.engines.trt.graph.rewrite import plugin_graph
         from pssdet.engines.trt.plan.builder import build_plan
         from pssdet.engines.trt.plan.flops import convolution_flops
-        from pssdet.engines.trt.plan.precision_route import graph_for
+        from pssdet.engines.trt.plan.precision_route import choose_route, graph_for
         from pssdet.engines.trt.plan.profiles import Profile
         from pssdet.engines.trt.plan.timing_cache import timing_cache_name
 
         started = perf_counter()
-        reduced = order.precision != "fp32"
-        route = precision_route(capabilities(self._trt), reduced=reduced, typed=False)
-        graph, held = graph_for(plugin_graph(order.model), route, order.fp32, reduced=reduced)
-        profiles = tuple(Profile(*shapes) for shapes in order.profiles)
+        reduced = request.precision != "fp32"
+        route = choose_route(capabilities_of(self._trt), reduced=reduced, typed=False)
+        graph, float32 = graph_for(plugin_graph(request.model), route, request.fp32, reduced=reduced)
+        profiles = tuple(Profile(*shapes) for shapes in request.profiles)
         cache = self._caches / timing_cache_name(str(self._trt.__version__), self.name)
         # A host without network may have mere stand-ins for cuBLAS and cuDNN, which load and cannot compute.
-        settings = Settings(
-            profiles, route, float32=held, plugins=self._plugins, timing_cache=cache, external_kernels=False
+        settings = BuildSettings(
+            profiles, route, float32=float32, plugins=self._plugins, timing_cache=cache, external_kernels=False
         )
         built = build_plan(graph, plan, settings)
         seconds = perf_counter() - started
-        precisions = summarise(built.layers, convolution_flops(order.model, profiles[0].opt))
-        if order.precision == "fp16":
-            prove(precisions, order.precision)
+        precisions = summarise(built.layers, convolution_flops(request.model, profiles[0].opt))
+        if request.precision == "fp16":
+            prove(precisions, request.precision)
         found = {"layers": precisions.layers, "share": precisions.share("fp16"), "wide": list(precisions.wide)}
-        return {"seconds": round(seconds, 2), "route": route, "kept_fp32": len(order.fp32), "precisions": found}
+        return {"seconds": round(seconds, 2), "route": route, "kept_fp32": len(request.fp32), "precisions": found}
 
     @contextmanager
     def session(self, plan: Path, *, graphs: bool) -> Iterator[Session]:
@@ -115,18 +116,19 @@ class TensorRTRig:
 
 
 class ResidentBatch:
-    """See ``Resident``: the session's own contexts, buffers and graphs, without its copies."""
+    """A ``Resident`` engine: the session's own contexts, buffers and graphs, without its copies."""
 
     def __init__(self, cuda: Cuda, plan: Path, plugins: Path, inputs: Tensors, *, graphs: bool) -> None:
         self._cuda = cuda
         before = int(cuda.call("cudaMemGetInfo"))
         with ExitStack() as held:
-            self._plan = held.enter_context(closing(Plan(plan, plugins, host_code=False)))
+            self._engine = held.enter_context(closing(LoadedEngine(plan, plugins, host_code=False)))
             self._stream = held.enter_context(closing(Stream(cuda)))
             self._buffers = held.enter_context(closing(BufferSet(cuda, 0)))
-            self._runs = held.enter_context(closing(ShapeRuns(cuda, self._plan, self._stream, graphs=graphs, kept=1)))
-            arrays = {tensor.name: inputs[tensor.name] for tensor in self._plan.inputs}
-            self._run = self._runs.of({name: array.shape for name, array in arrays.items()})
+            contexts = ContextCache(cuda, self._engine, self._stream, graphs=graphs, capacity=1)
+            self._contexts = held.enter_context(closing(contexts))
+            arrays = {tensor.name: inputs[tensor.name] for tensor in self._engine.inputs}
+            self._context = self._contexts.get({name: array.shape for name, array in arrays.items()})
             self._upload(arrays)
             self._compute()
             self._stream.synchronize()
@@ -140,14 +142,14 @@ class ResidentBatch:
             EnvironmentMissing: a graph was asked for and could not be recorded.
         """
         self._compute()
-        if self._runs.fallback is not None:
-            raise EnvironmentMissing(self._runs.fallback)
+        if self._contexts.fallback is not None:
+            raise EnvironmentMissing(self._contexts.fallback)
         return times_us(self._cuda, self._stream, self._compute, iterations)
 
     def layers_us(self, iterations: int) -> dict[str, float]:
         """Microseconds of each layer, by its name and the ONNX nodes that it was made of."""
-        recorder = _recorder(self._plan.tensorrt)
-        context = self._run.context
+        recorder = _recorder(self._engine.tensorrt)
+        context = self._context.context
         context.profiler = recorder
         for _ in range(iterations):
             self._compute()
@@ -159,7 +161,7 @@ class ResidentBatch:
 
     def memory(self) -> dict[str, int]:
         """Bytes of the context's scratch memory, and taken on the GPU by opening the engine with this batch."""
-        return {"scratch": self._plan.scratch_size, "device": self._taken}
+        return {"scratch": self._engine.scratch_size, "device": self._taken}
 
     def close(self) -> None:
         """Free everything."""
@@ -167,21 +169,21 @@ class ResidentBatch:
         self._held.close()
 
     def _compute(self) -> None:
-        self._runs.compute(self._run, self._buffers)
+        self._contexts.compute(self._context, self._buffers)
 
     def _upload(self, arrays: Tensors) -> None:
         sent, received = self._buffers.inputs, self._buffers.outputs
-        sent.grow(self._run.inputs.size)
-        received.grow(self._run.outputs.size)
-        for name, place in self._run.inputs.places.items():
-            np.copyto(place.view(sent.host.bytes), arrays[name])
-        self._cuda.copy_to_device(sent.device, sent.host, self._run.inputs.size, self._stream)
+        sent.grow(self._context.inputs.size)
+        received.grow(self._context.outputs.size)
+        for name, slot in self._context.inputs.slots.items():
+            np.copyto(slot.view(sent.host.bytes), arrays[name])
+        self._cuda.copy_to_device(sent.device, sent.host, self._context.inputs.size, self._stream)
 
     def _nodes(self) -> dict[str, str]:
         """Each layer's ONNX nodes, where the engine's inspector tells them."""
-        inspector = self._plan.engine.create_engine_inspector()
+        inspector = self._engine.engine.create_engine_inspector()
         try:
-            layers = read_layers(inspector.get_engine_information(self._plan.tensorrt.LayerInformationFormat.JSON))
+            layers = read_layers(inspector.get_engine_information(self._engine.tensorrt.LayerInformationFormat.JSON))
         except GateFailed:
             return {}
         return {str(layer.get("Name", "")): str(layer.get("Metadata", "")) for layer in layers}

@@ -1,4 +1,4 @@
-"""A launch's tensors: drawn at random, laid out in memory as the kernels take them, and what is to come out."""
+"""A launch's tensors: drawn at random, laid out in memory as the kernels take them, and the expected result."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import nan, prod, sqrt
 from typing import Literal
 
-from benchmarks.gpu.device import Array, Device, Kind, host_float32
+from benchmarks.gpu.device import Array, ArrayDevice, Kind, host_float32
 from benchmarks.gpu.exact import convolve
 from benchmarks.gpu.kernels import AUTO, Addresses, Format, Kernels
 from benchmarks.gpu.shapes import Problem
@@ -47,13 +47,13 @@ class Launch:
     bias: Array
     memory: Array
 
-    def run(self, device: Device, kernels: Kernels, tile: int = AUTO) -> None:
+    def run(self, device: ArrayDevice, kernels: Kernels, tile: int = AUTO) -> None:
         """Launch on the current stream."""
         parts = (self.x, self.offset, self.mask, self.weight, self.bias, self._y())
         addresses = Addresses(*(0 if part is None else device.address(part) for part in parts))
         kernels.run(self.problem, self.form, addresses, tile, device.stream())
 
-    def unwritten(self, device: Device) -> Launch:
+    def unwritten(self, device: ArrayDevice) -> Launch:
         """The same launch with an output of its own, all NaN."""
         return replace(self, memory=_poisoned(device, self.problem, self.form))
 
@@ -61,7 +61,7 @@ class Launch:
         """Make the output NaN again."""
         self.memory[:] = nan
 
-    def result(self, device: Device) -> Array:
+    def result(self, device: ArrayDevice) -> Array:
         """The output as [N, O, Ho, Wo], of its own type; what NHWC pads is left out."""
         problem = self.problem
         if not self.form.channels_last:
@@ -69,7 +69,7 @@ class Launch:
         y = self._y().reshape(problem.batch, problem.out_height, problem.out_width, -1)
         return device.packed(device.xp.moveaxis(y[..., : problem.out_channels], -1, 1), _kind(half=self.form.half))
 
-    def has_intact_guards(self, device: Device) -> bool:
+    def has_intact_guards(self, device: ArrayDevice) -> bool:
         """Whether nothing was written outside of the output."""
         outside = device.xp.concatenate([self.memory[:GUARD], self.memory[-GUARD:]])
         return bool(device.xp.isnan(outside).all())
@@ -78,7 +78,7 @@ class Launch:
         return self.memory[GUARD:-GUARD]
 
 
-def draw(device: Device, problem: Problem, form: Format, reach: Reach, seed: int) -> Values:
+def draw(device: ArrayDevice, problem: Problem, form: Format, reach: Reach, seed: int) -> Values:
     """Tensors with the statistics of a network's layer: input and result of deviation near one."""
     taps, side = problem.offset_groups * problem.taps, max(problem.height, problem.width)
     out = (problem.out_height, problem.out_width)
@@ -106,7 +106,7 @@ def draw(device: Device, problem: Problem, form: Format, reach: Reach, seed: int
     )
 
 
-def arrange(device: Device, kernels: Kernels, problem: Problem, form: Format, values: Values) -> Launch:
+def arrange(device: ArrayDevice, kernels: Kernels, problem: Problem, form: Format, values: Values) -> Launch:
     """The tensors as the format lays them out in the device's memory."""
     offset, mask = values.offset, None
     if form.raw_mask:
@@ -126,7 +126,7 @@ def arrange(device: Device, kernels: Kernels, problem: Problem, form: Format, va
     )
 
 
-def expected(device: Device, problem: Problem, form: Format, values: Values) -> Array:
+def expected(device: ArrayDevice, problem: Problem, form: Format, values: Values) -> Array:
     """The result in float64."""
     xp = device.xp
     x, offset, mask, weight, bias = (
@@ -147,11 +147,11 @@ def _pitch(channels: int) -> int:
     return -(-channels // 8) * 8
 
 
-def _rounded(device: Device, values: Array, *, half: bool) -> Array:
+def _rounded(device: ArrayDevice, values: Array, *, half: bool) -> Array:
     return device.packed(device.packed(values, _kind(half=half)), "float32")
 
 
-def _laid_out(device: Device, values: Array, *, half: bool, last: bool) -> Array:
+def _laid_out(device: ArrayDevice, values: Array, *, half: bool, last: bool) -> Array:
     """NCHW, or NHWC whose channels NaNs pad to a multiple of eight."""
     if last:
         gap = _pitch(values.shape[1]) - values.shape[1]
@@ -162,7 +162,7 @@ def _laid_out(device: Device, values: Array, *, half: bool, last: bool) -> Array
     return device.packed(values, _kind(half=half))
 
 
-def _poisoned(device: Device, problem: Problem, form: Format) -> Array:
+def _poisoned(device: ArrayDevice, problem: Problem, form: Format) -> Array:
     channels = _pitch(problem.out_channels) if form.channels_last else problem.out_channels
     size = prod((problem.batch, channels, problem.pixels))
     return device.full((size + 2 * GUARD,), _kind(half=form.half), nan)

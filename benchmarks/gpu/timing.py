@@ -8,7 +8,7 @@ from functools import partial
 from math import ceil, floor
 from typing import Any
 
-from benchmarks.gpu.device import Device, Replay, Work
+from benchmarks.gpu.device import ArrayDevice, Device, Replay, Work
 from benchmarks.gpu.kernels import AUTO, Format, Kernels
 from benchmarks.gpu.roofline import least_bytes
 from benchmarks.gpu.shapes import Layer
@@ -19,7 +19,7 @@ TURNS = 2
 _MOST_SETS = 32
 
 #: Makes the work of one pass over layers, from a seed for its tensors.
-Maker = Callable[[Device, Sequence[Layer], int], Work]
+Maker = Callable[[ArrayDevice, Sequence[Layer], int], Work]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[low] + (place - low) * (ordered[high] - ordered[low])
 
 
-def sets_needed(device: Device, layers: Sequence[Layer]) -> int:
+def sets_needed(device: ArrayDevice, layers: Sequence[Layer]) -> int:
     """How many sets of tensors a graph goes through, so that none is left in the cache when its turn comes again."""
     size = sum(layer.count * least_bytes(layer.problem) for layer in layers)
     return min(max(ceil(4 * device.l2_bytes / size), 2), _MOST_SETS)
@@ -53,14 +53,14 @@ def sets_needed(device: Device, layers: Sequence[Layer]) -> int:
 def ours(kernels: Kernels, form: Format, tile: int = AUTO) -> Maker:
     """Our kernel over layers with random tensors."""
 
-    def make(device: Device, layers: Sequence[Layer], seed: int) -> Work:
+    def make(device: ArrayDevice, layers: Sequence[Layer], seed: int) -> Work:
         launches = prepared(device, kernels, form, layers, seed)
         return partial(_run, device, kernels, launches, tile)
 
     return make
 
 
-def prepared(device: Device, kernels: Kernels, form: Format, layers: Sequence[Layer], seed: int) -> list[Launch]:
+def prepared(device: ArrayDevice, kernels: Kernels, form: Format, layers: Sequence[Layer], seed: int) -> list[Launch]:
     """Launches over layers, each with tensors of its own."""
     seeds = range(1000 * seed, 1000 * seed + len(layers))
     return [
@@ -69,7 +69,7 @@ def prepared(device: Device, kernels: Kernels, form: Format, layers: Sequence[La
     ]
 
 
-def _run(device: Device, kernels: Kernels, launches: Sequence[Launch], tile: int) -> None:
+def _run(device: ArrayDevice, kernels: Kernels, launches: Sequence[Launch], tile: int) -> None:
     for launch in launches:
         launch.run(device, kernels, tile)
 
@@ -116,7 +116,7 @@ def _timing(turns: list[list[float]], replay: Replay, sets: int) -> Timing:
     )
 
 
-def layer_times(device: Device, kernels: Kernels, form: Format, layer: Layer, iterations: int) -> dict[str, Any]:
+def layer_times(device: ArrayDevice, kernels: Kernels, form: Format, layer: Layer, iterations: int) -> dict[str, Any]:
     """One layer with the library's own choice of tile and with each."""
     alone = [Layer(layer.name, layer.problem)]
     sets = sets_needed(device, alone)

@@ -66,7 +66,7 @@ class CudaDevice(TorchArrays):
         self._properties = torch.cuda.get_device_properties(0)
         self.name = str(self._properties.name)
         self.l2_bytes = int(getattr(self._properties, "L2_cache_size", 0)) or 64 << 20
-        # Peers get cuDNN's fastest algorithm.
+        # The baselines use cuDNN's fastest algorithm.
         torch.backends.cudnn.benchmark = True
         torch.set_grad_enabled(mode=False)
 

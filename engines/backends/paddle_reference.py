@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.console import Progress
-from pssdet.engines.backend import Built, Session, Tensors
-from pssdet.engines.options import DEFAULTS, BuildOptions
+from pssdet.engines.backend import Backend, BuildResult, Session, Tensors
+from pssdet.engines.options import BuildOptions
 from pssdet.models.card import EngineCard, ModelCard, Precision
 
 _PARAMETERS = "parameters.npz"
@@ -42,15 +42,13 @@ class PaddleSession:
         del self._model
 
 
-class PaddleBackend:
+class PaddleBackend(Backend[BuildOptions]):
     """Stores the checkpoint's parameters as plain arrays."""
 
     name = "paddle"
-    precisions: tuple[Precision, ...] = ("fp32",)
     files = (_PARAMETERS,)
     packages = ("paddlepaddle", "paddlepaddle-gpu", "numpy")
-    options = ()
-    taps_any = True
+    options = BuildOptions
 
     def missing(self) -> str | None:
         """What this machine lacks; see ``Backend``."""
@@ -58,24 +56,16 @@ class PaddleBackend:
             return "Paddle is not installed; pip install paddlepaddle==3.2.2"
         return None
 
-    def missing_to_open(self, card: EngineCard) -> str | None:
-        """The same to run an engine; see ``Backend``."""
-        del card
-        return self.missing()
-
-    def identity(self) -> None:
-        """Builds are quick; see ``Backend``."""
-
     def build(
         self,
         model: Path,
         card: ModelCard,
         precision: Precision,
         folder: Path,
-        options: BuildOptions = DEFAULTS,
-        progress: Progress = lambda _: None,
-    ) -> Built:
-        """Read the checkpoint that the card names, again and verified."""
+        options: BuildOptions,
+        progress: Progress,
+    ) -> BuildResult:
+        """Read the checkpoint that the card names once more, and verify it."""
         del model, precision, options, progress
         from pssdet.models.network.detector import TwoStageDetector
         from pssdet.models.network.reference_run import parameter_shapes
@@ -84,7 +74,7 @@ class PaddleBackend:
         shapes = parameter_shapes(TwoStageDetector(card.architecture, card.numerics))
         parameters: dict[str, Any] = dict(reload_parameters(card.weights, shapes))
         np.savez(folder / _PARAMETERS, **parameters)
-        return Built()
+        return BuildResult()
 
     def open(self, folder: Path, card: EngineCard, taps: Sequence[str] = ()) -> Session:
         """The detector with the stored parameters."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from pssdet.caches import engine_cache
 from pssdet.console import Progress
-from pssdet.engines.backend import Built, Session
-from pssdet.engines.cache import cache_folder
-from pssdet.engines.compatibility import check_fits
+from pssdet.engines.backend import Backend, BuildResult, Session
+from pssdet.engines.compatibility import check_compatible
 from pssdet.engines.devices import Gpu, cuda_device_count, gpu
-from pssdet.engines.options import BuildOptions
+from pssdet.engines.options import INDIFFERENT, PrecisionOptions
 from pssdet.engines.precision.recipe import chosen_recipe
 from pssdet.engines.trt.plan.profiles import Profile, default_profile, read_profiles
+from pssdet.engines.trt.plan.settings import BuildSettings, Hardware
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.models.card import (
     MODEL_ONNX,
@@ -24,38 +26,64 @@ from pssdet.models.card import (
     ModelCard,
     Precision,
     ProfileRecord,
-    RecipeRecord,
 )
-from pssdet.models.stages import tap_names
 from pssdet.plugins.bindings.libraries import find_plugins
 
 PLAN = "model.plan"
 
 _MIB = 1 << 20
-_WAY_OUT = "the README's section on TensorRT says what to install; --backend onnxruntime runs without it"
+_WAY_OUT = "docs/tensorrt.md says what to install; --backend onnxruntime runs without it"
 
 
-class TensorRTBackend:
+@dataclass(frozen=True)
+class TensorRTOptions(PrecisionOptions):
+    """Options that TensorRT has besides."""
+
+    min_shapes: tuple[str, ...] = ()
+    """TensorRT: smallest input, NxHxW, e.g. 1x320x320; again for a further profile."""
+
+    opt_shapes: tuple[str, ...] = ()
+    """TensorRT: typical input; kernels are chosen for it (default: the model's test size)."""
+
+    max_shapes: tuple[str, ...] = ()
+    """TensorRT: largest input."""
+
+    workspace: int | None = None
+    """TensorRT: limit of the builder's scratch memory, MiB."""
+
+    timing_cache: Path | None = field(default=None, metadata=INDIFFERENT)
+    """TensorRT: file of measured kernels, read and added to (default: one in the cache)."""
+
+    stages: bool = False
+    """TensorRT: the engine also returns every stage, for the stage-by-stage comparison; slower."""
+
+    strongly_typed: bool = False
+    """TensorRT 10: the graph says every type, as it always does from 11 on."""
+
+    version_compatible: bool = False
+    """TensorRT: the engine also runs in later versions of the same major version."""
+
+    hardware_compatible: Hardware | None = None
+    """TensorRT: the engine also runs on other GPUs: ampere_plus or same_compute_capability."""
+
+    plugins_in_plan: bool = False
+    """TensorRT: the engine carries the plugin library."""
+
+    def check(self, precision: str) -> None:
+        """Refuse a workspace of less than 1 MiB, too; see ``BuildOptions``."""
+        if self.workspace is not None and self.workspace < 1:
+            raise BadInput(f"--workspace is in MiB, 1 or more, not {self.workspace}")
+        super().check(precision)
+
+
+class TensorRTBackend(Backend[TensorRTOptions]):
     """Builds for the first GPU of this machine."""
 
     name = "tensorrt"
     precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
     files = (PLAN,)
     packages = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "cuda-bindings", "onnx", "numpy")
-    options = (
-        "recipe",
-        "calibration",
-        "min_shapes",
-        "opt_shapes",
-        "max_shapes",
-        "workspace",
-        "timing_cache",
-        "stages",
-        "strongly_typed",
-        "version_compatible",
-        "hardware_compatible",
-        "plugins_in_plan",
-    )
+    options = TensorRTOptions
     taps_any = False
 
     def missing(self) -> str | None:
@@ -97,10 +125,10 @@ class TensorRTBackend:
         card: ModelCard,
         precision: Precision,
         folder: Path,
-        options: BuildOptions,
+        options: TensorRTOptions,
         progress: Progress,
-    ) -> Built:
-        """A plan, whose layers have the precision that was asked for.
+    ) -> BuildResult:
+        """Build a plan whose layers have the precision that was asked for.
 
         Raises:
             BadInput: an option makes no sense here.
@@ -111,30 +139,30 @@ class TensorRTBackend:
 
         from pssdet.engines.trt.graph.rewrite import plugin_graph
         from pssdet.engines.trt.plan.builder import build_plan
-        from pssdet.engines.trt.plan.capabilities import capabilities, precision_route
+        from pssdet.engines.trt.plan.capabilities import capabilities_of
         from pssdet.engines.trt.plan.flops import convolution_flops
         from pssdet.engines.trt.plan.inspector import prove, summarise
-        from pssdet.engines.trt.plan.precision_route import graph_for
-        from pssdet.engines.trt.plan.settings import Settings
+        from pssdet.engines.trt.plan.precision_route import choose_route, graph_for
+        from pssdet.models.stages import tap_names
 
         device, library = _device(), find_plugins()
         profiles = _profiles(card, options)
         reduced = precision != "fp32"
-        route = precision_route(capabilities(trt), reduced=reduced, typed=options.strongly_typed)
+        route = choose_route(capabilities_of(trt), reduced=reduced, typed=options.strongly_typed)
         exported = onnx.load(model / MODEL_ONNX)
         recipe = chosen_recipe(options.recipe, card.model, exported.graph) if reduced else None
         source, calibration = exported, None
         if recipe is not None and options.calibration is not None:
             from pssdet.engines.precision.int8_model import quantised_model
 
-            made = quantised_model(model, card, options.calibration, progress, recipe=recipe)
+            made = quantised_model(exported, model, card, options.calibration, progress, recipe=recipe)
             source, calibration = made.model, made.calibration
-        graph, held = graph_for(plugin_graph(source), route, recipe.fp32 if recipe else (), reduced=reduced)
-        settings = Settings(
+        graph, float32 = graph_for(plugin_graph(source), route, recipe.fp32 if recipe else (), reduced=reduced)
+        settings = BuildSettings(
             profiles=profiles,
             route=route,
             int8=precision == "int8",
-            float32=held,
+            float32=float32,
             stages=tap_names(card.architecture) if options.stages else (),
             plugins=library,
             workspace=options.workspace * _MIB if options.workspace is not None else None,
@@ -147,12 +175,12 @@ class TensorRTBackend:
         precisions = summarise(built.layers, convolution_flops(exported, profiles[0].opt))
         if precision != "fp32":
             prove(precisions, precision)
-        return Built(
+        return BuildResult(
             fp32_nodes=len(recipe.fp32) if recipe else 0,
             versions={"tensorrt": trt.__version__, "cuda (driver)": device.cuda},
             gpu=GpuRecord(device.name, device.capability, device.cuda, device.driver),
             plugins=FileRecord.of(library),
-            recipe=RecipeRecord(recipe.sha256, recipe.fp32, recipe.note) if recipe else None,
+            recipe=recipe.record() if recipe else None,
             profiles=tuple(ProfileRecord(each.min, each.opt, each.max) for each in profiles),
             layers=LayersRecord(precisions.layers, precisions.flops, precisions.wide),
             calibration=calibration,
@@ -160,7 +188,7 @@ class TensorRTBackend:
         )
 
     def open(self, folder: Path, card: EngineCard, taps: Sequence[str] = ()) -> Session:
-        """A session on the plan, once it is known to fit this machine.
+        """Open a session on the plan if it fits this machine.
 
         Raises:
             BadInput: it was built for another GPU or TensorRT, with other plugins, or does not return the stages.
@@ -169,16 +197,16 @@ class TensorRTBackend:
             raise BadInput(f"the engine in {folder} does not return its stages; build one that does: --stages")
         carried = _carries_plugins(card)
         library = None if carried else find_plugins()
-        check_fits(folder, card, _device(), _version(), library)
+        check_compatible(folder, card, _device(), _version(), library)
         from pssdet.engines.trt.runtime.session import TensorRTSession
-        from pssdet.plugins.bindings.preprocess import picture_kernel
+        from pssdet.plugins.bindings.preprocess import find_preprocess_kernel
 
         return TensorRTSession(
             folder / PLAN,
             plugins=library,
             host_code=carried or "version_compatible" in card.options,
             outputs={record.name: record.dtype for record in card.model.outputs},
-            kernel=picture_kernel(library),
+            kernel=find_preprocess_kernel(library),
         )
 
 
@@ -187,7 +215,7 @@ def _carries_plugins(card: EngineCard) -> bool:
 
 
 def _installed(name: str) -> bool:
-    """Whether a package is there; it is not imported, which TensorRT does not survive everywhere."""
+    """Whether a package is installed; finding out must not import it, since TensorRT crashes on some machines."""
     try:
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:  # there is no package that it could be in
@@ -197,7 +225,7 @@ def _installed(name: str) -> bool:
 def _device() -> Gpu:
     found = gpu()
     if found is None:
-        raise EnvironmentMissing(f"the driver does not describe its GPU; is nvidia-smi content? {_WAY_OUT}")
+        raise EnvironmentMissing(f"the driver does not describe its GPU; does nvidia-smi succeed? {_WAY_OUT}")
     return found
 
 
@@ -208,7 +236,7 @@ def _version() -> str:
     return version
 
 
-def _profiles(card: ModelCard, options: BuildOptions) -> tuple[Profile, ...]:
+def _profiles(card: ModelCard, options: TensorRTOptions) -> tuple[Profile, ...]:
     steps = card.preprocessing
     given = read_profiles(options.min_shapes, options.opt_shapes, options.max_shapes)
     return given or (default_profile(steps.short_side, steps.long_side),)
@@ -217,7 +245,7 @@ def _profiles(card: ModelCard, options: BuildOptions) -> tuple[Profile, ...]:
 def _timing_cache(device: Gpu) -> Path:
     from pssdet.engines.trt.plan.timing_cache import timing_cache_name
 
-    return cache_folder() / timing_cache_name(_version(), device.name)
+    return engine_cache() / timing_cache_name(_version(), device.name)
 
 
 BACKEND = TensorRTBackend()

@@ -11,16 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.console import Progress
-from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
-from pssdet.engines.precision.histogram import AbsHistogram
+from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
+from pssdet.engines.precision.ranges import AbsHistogram
 from pssdet.errors import BadInput
-from pssdet.models.preprocess import as_batch, prepare
-from pssdet.models.reader import Preprocessing
-from pssdet.opencv import cv2
+from pssdet.images import evenly_spaced, load, pictures_in
+from pssdet.models.preprocess import Preprocessing, as_batch, prepare
 
 #: More pictures change the ranges little and cost time; of a larger folder so many are taken, evenly spaced by name.
 MOST_PICTURES = 256
-_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 _REPORT_EVERY = 32
 
 
@@ -55,18 +53,18 @@ def sha256_of_ranges(ranges: Mapping[str, float]) -> str:
 
 def _pictures(folder: Path) -> list[Path]:
     try:
-        found = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file())
+        found = pictures_in(folder)
     except OSError as error:
         raise BadInput(f"the calibration folder {folder} cannot be read ({error.strerror}); name another") from error
     if not found:
         raise BadInput(f"the calibration folder {folder} holds no pictures; name one with a hundred or more")
-    count = min(len(found), MOST_PICTURES)
-    return [found[index * len(found) // count] for index in range(count)]
+    return evenly_spaced(found, MOST_PICTURES)
 
 
 def _prepared(pictures: Sequence[Path], steps: Preprocessing) -> Iterator[tuple[Path, dict[str, NDArray[np.float32]]]]:
     for path in pictures:
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise BadInput(f"{path} is damaged or no picture that OpenCV reads; take it out of the calibration folder")
-        yield path, as_batch([prepare(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), steps)])
+        try:
+            picture = load(path)
+        except BadInput as error:
+            raise BadInput(f"{error}, or take it out of the calibration folder") from error
+        yield path, as_batch([prepare(picture, steps)])

@@ -16,7 +16,7 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from pssdet.engines.precision.recipe import HALF_PREFIXES, Recipe
-from pssdet.engines.precision.region import TypedEdges, as_half, cast, inside, rewrite_region
+from pssdet.engines.precision.region import TypedRewriter, as_half, cast, half_tensors, rewrite_region
 
 
 def half_region(graph: onnx.GraphProto, *, emulated: bool, recipe: Recipe) -> set[str]:
@@ -37,19 +37,19 @@ def half_region(graph: onnx.GraphProto, *, emulated: bool, recipe: Recipe) -> se
 
 def emulate_half(model: onnx.ModelProto, region: set[str]) -> None:
     """Round, in place, every edge and every parameter of the region to half precision."""
-    rewrite_region(model.graph, region, _RoundingEdges(model.graph, region))
+    rewrite_region(model.graph, region, _RoundingRewriter(model.graph, region))
 
 
 def to_half(model: onnx.ModelProto, region: set[str]) -> None:
     """Make the region compute in float16, in place; casts stand where the precision changes."""
-    rewrite_region(model.graph, region, TypedEdges(model.graph, region))
+    rewrite_region(model.graph, region, TypedRewriter(model.graph, region))
 
 
-class _RoundingEdges:
-    """Everything stays float32 and takes only values that half precision has."""
+class _RoundingRewriter:
+    """Keeps everything in float32, but rounded to values that half precision has."""
 
     def __init__(self, graph: onnx.GraphProto, region: set[str]) -> None:
-        self._rounded = {name: name for name in inside(graph, region)}
+        self._rounded = {name: name for name in half_tensors(graph, region)}
 
     def parameter(self, tensor: onnx.TensorProto) -> None:
         tensor.CopyFrom(numpy_helper.from_array(as_half(tensor).astype(np.float32), tensor.name))

@@ -1,8 +1,7 @@
-"""An exported model in int8: calibrated on pictures, rewritten, written."""
+"""An exported model in int8: calibrated on pictures, then quantised."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ import onnx
 
 from pssdet.console import Progress
 from pssdet.engines.precision.calibration import calibrate, sha256_of_ranges
-from pssdet.engines.precision.qdq_placement import WEIGHTED, is_inside, places
+from pssdet.engines.precision.qdq_placement import WEIGHTED, in_trunk_or_head, place_qdq
 from pssdet.engines.precision.quantise import quantise
 from pssdet.engines.precision.ranges import Method, range_of
 from pssdet.engines.precision.recipe import Recipe
@@ -20,8 +19,8 @@ from pssdet.models.card import MODEL_ONNX, CalibrationRecord, ModelCard
 METHOD: Method = "entropy"
 
 
-class Quantised(NamedTuple):
-    """What came of a model.
+class QuantisedModel(NamedTuple):
+    """Result of quantising a model.
 
     Attributes:
         model: with QuantizeLinear / DequantizeLinear pairs.
@@ -35,6 +34,7 @@ class Quantised(NamedTuple):
 
 
 def quantised_model(
+    exported: onnx.ModelProto,
     folder: Path,
     card: ModelCard,
     pictures: Path,
@@ -42,27 +42,24 @@ def quantised_model(
     *,
     recipe: Recipe,
     method: Method = METHOD,
-) -> Quantised:
-    """The exported model of ``folder`` in int8, with ranges from the pictures.
+) -> QuantisedModel:
+    """An exported model in int8, with ranges from pictures.
 
     Args:
-        folder: of the exported model, whose files were verified.
+        exported: the model; it is left as it is.
+        folder: where its file lies, which was verified.
         card: its card.
         pictures: folder of pictures like those that the detector will see; labels are not needed.
         recipe: its nodes are not quantised.
-        method: how a range is made of the values.
+        method: how a range is chosen for the values of a tensor.
 
     Raises:
         BadInput: as ``calibrate``, or the recipe is not for this model.
     """
-    model = onnx.load(folder / MODEL_ONNX)
-    recipe.check(model.graph)
-    where = places(model.graph, recipe.fp32)
-    histograms, count = calibrate(folder / MODEL_ONNX, card.preprocessing, pictures, where.activations, progress)
+    recipe.check(exported.graph)
+    placement = place_qdq(exported.graph, recipe.fp32)
+    histograms, count = calibrate(folder / MODEL_ONNX, card.preprocessing, pictures, placement.activations, progress)
     ranges = {name: range_of(histogram, method) for name, histogram in histograms.items()}
     record = CalibrationRecord(count, method, sha256_of_ranges(ranges))
-    return Quantised(quantise(model, ranges, where), record, _without_integers(model.graph, where.layers))
-
-
-def _without_integers(graph: onnx.GraphProto, layers: Sequence[str]) -> int:
-    return sum(node.op_type in WEIGHTED and is_inside(node) for node in graph.node) - len(layers)
+    weighted = sum(node.op_type in WEIGHTED and in_trunk_or_head(node) for node in exported.graph.node)
+    return QuantisedModel(quantise(exported, ranges, placement), record, weighted - len(placement.layers))

@@ -16,22 +16,22 @@ CHANNEL_AXIS = {"Conv": 0, "MatMul": 1}
 WEIGHTED = frozenset((*CHANNEL_AXIS, "DeformConv"))
 
 
-class Places(NamedTuple):
-    """What is rounded.
+class QdqPlacement(NamedTuple):
+    """Which layers are quantised, and where QuantizeLinear / DequantizeLinear pairs stand.
 
     Attributes:
         layers: names of the Conv and MatMul nodes that compute in integers, in the graph's order.
         activations: names of the tensors that are rounded to int8 for them, in the graph's order.
-        readers: (node, position of the input) that read such a tensor rounded; all others read it as it is.
+        consumers: (node, position of the input) that read such a tensor rounded; all others read it as it is.
     """
 
     layers: tuple[str, ...]
     activations: tuple[str, ...]
-    readers: frozenset[tuple[str, int]]
+    consumers: frozenset[tuple[str, int]]
 
 
-def places(graph: onnx.GraphProto, float32: Iterable[str] = ()) -> Places:
-    """The integer layers of an exported graph.
+def place_qdq(graph: onnx.GraphProto, float32: Iterable[str] = ()) -> QdqPlacement:
+    """Choose the integer layers of an exported graph and the tensors that are rounded for them.
 
     Not among them: the first convolution, whose input is the picture; those that predict DCN offsets and masks, where a
     step of 8 bits would move samples by visible fractions of a pixel; DeformConv, which has no integer kernel; and the
@@ -45,25 +45,25 @@ def places(graph: onnx.GraphProto, float32: Iterable[str] = ()) -> Places:
         graph: of an exported model.
         float32: nodes that stay as they are, besides; see ``recipe.Recipe``.
     """
-    finder = _Finder(graph, float32)
-    layers = {node.name: node for node in graph.node if finder.is_integer_layer(node)}
-    readers = {(name, 0) for name in layers}
+    rules = _QuantisationRules(graph, float32)
+    layers = {node.name: node for node in graph.node if rules.is_integer_layer(node)}
+    consumers = {(name, 0) for name in layers}
     for node in graph.node:
-        if (shortcut := finder.shortcut(node, layers)) is not None:
-            readers.add((node.name, shortcut))
+        if (shortcut := rules.shortcut(node, layers)) is not None:
+            consumers.add((node.name, shortcut))
     nodes = {node.name: node for node in graph.node}
-    rounded = {nodes[name].input[position] for name, position in readers}
+    rounded = {nodes[name].input[position] for name, position in consumers}
     # Pooling between two rounded tensors runs in integers too if its own input is rounded.
     pools = [
         node for node in graph.node if node.op_type == "AveragePool" and rounded >= {node.input[0], node.output[0]}
     ]
-    readers |= {(node.name, 0) for node in pools}
+    consumers |= {(node.name, 0) for node in pools}
     order = dict.fromkeys(name for node in graph.node for name in node.output if name in rounded)
-    return Places(tuple(layers), tuple(order), frozenset(readers))
+    return QdqPlacement(tuple(layers), tuple(order), frozenset(consumers))
 
 
-class _Finder:
-    """Questions about one graph."""
+class _QuantisationRules:
+    """Which nodes of one graph are quantised."""
 
     def __init__(self, graph: onnx.GraphProto, float32: Iterable[str]) -> None:
         self._parameters = {tensor.name for tensor in graph.initializer}
@@ -79,7 +79,7 @@ class _Finder:
     def is_integer_layer(self, node: onnx.NodeProto) -> bool:
         return (
             node.op_type in CHANNEL_AXIS
-            and is_inside(node)
+            and in_trunk_or_head(node)
             and node.input[1] in self._parameters
             and node.input[0] not in self._inputs
             and node.name not in self._float32
@@ -88,7 +88,7 @@ class _Finder:
 
     def shortcut(self, node: onnx.NodeProto, layers: Iterable[str]) -> int | None:
         """The input of a residual Add that is rounded; None for every other node."""
-        if node.op_type != "Add" or not is_inside(node) or self._parameters & set(node.input):
+        if node.op_type != "Add" or not in_trunk_or_head(node) or self._parameters & set(node.input):
             return None
         if node.name in self._float32:
             return None
@@ -106,7 +106,7 @@ class _Finder:
         if name in self._outputs:
             return True
         for node in self._consumers.get(name, []):
-            if not is_inside(node):
+            if not in_trunk_or_head(node):
                 if node.op_type != "MultilevelRoiAlign":
                     return True
             elif node.op_type == "Add" and self._parameters & set(node.input) and self._leaves(node.output[0]):
@@ -114,6 +114,6 @@ class _Finder:
         return False
 
 
-def is_inside(node: onnx.NodeProto) -> bool:
+def in_trunk_or_head(node: onnx.NodeProto) -> bool:
     """Whether a node is of the trunk or of a head."""
     return bool(node.name.startswith((TRUNK_NODES, HEAD_NODES)))

@@ -13,31 +13,31 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from pssdet.engines.precision.qdq_placement import CHANNEL_AXIS, Places
+from pssdet.engines.precision.qdq_placement import CHANNEL_AXIS, QdqPlacement
 from pssdet.engines.precision.ranges import LEVELS
 from pssdet.engines.precision.region import prune, replace_nodes
 
 _ZERO = "quantise:zero"
 
 
-def quantise(model: onnx.ModelProto, ranges: Mapping[str, float], where: Places) -> onnx.ModelProto:
-    """The model with the layers of ``where`` in int8; existing tensors and nodes keep their names.
+def quantise(model: onnx.ModelProto, ranges: Mapping[str, float], placement: QdqPlacement) -> onnx.ModelProto:
+    """The model with the layers of ``placement`` in int8; existing tensors and nodes keep their names.
 
     Args:
         model: float32, as exported; it is left as it is.
-        ranges: largest absolute value that each tensor of ``where.activations`` keeps.
-        where: as ``places`` found them in this model.
+        ranges: largest absolute value that each tensor of ``placement.activations`` keeps.
+        placement: as ``place_qdq`` chose it for this model.
     """
     result = onnx.ModelProto.FromString(model.SerializeToString())
     graph = result.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
     added: dict[str, onnx.TensorProto] = {_ZERO: numpy_helper.from_array(np.zeros((), np.int8), _ZERO)}
-    rounded = set(where.activations)
-    layers = set(where.layers)
+    rounded = set(placement.activations)
+    layers = set(placement.layers)
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         for position, name in enumerate(node.input):
-            if (node.name, position) in where.readers:
+            if (node.name, position) in placement.consumers:
                 node.input[position] = f"{name}:dequantised"
         if node.name in layers:
             nodes.append(_weights(node, weights[node.input[1]], added))
@@ -63,7 +63,7 @@ def round_weights(values: NDArray[np.float32], axis: int) -> tuple[NDArray[np.in
 
 
 def _activation(maker: str, name: str, largest: float, added: dict[str, onnx.TensorProto]) -> list[onnx.NodeProto]:
-    """Nodes that round a tensor to int8 and back, named after the node that makes it: they are of its part."""
+    """Make the nodes that round a tensor to int8 and back; by their names they belong to the part of its producer."""
     scale, integers, back = f"{name}:scale", f"{name}:int8", f"{name}:dequantised"
     added[scale] = numpy_helper.from_array(np.float32(largest / LEVELS), scale)
     return [
@@ -73,7 +73,7 @@ def _activation(maker: str, name: str, largest: float, added: dict[str, onnx.Ten
 
 
 def _weights(node: onnx.NodeProto, tensor: onnx.TensorProto, added: dict[str, onnx.TensorProto]) -> onnx.NodeProto:
-    """The node that makes the layer's weights of integers; layers that share weights share the integers."""
+    """Make the node that converts a layer's integer weights; layers that share weights share the integers."""
     name, axis = tensor.name, CHANNEL_AXIS[node.op_type]
     integers, scales, zeros = f"{name}:int8", f"{name}:scale", f"{name}:zero"
     if integers not in added:

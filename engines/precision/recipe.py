@@ -19,6 +19,8 @@ from pssdet.files import write_atomically
 if TYPE_CHECKING:
     import onnx
 
+    from pssdet.models.card import RecipeRecord
+
 #: Where nodes may run in half precision: ``models.stages.TRUNK_NODES`` and ``HEAD_NODES``, without their dependencies.
 HALF_PREFIXES = ("trunk/", "head/")
 
@@ -53,6 +55,12 @@ class Recipe:
         """The recipe's file."""
         return (json.dumps(asdict(self), indent=1) + "\n").encode()
 
+    def record(self) -> RecipeRecord:
+        """What an engine's card says of the recipe."""
+        from pssdet.models.card import RecipeRecord  # here, since graphs are rewritten where there is no msgspec too
+
+        return RecipeRecord(self.sha256, self.fp32, self.note)
+
     def check(self, graph: onnx.GraphProto) -> None:
         """Whether this recipe is for that graph of an exported model.
 
@@ -68,10 +76,10 @@ class Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """A recipe from its file.
+    """Read a recipe's file.
 
     Raises:
-        BadInput: there is none, or it is not a recipe.
+        BadInput: it cannot be read, or holds no recipe.
     """
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
@@ -94,7 +102,7 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
 
 
 def chosen_recipe(path: Path | None, model: str, graph: onnx.GraphProto) -> Recipe:
-    """The recipe of a build: that of the file, or without one as ``recipe_for`` has it; it fits the graph.
+    """Choose the recipe of a build: the one of the file, or without a file that of ``recipe_for``; it fits the graph.
 
     Raises:
         BadInput: the file is no recipe, or one for another model.

@@ -1,11 +1,11 @@
-"""The walk that all half-precision rewrites share: a region of a graph, and what happens on its edges.
+"""What the rewrites to half precision share: the walk over a region of a graph, and its edges.
 
 It depends on ONNX alone, so that it runs where a TensorRT engine is built.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 _Renamed = tuple[str, list[onnx.NodeProto]]
 
 
-class Edges(Protocol):
+class RegionRewriter(Protocol):
     """What a rewrite does where data enters, leaves or lies in its region."""
 
     def parameter(self, tensor: onnx.TensorProto) -> None:
@@ -32,7 +32,7 @@ class Edges(Protocol):
         ...
 
 
-def rewrite_region(graph: onnx.GraphProto, region: set[str], edges: Edges) -> None:
+def rewrite_region(graph: onnx.GraphProto, region: set[str], rewriter: RegionRewriter) -> None:
     """Apply a rewrite to the nodes named in ``region``, in place."""
     _split_shared_parameters(graph, region)
     parameters = {tensor.name: tensor for tensor in graph.initializer}
@@ -44,45 +44,56 @@ def rewrite_region(graph: onnx.GraphProto, region: set[str], edges: Edges) -> No
         for position in half_inputs(node, parameters):
             name = node.input[position]
             if name in parameters:
-                edges.parameter(parameters[name])
+                rewriter.parameter(parameters[name])
             else:
-                node.input[position], before = edges.entering(name)
+                node.input[position], before = rewriter.entering(name)
                 nodes += before
         nodes.append(node)
         for index in half_outputs(node):
-            node.output[index], after = edges.leaving(node.output[index])
+            node.output[index], after = rewriter.leaving(node.output[index])
             nodes += after
     replace_nodes(graph, nodes)
 
 
-def half_inputs(node: onnx.NodeProto, parameters: Mapping[str, onnx.TensorProto]) -> list[int]:
-    """Positions of the inputs that carry half data in a region's node.
+#: Which inputs and outputs of a node are half, by their positions.
+HalfPositions = Callable[[onnx.NodeProto], tuple[Sequence[int], Sequence[int]]]
 
-    Not so: shapes, the scales of a resize, offsets, masks and biases of deformable convolutions, regions, sizes.
-    """
-    count = len(node.input)
-    candidates = {
-        "Resize": [0],
-        "DeformConv": [0, 1, 3],
-        "PssDetDeformConv2d": [0, 1],
-        "PssDetMultilevelRoiAlign": range(count - 1),
-        "PssDetGenerateProposals": range(count - 1),
-    }.get(node.op_type, range(count))
+#: Of the operators that have others, too: the scales of a resize, offsets and masks of deformable convolutions.
+_HALF_POSITIONS: dict[str, HalfPositions] = {
+    "Resize": lambda _: ([0], [0]),
+    "DeformConv": lambda _: ([0, 1, 3], [0]),
+}
+
+
+def declare_half_positions(op_type: str, positions: HalfPositions) -> None:
+    """Say which inputs and outputs of an operator are half in a region; of operators not declared, all are."""
+    _HALF_POSITIONS[op_type] = positions
+
+
+def half_inputs(node: onnx.NodeProto, parameters: Mapping[str, onnx.TensorProto]) -> list[int]:
+    """Positions of the inputs that carry half data in a region's node; shapes and indices do not."""
+    candidates, _ = _half_positions(node)
     return [
         position
         for position in candidates
-        if position < count
+        if position < len(node.input)
         and (name := node.input[position])
         and (name not in parameters or parameters[name].data_type == TensorProto.FLOAT)
     ]
 
 
-def half_outputs(node: onnx.NodeProto) -> list[int]:
+def half_outputs(node: onnx.NodeProto) -> Sequence[int]:
     """Positions of the outputs that are half in a region's node."""
-    return [] if node.op_type == "PssDetGenerateProposals" else list(range(len(node.output)))
+    return _half_positions(node)[1]
 
 
-def inside(graph: onnx.GraphProto, region: set[str]) -> set[str]:
+def _half_positions(node: onnx.NodeProto) -> tuple[Sequence[int], Sequence[int]]:
+    if positions := _HALF_POSITIONS.get(node.op_type):
+        return positions(node)
+    return range(len(node.input)), range(len(node.output))
+
+
+def half_tensors(graph: onnx.GraphProto, region: set[str]) -> set[str]:
     """Tensors that the region's nodes make in half precision."""
     return {node.output[i] for node in graph.node if node.name in region for i in half_outputs(node)}
 
@@ -105,7 +116,7 @@ def cast(source: str, target: str, dtype: int) -> onnx.NodeProto:
 
 
 def replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
-    """Make these the graph's nodes; they may be the graph's own."""
+    """Replace the graph's nodes by these, some of which may be its own."""
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)
@@ -121,14 +132,14 @@ def prune(graph: onnx.GraphProto) -> None:
         graph.initializer.extend(copies)
 
 
-class TypedEdges:
-    """The region computes in float16; casts stand where the precision changes.
+class TypedRewriter:
+    """Makes the region compute in float16; casts stand where the precision changes.
 
     A stage keeps its float32 name beside the half one.
     """
 
     def __init__(self, graph: onnx.GraphProto, region: set[str]) -> None:
-        self._names = {name: f"{name}:half" for name in inside(graph, region)}
+        self._names = {name: f"{name}:half" for name in half_tensors(graph, region)}
         parameters = {tensor.name: tensor for tensor in graph.initializer}
         self._wanted = {output.name for output in graph.output}
         for node in graph.node:
@@ -136,19 +147,19 @@ class TypedEdges:
             self._wanted |= {name for position, name in enumerate(node.input) if position not in halves}
 
     def parameter(self, tensor: onnx.TensorProto) -> None:
-        """Store it in float16; see ``Edges``."""
+        """Store it in float16; see ``RegionRewriter``."""
         if tensor.data_type == TensorProto.FLOAT:  # else it was stored already, for another node
             tensor.CopyFrom(numpy_helper.from_array(as_half(tensor), tensor.name))
 
     def entering(self, name: str) -> _Renamed:
-        """The half tensor, cast once for all; see ``Edges``."""
+        """The half tensor, cast once for all; see ``RegionRewriter``."""
         if name in self._names:
             return self._names[name], []
         self._names[name] = f"{name}:half"
         return self._names[name], [cast(name, self._names[name], TensorProto.FLOAT16)]
 
     def leaving(self, name: str) -> _Renamed:
-        """A half tensor, and its float32 twin if someone needs it; see ``Edges``."""
+        """A half tensor, and its float32 copy if someone needs it; see ``RegionRewriter``."""
         half = self._names[name]
         needed = name in self._wanted or is_stage(name)
         return half, [cast(half, name, TensorProto.FLOAT)] if needed else []

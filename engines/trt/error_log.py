@@ -1,4 +1,4 @@
-"""TensorRT's errors, kept for messages of ours instead of printed."""
+"""Keeps the errors that TensorRT logs, for our own messages, instead of printing them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 #: The latest are enough: one failure makes several, and the last ones say most.
 _KEPT = 4
 
-#: TensorRT holds one logger for a process, whichever was given first, and plugins log to it: also after the engine that
-#: it came with is gone.
+#: TensorRT holds one logger for a process, whichever was given first, and plugins log to it, also after the engine that
+#: came with it is gone.
 _logs: list[tuple[Any, Any]] = []
 
 
 def error_log(trt: Any) -> Any:
-    """The ``ILogger`` of the module ``tensorrt``, the same for all and never freed; see its ``complaint``."""
+    """The ``ILogger`` of the module ``tensorrt``, the same for all and never freed; see its ``last_errors``."""
     for module, log in _logs:
         if module is trt:
             return log
@@ -23,7 +23,7 @@ def error_log(trt: Any) -> Any:
 
 
 def _new(trt: Any) -> Any:
-    """A logger that says nothing by itself."""
+    """A logger that prints nothing."""
 
     class ErrorLog(trt.ILogger):  # type: ignore[misc]  # a class of whatever TensorRT is installed
         def __init__(self) -> None:
@@ -35,10 +35,10 @@ def _new(trt: Any) -> Any:
             if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
                 self._errors.append(msg.strip())
 
-        def complaint(self) -> str:
-            """What TensorRT said last about what went wrong, in one line; forgotten by the asking."""
-            said = " / ".join(self._errors)
+        def last_errors(self) -> str:
+            """The latest errors in one line; each is given once."""
+            errors = " / ".join(self._errors)
             self._errors.clear()
-            return said or "it gave no reason"
+            return errors or "it gave no reason"
 
     return ErrorLog()

@@ -18,8 +18,7 @@ from pssdet.models.architecture import (
     RPN_NMS_THRESHOLD,
     Architecture,
 )
-from pssdet.models.network.anchors import base_anchors
-from pssdet.models.numerics import Numerics
+from pssdet.models.numerics import Numerics, base_anchors
 
 NAME = "GenerateProposals"
 NOTHING = -np.inf

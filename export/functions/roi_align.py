@@ -78,7 +78,7 @@ def multilevel_roi_align() -> onnx.FunctionProto:
 def _finite(boxes: Value) -> Value:
     """NaN becomes 0 and infinity far: ONNX Runtime refuses the whole batch for one region that is not finite.
 
-    Such regions come from an earlier stage of a cascade whose features or deltas are not finite.
+    Such regions come from an earlier head of a cascade whose features or deltas are not finite.
     """
     known = where(boxes.tracer.op("IsNaN", boxes), 0.0, boxes)
     return known.at_most(_FARTHEST).at_least(-_FARTHEST)

@@ -17,18 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.errors import BadInput
-from pssdet.models.checkpoint_formats.inert_pickle import AGAIN, FOREIGN, HEADER, Array, Refused, read_records
-from pssdet.models.checkpoint_formats.lod_tensor import check_shape, to_float32
-from pssdet.models.checkpoint_formats.static_checkpoint import (
-    GZIP,
-    MAX_BYTES,
-    is_tar,
-    list_folder,
-    list_tar,
-    read_variables,
-    unpack_gzip,
-)
+from pssdet.models.checkpoint_formats.archives import GZIP, MAX_BYTES, is_tar, list_folder, list_tar, unpack_gzip
+from pssdet.models.checkpoint_formats.inert_pickle import HEADER, Array, read_records
+from pssdet.models.checkpoint_formats.static_checkpoint import read_variables
 from pssdet.models.checkpoint_formats.static_names import is_static, to_structured
+from pssdet.models.checkpoint_formats.untrusted import AGAIN, FOREIGN, Refused, check_shape, to_float32
 
 _NAME_TABLE = "StructuredToParameterName@@"
 _DTYPES = {f"{order}f{size}": np.dtype(f"<f{size}") for order in ("", "<") for size in (2, 4, 8)}

@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.errors import BadInput
-from pssdet.models.architecture import Architecture
-from pssdet.models.network.resnet_vd import block_names
+from pssdet.models.architecture import Architecture, block_names
 
 _BACKBONE = "backbone."
 _NORM = ("weight", "bias", "_mean", "_variance")
@@ -73,11 +72,11 @@ def _layers(backbone: Architecture) -> Iterator[tuple[str, str, str]]:
     for index in (1, 2, 3):
         yield f"conv1.conv1_{index}", f"conv1_{index}", f"stem.{index - 1}"
     block = 0
-    for stage, count in enumerate(backbone.blocks, start=2):
-        for index, name in enumerate(block_names(stage, count)):
-            own, old, new = f"res{stage}.{name}", f"bb_{stage - 2}_{index}", f"blocks.{block}"
+    for layer, count in enumerate(backbone.blocks, start=2):
+        for index, name in enumerate(block_names(layer, count)):
+            own, old, new = f"res{layer}.{name}", f"bb_{layer - 2}_{index}", f"blocks.{block}"
             for conv, branch in enumerate("abc"):
                 yield f"{own}.branch2{branch}", f"{old}.conv{conv}", f"{new}.conv{conv}"
-            if index == 0:  # pooled before the convolution where the stage halves the map
-                yield f"{own}.short{'' if stage == 2 else '.conv'}", f"{old}.short", f"{new}.short"
+            if index == 0:  # pooled before the convolution where the layer halves the map
+                yield f"{own}.short{'' if layer == 2 else '.conv'}", f"{old}.short", f"{new}.short"
             block += 1

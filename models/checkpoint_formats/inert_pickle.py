@@ -1,4 +1,4 @@
-"""A reader of the pickles that hold NumPy arrays by name, which runs nothing of what they ask for.
+"""A reader of pickled dictionaries of NumPy arrays that calls nothing of what a pickle names.
 
 Not an unpickler: a small interpreter of the few opcodes that such a file needs. It keeps records of
 what the file says about its arrays, makes no call, and refuses everything else. Large contents are
@@ -12,10 +12,9 @@ import pickletools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pssdet.models.checkpoint_formats.untrusted import AGAIN, FOREIGN, ByteReader, Refused
+
 HEADER = b"\x80"
-#: What to do about a damaged file, and about one of another kind.
-AGAIN = "download it again"
-FOREIGN = "use a checkpoint saved by PaddleDetection"
 
 #: Some 36 opcodes describe a parameter, so this is room for more than five thousand.
 _MAX_OPCODES = 200_000
@@ -39,10 +38,6 @@ _GLOBALS = {
     ("builtins", "tuple"): "tuple",  # how Paddle writes a tensor beside other objects
     ("__builtin__", "tuple"): "tuple",
 }
-
-
-class Refused(Exception):
-    """What is wrong with a file and what to do about it, without the file's name."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -118,7 +113,7 @@ def read_records(content: bytes) -> dict[str, object]:
     raise Refused(f"has more than {_MAX_OPCODES} pickle opcodes; {FOREIGN}")
 
 
-class _Interpreter:
+class _Interpreter(ByteReader):
     """The state of reading one pickle.
 
     On the stack lie numbers, None, short texts, tuples, dictionaries and the records above, which
@@ -126,9 +121,8 @@ class _Interpreter:
     """
 
     def __init__(self, content: bytes) -> None:
+        super().__init__(content)
         self.content = content
-        self.view = memoryview(content)
-        self.position = 0
         self.stack: list[object] = []
         self.marks: list[int] = []
         self.memo: dict[int, object] = {}
@@ -136,7 +130,7 @@ class _Interpreter:
 
     def result(self) -> dict[str, object]:
         result = self.pop()
-        if self.stack or self.marks or self.position != len(self.content):
+        if self.stack or self.marks or self.left:
             raise self.damaged()
         if not isinstance(result, dict):
             raise Refused(f"holds no dictionary of parameters; {FOREIGN}")
@@ -152,16 +146,6 @@ class _Interpreter:
         return Refused(f"uses pickle's {known[0]}, which no checkpoint of parameters needs; {FOREIGN}")
 
     # Reading the file.
-
-    def take(self, count: int) -> memoryview:
-        """The next bytes; a length that lies cannot reach past the end."""
-        if count > len(self.content) - self.position:
-            raise Refused(f"ends too early (after {len(self.content)} bytes); {AGAIN}")
-        self.position += count
-        return self.view[self.position - count : self.position]
-
-    def number(self, size: int, *, signed: bool = False) -> int:
-        return int.from_bytes(self.take(size), "little", signed=signed)
 
     def line(self) -> str:
         end = self.content.find(b"\n", self.position, self.position + _MAX_TEXT)

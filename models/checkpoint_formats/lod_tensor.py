@@ -7,15 +7,14 @@ of the stream and of the array.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.models.checkpoint_formats.inert_pickle import AGAIN, FOREIGN, Refused
+from pssdet.models.checkpoint_formats.untrusted import AGAIN, FOREIGN, ByteReader, Refused, check_shape, to_float32
 
-_MAX_DIMENSIONS = 8
 _MAX_LEVELS = 8
 _MAX_DESCRIPTION = 1024
 #: The main block of ResNet-101's program has some 6,000.
@@ -26,8 +25,8 @@ _DTYPES: dict[int, np.dtype[Any]] = {4: np.dtype("<f2"), 5: np.dtype("<f4"), 6: 
 Field = tuple[int, int | memoryview]
 
 
-class Stream:
-    """Bytes that are taken from front to back; no length reaches past the end.
+class Stream(ByteReader):
+    """The bytes of one file or of a part of it.
 
     Args:
         content: the bytes.
@@ -35,29 +34,8 @@ class Stream:
     """
 
     def __init__(self, content: memoryview, name: str) -> None:
-        self.content = content
+        super().__init__(content)
         self.name = name
-        self.position = 0
-
-    @property
-    def left(self) -> int:
-        """Bytes that were not taken yet."""
-        return len(self.content) - self.position
-
-    def take(self, count: int) -> memoryview:
-        """The next bytes.
-
-        Raises:
-            Refused: fewer are left.
-        """
-        if count > self.left:
-            raise Refused(f"holds {self.name}, which ends too early (at byte {len(self.content)}); {AGAIN}")
-        self.position += count
-        return self.content[self.position - count : self.position]
-
-    def number(self, size: int, *, signed: bool = False) -> int:
-        """The next little-endian number of ``size`` bytes."""
-        return int.from_bytes(self.take(size), "little", signed=signed)
 
     def varint(self) -> int:
         """The next number of protocol buffers, unsigned, of 64 bits at most."""
@@ -68,6 +46,19 @@ class Stream:
             if byte < 0x80 and value < 1 << 64:
                 return value
         raise self.damaged("a number")
+
+    def too_short(self) -> Refused:
+        """An error about bytes that end before what they announce."""
+        return Refused(f"holds {self.name}, which ends too early (at byte {len(self.view)}); {AGAIN}")
+
+    def require_end(self) -> None:
+        """Require that everything was taken.
+
+        Raises:
+            Refused: something is left.
+        """
+        if self.left:
+            raise Refused(f"holds {self.name} with {self.left} bytes after its end; {AGAIN}")
 
     def damaged(self, what: str) -> Refused:
         """An error about ``what`` in these bytes."""
@@ -125,29 +116,6 @@ def read_tensor(stream: Stream) -> NDArray[np.float32]:
     if count > stream.left:
         raise Refused(f"holds {stream.name} with {stream.left} bytes, its shape {shape} needs {count}; {AGAIN}")
     return to_float32(stream.name, np.frombuffer(stream.take(count), dtype).reshape(shape))
-
-
-def check_shape(name: str, shape: Sequence[object]) -> None:
-    """Require few and positive dimensions.
-
-    Raises:
-        Refused: they are not.
-    """
-    if len(shape) > _MAX_DIMENSIONS or not all(isinstance(size, int) and size > 0 for size in shape):
-        raise Refused(f"holds {name} with an impossible or empty shape; {FOREIGN}")
-
-
-def to_float32(name: str, values: NDArray[Any]) -> NDArray[np.float32]:
-    """A C-contiguous copy.
-
-    Raises:
-        Refused: values are not finite.
-    """
-    with np.errstate(all="ignore"):  # what overflows is found below
-        parameter = values.astype(np.float32, order="C")
-    if not np.isfinite(parameter).all():
-        raise Refused(f"holds {name} with values that are not finite; {AGAIN}, or {FOREIGN}")
-    return parameter
 
 
 def _require_version(stream: Stream) -> None:

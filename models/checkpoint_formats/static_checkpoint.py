@@ -1,47 +1,27 @@
-"""Checkpoints of PaddleDetection's static era, one file per variable, read as untrusted input.
+"""Checkpoints of PaddleDetection's static era, read as untrusted input.
 
-They come as a folder, as a tar archive of one, or as an inference model: a program that names the
-variables, and one file with all of them. Nothing is ever extracted: the files of an archive are views
-of its bytes. The walk through the archive is made here, since ``tarfile.TarFile`` follows whatever
-offsets an archive names and in some Python releases never comes back; the headers are left to it.
+They have one file per variable, or are an inference model: a program that names the variables, and one file
+with the values of all. ``archives`` lists their files.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import tarfile
-import zlib
 from collections.abc import Callable, Collection, Iterator
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.models.checkpoint_formats.inert_pickle import AGAIN, FOREIGN, Refused
+from pssdet.models.checkpoint_formats.archives import require_name
 from pssdet.models.checkpoint_formats.lod_tensor import Stream, read_fields, read_tensor
 from pssdet.models.checkpoint_formats.static_names import to_structured
+from pssdet.models.checkpoint_formats.untrusted import FOREIGN, Refused
 
-GZIP = b"\x1f\x8b"
-MAX_BYTES = 4 << 30
-
-#: Three hundred to seven hundred parameters, and a few optimiser variables for each.
-_MAX_FILES = 5_000
-#: Long names take a header of their own.
-_MAX_HEADERS = 3 * _MAX_FILES
-_MAX_NAME = 512
-_MAX_EXTENSION = 1 << 16
-#: Trained weights hardly compress.
-_MAX_RATIO = 8
 _MAX_PROGRAM = 32 << 20
 _MAX_VARIABLE_FIELDS = 32
-_BLOCK = 512
-_PAX_RECORD = re.compile(rb"([1-9][0-9]{0,5}) ([^=\n]{1,256})=")
 
 _PROGRAM, _ALL_VALUES = "__model__", "__params__"
 _BESIDE = {_PROGRAM, "infer_cfg.yml"}
 _LOD_TENSOR = 7
-_KINDS = {tarfile.SYMTYPE: "a link", tarfile.LNKTYPE: "a link", tarfile.GNUTYPE_SPARSE: "a sparse file"}
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -66,160 +46,10 @@ def read_variables(names: Collection[str], content: Callable[[str], memoryview])
     return {structured: _read_whole(name, content(name)) for structured, name in wanted.items()}, ignored
 
 
-def list_folder(folder: Path) -> list[str]:
-    """The names of the files in a folder, sorted; all are regular, few enough and small enough.
-
-    Raises:
-        Refused: they are not.
-        OSError: the folder cannot be read.
-    """
-    names, total = [], 0
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            _require_name(entry.name)
-            if not entry.is_file(follow_symlinks=False):
-                raise Refused(f"holds {entry.name}, which is not a regular file; name the folder of a checkpoint")
-            names.append(entry.name)
-            total += entry.stat(follow_symlinks=False).st_size
-            if len(names) > _MAX_FILES or total > MAX_BYTES:
-                raise Refused(f"holds more than {_MAX_FILES} files or {MAX_BYTES >> 30} GiB; {FOREIGN}")
-    if not names:
-        raise Refused("is a folder without files; name a checkpoint")
-    return sorted(names)
-
-
-def unpack_gzip(content: bytes) -> bytes:
-    """What was compressed, as long as it is not many times larger.
-
-    Raises:
-        Refused: it is damaged, followed by something else or much too large.
-    """
-    limit = min(MAX_BYTES, _MAX_RATIO * len(content) + (1 << 20))
-    inflater = zlib.decompressobj(wbits=31)
-    try:
-        unpacked = inflater.decompress(content, limit + 1)
-    except zlib.error as error:
-        raise Refused(f"is damaged (compressed with gzip: {error}); {AGAIN}") from error
-    if len(unpacked) > limit:
-        raise Refused(f"is compressed with gzip to less than 1/{_MAX_RATIO}, which no weights are; {FOREIGN}")
-    if not inflater.eof:
-        raise Refused(f"is compressed with gzip and ends too early; {AGAIN}")
-    if inflater.unused_data:
-        raise Refused(f"has {len(inflater.unused_data)} bytes after its gzip stream; {AGAIN}")
-    return unpacked
-
-
-def is_tar(content: bytes) -> bool:
-    """Whether a tar archive begins here, be it a damaged one."""
-    if content[257:262] == b"ustar":
-        return True
-    try:
-        tarfile.TarInfo.frombuf(content[:_BLOCK], "utf-8", "replace")
-    except tarfile.TarError:
-        return False
-    return True
-
-
-def list_tar(content: bytes) -> dict[str, memoryview]:
-    """The files of a tar archive of one folder, by their names in it.
-
-    Raises:
-        Refused: the archive is damaged, leads out of its folder, or holds something else than files.
-    """
-    files: dict[str, memoryview] = {}
-    folders = set()
-    for path, kind, data in _members(memoryview(content)):
-        _require_name(path)
-        if path.startswith("/") or ".." in path.split("/"):
-            raise Refused(f"is a tar archive whose member {path} leads out of its folder; {FOREIGN}")
-        if kind == tarfile.DIRTYPE:
-            continue
-        if kind not in {tarfile.REGTYPE, tarfile.AREGTYPE}:
-            raise Refused(f"is a tar archive whose member {path} is {_KINDS.get(kind, 'a special file')}; {FOREIGN}")
-        folder, _, name = path.rpartition("/")
-        if name in files:
-            raise Refused(f"is a tar archive that holds {name} twice; {FOREIGN}")
-        files[name] = data
-        folders.add(folder)
-        if len(folders) > 1 or len(files) > _MAX_FILES:
-            raise Refused(f"is a tar archive of several folders or of more than {_MAX_FILES} files; {FOREIGN}")
-    return files
-
-
-def _require_name(name: str) -> None:
-    if not name or len(name) > _MAX_NAME or not name.isprintable():
-        raise Refused(f"holds a file whose name is no short printable text; {FOREIGN}")
-
-
-def _members(view: memoryview) -> Iterator[tuple[str, bytes, memoryview]]:
-    """Path, kind and content of each member; headers that only give the next one's name are followed."""
-    position, renamed = 0, ""
-    for _ in range(_MAX_HEADERS):
-        block = bytes(view[position : position + _BLOCK])
-        if block == bytes(_BLOCK):
-            _require_zeros(view[position:])
-            return
-        header = _header(block, position)
-        start = position + _BLOCK
-        end = start + (0 if header.isdir() else header.size)
-        if end < start or end > len(view):
-            raise Refused(f"is a tar archive that ends too early or is damaged (near byte {position}); {AGAIN}")
-        data = view[start:end]
-        position = end + -end % _BLOCK
-        match header.type:
-            case tarfile.GNUTYPE_LONGNAME:
-                renamed = _short(data, position).rstrip(b"\0").decode("utf-8", "replace")
-            case tarfile.XHDTYPE:
-                renamed = _pax_path(_short(data, position), position) or renamed
-            case tarfile.XGLTYPE:
-                pass  # says nothing about names that counts
-            case kind:
-                yield renamed or header.name, kind, data
-                renamed = ""
-    raise Refused(f"is a tar archive of more than {_MAX_HEADERS} headers; {FOREIGN}")
-
-
-def _header(block: bytes, position: int) -> tarfile.TarInfo:
-    try:
-        return tarfile.TarInfo.frombuf(block, "utf-8", "replace")
-    except tarfile.TarError as error:
-        what = "ends too early" if len(block) < _BLOCK else "is damaged"
-        raise Refused(f"is a tar archive that {what} (the header at byte {position}); {AGAIN}") from error
-
-
-def _require_zeros(rest: memoryview) -> None:
-    """What follows the end of an archive fills its last record, and no more."""
-    if len(rest) > _MAX_EXTENSION * _BLOCK or any(bytes(rest)):
-        raise Refused(f"is a tar archive with something after its end; {AGAIN}")
-
-
-def _short(data: memoryview, position: int) -> bytes:
-    if len(data) > _MAX_EXTENSION:
-        raise Refused(f"is a tar archive with an endless name (at byte {position}); {FOREIGN}")
-    return bytes(data)
-
-
-def _pax_path(records: bytes, position: int) -> str:
-    """The path in an extended header of records ``LENGTH KEY=VALUE``; empty if it gives none."""
-    path, start = "", 0
-    while start < len(records):
-        found = _PAX_RECORD.match(records, start)
-        end = start + int(found[1]) if found else 0
-        if found is None or not found.end() < end <= len(records) or records[end - 1 : end] != b"\n":
-            raise Refused(f"is a tar archive that is damaged (the extended header at byte {position}); {AGAIN}")
-        if found[2] == b"size" or found[2].startswith(b"GNU.sparse"):
-            raise Refused(f"is a tar archive with a sparse file (at byte {position}); {FOREIGN}")
-        if found[2] == b"path":
-            path = records[found.end() : end - 1].decode("utf-8", "replace")
-        start = end
-    return path
-
-
 def _read_whole(name: str, content: memoryview) -> NDArray[np.float32]:
     stream = Stream(content, name)
     array = read_tensor(stream)
-    if stream.left:
-        raise Refused(f"holds {name} with {stream.left} bytes after its end; {AGAIN}")
+    stream.require_end()
     return array
 
 
@@ -230,8 +60,8 @@ def _read_combined(names: list[str], content: memoryview) -> Arrays:
     for name in names:
         stream.name = f"{name} in {_ALL_VALUES}"
         arrays[name] = read_tensor(stream)
-    if stream.left:
-        raise Refused(f"holds {_ALL_VALUES} with {stream.left} bytes after its end; {AGAIN}")
+    stream.name = _ALL_VALUES
+    stream.require_end()
     return arrays
 
 
@@ -264,5 +94,5 @@ def _stored_name(variable: memoryview) -> str:
     if dict(read_fields(Stream(kind, _PROGRAM), _MAX_VARIABLE_FIELDS)).get(1) != _LOD_TENSOR:
         return ""
     text = str(name, "utf-8", "replace")
-    _require_name(text)
+    require_name(text)
     return text

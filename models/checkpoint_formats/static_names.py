@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from pssdet.models.checkpoint_formats.inert_pickle import FOREIGN, Refused
+from pssdet.models.checkpoint_formats.untrusted import FOREIGN, Refused
 
 _T = TypeVar("_T")
 _Found = re.Match[str]
@@ -19,14 +19,14 @@ _PARTS = {"w": "weight", "b": "bias", "scale": "weight", "offset": "bias", "mean
 _RPN = {"conv_rpn": "rpn_feat.rpn_conv", "rpn_cls_logits": "rpn_rois_score", "rpn_bbox_pred": "rpn_rois_delta"}
 _SCORES = {"cls_score": "bbox_score", "bbox_pred": "bbox_delta"}
 
-#: res2a, ..., res4f; ResNet-101 numbers the blocks of its long stage: res4a, res4b1, ..., res4b22.
+#: res2a, ..., res4f; ResNet-101 numbers the blocks of its long layer: res4a, res4b1, ..., res4b22.
 _BLOCK = "([2-5])(b[1-9][0-9]?|[a-z])"
 _STATISTIC = "(scale|offset|mean|variance)"
 _LATERAL = "fpn_inner_res(?:5_sum|[2-4]_sum_lateral)"
 
 
 def _shortcut(found: _Found) -> str:
-    """The shortcut of a stage's first block; a stage that halves the map pools before it."""
+    """The shortcut of a layer's first block; a layer that halves the map pools before it."""
     name = f"backbone.res{found[1]}.res{found[1]}a.short"
     return name if found[1] == "2" else f"{name}.conv"
 
@@ -36,13 +36,13 @@ def _branch(found: _Found) -> str:
 
 
 def _fc(found: _Found, *, cascade: bool) -> str:
-    stage = f"{int(found[2] or 1) - 1}." if cascade or found[2] else ""
-    return f"bbox_head.head.{stage}{found[1]}.{_PARTS[found[3]]}"
+    head = f"{int(found[2] or 1) - 1}." if cascade or found[2] else ""
+    return f"bbox_head.head.{head}{found[1]}.{_PARTS[found[3]]}"
 
 
 def _score(found: _Found, *, cascade: bool) -> str:
-    stage = f"_stage{int(found[2] or 1) - 1}" if cascade or found[2] else ""
-    return f"bbox_head.{_SCORES[found[1]]}{stage}.{_PARTS[found[3]]}"
+    suffix = f"_stage{int(found[2] or 1) - 1}" if cascade or found[2] else ""
+    return f"bbox_head.{_SCORES[found[1]]}{suffix}.{_PARTS[found[3]]}"
 
 
 #: Every name of the detectors but for the heads: a pattern for the whole name, and what it becomes.

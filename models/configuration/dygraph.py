@@ -1,4 +1,4 @@
-"""A configuration in the dygraph format of 2021 and later, and what its classes do with what it leaves out.
+"""A configuration in the dygraph format of 2021 and later, with its classes' defaults for what it leaves out.
 
 Every ``get`` names the default of PaddleDetection's constructor; they are the same from release 2.0
 to 2.7 and in the development branch of October 2024, but for ``NormalizeImage.std``, which must be given.
@@ -9,20 +9,19 @@ from __future__ import annotations
 import msgspec
 
 from pssdet.models.architecture import ROI_CANONICAL_LEVEL, ROI_CANONICAL_SIZE, ROI_LEVELS, ROI_SIZE, Architecture
-from pssdet.models.configuration.node import Section, Setting, component, described, is_number, shown
-from pssdet.models.configuration.readers import dygraph_reader
+from pssdet.models.configuration.node import ConfigNode, ConfigValue, component, described, is_number, repr_yaml
+from pssdet.models.configuration.preprocessing import dygraph_preprocessing
 from pssdet.models.configuration.variant import (
-    BLOCKS,
     MAX_ANCHOR,
     MAX_CHANNELS,
     MAX_CLASSES,
     MAX_HEAD_WIDTH,
     MAX_RATIO,
     MAX_SAMPLING_RATIO,
-    NORMS,
     Variant,
     four,
     proposal_counts,
+    resnet_blocks,
     suppression,
 )
 from pssdet.models.numerics import DYGRAPH
@@ -43,10 +42,10 @@ IRRELEVANT = (
 _STRIDES = [4, 8, 16, 32, 64]
 
 
-def read_dygraph(root: Section) -> Variant:
-    """The detector; what is not understood goes to the section's problems."""
+def read_dygraph(root: ConfigNode) -> Variant:
+    """The detector; what is not understood goes to ``root.errors``."""
     root.ignore(*IRRELEVANT)
-    faster = root.section("FasterRCNN")
+    faster = root.child("FasterRCNN")
     backbone = _backbone(component(faster.get("backbone"), root, "ResNet"), root)
     channels = _neck(component(faster.get("neck", None), root, "FPN"))
     sizes, ratios, before, after = _proposals(component(faster.get("rpn_head"), root, "RPNHead"))
@@ -66,28 +65,25 @@ def read_dygraph(root: Section) -> Variant:
         reg_weights=(_post_process(post, root, classes),),
     )
     numerics = msgspec.structs.replace(DYGRAPH, roi_aligned=aligned, roi_sampling_ratio=sampling)
-    return Variant(architecture, numerics, dygraph_reader(root))
+    return Variant(architecture, numerics, dygraph_preprocessing(root))
 
 
-def _backbone(resnet: Section, root: Section) -> Architecture:
+def _backbone(resnet: ConfigNode, root: ConfigNode) -> Architecture:
     resnet.ignore("freeze_at", "freeze_norm", "freeze_stem_only", "lr_mult_list", "norm_decay")
-    depth = resnet.get("depth", 50)
-    depth.only(*BLOCKS)
-    resnet.get("variant", "b").only("d")
-    resnet.shared("norm_type", root, "bn").only(*NORMS)
+    blocks = resnet_blocks(resnet, root, "bn")
     resnet.get("groups", 1).only(1)
     resnet.get("base_width", 64).only(64)
     resnet.get("num_stages", 4).only(4)
     resnet.get("return_idx", [0, 1, 2, 3]).only([0, 1, 2, 3])
     resnet.get("std_senet", default=False).must_be_false()
     return Architecture(
-        blocks=BLOCKS.get(depth.value, BLOCKS[50]) if isinstance(depth.value, int) else BLOCKS[50],
+        blocks=blocks,
         stem_width=resnet.get("ch_in", 64).integer(2, 256, step=2) // 2,
         dcn_stages=_dcn_stages(resnet.get("dcn_v2_stages", [-1])),
     )
 
 
-def _dcn_stages(setting: Setting) -> tuple[int, ...]:
+def _dcn_stages(setting: ConfigValue) -> tuple[int, ...]:
     """Index 0 is res2; -1 is none."""
     value = setting.value if isinstance(setting.value, list) else [setting.value]
     indices = [each for each in value if isinstance(each, int) and is_number(each, -1, 3)]
@@ -97,7 +93,7 @@ def _dcn_stages(setting: Setting) -> tuple[int, ...]:
     return ()
 
 
-def _neck(fpn: Section) -> int:
+def _neck(fpn: ConfigNode) -> int:
     fpn.ignore("in_channels", "spatial_scales", "use_c5", "norm_decay", "freeze_norm", "relu_before_extra_convs")
     fpn.get("has_extra_convs", default=False).must_be_false()
     fpn.get("extra_stage", 1).only(1)
@@ -105,15 +101,15 @@ def _neck(fpn: Section) -> int:
     return fpn.get("out_channel").integer(1, MAX_CHANNELS)
 
 
-def _proposals(rpn: Section) -> tuple[tuple[float, ...], tuple[float, ...], int, int]:
+def _proposals(rpn: ConfigNode) -> tuple[tuple[float, ...], tuple[float, ...], int, int]:
     """Anchor sizes and ratios, candidates per level, proposals."""
     rpn.ignore("rpn_target_assign", "train_proposal", "in_channel", "export_onnx", "loss_rpn_bbox")
-    test = rpn.section("test_proposal")
+    test = rpn.child("test_proposal")
     test.get("topk_after_collect", default=False).must_be_false()
-    return *_anchors(rpn.section("anchor_generator")), *proposal_counts(test, 12_000, 2000)
+    return *_anchors(rpn.child("anchor_generator")), *proposal_counts(test, 12_000, 2000)
 
 
-def _anchors(generator: Section) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _anchors(generator: ConfigNode) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Sizes, one for each level, and ratios. The variance is not used by the original either."""
     generator.ignore("variance")
     generator.get("strides", [16.0]).only(_STRIDES)
@@ -135,7 +131,7 @@ def _is_one_size(level: object) -> bool:
     return isinstance(level, list) and len(level) == 1 and is_number(level[0], 1.0, MAX_ANCHOR)
 
 
-def _head(head: Section, root: Section) -> tuple[int, bool, int]:
+def _head(head: ConfigNode, root: ConfigNode) -> tuple[int, bool, int]:
     """Width of the layers, and RoIAlign's ``aligned`` and sampling ratio."""
     head.ignore("in_channel", "bbox_assigner", "bbox_weight", "bbox_loss", "loss_normalize_pos")
     head.ignore("cot_classes", "loss_cot")
@@ -144,7 +140,7 @@ def _head(head: Section, root: Section) -> tuple[int, bool, int]:
             root.ignore(training)
     head.get("with_pool", default=False).must_be_false()
     head.shared("use_cot", root, default=False).must_be_false()
-    roi = head.section("roi_extractor")
+    roi = head.child("roi_extractor")
     roi.ignore("spatial_scale")
     roi.get("resolution", 14).only(ROI_SIZE)
     roi.get("canconical_level", 4).only(ROI_CANONICAL_LEVEL)
@@ -161,7 +157,7 @@ def _head(head: Section, root: Section) -> tuple[int, bool, int]:
     )
 
 
-def _post_process(post: Section, root: Section, classes: Setting) -> tuple[float, float, float, float]:
+def _post_process(post: ConfigNode, root: ConfigNode, classes: ConfigValue) -> tuple[float, float, float, float]:
     """Regression weights; the rest must be the family's."""
     post.ignore("export_onnx", "export_eb")
     nms = described(post.get("nms"), root, "MultiClassNMS")
@@ -173,5 +169,5 @@ def _post_process(post: Section, root: Section, classes: Setting) -> tuple[float
     decode.ignore("code_type", "box_normalized", "export_onnx")
     for counting in (post.shared("num_classes", root, 80), decode.shared("num_classes", root, 80)):
         if counting.value != classes.value:
-            counting.refuse(f"{shown(classes.value)}, as {classes.place} says")
+            counting.refuse(f"{repr_yaml(classes.value)}, as {classes.place} says")
     return four(decode.get("prior_box_var", [10.0, 10.0, 5.0, 5.0]), 0.01, 1000.0)

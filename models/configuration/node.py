@@ -1,7 +1,7 @@
 """Reading a configuration so that nothing in it is passed over: what is not understood is noted by its place.
 
-A ``Section`` is a mapping of the file; ``get`` gives one of its settings, and the setting's own checks note what
-they cannot accept and go on with something harmless, so that one error can name everything.
+A ``ConfigNode`` is a mapping of the file; ``get`` gives one of its values as a ``ConfigValue``, whose checks note
+what they cannot accept and go on with something harmless, so that one error can name everything.
 """
 
 from __future__ import annotations
@@ -12,52 +12,53 @@ from collections.abc import Iterable, Mapping
 
 _PLAIN_KEY = re.compile(r"[\w.-]{1,60}", re.ASCII)
 _MAX_SHOWN = 80
-_MAX_PROBLEMS = 100
+_MAX_ERRORS = 100
 
-Layer = tuple[str, Mapping[str, object]]
+#: A place in the file and the mapping that stands there.
+Source = tuple[str, Mapping[str, object]]
 
 
 class _Missing:
-    """Stands for the default of a setting that must be given."""
+    """Stands for the default of a value that must be given."""
 
 
 MISSING = _Missing()
 
 
-class Problems:
+class ConfigErrors:
     """What a configuration holds that is not understood, in the order in which it was met."""
 
     def __init__(self) -> None:
         self._found: dict[str, None] = {}
-        self._sections: list[Section] = []
+        self._nodes: list[ConfigNode] = []
 
     def add(self, place: str, text: str) -> None:
-        """Note a problem; the same one counts once."""
+        """Note an error; the same one counts once."""
         self._found[f"{place} {text}"] = None
 
-    def watch(self, section: Section) -> None:
-        """Have the section's keys that nobody asked for noted at the end."""
-        self._sections.append(section)
+    def watch(self, node: ConfigNode) -> None:
+        """Have the keys of the node that nobody read noted at the end."""
+        self._nodes.append(node)
 
     def all(self) -> list[str]:
-        """Every problem, those of keys that nobody asked for included."""
-        for section in self._sections:
-            for place in section.unasked():
+        """Every error, those about keys that nobody read included."""
+        for node in self._nodes:
+            for place in node.unread():
                 self.add(place, "is not understood")
         return self.noted()
 
     def noted(self) -> list[str]:
-        """The problems so far; past a hundred, only how many more there are."""
-        problems = list(self._found)
-        more = len(problems) - _MAX_PROBLEMS
-        return problems if more <= 0 else [*problems[:_MAX_PROBLEMS], f"{more} more"]
+        """The errors so far; past a hundred, only how many more there are."""
+        errors = list(self._found)
+        more = len(errors) - _MAX_ERRORS
+        return errors if more <= 0 else [*errors[:_MAX_ERRORS], f"{more} more"]
 
 
-class Setting:
+class ConfigValue:
     """A value with its place in the file."""
 
-    def __init__(self, problems: Problems, place: str, value: object, *, given: bool) -> None:
-        self._problems = problems
+    def __init__(self, errors: ConfigErrors, place: str, value: object, *, given: bool) -> None:
+        self._errors = errors
         self.place = place
         self.value = value
         self.given = given
@@ -65,15 +66,15 @@ class Setting:
     def refuse(self, supported: str) -> None:
         """Note that the value is not supported."""
         if isinstance(self.value, _Missing):
-            self._problems.add(self.place, f"is missing (supported: {supported})")
+            self._errors.add(self.place, f"is missing (supported: {supported})")
             return
         how = "is" if self.given else "is not given, which means"
-        self._problems.add(self.place, f"{how} {shown(self.value)} (supported: {supported})")
+        self._errors.add(self.place, f"{how} {repr_yaml(self.value)} (supported: {supported})")
 
     def only(self, *supported: object) -> None:
         """Accept these values alone."""
         if not any(same(self.value, each) for each in supported):
-            self.refuse(" or ".join(shown(each) for each in supported))
+            self.refuse(" or ".join(repr_yaml(each) for each in supported))
 
     def must_be_true(self) -> None:
         """Accept true alone."""
@@ -116,87 +117,87 @@ class Setting:
         return False
 
 
-class Section:
-    """A mapping of the configuration, whose keys must all be asked for.
+class ConfigNode:
+    """A mapping of the configuration, whose keys must all be read or ignored by name.
 
     Args:
-        problems: where to note what is not understood.
-        layers: mappings with their places, of which the first that has a key counts.
+        errors: where to note what is not understood.
+        sources: mappings with their places, of which the first that has a key counts.
     """
 
-    def __init__(self, problems: Problems, *layers: Layer) -> None:
-        self.problems = problems
-        self._layers = layers
-        self._asked: set[str] = set()
-        problems.watch(self)
+    def __init__(self, errors: ConfigErrors, *sources: Source) -> None:
+        self.errors = errors
+        self._sources = sources
+        self._read: set[str] = set()
+        errors.watch(self)
 
-    def get(self, key: str, default: object = MISSING) -> Setting:
-        """A setting; without a default it must be given."""
-        self._asked.add(key)
-        for place, values in self._layers:
+    def get(self, key: str, default: object = MISSING) -> ConfigValue:
+        """The value of a key; without a default it must be given."""
+        self._read.add(key)
+        for place, values in self._sources:
             if key in values:
-                return Setting(self.problems, _joined(place, key), values[key], given=True)
-        return Setting(self.problems, _joined(self._layers[0][0], key), default, given=False)
+                return ConfigValue(self.errors, _joined(place, key), values[key], given=True)
+        return ConfigValue(self.errors, _joined(self._sources[0][0], key), default, given=False)
 
-    def shared(self, key: str, root: Section, default: object) -> Setting:
-        """A setting that a key of the same name at the top of the file gives where the section is silent."""
+    def shared(self, key: str, root: ConfigNode, default: object) -> ConfigValue:
+        """The value of a key, or where it is not given that of the same key at the top of the file."""
         own, common = self.get(key, None), root.get(key, None)
         if own.value is not None:
             return own
-        return common if common.given else Setting(self.problems, own.place, default, given=False)
+        return common if common.given else ConfigValue(self.errors, own.place, default, given=False)
 
     def ignore(self, *keys: str) -> None:
         """These keys mean nothing to a detector's results."""
-        self._asked.update(keys)
+        self._read.update(keys)
 
-    def section(self, key: str) -> Section:
+    def child(self, key: str) -> ConfigNode:
         """The mapping under a key; an empty one if there is none."""
         setting = self.get(key, {})
         if not isinstance(setting.value, dict):
             setting.refuse("a mapping")
-            return nothing()
-        return Section(self.problems, (setting.place, setting.value))
+            return empty()
+        return ConfigNode(self.errors, (setting.place, setting.value))
 
-    def unasked(self) -> Iterable[str]:
-        """Places of the keys that nobody asked for."""
-        for place, values in self._layers:
+    def unread(self) -> Iterable[str]:
+        """Places of the keys that nobody read."""
+        for place, values in self._sources:
             for key in values:
-                if key not in self._asked:
+                if key not in self._read:
                     yield _joined(place, key)
 
 
-def component(setting: Setting, root: Section, supported: str) -> Section:
-    """The settings of the class that a setting names; of another class than ``supported`` nothing is read."""
+def component(setting: ConfigValue, root: ConfigNode, supported: str) -> ConfigNode:
+    """The node of the class that a value names; of another class than ``supported`` nothing is read."""
     value = setting.value
     if isinstance(value, str) and value == supported:
-        return root.section(supported)
-    setting.refuse(shown(supported))
-    # The refusal speaks for both sections.
+        return root.child(supported)
+    setting.refuse(repr_yaml(supported))
+    # The refusal speaks for both nodes.
     root.ignore(supported, *([value] if isinstance(value, str) else []))
-    return nothing()
+    return empty()
 
 
-def described(setting: Setting, root: Section, supported: str) -> Section:
-    """The same where the setting may also be a mapping, which says the class by ``name``.
+def described(setting: ConfigValue, root: ConfigNode, supported: str) -> ConfigNode:
+    """The same where the value may also be a mapping, which says the class by ``name``.
 
-    Its settings go over those of the class's own section.
+    Its keys count before those of the class's own node.
     """
     if not isinstance(setting.value, dict):
         return component(setting, root, supported)
-    layers: list[Layer] = [(setting.place, setting.value)]
+    sources: list[Source] = [(setting.place, setting.value)]
     common = root.get(supported, {})
     if isinstance(common.value, dict):
-        layers.append((supported, common.value))
+        sources.append((supported, common.value))
     else:
         common.refuse("a mapping")
-    section = Section(root.problems, *layers)
-    section.get("name").only(supported)
-    return section
+    node = ConfigNode(root.errors, *sources)
+    node.get("name").only(supported)
+    return node
 
 
-def nothing() -> Section:
-    """An empty section whose problems nobody hears of, since a larger one was noted."""
-    return Section(Problems(), ("", {}))
+def empty() -> ConfigNode:
+    """An empty node whose errors are dropped, since a larger one was noted."""
+    return ConfigNode(ConfigErrors(), ("", {}))
 
 
 def same(value: object, other: object) -> bool:
@@ -213,12 +214,12 @@ def is_number(value: object, low: float, high: float) -> bool:
     return low <= value <= high
 
 
-def shown(value: object) -> str:
+def repr_yaml(value: object) -> str:
     """A value as YAML would have it, short and without control characters."""
     text = json.dumps(value, default=lambda each: str(getattr(each, "tag", "?")))
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 def _joined(place: str, key: str) -> str:
-    name = key if _PLAIN_KEY.fullmatch(key) else shown(key)
+    name = key if _PLAIN_KEY.fullmatch(key) else repr_yaml(key)
     return f"{place}.{name}" if place else name

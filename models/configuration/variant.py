@@ -1,4 +1,4 @@
-"""What a configuration comes to, and the limits that both formats share."""
+"""The detector that a configuration describes, and what both formats have in common."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pssdet.models.architecture import (
     SCORE_THRESHOLD,
     Architecture,
 )
-from pssdet.models.configuration.node import Section, Setting
+from pssdet.models.configuration.node import ConfigNode, ConfigValue
 from pssdet.models.numerics import Numerics
-from pssdet.models.reader import Preprocessing
+from pssdet.models.preprocess import Preprocessing
 
 #: What can be built: enough for every published two-stage detector, and little enough for a machine's memory.
 MAX_CLASSES = 2000
@@ -40,7 +40,16 @@ class Variant(NamedTuple):
     preprocessing: Preprocessing
 
 
-def proposal_counts(test: Section, default_pre: int, default_post: int) -> tuple[int, int]:
+def resnet_blocks(resnet: ConfigNode, root: ConfigNode, default_norm: str) -> tuple[int, int, int, int]:
+    """``ResNet`` of either format: blocks of a ResNet-vd of that depth, with a supported normalisation."""
+    depth = resnet.get("depth", 50)
+    depth.only(*BLOCKS)
+    resnet.get("variant", "b").only("d")
+    resnet.shared("norm_type", root, default_norm).only(*NORMS)
+    return BLOCKS.get(depth.value, BLOCKS[50]) if isinstance(depth.value, int) else BLOCKS[50]
+
+
+def proposal_counts(test: ConfigNode, default_pre: int, default_post: int) -> tuple[int, int]:
     """``test_proposal`` of either format: candidates per level, and proposals."""
     test.get("nms_thresh", 0.5).only(RPN_NMS_THRESHOLD)
     # Paddle's operator takes the larger of this and one pixel.
@@ -50,7 +59,7 @@ def proposal_counts(test: Section, default_pre: int, default_post: int) -> tuple
     return before, test.get("post_nms_top_n", default_post).integer(1, MAX_PROPOSALS)
 
 
-def suppression(nms: Section) -> None:
+def suppression(nms: ConfigNode) -> None:
     """What both formats' ``MultiClassNMS`` must say: it is part of the family."""
     nms.get("score_threshold", 0.05).only(SCORE_THRESHOLD)
     nms.get("nms_threshold", 0.5).only(NMS_THRESHOLD)
@@ -59,7 +68,7 @@ def suppression(nms: Section) -> None:
     nms.get("nms_eta", 1.0).only(1.0)
 
 
-def four(setting: Setting, low: float, high: float) -> tuple[float, float, float, float]:
+def four(setting: ConfigValue, low: float, high: float) -> tuple[float, float, float, float]:
     """One number per coordinate of a box."""
     x, y, width, height = setting.numbers(4, low, high)
     return x, y, width, height

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from pssdet.models.checkpoint_formats.checkpoint import load_checkpoint, match_p
 from pssdet.models.checkpoint_formats.classifier_names import rename_classifier
 from pssdet.models.classification import CLASSIFIER_STAGES, ClassifierArchitecture
 from pssdet.models.network.detector import TwoStageDetector
-from pssdet.models.network.reference_run import parameter_shapes
+from pssdet.models.network.reference_run import load_parameters_into, parameter_shapes
 from pssdet.models.network.resnet_vd import ResNetVd
 
 
@@ -26,7 +25,7 @@ class Classifier(nn.Layer):  # type: ignore[misc]
         super().__init__()
         self.arch = arch
         self.backbone = ResNetVd(arch.backbone)
-        self.fc = nn.Linear(arch.backbone.stage_widths[-1], arch.num_classes)
+        self.fc = nn.Linear(arch.backbone.layer_widths[-1], arch.num_classes)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Every stage of a normalised image [N, 3, H, W] of any size.
@@ -45,13 +44,6 @@ def run_classifier(model: Classifier, image: NDArray[np.float32]) -> dict[str, N
     """Every stage of a batch [N, 3, H, W], as arrays."""
     with paddle.no_grad():
         return {name: value.numpy() for name, value in model(paddle.to_tensor(image)).items()}
-
-
-def load_parameters_into(model: nn.Layer, parameters: Mapping[str, NDArray[np.float32]]) -> None:
-    """Give the named parameters of a model their values; the others keep theirs."""
-    state = model.state_dict()
-    for name, value in parameters.items():
-        state[name].set_value(paddle.to_tensor(value))
 
 
 def load_backbone(model: TwoStageDetector, checkpoint: Path) -> None:

@@ -30,11 +30,9 @@ from pssdet.models.architecture import (
     SCORE_THRESHOLD,
     Architecture,
 )
-from pssdet.models.network.anchors import base_anchors
-from pssdet.models.network.box_head import BoxHead, CascadeHead
-from pssdet.models.network.fpn_rpn import Fpn, RpnHead
+from pssdet.models.network.neck_and_heads import BoxHead, CascadeHead, Fpn, RpnHead
 from pssdet.models.network.resnet_vd import ResNetVd
-from pssdet.models.numerics import Numerics
+from pssdet.models.numerics import Numerics, base_anchors
 
 # Importing Paddle replaces the handler of SIGTERM by one that ends the process without clean-up.
 paddle.disable_signal_handler()
@@ -57,7 +55,7 @@ class TwoStageDetector(nn.Layer):  # type: ignore[misc]
         self.backbone = ResNetVd(arch)
         self.neck = Fpn(arch)
         self.rpn_head = RpnHead(arch)
-        self.bbox_head = BoxHead(arch, numerics) if arch.stages == 1 else CascadeHead(arch)
+        self.bbox_head = BoxHead(arch, numerics) if arch.num_heads == 1 else CascadeHead(arch)
         self.anchors = base_anchors(arch, numerics)
 
     def trunk(self, image: Tensor) -> dict[str, Tensor]:
@@ -84,7 +82,7 @@ class TwoStageDetector(nn.Layer):  # type: ignore[misc]
             The trunk's maps for the batch, and for every other stage a list with one entry per
             image (counts differ): proposals [R, 4], proposal_scores [R], roi_features
             [R, C, 7, 7], class_probabilities [R, classes + 1], decoded_boxes [R, classes, 4]
-            (a cascade: [R, 1, 4], and features and regions of each stage), detections [D, 6]
+            (a cascade: [R, 1, 4], and features and regions of each head), detections [D, 6]
             (0-based label, score, x1, y1, x2, y2 in original pixels).
         """
         maps = self.trunk(image)
@@ -98,11 +96,11 @@ class TwoStageDetector(nn.Layer):  # type: ignore[misc]
     def _detect(self, maps: dict[str, Tensor], sizes: _Sizes) -> dict[str, Tensor]:
         proposals, scores = self._proposals(maps, sizes.image.unsqueeze(0))
         stages = {"proposals": proposals, "proposal_scores": scores}
-        rois, last = proposals, self.arch.stages - 1
-        for stage in range(last):
-            stages[f"roi_features_stage{stage + 1}"] = features = self._roi_align(maps, rois)
-            rois = self._decode(rois, self.bbox_head(features, stage)[1], stage)[:, 0]
-            stages[f"rois_stage{stage + 2}"] = rois
+        rois, last = proposals, self.arch.num_heads - 1
+        for head in range(last):
+            stages[f"roi_features_stage{head + 1}"] = features = self._roi_align(maps, rois)
+            rois = self._decode(rois, self.bbox_head(features, head)[1], head)[:, 0]
+            stages[f"rois_stage{head + 2}"] = rois
         features = self._roi_align(maps, rois)
         stages["roi_features" if last == 0 else f"roi_features_stage{last + 1}"] = features
         stages["class_probabilities"] = probabilities = self._probabilities(features)
@@ -113,8 +111,8 @@ class TwoStageDetector(nn.Layer):  # type: ignore[misc]
         return stages
 
     def _probabilities(self, features: Tensor) -> Tensor:
-        """Softmax [R, classes + 1]; a cascade runs every stage's head on the last stage's features and averages."""
-        each = [F.softmax(self.bbox_head(features, stage)[0]) for stage in range(self.arch.stages)]
+        """Softmax [R, classes + 1]; a cascade runs every head on the last head's features and averages."""
+        each = [F.softmax(self.bbox_head(features, head)[0]) for head in range(self.arch.num_heads)]
         # The static program sums and multiplies by 1/3 in float32, which is not a division by 3.
         return each[0] if len(each) == 1 else sum(each[1:], each[0]) * (1.0 / len(each))
 
@@ -186,7 +184,7 @@ class TwoStageDetector(nn.Layer):  # type: ignore[misc]
         ]
         return paddle.gather(paddle.concat(features), restore.flatten())
 
-    def _decode(self, rois: Tensor, deltas: Tensor, stage: int) -> Tensor:
+    def _decode(self, rois: Tensor, deltas: Tensor, head: int) -> Tensor:
         """Boxes of the foreground [R, slots, 4] in the regions' own pixels, not clipped.
 
         Sources: ``delta2bbox`` of PaddleDetection, ``box_coder`` of Paddle (with a pixel offset).
@@ -194,7 +192,7 @@ class TwoStageDetector(nn.Layer):  # type: ignore[misc]
         if self.numerics.background == "first":
             deltas = deltas[:, 4:]
         offset = self.numerics.pixel_offset
-        weights = paddle.to_tensor(self.arch.reg_weights[stage])
+        weights = paddle.to_tensor(self.arch.reg_weights[head])
         dx, dy, dw, dh = (deltas[:, side::4] / weights[side] for side in range(4))
         if self.numerics.clamp_box_deltas:
             dw, dh = paddle.clip(dw, max=MAX_LOG_SCALE), paddle.clip(dh, max=MAX_LOG_SCALE)

@@ -22,6 +22,13 @@ def build_detector(model: TwoStageDetector, parameters: Mapping[str, NDArray[np.
     return model
 
 
+def load_parameters_into(model: nn.Layer, parameters: Mapping[str, NDArray[np.float32]]) -> None:
+    """Give the named parameters of a model their values; the others keep theirs."""
+    state = model.state_dict()
+    for name, value in parameters.items():
+        state[name].set_value(paddle.to_tensor(value))
+
+
 def parameter_shapes(model: nn.Layer) -> dict[str, tuple[int, ...]]:
     """Name and shape of every parameter that a checkpoint must bring."""
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}

@@ -11,7 +11,7 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 from paddle.vision.ops import deform_conv2d
 
-from pssdet.models.architecture import Architecture
+from pssdet.models.architecture import Architecture, block_names
 
 _TAPS = 9  # a 3x3 kernel
 
@@ -101,38 +101,28 @@ class Stem(nn.Layer):  # type: ignore[misc]
         return F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
 
 
-def block_names(stage: int, count: int) -> list[str]:
-    """Names of a stage's blocks: res4a, res4b, ...; past 26 letters' use res4a, res4b1, res4b2, ...
-
-    ResNet-101 numbers the blocks of its long stage, shorter stages bear letters.
-    """
-    if count > 10:
-        return [f"res{stage}a", *(f"res{stage}b{i}" for i in range(1, count))]
-    return [f"res{stage}{chr(ord('a') + i)}" for i in range(count)]
-
-
 class ResNetVd(nn.Layer):  # type: ignore[misc]
     """Backbone from a normalised image [N, 3, H, W] to C2..C5 at strides 4, 8, 16, 32."""
 
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
         self.conv1 = Stem(arch.stem_width)
-        self.stages: list[nn.Sequential] = []
+        self.residual_layers: list[nn.Sequential] = []
         inputs = 2 * arch.stem_width
-        for stage, count in enumerate(arch.blocks, start=2):
-            width = arch.base_width << (stage - 2)
+        for layer, count in enumerate(arch.blocks, start=2):
+            width = arch.base_width << (layer - 2)
             blocks: list[tuple[str, nn.Layer]] = []
-            for index, name in enumerate(block_names(stage, count)):
-                stride = 2 if index == 0 and stage > 2 else 1
-                dcn = stage in arch.dcn_stages
+            for index, name in enumerate(block_names(layer, count)):
+                stride = 2 if index == 0 and layer > 2 else 1
+                dcn = layer in arch.dcn_stages
                 blocks.append((name, Bottleneck(inputs, width, stride, first=index == 0, dcn=dcn)))
                 inputs = 4 * width
-            self.stages.append(self.add_sublayer(f"res{stage}", nn.Sequential(*blocks)))
+            self.residual_layers.append(self.add_sublayer(f"res{layer}", nn.Sequential(*blocks)))
 
     def forward(self, image: Tensor) -> list[Tensor]:
         x = self.conv1(image)
         outputs = []
-        for stage in self.stages:
-            x = stage(x)
+        for layer in self.residual_layers:
+            x = layer(x)
             outputs.append(x)
         return outputs

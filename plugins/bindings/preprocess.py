@@ -1,4 +1,4 @@
-"""The preprocessing kernel (``preprocess/preprocess.h``): from a picture to an engine's input."""
+"""The preprocessing kernel (``preprocess/preprocess.h``): from an image to an engine's input."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class PreprocessProblem(ctypes.Structure):
 
 
 @dataclass(frozen=True)
-class Steps:
-    """What is done with one picture.
+class PreprocessSteps:
+    """What is done with one image.
 
     Attributes:
-        size: (height, width) of the picture, pixels.
-        content: of the resized picture.
-        padded: of the result, whose right and bottom are zero.
+        size: (height, width) of the image, pixels.
+        content: (height, width) of the resized image.
+        padded: (height, width) of the result, whose right and bottom are zero.
         scale: network pixels per original pixel, both axes.
         cubic: interpolate cubically instead of linearly.
         normalise_first: resize normalised values instead of 8-bit pixels.
@@ -47,7 +47,7 @@ class Steps:
     std: tuple[float, float, float]
 
     def as_c(self) -> PreprocessProblem:
-        """The C structure, where a scale is of the picture's pixels per network pixel."""
+        """The C structure, where a scale counts the image's pixels per network pixel."""
         return PreprocessProblem(
             *self.size,
             *self.content,
@@ -61,7 +61,7 @@ class Steps:
         )
 
 
-class PictureKernel:
+class PreprocessKernel:
     """The preprocessing kernel of a library.
 
     Attributes:
@@ -81,11 +81,11 @@ class PictureKernel:
             ) from error
         self.emulated = is_emulated(opened)
 
-    def run(self, steps: Steps, pixels: int, out: int, stream: int) -> None:
+    def run(self, steps: PreprocessSteps, pixels: int, out: int, stream: int) -> None:
         """Put the work on a stream; ``pixels`` and ``out`` are addresses in device memory.
 
         Raises:
-            BadInput: the kernel refuses such a picture.
+            BadInput: the kernel refuses such an image.
         """
         status = self._run(ctypes.byref(steps.as_c()), *pointers(pixels, out, stream))
         if status != 0:
@@ -93,13 +93,13 @@ class PictureKernel:
             raise BadInput(f"the preprocessing kernel refused a picture of {width}x{height} pixels (status {status})")
 
 
-def picture_kernel(plugins: Path | None) -> PictureKernel | None:
+def find_preprocess_kernel(plugins: Path | None) -> PreprocessKernel | None:
     """The GPU's kernel, of the library that PSSDET_KERNELS names or that lies beside the plugins; None without one."""
     library = kernels_beside(plugins)
     if library is None:
         return None
     try:
-        kernel = PictureKernel(library)
+        kernel = PreprocessKernel(library)
     except EnvironmentMissing:
         return None
     return None if kernel.emulated else kernel

@@ -1,4 +1,4 @@
-"""Where what took long to get is kept: downloads, built engines, measured kernels."""
+"""The folder of all caches: downloads, built engines, measured kernels."""
 
 from __future__ import annotations
 
@@ -13,3 +13,8 @@ def cache_home() -> Path:
     if base := os.environ.get("XDG_CACHE_HOME"):
         return Path(base) / "pss-det"
     return Path("~/.cache/pss-det").expanduser()
+
+
+def engine_cache() -> Path:
+    """Folder of the engines built and kernels measured, beside the downloads."""
+    return cache_home() / "engines"

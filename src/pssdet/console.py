@@ -1,8 +1,10 @@
-"""What the commands say: results on stdout, everything else on stderr."""
+"""The output of the commands: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
+import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
@@ -11,23 +13,23 @@ from typing import Protocol
 from rich.console import Console
 from rich.text import Text
 
-#: Results, printed as they are: paths may hold what Rich takes for markup.
-#: Tables keep their width in files and pipes, where there is no terminal to ask.
+#: Prints results as they are: paths may contain what Rich takes for markup.
+#: Tables keep this width in files and pipes, where no terminal gives one.
 OUT = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 120)
 ERR = Console(stderr=True, highlight=False, markup=False)
 
 
 class Progress(Protocol):
-    """Told at the start of each step what it is."""
+    """Called at the start of each step with what the step does."""
 
     def __call__(self, step: str, /) -> None:
-        """A step begins."""
+        """Announce the step that begins."""
         ...
 
 
 @contextmanager
 def steps() -> Iterator[Progress]:
-    """Show the step that is running, with a spinner on a terminal, and how long each took."""
+    """Show the running step, with a spinner on a terminal, and print how long each step took."""
     started, current = perf_counter(), ""
 
     def finish() -> None:
@@ -44,3 +46,11 @@ def steps() -> Iterator[Progress]:
 
         yield begin
         finish()
+
+
+def quiet_paddle() -> None:
+    """Keep Paddle's own warnings, on which no user can act, out of the output; call it before Paddle is imported."""
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    # They name Paddle's modules or, raised on its behalf, ours; so their texts identify them.
+    for text in ("No ccache found", "\\s*Non compatible API"):
+        warnings.filterwarnings("ignore", message=text)

@@ -10,15 +10,19 @@ class PssDetError(Exception):
 
 
 class GateFailed(PssDetError):
-    """A check of the project's own did not hold: verification, precision proof or verdict."""
+    """One of the project's own checks failed: verification, precision proof or verdict."""
 
     exit_code = 1
 
 
 class BadInput(PssDetError):
-    """Something handed in cannot be used: an argument, a checkpoint, a picture, a folder."""
+    """The user gave something that cannot be used: an argument, a checkpoint, a picture, a folder."""
 
     exit_code = 2
+
+    def naming(self, name: str) -> BadInput:
+        """The same error with the name of what cannot be used in front, unless its message has it already."""
+        return self if name in str(self) else BadInput(f"{name}: {self}")
 
 
 class EnvironmentMissing(PssDetError):

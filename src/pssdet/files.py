@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and their hashes."""
+"""Writing files so that they appear whole or not at all, and hashes of files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pssdet.errors import BadInput
 
 _CHUNK = 1 << 20
 
-#: What goes wrong while writing whatever the folder: no space, no quota, a name or file too long.
+#: Errors of writing for which the folder is to blame: no space, no quota, a name or file too long.
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENAMETOOLONG, errno.EROFS}
 
 

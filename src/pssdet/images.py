@@ -1,17 +1,20 @@
-"""Pictures in: files, encoded bytes and arrays become RGB pixels; folders and videos become pictures."""
+"""Reading and writing pictures: which files are pictures, their pixels in RGB, the frames of videos, JPEG."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.errors import BadInput
 from pssdet.opencv import MAX_PIXELS, cv2
+
+T = TypeVar("T")
 
 #: A picture as callers have it: a file, an encoded file's bytes, or RGB pixels uint8 [H, W, 3].
 Image: TypeAlias = "Path | str | bytes | NDArray[np.uint8]"
@@ -31,11 +34,11 @@ class _Broken(NamedTuple):
 
 
 class NamedPicture(NamedTuple):
-    """A picture to look at; a file is only read when its turn comes.
+    """A picture with the name that results and errors give it; a file is only read when its turn comes.
 
     Attributes:
         name: path as the user gave it; frames of a video are ``clip.mp4#000012``.
-        stem: what to call a file that shows it, without folder and suffix.
+        stem: name of a file that shows it, without folder and suffix.
         image: the file, or the pixels of a video's frame.
     """
 
@@ -69,8 +72,29 @@ def load(image: Image | _Broken, name: str = "") -> NDArray[np.uint8]:
     return _decode(content, name)
 
 
+def encode_jpeg(picture: NDArray[np.uint8], quality: int, name: str = "the picture") -> bytes:
+    """A JPEG file's bytes of a picture.
+
+    Args:
+        picture: uint8 [H, W, 3] RGB.
+        quality: from 0 to 100.
+        name: what errors call it.
+
+    Raises:
+        BadInput: a side is too long for a JPEG.
+    """
+    done, content = False, np.empty(0, np.uint8)
+    # OpenCV's releases differ: some raise, some say that it was not done.
+    with suppress(cv2.error):
+        bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+        done, content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise BadInput(f"{name} cannot become a JPEG, whose sides end at 65,500 pixels; do not save it")
+    return content.tobytes()
+
+
 def find_files(sources: Sequence[Path]) -> list[Path]:
-    """The pictures and videos that ``sources`` mean: files, or the pictures of a folder by name.
+    """The pictures and videos that ``sources`` name: files, and the pictures of folders in the order of their names.
 
     Folders are not searched below their first level, and hidden files are left out.
 
@@ -81,6 +105,22 @@ def find_files(sources: Sequence[Path]) -> list[Path]:
     if not sources:
         raise BadInput("no picture is named; give at least one picture, folder or video")
     return list(itertools.chain.from_iterable(map(_files_of, sources)))
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder by name: files with a picture's suffix, neither hidden nor in a subfolder.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    found = (f for f in folder.iterdir() if f.suffix.lower() in PICTURE_SUFFIXES and not f.name.startswith("."))
+    return sorted(file for file in found if file.is_file())
+
+
+def evenly_spaced(items: Sequence[T], most: int) -> list[T]:
+    """The items, or ``most`` of them at equal distances if there are more; the first is always among them."""
+    count = min(len(items), most)
+    return [items[index * len(items) // count] for index in range(count)]
 
 
 def read_pictures(files: Iterable[Path]) -> Iterator[NamedPicture]:
@@ -135,13 +175,13 @@ def _is_cut_off(jpeg: bytes) -> bool:
             return jpeg.find(_JPEG_END, at) < 0
         fill_byte = jpeg[at + 1] == 0xFF
         at += 1 if fill_byte else 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
-    return False  # not a header to understand: OpenCV's verdict counts
+    return False  # no JPEG header that we understand: OpenCV decides
 
 
 def _files_of(source: Path) -> list[Path]:
     try:
         if source.is_dir():
-            return _pictures_in(source)
+            return _some_pictures_in(source)
         if not source.is_file():
             raise BadInput(f"there is no file or folder {source}; check the path")
     except OSError as error:
@@ -151,9 +191,8 @@ def _files_of(source: Path) -> list[Path]:
     return [source]
 
 
-def _pictures_in(folder: Path) -> list[Path]:
-    found = (f for f in folder.iterdir() if f.suffix.lower() in PICTURE_SUFFIXES and not f.name.startswith("."))
-    pictures = sorted(file for file in found if file.is_file())
+def _some_pictures_in(folder: Path) -> list[Path]:
+    pictures = pictures_in(folder)
     if not pictures:
         suffixes = " ".join(sorted(PICTURE_SUFFIXES))
         raise BadInput(f"the folder {folder} holds no pictures ({suffixes}); name another one")

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from benchmarks.gpu.bundle import CARD, OUTPUTS, Case, Parcel, Picture, normalised, padded, write_parcel
+from benchmarks.gpu.bundle import CARD, OUTPUTS, Bundle, Case, Picture, normalised, padded, write_bundle
 from pssdet.errors import BadInput
 from pssdet.models.preprocess import as_batch, prepare
 from pssdet.models.zoo import find
@@ -35,28 +35,28 @@ EXPECTED = {"onnxruntime": [outputs(index) for index in range(3)]}
 
 @pytest.fixture
 def folder(tmp_path):
-    write_parcel(
+    write_bundle(
         tmp_path, CASE, onnx.ModelProto(ir_version=9), pictures(), {"onnxruntime": [outputs(i) for i in range(3)]}
     )
     return tmp_path
 
 
 def test_everything_comes_back(folder):
-    parcel = Parcel(folder)
-    assert (parcel.case.name, parcel.case.fp32, parcel.case.batches) == ("tiny", ("trunk/Conv_7",), (1, 2))
-    assert len(parcel) == 3
+    bundle = Bundle(folder)
+    assert (bundle.case.name, bundle.case.fp32, bundle.case.batches) == ("tiny", ("trunk/Conv_7",), (1, 2))
+    assert len(bundle) == 3
     for index, picture in enumerate(pictures()):
-        again = parcel.picture(index)
+        again = bundle.picture(index)
         np.testing.assert_array_equal(again.content, picture.content)
         assert (again.original_size, again.scale) == (picture.original_size, picture.scale)
-    np.testing.assert_array_equal(parcel.expected("onnxruntime")["count"], [0, 1, 2])
-    assert parcel.model().ir_version == 9
+    np.testing.assert_array_equal(bundle.expected("onnxruntime")["count"], [0, 1, 2])
+    assert bundle.model().ir_version == 9
 
 
 def test_a_batch_has_the_models_inputs(folder):
-    parcel = Parcel(folder)
-    assert [parcel.padded_size(index) for index in range(3)] == [(64, 64)] * 3
-    batch = parcel.batch([2, 0])
+    bundle = Bundle(folder)
+    assert [bundle.padded_size(index) for index in range(3)] == [(64, 64)] * 3
+    batch = bundle.batch([2, 0])
     assert {name: (values.shape, values.dtype) for name, values in batch.items()} == {
         "image": ((2, 3, 64, 64), np.float32),
         "image_size": ((2, 2), np.float32),
@@ -66,7 +66,7 @@ def test_a_batch_has_the_models_inputs(folder):
     np.testing.assert_array_equal(batch["image_size"], [[50, 50], [40, 64]])
     np.testing.assert_array_equal(batch["original_size"], [[82, 90], [80, 90]])
     assert (batch["image"][1, :, 40:] == 0).all()
-    assert len(parcel.cycled(5)["image"]) == 5
+    assert len(bundle.cycled(5)["image"]) == 5
 
 
 def test_a_picture_is_the_readers_to_the_bit():
@@ -82,21 +82,21 @@ def test_a_picture_is_the_readers_to_the_bit():
 def test_an_altered_file_is_noticed(folder, name):
     (folder / name).write_bytes((folder / name).read_bytes() + b"x")
     with pytest.raises(BadInput, match=f"{name} is missing or not what was packed"):
-        Parcel(folder)
+        Bundle(folder)
 
 
-def test_another_version_and_no_parcel_at_all(folder, tmp_path):
+def test_another_version_and_no_bundle_at_all(folder, tmp_path):
     card = json.loads((folder / CARD).read_text())
     (folder / CARD).write_text(json.dumps({**card, "schema": 0}))
     with pytest.raises(BadInput, match="another version"):
-        Parcel(folder)
+        Bundle(folder)
     with pytest.raises(BadInput, match=r"pack\.py"):
-        Parcel(tmp_path / "nowhere")
+        Bundle(tmp_path / "nowhere")
 
 
 def test_identity_is_that_of_the_content(folder, tmp_path_factory):
     other = tmp_path_factory.mktemp("other")
-    write_parcel(
+    write_bundle(
         other, CASE, onnx.ModelProto(ir_version=8), pictures(), {"onnxruntime": [outputs(i) for i in range(3)]}
     )
-    assert Parcel(folder).identity() != Parcel(other).identity()
+    assert Bundle(folder).identity() != Bundle(other).identity()

@@ -8,10 +8,10 @@ import onnx
 import pytest
 
 from benchmarks.gpu import collect, pack
-from benchmarks.gpu.bundle import OUTPUTS, Case, Parcel, Picture, save_arrays, write_parcel
+from benchmarks.gpu.bundle import OUTPUTS, Bundle, Case, Picture, save_arrays, write_bundle
 from benchmarks.gpu.engine_goals import goals
-from benchmarks.gpu.engine_report import goal_table
-from benchmarks.gpu.engine_stages import latency_name, layers_name
+from benchmarks.gpu.engine_steps import latency_name, layers_name
+from benchmarks.gpu.report_parts import goal_table
 from benchmarks.gpu.results import Results
 from pssdet.models.zoo import find
 from pssdet.validation.scenes.dataset import ensure_dataset
@@ -69,21 +69,21 @@ def perfect(scenes):
 
 
 @pytest.fixture(scope="module")
-def parcels(perfect, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("parcels")
+def bundles(perfect, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundles")
     (folder / "mini").mkdir()
     case = Case("mini", "mini_faster", False, (0.5,) * 3, (0.5,) * 3, (), ("paddle",), (1,), {})  # noqa: FBT003
     pictures = [Picture(np.zeros((32, 32, 3), np.uint8), (32.0, 32.0), 1.0)] * SCENES
     each = [{name: perfect[name][index : index + 1] for name in OUTPUTS} for index in range(SCENES)]
-    write_parcel(folder / "mini", case, onnx.ModelProto(ir_version=9), pictures, {"paddle": each})
+    write_bundle(folder / "mini", case, onnx.ModelProto(ir_version=9), pictures, {"paddle": each})
     return folder
 
 
-def write(out, case, stages, gpu="NVIDIA H200", *, quick=False, **identity):
-    """A file as the stages write it."""
+def write(out, case, steps, gpu="NVIDIA H200", *, quick=False, **identity):
+    """A file as the steps write it."""
     name = f"{case}_{gpu.split()[1].lower()}{'_quick' if quick else ''}"
     results = Results(out / f"{name}.json", {"case": case, "gpu": gpu, "quick": quick, **identity})
-    results.stages = {name: {"seconds": 1.0, "result": result} for name, result in stages.items()}
+    results.steps = {name: {"seconds": 1.0, "result": result} for name, result in steps.items()}
     results.save()
     (out / f"{name}.md").write_text(f"{case}\n")
     return results
@@ -101,15 +101,15 @@ def matched(share):
 FAST = {
     latency_name("fp16", 1): latency(1100.0),
     latency_name("fp16", 8): latency(8 * 340.0),
-    latency_name("twin", 1): latency(1040.0),
-    latency_name("twin", 8): latency(8 * 300.0),
+    latency_name("no_dcn", 1): latency(1040.0),
+    latency_name("no_dcn", 8): latency(8 * 300.0),
     layers_name(1): {"shares": {"NMS": 0.05, "proposals": 0.04, "decoding": 0.02, "trunk": 0.89}},
     layers_name(8): {"shares": {"NMS": 0.1, "RoIAlign": 0.06, "trunk": 0.84}},
 }
 
 
-def run(out, parcels, artifacts, results):
-    return collect.main([str(out), "--parcels", str(parcels), "--results", str(results), "--artifacts", str(artifacts)])
+def run(out, bundles, artifacts, results, option="--bundles"):
+    return collect.main([str(out), option, str(bundles), "--results", str(results), "--artifacts", str(artifacts)])
 
 
 def verdicts(found):
@@ -117,7 +117,7 @@ def verdicts(found):
 
 
 class TestGoals:
-    def test_times_shares_and_the_twin(self, tmp_path):
+    def test_times_shares_and_the_cost_of_dcn(self, tmp_path):
         results = write(tmp_path, "row4", FAST)
         assert verdicts(goals(results, "row4")) == [
             (1, "1.100 ms", "met"),
@@ -148,42 +148,43 @@ class TestGoals:
 
 class TestCollect:
     @pytest.fixture
-    def out(self, tmp_path, parcels, perfect):
+    def out(self, tmp_path, bundles, perfect):
         folder = tmp_path / "out"
         folder.mkdir()
-        identity = Parcel(parcels / "mini").identity()
-        write(folder, "mini", {"agreement fp16": matched(1.0), "agreement fp32": matched(1.0)}, parcel=identity)
+        identity = Bundle(bundles / "mini").identity()
+        write(folder, "mini", {"agreement fp16": matched(1.0), "agreement fp32": matched(1.0)}, bundle=identity)
         for precision in ("fp16", "fp32"):
             save_arrays(folder / f"mini_h200_{precision}.npz", perfect)
         return folder
 
-    def test_ap_against_paddle(self, out, parcels, artifacts, tmp_path):
-        assert run(out, parcels, artifacts, tmp_path / "results") == 0
+    def test_ap_against_paddle(self, out, bundles, artifacts, tmp_path):
+        assert run(out, bundles, artifacts, tmp_path / "results") == 0
         content = json.loads((tmp_path / "results" / "tensorrt_h200.json").read_text())
         assert content["ap"]["fp16"]["ap"] == content["ap"]["fp16"]["reference_ap"] == 1.0
         assert content["ap"]["fp16"]["verdict"] == "PASS"
         text = (tmp_path / "results" / "tensorrt_h200.md").read_text()
         assert "| fp32 | 100.00 | 100.00 | +0.000 | [+0.000, +0.000] | 0.100 | PASS |" in text
-        assert "- mini: [mini_h200.md](mini_h200.md), 2 stages" in text
+        assert "- mini: [mini_h200.md](mini_h200.md), 2 steps" in text
         assert "- row4: not measured" in text
         assert text.count("| - | not measured |") == 6
         assert (tmp_path / "results" / "mini_h200.json").is_file()
 
-    def test_an_engine_that_lost_detections_misses_its_goal(self, out, parcels, artifacts, perfect, tmp_path, capsys):
+    def test_an_engine_that_lost_detections_misses_its_goal(self, out, bundles, artifacts, perfect, tmp_path, capsys):
         save_arrays(out / "mini_h200_fp16.npz", {**perfect, "count": perfect["count"] // 2})
-        assert run(out, parcels, artifacts, tmp_path / "results") == 1
+        assert run(out, bundles, artifacts, tmp_path / "results") == 1
         assert "1 goals missed, the first: the FP16 engine's AP" in capsys.readouterr().err
         content = json.loads((tmp_path / "results" / "tensorrt_h200.json").read_text())
         assert content["ap"]["fp16"]["verdict"] == "FAIL"
         assert content["ap"]["fp32"]["verdict"] == "PASS"
 
-    def test_detections_of_another_parcel(self, out, parcels, artifacts, tmp_path, capsys):
-        write(out, "mini", {"agreement fp16": matched(1.0)}, parcel="another")
-        assert run(out, parcels, artifacts, tmp_path / "results") == 2
-        assert "--parcels" in capsys.readouterr().err
+    def test_detections_of_another_bundle(self, out, bundles, artifacts, tmp_path, capsys):
+        write(out, "mini", {"agreement fp16": matched(1.0)}, bundle="another")
+        assert run(out, bundles, artifacts, tmp_path / "results") == 2
+        assert "--bundles" in capsys.readouterr().err
 
-    def test_nothing_came_back(self, parcels, artifacts, tmp_path, capsys):
-        assert run(tmp_path, parcels, artifacts, tmp_path / "results") == 2
+    @pytest.mark.parametrize("option", ["--bundles", "--parcels"])
+    def test_nothing_came_back(self, option, bundles, artifacts, tmp_path, capsys):
+        assert run(tmp_path, bundles, artifacts, tmp_path / "results", option) == 2
         assert "has no results" in capsys.readouterr().err
         assert not (tmp_path / "results").exists()
 
@@ -191,4 +192,4 @@ class TestCollect:
 def test_the_readme_lists_the_goals():
     text = (Path(collect.ROOT) / "benchmarks" / "gpu" / "README.md").read_text()
     for line in goal_table([*goals(None, "row4"), *goals(None, "mini")]):
-        assert line.rpartition("| - |")[0] in text
+        assert line.partition("| - |")[0] in text

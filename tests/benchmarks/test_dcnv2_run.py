@@ -11,15 +11,14 @@ import pytest
 from fake_gpu import FakeKernels, NumpyDevice
 
 from benchmarks.gpu import dcnv2
-from benchmarks.gpu.plan import Plan
+from benchmarks.gpu.dcnv2_steps import Dcnv2Bench, Workload
 from benchmarks.gpu.shapes import ODD
-from benchmarks.gpu.stages import Bench
 
 ODDS = {name: ODD[name] for name in ("stride 2, batch of 3", "odd channels", "groups and offset groups, stride (2, 1)")}
-TINY = Plan(((32, 64),), (1, 2), (1, 2), (50,), (8, 16, 24), 4, 8, ODDS)
+TINY = Workload(((32, 64),), (1, 2), (1, 2), (50,), (8, 16, 24), 4, 8, ODDS)
 
 
-def peer(device, layers, seed):
+def baseline(device, layers, seed):
     return lambda: None
 
 
@@ -27,9 +26,9 @@ def absent(device, layers, seed):
     raise RuntimeError("it is\nnot here")
 
 
-def maker(kernels, plan=TINY, **changes):
+def maker(kernels, workload=TINY, **changes):
     def make(_):
-        bench = Bench(NumpyDevice(), kernels, {"torchvision": peer, "tensorrt": absent}, None, plan)
+        bench = Dcnv2Bench(NumpyDevice(), kernels, {"torchvision": baseline, "tensorrt": absent}, None, workload)
         return replace(bench, **changes)
 
     return make
@@ -50,15 +49,15 @@ def good(tmp_path_factory):
     return folder
 
 
-def test_all_stages_are_stored(good):
+def test_all_steps_are_stored(good):
     assert sorted(path.name for path in good.iterdir()) == ["dcnv2_made_up_1.json", "dcnv2_made_up_1.md"]
     names = ["odd shapes", "correctness 32x64", "two streams", "second opinion", "ceilings"]
     names += ["sums R50 32x64 N=1", "sums R50 32x64 N=2", "layers 32x64 N=1", "layers 32x64 N=2"]
-    assert list(stored(good)["stages"]) == names
+    assert list(stored(good)["steps"]) == names
 
 
 def test_every_format_reach_and_tile_is_checked(good):
-    rows = stored(good)["stages"]["correctness 32x64"]["result"]["rows"]
+    rows = stored(good)["steps"]["correctness 32x64"]["result"]["rows"]
     assert len(rows) == 6 * 4 * 3  # N=1 near, N=2 near and far
     assert {row["format"] for row in rows} == {"fp16 NHWC", "fp16 NHWC, raw", "fp16 NCHW", "fp32 NCHW"}
     for row in rows:
@@ -80,7 +79,7 @@ def test_the_report_says_what_there_is(good):
 
 
 def test_times_are_divided_by_the_sets(good):
-    result = stored(good)["stages"]["sums R50 32x64 N=1"]["result"]
+    result = stored(good)["steps"]["sums R50 32x64 N=1"]["result"]
     assert result["times"]["fp16 NHWC"]["sets"] == 2
     assert result["times"]["fp16 NHWC"]["runs"] == 4
     assert result["unavailable"] == {"tensorrt": "it is not here"}
@@ -97,9 +96,9 @@ def test_times_are_divided_by_the_sets(good):
     ],
 )
 def test_what_is_wrong_of_one_tile_is_found(tmp_path, capsys, fault, word):
-    plan = replace(TINY, timed_batches=(), odd={"stride 2": ODD["stride 2, batch of 3"]}, checked_batches=())
-    assert run(tmp_path, FakeKernels(fault), plan=plan) == 1
-    rows = stored(tmp_path)["stages"]["odd shapes"]["result"]["rows"]
+    workload = replace(TINY, timed_batches=(), odd={"stride 2": ODD["stride 2, batch of 3"]}, checked_batches=())
+    assert run(tmp_path, FakeKernels(fault), workload=workload) == 1
+    rows = stored(tmp_path)["steps"]["odd shapes"]["result"]["rows"]
     failures = [failure for row in rows for failure in row["failures"]]
     assert len(failures) == 4  # two fused formats, two reaches
     assert all(failure.startswith("tile 1: ") and word in failure for failure in failures)
@@ -116,8 +115,8 @@ def test_a_wrong_size_is_found(tmp_path):
         def output_size(self, problem):
             return problem.out_height + 1, problem.out_width
 
-    plan = replace(TINY, timed_batches=(), odd={"a": ODD["odd channels"]}, checked_batches=())
-    assert run(tmp_path, Taller(), plan=plan) == 1
+    workload = replace(TINY, timed_batches=(), odd={"a": ODD["odd channels"]}, checked_batches=())
+    assert run(tmp_path, Taller(), workload=workload) == 1
 
 
 def test_streams_that_disturb_each_other_are_found(tmp_path, capsys):
@@ -126,8 +125,8 @@ def test_streams_that_disturb_each_other_are_found(tmp_path, capsys):
             super().at_once(replays)
             replays[0].keeps.args[-1][3].memory[70] += 1
 
-    plan = replace(TINY, timed_batches=(), odd={}, checked_batches=())
-    assert run(tmp_path, FakeKernels(), plan=plan, device=Disturbed()) == 1
+    workload = replace(TINY, timed_batches=(), odd={}, checked_batches=())
+    assert run(tmp_path, FakeKernels(), workload=workload, device=Disturbed()) == 1
     assert "1 of 32 results differ" in capsys.readouterr().err
 
 
@@ -136,16 +135,16 @@ def test_results_of_the_recording_do_not_count(tmp_path):
         def at_once(self, replays):
             pass
 
-    plan = replace(TINY, timed_batches=(), odd={}, checked_batches=())
-    assert run(tmp_path, FakeKernels(), plan=plan, device=Idle()) == 1
+    workload = replace(TINY, timed_batches=(), odd={}, checked_batches=())
+    assert run(tmp_path, FakeKernels(), workload=workload, device=Idle()) == 1
 
 
 def test_a_reference_that_somebody_contradicts(tmp_path, capsys):
     def opinion(device, problem, values):
         return np.ones((problem.batch, problem.out_channels, problem.out_height, problem.out_width))
 
-    plan = replace(TINY, timed_batches=(), odd={}, checked_batches=())
-    assert run(tmp_path, FakeKernels(), plan=plan, second_opinion=opinion) == 1
+    workload = replace(TINY, timed_batches=(), odd={}, checked_batches=())
+    assert run(tmp_path, FakeKernels(), workload=workload, second_opinion=opinion) == 1
     assert "the float64 reference differs" in capsys.readouterr().err
 
 
@@ -156,16 +155,16 @@ def test_a_stopped_run_goes_on(tmp_path, capsys):
 
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, FakeKernels(), device=Stopped())
-    done = stored(tmp_path)["stages"]
+    done = stored(tmp_path)["steps"]
     assert list(done) == ["odd shapes", "correctness 32x64", "two streams", "second opinion"]
     capsys.readouterr()
     assert run(tmp_path, FakeKernels()) == 0
-    assert "5 of 9 stages to do" in capsys.readouterr().out
+    assert "5 of 9 steps to do" in capsys.readouterr().out
     after = stored(tmp_path)
-    assert {name: after["stages"][name] for name in done} == done
+    assert {name: after["steps"][name] for name in done} == done
     assert len(after["runs"]) == 2
     assert run(tmp_path, FakeKernels()) == 0
-    assert "0 of 9 stages to do" in capsys.readouterr().out
+    assert "0 of 9 steps to do" in capsys.readouterr().out
 
 
 def test_results_of_other_kernels_are_not_continued(good, tmp_path, capsys):
@@ -175,34 +174,34 @@ def test_results_of_other_kernels_are_not_continued(good, tmp_path, capsys):
 
     path = tmp_path / "dcnv2_made_up_1.json"
     path.write_bytes((good / path.name).read_bytes())
-    plan = replace(TINY, timed_batches=(), odd={}, checked_batches=())
-    assert run(tmp_path, Newer(), plan=plan) == 0
-    assert "5 of 5 stages to do" in capsys.readouterr().out
+    workload = replace(TINY, timed_batches=(), odd={}, checked_batches=())
+    assert run(tmp_path, Newer(), workload=workload) == 0
+    assert "5 of 5 steps to do" in capsys.readouterr().out
 
 
 def test_fresh_forgets(good, tmp_path, capsys):
     path = tmp_path / "dcnv2_made_up_1.json"
     path.write_bytes((good / path.name).read_bytes())
-    plan = replace(TINY, timed_batches=(), odd={}, checked_batches=())
-    assert run(tmp_path, FakeKernels(), "--fresh", plan=plan) == 0
-    assert "5 of 5 stages to do" in capsys.readouterr().out
+    workload = replace(TINY, timed_batches=(), odd={}, checked_batches=())
+    assert run(tmp_path, FakeKernels(), "--fresh", workload=workload) == 0
+    assert "5 of 5 steps to do" in capsys.readouterr().out
     assert len(stored(tmp_path)["runs"]) == 1
 
 
 def test_quick_has_a_file_of_its_own(tmp_path):
-    plan = replace(TINY, timed_batches=(), odd={}, checked_batches=())
-    assert run(tmp_path, FakeKernels(), "--quick", plan=plan) == 0
+    workload = replace(TINY, timed_batches=(), odd={}, checked_batches=())
+    assert run(tmp_path, FakeKernels(), "--quick", workload=workload) == 0
     assert (tmp_path / "dcnv2_made_up_1_quick.json").is_file()
     assert "A quick run" in (tmp_path / "dcnv2_made_up_1_quick.md").read_text()
 
 
-def test_a_stage_that_breaks_off_costs_no_other(tmp_path, capsys):
+def test_a_step_that_breaks_off_costs_no_other(tmp_path, capsys):
     class NoGraphs(NumpyDevice):
         def record(self, work):
             raise RuntimeError("no\ngraphs")
 
     assert run(tmp_path, FakeKernels(), device=NoGraphs()) == 1
-    assert list(stored(tmp_path)["stages"]) == ["odd shapes", "correctness 32x64", "second opinion"]
+    assert list(stored(tmp_path)["steps"]) == ["odd shapes", "correctness 32x64", "second opinion"]
     out, err = capsys.readouterr()
     assert "BROKEN OFF: two streams: no graphs" in out
     assert err.count("broke off") == 6

@@ -11,11 +11,11 @@ import pytest
 from fake_gpu import NumpyDevice
 from parallel import shared_folder
 
-from benchmarks.gpu import detection_kernels, detection_stages
+from benchmarks.gpu import detection_kernels, detection_steps
 from benchmarks.gpu.detection_cases import Setting, digest, nms_inputs, proposals_inputs, roi_align_inputs
 from benchmarks.gpu.detection_checks import check_features, check_rows
 from benchmarks.gpu.detection_pack import setting_of, write_kernels
-from benchmarks.gpu.detection_stages import Expectations, KernelBench
+from benchmarks.gpu.detection_steps import KernelBench, KernelBundle
 from pssdet.plugins.bindings.detection import DetectionLibrary
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,8 +38,8 @@ def settings():
 
 
 @pytest.fixture(scope="module")
-def parcels(settings, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("parcels")
+def bundles(settings, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundles")
     write_kernels(folder / "kernels", settings)
     return folder
 
@@ -61,16 +61,16 @@ def library(tmp_path_factory):
     return DetectionLibrary(folder / "lib" / "libpssdet_emulated.so")
 
 
-def run(output, parcels, library, device=None, batches=()):
-    def make(parcel):
-        return KernelBench(device or NumpyDevice(), library, Expectations(parcel), iterations=2, batches=batches)
+def run(output, bundles, library, device=None, batches=()):
+    def make(bundle):
+        return KernelBench(device or NumpyDevice(), library, KernelBundle(bundle), iterations=2, batches=batches)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detection_stages, "_PER_RECORD", 2)
-        return detection_kernels.main(["--parcels", str(parcels), "--output", str(output)], make)
+        patch.setattr(detection_steps, "_PER_RECORD", 2)
+        return detection_kernels.main(["--bundles", str(bundles), "--output", str(output)], make)
 
 
-def test_without_a_parcel(library, tmp_path, capsys):
+def test_without_a_bundle(library, tmp_path, capsys):
     assert run(tmp_path, tmp_path / "nothing", library) == 2
     assert "pack.py" in capsys.readouterr().err
 
@@ -80,28 +80,28 @@ def stored(folder):
 
 
 @pytest.fixture(scope="module")
-def done(parcels, library, tmp_path_factory):
+def done(bundles, library, tmp_path_factory):
     folder = tmp_path_factory.mktemp("done")
-    assert run(folder, parcels, library, batches=(1, 2)) == 0
+    assert run(folder, bundles, library, batches=(1, 2)) == 0
     return folder
 
 
 class TestRun:
-    def test_all_stages(self, done):
+    def test_all_steps(self, done):
         names = ["dygraph", "static cascade"]
         times = [f"times {name} N={batch}" for name in names for batch in (1, 2)]
-        assert list(stored(done)["stages"]) == [*(f"correctness {name}" for name in names), *times]
+        assert list(stored(done)["steps"]) == [*(f"correctness {name}" for name in names), *times]
 
     def test_every_kernel_in_every_format_gives_the_functions_rows(self, done):
         for name in ("dygraph", "static cascade"):
-            rows = stored(done)["stages"][f"correctness {name}"]["result"]["rows"]
+            rows = stored(done)["steps"][f"correctness {name}"]["result"]["rows"]
             forms = ["fp32 NCHW", "fp16 NCHW", "fp16 NHWC"]
             kernels = [*(("proposals", form) for form in forms), *(("roi_align", form) for form in forms)]
             assert [(row["kernel"], row["format"]) for row in rows] == [*kernels, ("nms", "fp32 NCHW")]
             assert all(row["rows"] == row["matched"] > 0 for row in rows)
 
     def test_times_are_of_one_launch(self, done):
-        times = stored(done)["stages"]["times dygraph N=2"]["result"]["times"]
+        times = stored(done)["steps"]["times dygraph N=2"]["result"]["times"]
         assert len(times) == 7
         assert all(timing["sets"] == 2 for timing in times.values())
 
@@ -111,9 +111,9 @@ class TestRun:
         assert "14 launches compared with the ONNX functions, 0 failures." in text
         assert "| dygraph N=1 | proposals fp16 NHWC |" in text
 
-    def test_a_finished_run_does_nothing(self, done, parcels, library, capsys):
-        assert run(done, parcels, library, batches=(1, 2)) == 0
-        assert "0 of 6 stages to do" in capsys.readouterr().out
+    def test_a_finished_run_does_nothing(self, done, bundles, library, capsys):
+        assert run(done, bundles, library, batches=(1, 2)) == 0
+        assert "0 of 6 steps to do" in capsys.readouterr().out
 
 
 class Fault(NumpyDevice):
@@ -129,37 +129,37 @@ class Fault(NumpyDevice):
 
 
 class TestFaults:
-    def test_boxes_and_features_that_are_off(self, parcels, library, tmp_path, capsys):
+    def test_boxes_and_features_that_are_off(self, bundles, library, tmp_path, capsys):
         def alter(values, _):
             return values + values.dtype.type(0.5) if values.dtype != np.int32 and values.ndim > 2 else values
 
-        assert run(tmp_path, parcels, library, Fault(alter)) == 1
-        rows = stored(tmp_path)["stages"]["correctness dygraph"]["result"]["rows"]
+        assert run(tmp_path, bundles, library, Fault(alter)) == 1
+        rows = stored(tmp_path)["steps"]["correctness dygraph"]["result"]["rows"]
         assert all(any("must be" in failure for failure in row["failures"]) for row in rows)
         assert "checks failed" in capsys.readouterr().err
 
-    def test_runs_that_differ(self, parcels, library, tmp_path):
+    def test_runs_that_differ(self, bundles, library, tmp_path):
         def alter(values, number):
             return values * values.dtype.type(1 + 1e-4 * (number % 2)) if values.dtype == np.float32 else values
 
-        assert run(tmp_path, parcels, library, Fault(alter)) == 1
-        rows = stored(tmp_path)["stages"]["correctness dygraph"]["result"]["rows"]
+        assert run(tmp_path, bundles, library, Fault(alter)) == 1
+        rows = stored(tmp_path)["steps"]["correctness dygraph"]["result"]["rows"]
         assert any("two runs differ" in row["failures"] for row in rows)
 
-    def test_other_tensors_than_those_at_home(self, parcels, library, tmp_path, capsys):
-        folder = tmp_path / "parcels" / "kernels"
-        shutil.copytree(parcels / "kernels", folder)
+    def test_other_tensors_than_those_at_home(self, bundles, library, tmp_path, capsys):
+        folder = tmp_path / "bundles" / "kernels"
+        shutil.copytree(bundles / "kernels", folder)
         card = json.loads((folder / "case.json").read_text())
         card["inputs"] = dict.fromkeys(card["inputs"], "0" * 64)
         (folder / "case.json").write_text(json.dumps(card))
-        assert run(tmp_path, tmp_path / "parcels", library) == 1
+        assert run(tmp_path, tmp_path / "bundles", library) == 1
         assert "not those drawn at home" in capsys.readouterr().err
 
-    def test_an_altered_parcel(self, parcels, library, tmp_path, capsys):
-        folder = tmp_path / "parcels" / "kernels"
-        shutil.copytree(parcels / "kernels", folder)
+    def test_an_altered_bundle(self, bundles, library, tmp_path, capsys):
+        folder = tmp_path / "bundles" / "kernels"
+        shutil.copytree(bundles / "kernels", folder)
         (folder / "expected.npz").write_bytes(b"x")
-        assert run(tmp_path, tmp_path / "parcels", library) == 2
+        assert run(tmp_path, tmp_path / "bundles", library) == 2
         assert "not what was packed" in capsys.readouterr().err
 
 
@@ -205,7 +205,7 @@ class TestChecks:
 
 
 def test_drawn_tensors_are_the_same_on_every_machine(settings):
-    """A change of these makes every parcel another."""
+    """A change of these makes every bundle another."""
     setting = settings[0]
     tensors = {
         **proposals_inputs(setting, 2, half=True),

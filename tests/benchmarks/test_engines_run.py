@@ -1,4 +1,4 @@
-"""The stages about engines, whole, on a rig whose engines are ONNX Runtime's; every figure is test data."""
+"""The steps about engines, whole, on a host whose engines are ONNX Runtime's; every figure is test data."""
 
 import json
 import shutil
@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from fake_host import FakeRig
+from fake_host import FakeHost
 
-from benchmarks.gpu import engine_stages, engines, pack
-from benchmarks.gpu.bundle import OUTPUTS, Parcel
-from benchmarks.gpu.engine_stages import EnginePlan
+from benchmarks.gpu import engine_steps, engines, pack
+from benchmarks.gpu.bundle import OUTPUTS, Bundle
+from benchmarks.gpu.engine_steps import EngineWorkload
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = EnginePlan(iterations=3, profiled=1, pictures=2)
-STAGES = [
+TINY = EngineWorkload(iterations=3, profiled=1, pictures=2)
+STEPS = [
     *("build fp16", "agreement fp16", "latency fp16 N=1", "latency fp16 N=2", "layers fp16 N=1", "layers fp16 N=2"),
-    *("build fp32", "agreement fp32", "latency fp32 N=1", "build twin", "latency twin N=1", "latency twin N=2"),
+    *("build fp32", "agreement fp32", "latency fp32 N=1", "build no_dcn", "latency no_dcn N=1", "latency no_dcn N=2"),
 ]
 
 
@@ -27,7 +27,7 @@ STAGES = [
 def little_work():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engines, "QUICK", TINY)
-        patch.setattr(engine_stages, "WARM_UP", 1)
+        patch.setattr(engine_steps, "WARM_UP", 1)
         yield
 
 
@@ -42,23 +42,23 @@ def artifacts(mini_folder, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def parcels(artifacts, tmp_path_factory):
+def bundles(artifacts, tmp_path_factory):
     """Three scenes of the small detector, packed; and once more as the case of row 4, without its parameters."""
-    folder = tmp_path_factory.mktemp("parcels")
+    folder = tmp_path_factory.mktemp("bundles")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pack, "SCENES", 6)
-        patch.setitem(pack.PLANS, "mini", pack.Plan("mini", "mini_faster", None, 3, (1, 2)))
+        patch.setitem(pack.SPECS, "mini", pack.CaseSpec("mini", "mini_faster", None, 3, (1, 2)))
         exports = artifacts / "gpu-exports"
         exports.mkdir()
         (exports / "mini_faster").symlink_to(artifacts / "mini_faster")
-        patch.setitem(pack.PLANS, "row4", pack.Plan("row4", "mini_faster", (96, 128), 2, (1, 2)))
+        patch.setitem(pack.SPECS, "row4", pack.CaseSpec("row4", "mini_faster", (96, 128), 2, (1, 2)))
         assert pack.main([str(folder), "--cases", "mini", "row4", "--artifacts", str(artifacts)]) == 0
     return folder
 
 
-def run(folder, parcels, rig, *options, case="mini"):
-    arguments = [case, "--parcels", str(parcels), "--output", str(folder), "--work", str(folder / "work"), "--quick"]
-    return engines.main([*arguments, *options], lambda _: rig)
+def run(folder, bundles, host, *options, case="mini"):
+    arguments = [case, "--bundles", str(bundles), "--output", str(folder), "--work", str(folder / "work"), "--quick"]
+    return engines.main([*arguments, *options], lambda _: host)
 
 
 def stored(folder, case="mini"):
@@ -66,40 +66,40 @@ def stored(folder, case="mini"):
 
 
 @pytest.fixture(scope="module")
-def done(parcels, tmp_path_factory):
+def done(bundles, tmp_path_factory):
     folder = tmp_path_factory.mktemp("done")
-    rig = FakeRig()
-    assert run(folder, parcels, rig) == 0
-    return folder, rig
+    host = FakeHost()
+    assert run(folder, bundles, host) == 0
+    return folder, host
 
 
-class TestParcel:
-    def test_what_was_packed(self, parcels, mini_folder):
-        parcel = Parcel(parcels / "mini")
-        assert (len(parcel), parcel.case.references, parcel.case.seeded) == (3, ("onnxruntime", "paddle"), False)
-        assert parcel.case.fp32
+class TestBundle:
+    def test_what_was_packed(self, bundles, mini_folder):
+        bundle = Bundle(bundles / "mini")
+        assert (len(bundle), bundle.case.references, bundle.case.seeded) == (3, ("onnxruntime", "paddle"), False)
+        assert bundle.case.fp32
         names = {node.name for node in onnx.load(mini_folder / "model.onnx").graph.node}
-        assert set(parcel.case.fp32) <= names
+        assert set(bundle.case.fp32) <= names
 
-    def test_paddle_and_onnx_runtime_found_the_same(self, parcels):
-        parcel = Parcel(parcels / "mini")
-        ours, theirs = (parcel.expected(reference) for reference in parcel.case.references)
+    def test_paddle_and_onnx_runtime_found_the_same(self, bundles):
+        bundle = Bundle(bundles / "mini")
+        ours, theirs = (bundle.expected(reference) for reference in bundle.case.references)
         np.testing.assert_array_equal(ours["count"], theirs["count"])
         np.testing.assert_allclose(ours["scores"], theirs["scores"], atol=1e-4)
 
-    def test_a_seeded_model_travels_without_its_parameters(self, parcels, artifacts):
-        whole, travelling = artifacts / "mini_faster" / "model.onnx", parcels / "row4" / "model.onnx"
+    def test_a_seeded_model_travels_without_its_parameters(self, bundles, artifacts):
+        whole, travelling = artifacts / "mini_faster" / "model.onnx", bundles / "row4" / "model.onnx"
         assert travelling.stat().st_size < whole.stat().st_size / 4
-        assert Parcel(parcels / "row4").case.seeded
+        assert Bundle(bundles / "row4").case.seeded
 
-    def test_a_whole_parcel_is_kept(self, parcels, artifacts, capsys):
-        before = (parcels / "mini" / "case.json").stat().st_mtime_ns
-        assert pack.main([str(parcels), "--cases", "mini", "--artifacts", str(artifacts)]) == 0
+    def test_a_whole_bundle_is_kept(self, bundles, artifacts, capsys):
+        before = (bundles / "mini" / "case.json").stat().st_mtime_ns
+        assert pack.main([str(bundles), "--cases", "mini", "--artifacts", str(artifacts)]) == 0
         assert "is there" in capsys.readouterr().out
-        assert (parcels / "mini" / "case.json").stat().st_mtime_ns == before
+        assert (bundles / "mini" / "case.json").stat().st_mtime_ns == before
 
-    def test_one_that_is_too_large_for_a_copy(self, parcels, artifacts, capsys):
-        arguments = [str(parcels), "--cases", "mini", "--artifacts", str(artifacts), "--limit-mib", "0.1"]
+    def test_one_that_is_too_large_for_a_copy(self, bundles, artifacts, capsys):
+        arguments = [str(bundles), "--cases", "mini", "--artifacts", str(artifacts), "--limit-mib", "0.1"]
         assert pack.main(arguments) == 2
         assert "one copy takes 0.1" in capsys.readouterr().err
 
@@ -118,38 +118,38 @@ class TestParcel:
 
 
 class TestRun:
-    def test_all_stages_are_stored(self, done):
-        assert list(stored(done[0])["stages"]) == STAGES
+    def test_all_steps_are_stored(self, done):
+        assert list(stored(done[0])["steps"]) == STEPS
 
-    def test_each_engine_is_ordered_once_with_its_recipe_and_shapes(self, done, parcels):
-        orders = {order.label: order for order in done[1].orders}
-        assert [order.label for order in done[1].orders] == ["fp16", "fp32", "twin"]
-        parcel = Parcel(parcels / "mini")
-        assert (orders["fp16"].precision, orders["fp16"].fp32) == ("fp16", parcel.case.fp32)
-        assert (orders["fp32"].precision, orders["fp32"].fp32) == ("fp32", ())
-        assert not any(node.op_type == "DeformConv" for node in orders["twin"].model.graph.node)
-        sizes = [parcel.padded_size(index) for index in range(3)]
+    def test_each_engine_is_requested_once_with_its_recipe_and_shapes(self, done, bundles):
+        requests = {request.label: request for request in done[1].requests}
+        assert [request.label for request in done[1].requests] == ["fp16", "fp32", "no_dcn"]
+        bundle = Bundle(bundles / "mini")
+        assert (requests["fp16"].precision, requests["fp16"].fp32) == ("fp16", bundle.case.fp32)
+        assert (requests["fp32"].precision, requests["fp32"].fp32) == ("fp32", ())
+        assert not any(node.op_type == "DeformConv" for node in requests["no_dcn"].model.graph.node)
+        sizes = [bundle.padded_size(index) for index in range(3)]
         lowest, highest = (tuple(function(side) for side in zip(*sizes, strict=True)) for function in (min, max))
-        alone, together = orders["fp16"].profiles
+        alone, together = requests["fp16"].profiles
         assert alone == ((1, *lowest), (1, *highest), (1, *highest))
         assert together == ((2, *lowest), (2, *highest), (2, *highest))
 
     def test_the_engines_detections_are_the_references(self, done):
-        stages = stored(done[0])["stages"]
+        steps = stored(done[0])["steps"]
         for label in ("fp16", "fp32"):
-            figures = stages[f"agreement {label}"]["result"]["against"]
+            figures = steps[f"agreement {label}"]["result"]["against"]
             assert figures["onnxruntime"]["share"] == figures["paddle"]["share"] == 1.0
             assert figures["onnxruntime"]["detections"] > 0
             assert figures["onnxruntime"]["score_difference"] == 0.0
 
-    def test_the_detections_come_back(self, done, parcels):
+    def test_the_detections_come_back(self, done, bundles):
         with np.load(done[0] / "mini_made_up_1_quick_fp16.npz") as arrays:
             found = {name: arrays[name] for name in OUTPUTS}
-        for name, values in Parcel(parcels / "mini").expected("onnxruntime").items():
+        for name, values in Bundle(bundles / "mini").expected("onnxruntime").items():
             np.testing.assert_array_equal(found[name], values[:2])
 
     def test_latency_has_both_kinds_of_copies_and_graphs(self, done):
-        rows = stored(done[0])["stages"]["latency fp16 N=2"]["result"]["rows"]
+        rows = stored(done[0])["steps"]["latency fp16 N=2"]["result"]["rows"]
         assert sorted((row["copies"], row["graph"]) for row in rows) == [
             (c, g) for c in (False, True) for g in (False, True)
         ]
@@ -166,75 +166,75 @@ class TestRun:
         assert "PASS at the 99.9 % margin | - | not measured |" in text
         assert "0 failures" in text
 
-    def test_a_seeded_case(self, parcels, tmp_path):
-        assert run(tmp_path, parcels, FakeRig(), case="row4") == 0
+    def test_a_seeded_case(self, bundles, tmp_path):
+        assert run(tmp_path, bundles, FakeHost(), case="row4") == 0
         content = stored(tmp_path, "row4")
-        assert content["stages"]["agreement fp32"]["result"]["against"]["onnxruntime"]["share"] == 1.0
+        assert content["steps"]["agreement fp32"]["result"]["against"]["onnxruntime"]["share"] == 1.0
         text = (tmp_path / "row4_made_up_1_quick.md").read_text()
         assert "Parameters are drawn" in text
         assert "N=1, in one CUDA graph: at most 1.2 ms per image | 1.001 ms | not judged |" in text
 
 
 class TestResume:
-    def test_a_finished_run_does_nothing(self, done, parcels):
-        rig = FakeRig()
-        assert run(done[0], parcels, rig) == 0
-        assert rig.orders == []
+    def test_a_finished_run_does_nothing(self, done, bundles):
+        host = FakeHost()
+        assert run(done[0], bundles, host) == 0
+        assert host.requests == []
         assert len(stored(done[0])["runs"]) >= 2
 
-    def test_a_broken_stage_is_told_and_done_by_the_next_run(self, parcels, tmp_path, capsys):
-        assert run(tmp_path, parcels, FakeRig(broken=["twin"])) == 1
-        assert "broke off: build twin: no twin today" in capsys.readouterr().err
-        assert [name for name in STAGES if name not in stored(tmp_path)["stages"]] == [
-            *("build twin", "latency twin N=1", "latency twin N=2")
+    def test_a_broken_step_is_told_and_done_by_the_next_run(self, bundles, tmp_path, capsys):
+        assert run(tmp_path, bundles, FakeHost(broken=["no_dcn"])) == 1
+        assert "broke off: build no_dcn: no no_dcn today" in capsys.readouterr().err
+        assert [name for name in STEPS if name not in stored(tmp_path)["steps"]] == [
+            *("build no_dcn", "latency no_dcn N=1", "latency no_dcn N=2")
         ]
-        rig = FakeRig()
-        assert run(tmp_path, parcels, rig) == 0
-        assert [order.label for order in rig.orders] == ["twin"]
-        assert list(stored(tmp_path)["stages"]) == STAGES
+        host = FakeHost()
+        assert run(tmp_path, bundles, host) == 0
+        assert [request.label for request in host.requests] == ["no_dcn"]
+        assert list(stored(tmp_path)["steps"]) == STEPS
 
-    def test_a_stage_that_needs_a_plan_that_is_gone_builds_it(self, parcels, tmp_path):
-        assert run(tmp_path, parcels, FakeRig(broken=["twin"])) == 1
+    def test_a_step_that_needs_a_plan_that_is_gone_builds_it(self, bundles, tmp_path):
+        assert run(tmp_path, bundles, FakeHost(broken=["no_dcn"])) == 1
         content = stored(tmp_path)
-        del content["stages"]["latency fp16 N=2"]
+        del content["steps"]["latency fp16 N=2"]
         (tmp_path / "mini_made_up_1_quick.json").write_text(json.dumps(content))
         shutil.rmtree(tmp_path / "work")
-        rig = FakeRig()
-        assert run(tmp_path, parcels, rig) == 0
-        assert [order.label for order in rig.orders] == ["fp16", "twin"]
+        host = FakeHost()
+        assert run(tmp_path, bundles, host) == 0
+        assert [request.label for request in host.requests] == ["fp16", "no_dcn"]
 
-    def test_another_tensorrt_starts_anew(self, parcels, tmp_path):
-        assert run(tmp_path, parcels, FakeRig(broken=["twin"])) == 1
-        rig = FakeRig()
-        rig.identity = lambda: {"tensorrt": "1.0 made up", "plugins": "none"}
-        assert run(tmp_path, parcels, rig) == 0
-        assert len(rig.orders) == 3
+    def test_another_tensorrt_starts_anew(self, bundles, tmp_path):
+        assert run(tmp_path, bundles, FakeHost(broken=["no_dcn"])) == 1
+        host = FakeHost()
+        host.identity = lambda: {"tensorrt": "1.0 made up", "plugins": "none"}
+        assert run(tmp_path, bundles, host) == 0
+        assert len(host.requests) == 3
 
 
 class TestFailures:
-    def test_a_float32_engine_that_moves_boxes(self, parcels, tmp_path, capsys):
-        assert run(tmp_path, parcels, FakeRig(shift={"fp32": 9.0})) == 1
+    def test_a_float32_engine_that_moves_boxes(self, bundles, tmp_path, capsys):
+        assert run(tmp_path, bundles, FakeHost(shift={"fp32": 9.0})) == 1
         assert "agreement fp32, 0 of" in capsys.readouterr().err
 
-    def test_detections_that_are_not_finite(self, parcels, tmp_path, capsys):
-        assert run(tmp_path, parcels, FakeRig(shift={"fp16": np.nan})) == 1
+    def test_detections_that_are_not_finite(self, bundles, tmp_path, capsys):
+        assert run(tmp_path, bundles, FakeHost(shift={"fp16": np.nan})) == 1
         assert "agreement fp16, a detection is not finite" in capsys.readouterr().err
 
-    def test_graphs_that_could_not_be_taken_are_called_so(self, parcels, tmp_path):
-        assert run(tmp_path, parcels, FakeRig(fallback="a plugin waits")) == 0
+    def test_graphs_that_could_not_be_taken_are_called_so(self, bundles, tmp_path):
+        assert run(tmp_path, bundles, FakeHost(fallback="a plugin waits")) == 0
         text = (tmp_path / "mini_made_up_1_quick.md").read_text()
         assert "| fp16 N=1 | yes | not taken |" in text
         assert "| fp16 N=1 | no | no | 1.501 |" in text
         assert "- fp16 N=1, without copies: a plugin waits" in text
 
-    def test_no_parcel(self, tmp_path, capsys):
-        assert run(tmp_path, tmp_path, FakeRig()) == 2
+    def test_no_bundle(self, tmp_path, capsys):
+        assert run(tmp_path, tmp_path, FakeHost()) == 2
         assert "pack.py" in capsys.readouterr().err
 
 
 class TestCommand:
-    def test_without_a_gpu(self, parcels):
-        command = [sys.executable, "benchmarks/gpu/engines.py", "mini", "--parcels", str(parcels)]
+    def test_without_a_gpu(self, bundles):
+        command = [sys.executable, "benchmarks/gpu/engines.py", "mini", "--bundles", str(bundles)]
         done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
         if done.returncode != 3 and "GPU" not in done.stderr:
             pytest.skip("there is a GPU here")

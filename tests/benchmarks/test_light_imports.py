@@ -36,8 +36,9 @@ def test_help(script):
 
 
 @pytest.mark.parametrize(("script", "arguments"), [("engines.py", ["mini"]), ("detection_kernels.py", [])])
-def test_without_a_gpu_or_its_packages(script, arguments, tmp_path):
-    done = run(f"benchmarks/gpu/{script}", *arguments, "--parcels", str(tmp_path))
+@pytest.mark.parametrize("option", ["--bundles", "--parcels"])
+def test_without_a_gpu_or_its_packages(script, arguments, option, tmp_path):
+    done = run(f"benchmarks/gpu/{script}", *arguments, option, str(tmp_path))
     assert done.returncode == 3, done.stderr
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) == 1
@@ -49,7 +50,7 @@ def test_packing_says_what_is_missing(tmp_path):
     assert "packing needs every package" in done.stderr
 
 
-def test_a_parcel_is_read_and_filled_there(tmp_path):
+def test_a_bundle_is_read_and_filled_there(tmp_path):
     """With NumPy and ONNX alone: the pictures, the expectations, the parameters; the rewrite, too."""
     script = tmp_path / "there.py"
     script.write_text(
@@ -59,10 +60,9 @@ sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "src")!r}]
 import numpy as np, onnx
 from onnx import numpy_helper
 from pathlib import Path
-from benchmarks.gpu.seeded_weights import skeleton
-from benchmarks.gpu.bundle import OUTPUTS, Case, Parcel, Picture, write_parcel
-from benchmarks.gpu import engine_report, engine_stages
-from benchmarks.gpu import no_dcn as twin
+from benchmarks.gpu.seeded_weights import strip_weights
+from benchmarks.gpu.bundle import OUTPUTS, Case, Bundle, Picture, write_bundle
+from benchmarks.gpu import engine_report, engine_steps, no_dcn
 import pssdet.engines.trt.graph.rewrite, pssdet.engines.trt.runtime.session
 import pssdet.engines.trt.plan.builder, pssdet.engines.devices
 weight = numpy_helper.from_array(np.ones((64, 64), np.float32), "w")
@@ -70,10 +70,10 @@ model = onnx.ModelProto(ir_version=9, graph=onnx.GraphProto(initializer=[weight]
 picture = Picture(np.zeros((40, 50, 3), np.uint8), (40.0, 50.0), 1.0)
 case = Case("a", "b", True, (0.5,) * 3, (0.5,) * 3, (), ("onnxruntime",), (1,), {{}})
 outputs = {{name: np.zeros(1) for name in OUTPUTS}}
-write_parcel(Path({str(tmp_path)!r}), case, skeleton(model), [picture], {{"onnxruntime": [outputs]}})
-parcel = Parcel(Path({str(tmp_path)!r}))
-assert numpy_helper.to_array(parcel.model().graph.initializer[0]).shape == (64, 64)
-assert parcel.batch([0])["image"].shape == (1, 3, 64, 64)
+write_bundle(Path({str(tmp_path)!r}), case, strip_weights(model), [picture], {{"onnxruntime": [outputs]}})
+bundle = Bundle(Path({str(tmp_path)!r}))
+assert numpy_helper.to_array(bundle.model().graph.initializer[0]).shape == (64, 64)
+assert bundle.batch([0])["image"].shape == (1, 3, 64, 64)
 print("read")
 """
     )

@@ -1,11 +1,11 @@
-"""The twin of plain convolutions."""
+"""A detector with plain convolutions in place of deformable ones."""
 
 import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.gpu.no_dcn import plain_twin
+from benchmarks.gpu.no_dcn import without_dcn
 
 
 def deformable():
@@ -41,21 +41,21 @@ def run(model, x):
     return session.run(None, {"x": x})[0]
 
 
-def test_without_offsets_and_with_equal_masks_the_twin_differs_by_the_mask_alone():
+def test_without_offsets_and_with_equal_masks_plain_convolutions_differ_by_the_mask_alone():
     model = deformable()
-    twin = plain_twin(model)
-    bias = next(tensor for tensor in twin.graph.initializer if tensor.name == "b")
+    plain = without_dcn(model)
+    bias = next(tensor for tensor in plain.graph.initializer if tensor.name == "b")
     bias.CopyFrom(numpy_helper.from_array(2 * numpy_helper.to_array(bias), "b"))
     x = np.random.RandomState(1).standard_normal((1, 4, 9, 9)).astype(np.float32)
     # Masks are sigmoid(0): the deformable one gives half of the products, all of the bias.
-    np.testing.assert_allclose(run(model, x), run(twin, x) / 2, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(run(model, x), run(plain, x) / 2, rtol=1e-5, atol=1e-5)
 
 
 def test_predictors_are_gone_and_the_model_is_untouched():
     model = deformable()
     before = model.SerializeToString()
-    twin = plain_twin(model)
+    plain = without_dcn(model)
     assert model.SerializeToString() == before
-    assert [(node.op_type, node.name) for node in twin.graph.node] == [("Conv", "trunk/D"), ("Relu", "trunk/Relu_4")]
-    assert [tensor.name for tensor in twin.graph.initializer] == ["w", "b"]
-    onnx.checker.check_model(twin, full_check=True)
+    assert [(node.op_type, node.name) for node in plain.graph.node] == [("Conv", "trunk/D"), ("Relu", "trunk/Relu_4")]
+    assert [tensor.name for tensor in plain.graph.initializer] == ["w", "b"]
+    onnx.checker.check_model(plain, full_check=True)

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.gpu.seeded_weights import LARGE, draw, fill, parameters_hash, skeleton
+from benchmarks.gpu.seeded_weights import LARGE, draw, parameters_hash, seed_weights, strip_weights
 from pssdet.errors import BadInput
 
 
@@ -35,7 +35,7 @@ def values_of(model, name):
 
 
 def test_values_are_the_same_on_every_machine():
-    """A change of these values makes every parcel another: pack again."""
+    """A change of these values makes every bundle another: pack again."""
     values = draw("backbone.conv1.weight", (3, 5, 7), 0.25, 0.5)
     assert hashlib.sha256(values.tobytes()).hexdigest().startswith("20475ac2a5f05514")
     assert values.dtype == np.float32
@@ -50,10 +50,10 @@ def test_mean_and_spread():
 
 
 def test_a_skeleton_is_small_and_filled_again(model, tmp_path):
-    path = tmp_path / "skeleton.onnx"
-    onnx.save(skeleton(model), path)
+    path = tmp_path / "stripped.onnx"
+    onnx.save(strip_weights(model), path)
     assert path.stat().st_size < len(model.SerializeToString()) / 2 + 8 * LARGE
-    first, second = (fill(onnx.load(path)) for _ in range(2))
+    first, second = (seed_weights(onnx.load(path)) for _ in range(2))
     assert parameters_hash(first) == parameters_hash(second)
     weight = values_of(first, "conv.weight")
     assert weight.shape == (16, 16, 3, 3)
@@ -64,24 +64,24 @@ def test_a_skeleton_is_small_and_filled_again(model, tmp_path):
 
 
 def test_both_sides_compute_the_same(model, tmp_path):
-    path = tmp_path / "skeleton.onnx"
-    travelling = skeleton(model)
+    path = tmp_path / "stripped.onnx"
+    travelling = strip_weights(model)
     onnx.save(travelling, path)
     x = np.random.RandomState(1).standard_normal((1, 16, 8, 8)).astype(np.float32)
     outputs = []
-    for whole in (fill(travelling), fill(onnx.load(path))):
+    for whole in (seed_weights(travelling), seed_weights(onnx.load(path))):
         session = onnxruntime.InferenceSession(whole.SerializeToString(), providers=["CPUExecutionProvider"])
         outputs.append(session.run(None, {"x": x})[0])
     np.testing.assert_array_equal(*outputs)
 
 
 def test_other_parameters_are_noticed(model):
-    altered = skeleton(model)
+    altered = strip_weights(model)
     bias = next(tensor for tensor in altered.graph.initializer if tensor.name == "conv.bias")
     bias.CopyFrom(numpy_helper.from_array(np.zeros(16, np.float32), "conv.bias"))
     with pytest.raises(BadInput, match="pack it again"):
-        fill(altered)
+        seed_weights(altered)
 
 
 def test_a_whole_model_stays_as_it_is(model):
-    assert fill(model) is model
+    assert seed_weights(model) is model

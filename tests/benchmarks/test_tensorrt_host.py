@@ -1,4 +1,4 @@
-"""The engine without copies, and the bare device, on a made-up CUDA runtime and TensorRT."""
+"""The engine without copies, and the bare device, on stubs of the CUDA runtime and TensorRT."""
 
 import functools
 import hashlib
@@ -16,16 +16,15 @@ import pytest
 from fake_cuda import Error, FakeCuda
 from fake_tensorrt import SCRATCH, FakePlan, expected, install
 
-from benchmarks.gpu import cuda_device, engines
-from benchmarks.gpu import tensorrt_host as tensorrt_rig
+from benchmarks.gpu import cuda_device, engines, tensorrt_host
 from benchmarks.gpu.cuda_device import BareDevice
-from benchmarks.gpu.host import Order
-from benchmarks.gpu.no_dcn import plain_twin
+from benchmarks.gpu.host import BuildRequest
+from benchmarks.gpu.no_dcn import without_dcn
 from benchmarks.gpu.tensorrt_host import ResidentBatch
 from pssdet.engines.devices import Gpu
 from pssdet.engines.precision.recipe import recipe_for
+from pssdet.engines.trt.plan import builder
 from pssdet.engines.trt.runtime.cuda import Cuda
-from pssdet.engines.trt.runtime.engine import builder
 from pssdet.errors import EnvironmentMissing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,10 +105,10 @@ def test_the_batch_is_computed(cuda, tmp_path, inputs):
     batch = open_batch(tmp_path, inputs, graphs=True)
     batch.times_us(1)
     received = batch._buffers.outputs
-    batch._cuda.copy_to_host(received.host, received.device, batch._run.outputs.size, batch._stream)
+    batch._cuda.copy_to_host(received.host, received.device, batch._context.outputs.size, batch._stream)
     batch._stream.synchronize()
     for name, values in expected(inputs).items():
-        np.testing.assert_array_equal(batch._run.outputs.places[name].view(received.host.bytes), values)
+        np.testing.assert_array_equal(batch._context.outputs.slots[name].view(received.host.bytes), values)
     batch.close()
 
 
@@ -183,65 +182,68 @@ class TestBareDevice:
 
 
 class TestBuild:
-    """The rig's builds, by the made-up builder."""
+    """The host's builds, by the stub of TensorRT's builder."""
 
     @pytest.fixture
-    def rig(self, request, cuda, monkeypatch, tmp_path):
+    def host(self, request, cuda, monkeypatch, tmp_path):
         module = fake_trt_build.install(monkeypatch, request.param)
         library = tmp_path / "libpssdet_plugins.so"
         library.write_bytes(b"plugins")
-        monkeypatch.setattr(tensorrt_rig, "gpu", lambda: Gpu("NVIDIA Made-Up 1", (9, 0), "13.0"))
-        monkeypatch.setattr(tensorrt_rig, "find_plugins", lambda: library)
-        for place in (tensorrt_rig, builder):
+        monkeypatch.setattr(tensorrt_host, "gpu", lambda: Gpu("NVIDIA Made-Up 1", (9, 0), "13.0"))
+        monkeypatch.setattr(tensorrt_host, "find_plugins", lambda: library)
+        for place in (tensorrt_host, builder):
             monkeypatch.setattr(place, "load_plugins", lambda trt, path: None)
-        rig = tensorrt_rig.TensorRTRig(tmp_path / "caches")
-        rig.module = module
-        return rig
+        host = tensorrt_host.TensorRTHost(tmp_path / "caches")
+        host.module = module
+        return host
 
-    @pytest.mark.parametrize("rig", ["8.6.0", "10.4.0", "11.1.0"], indirect=True)
-    def test_a_proved_half_engine_and_a_twin(self, rig, mini_folder, tmp_path):
+    @pytest.mark.parametrize("host", ["8.6.0", "10.4.0", "11.1.0"], indirect=True)
+    def test_a_proved_half_engine_and_one_without_dcn(self, host, mini_folder, tmp_path):
         model = onnx.load(mini_folder / "model.onnx")
         recipe = recipe_for("mini_faster", model.graph).fp32
         alone = ((1, 160, 192), (1, 256, 256), (1, 256, 256))
         profiles = (alone, ((2, 160, 192), (8, 256, 256), (8, 256, 256)))
-        found = rig.build(Order("fp16", model, "fp16", recipe, profiles), tmp_path / "fp16.plan")
+        found = host.build(BuildRequest("fp16", model, "fp16", recipe, profiles), tmp_path / "fp16.plan")
         assert found["precisions"]["share"] >= 0.9
         assert found["kept_fp32"] == len(recipe) > 0
         assert (tmp_path / "fp16.plan").stat().st_size > 0
         assert len(list((tmp_path / "caches").glob("*.timing"))) == 1
-        twin = plain_twin(model)
-        kept = [name for name in recipe if name in {node.name for node in twin.graph.node}]
+        plain = without_dcn(model)
+        kept = [name for name in recipe if name in {node.name for node in plain.graph.node}]
         assert (
-            rig.build(Order("twin", twin, "fp16", kept, profiles), tmp_path / "twin.plan")["precisions"]["share"] >= 0.9
+            host.build(BuildRequest("no_dcn", plain, "fp16", kept, profiles), tmp_path / "no_dcn.plan")["precisions"][
+                "share"
+            ]
+            >= 0.9
         )
-        whole = rig.build(Order("fp32", model, "fp32", (), profiles), tmp_path / "fp32.plan")
+        whole = host.build(BuildRequest("fp32", model, "fp32", (), profiles), tmp_path / "fp32.plan")
         assert whole["precisions"]["share"] == 0.0
 
-    @pytest.mark.parametrize("rig", ["8.6.0"], indirect=True)
-    def test_no_kernels_of_libraries_that_may_be_stand_ins(self, rig, mini_folder, tmp_path, monkeypatch):
+    @pytest.mark.parametrize("host", ["8.6.0"], indirect=True)
+    def test_no_kernels_of_libraries_that_may_be_stand_ins(self, host, mini_folder, tmp_path, monkeypatch):
         monkeypatch.setattr(builder, "unloadable_sources", lambda able: ())
         model = onnx.load(mini_folder / "model.onnx")
         shapes = ((1, 160, 192), (1, 256, 256), (1, 256, 256))
-        rig.build(Order("fp32", model, "fp32", (), (shapes,)), tmp_path / "fp32.plan")
-        sources = rig.module.TacticSource
-        used = {source.name for source in sources if rig.module.config.sources >> int(source) & 1}
+        host.build(BuildRequest("fp32", model, "fp32", (), (shapes,)), tmp_path / "fp32.plan")
+        sources = host.module.TacticSource
+        used = {source.name for source in sources if host.module.config.sources >> int(source) & 1}
         assert used
         assert not used & {"CUBLAS", "CUBLAS_LT", "CUDNN"}
 
-    @pytest.mark.parametrize("rig", ["10.4.0"], indirect=True)
-    def test_what_is_recorded(self, rig):
-        assert rig.identity() == {"tensorrt": "10.4.0", "plugins": hashlib.sha256(b"plugins").hexdigest()}
-        assert rig.describe()["compute capability"] == "9.0"
-        rig.check()
+    @pytest.mark.parametrize("host", ["10.4.0"], indirect=True)
+    def test_what_is_recorded(self, host):
+        assert host.identity() == {"tensorrt": "10.4.0", "plugins": hashlib.sha256(b"plugins").hexdigest()}
+        assert host.describe()["compute capability"] == "9.0"
+        host.check()
 
     def test_no_gpu(self, monkeypatch, tmp_path):
-        monkeypatch.setattr(tensorrt_rig, "gpu", lambda: None)
+        monkeypatch.setattr(tensorrt_host, "gpu", lambda: None)
         with pytest.raises(EnvironmentMissing, match="no NVIDIA GPU"):
-            tensorrt_rig.TensorRTRig(tmp_path)
+            tensorrt_host.TensorRTHost(tmp_path)
 
 
 def test_help_of_make(tmp_path):
-    """Every target of a stage runs the script of that stage."""
+    """Every target of a step runs the script of that step."""
     done = subprocess.run(
         ["make", "-n", "gpu-kernels", "gpu-mini", "gpu-row4", "gpu-cascade", "GPU_PYTHON=py", "GPU_OPTIONS=--quick"],
         check=True, cwd=ROOT, capture_output=True, text=True,

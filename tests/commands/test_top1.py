@@ -25,8 +25,8 @@ def orders(pictures):
     """The classes of each picture, best first, as Paddle has them."""
     from pssdet.images import load
     from pssdet.models.centre_crop import crop_centre
-    from pssdet.models.network.classifier import Classifier, load_parameters_into, run_classifier
-    from pssdet.models.network.reference_run import parameter_shapes
+    from pssdet.models.network.classifier import Classifier, run_classifier
+    from pssdet.models.network.reference_run import load_parameters_into, parameter_shapes
     from pssdet.models.seeded import seeded_parameters
 
     model = Classifier(NARROW)

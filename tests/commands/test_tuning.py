@@ -2,7 +2,6 @@
 
 import pytest
 
-from pssdet.commands import tuning as module
 from pssdet.commands.artifacts import SCENES, bundled_scenes
 from pssdet.commands.tuning import Tuning
 from pssdet.engines.precision.recipe import Recipe, read_recipe
@@ -54,7 +53,7 @@ def test_the_recipe_is_written(tmp_path, mini_folder, monkeypatch):
         return ensure_dataset(folder, "train", 3)
 
     monkeypatch.setattr("pssdet.validation.tune_precision.tune", fake_tune)
-    monkeypatch.setattr(module, "render_scenes", few_scenes)
+    monkeypatch.setattr("pssdet.commands.artifacts.render_scenes", few_scenes)
     target = tmp_path / "recipes" / "mine.json"
     Tuning(target, None, None).run(mini_folder, tmp_path / "scenes", lambda _: None)
     assert read_recipe(target) == found

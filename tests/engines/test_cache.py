@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from fake_engine import fake_card
 
-from pssdet.engines.cache import cache_folder, cached, is_engine_of, key_of
+from pssdet.caches import engine_cache
+from pssdet.engines.cache import cached, is_engine_of, key_of
 from pssdet.errors import BadInput, GateFailed
 from pssdet.locks import locked, locked_if_free
 
@@ -55,7 +56,7 @@ def start(tmp_path, key="k", output="out", gate="."):
     """A process that builds, or waits in the middle of it until ``gate`` exists."""
     command = [sys.executable, "-c", BUILDER.format(tests=str(Path(__file__).parent))]
     arguments = [tmp_path / "cache", tmp_path / output, tmp_path / "notes", key, tmp_path / gate]
-    paths = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    paths = os.pathsep.join([str(Path(__file__).parents[1] / "fakes"), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(
         [*command, *map(str, arguments)], stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": paths}
     )
@@ -196,13 +197,13 @@ def test_keys_are_of_the_content_not_of_its_order():
 
 def test_the_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("PSSDET_CACHE", str(tmp_path / "mine"))
-    assert cache_folder() == tmp_path / "mine" / "engines"
+    assert engine_cache() == tmp_path / "mine" / "engines"
     monkeypatch.delenv("PSSDET_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "pss-det" / "engines"
+    assert engine_cache() == tmp_path / "pss-det" / "engines"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / ".cache" / "pss-det" / "engines"
+    assert engine_cache() == tmp_path / ".cache" / "pss-det" / "engines"
 
 
 def test_a_lock_within_one_process(tmp_path):

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from reference import ROW4, case_inputs, disagreements, load_case
 
-from pssdet.commands import artifacts as on_demand
-from pssdet.engines import devices
-from pssdet.engines import registry as catalogue
+from pssdet.commands import artifacts
+from pssdet.engines import devices, registry
 from pssdet.engines.backends import onnx_runtime
 from pssdet.engines.build_engine import build_engine, engine_folder
+from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
+from pssdet.engines.options import PrecisionOptions
 from pssdet.engines.registry import backend_named, choose_backend, open_engine
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 from pssdet.models.card import ENGINE_CARD, FileRecord, encode, read_engine_card, read_model_card
@@ -61,12 +62,15 @@ def test_emulated_half_is_close_and_not_equal(engines, inputs):
         assert (half[name] != full[name]).any()
 
 
-def test_real_half_graph_is_well_typed_and_close(row4_folder, inputs, engines, tmp_path):
+def test_real_half_graph_is_well_typed_and_close(row4_folder, inputs, engines, tmp_path, monkeypatch):
     """The graph that a CUDA machine gets; on a CPU its float16 operators compute in float32."""
     import onnx
 
     target = tmp_path / "model.onnx"
-    built = onnx_runtime._build_half(row4_folder / "model.onnx", target, ROW4.name, emulated=False)
+    card, options = read_model_card(row4_folder), PrecisionOptions()
+    with monkeypatch.context() as patched:
+        patched.setattr(onnx_runtime, "_has_cuda", lambda: True)
+        built = backend_named("onnxruntime").build(row4_folder, card, "fp16", tmp_path, options, lambda _: None)
     assert not built.emulated
     assert built.fp32_nodes == 4 * 13  # the same and the DeformConv itself, whose inputs share one type
     model = onnx.load(target)
@@ -75,7 +79,7 @@ def test_real_half_graph_is_well_typed_and_close(row4_folder, inputs, engines, t
     assert halves > 80
     assert target.stat().st_size < 0.8 * (row4_folder / "model.onnx").stat().st_size
     taps = ("p2", "class_probabilities")
-    outputs = onnx_runtime.OnnxRuntimeSession(target, taps, cuda=False).run(inputs)
+    outputs = OnnxRuntimeSession(target, taps, cuda=False).run(inputs)
     _, full = run(engines["onnxruntime-fp32"], inputs, stages=True)
     assert outputs["p2"].dtype == np.float32
     np.testing.assert_allclose(outputs["p2"], full["p2"], atol=0.01 * np.abs(full["p2"]).max())
@@ -199,13 +203,13 @@ class TestChoice:
         assert choose_backend("auto", "fp32").name == "paddle"
 
     def test_auto_with_nothing_that_runs(self, monkeypatch):
-        for name in catalogue._MODULES:
+        for name in registry._MODULES:
             monkeypatch.setattr(backend_named(name), "missing", lambda: "not installed")
         with pytest.raises(EnvironmentMissing, match="not installed"):
             choose_backend("auto", "fp32")
 
     def test_onnx_runtime_too_old_for_deform_conv(self, monkeypatch):
-        monkeypatch.setattr(onnx_runtime, "_version", lambda: "1.23.2")
+        monkeypatch.setattr("pssdet.engines.onnx_runtime_session._version", lambda: "1.23.2")
         with pytest.raises(EnvironmentMissing, match=r"1\.25"):
             choose_backend("onnxruntime", "fp32")
 
@@ -224,15 +228,15 @@ class TestChoice:
         assert devices.cuda_device_count() == 0
 
 
-class TestOnDemand:
+class TestArtifacts:
     def test_a_folder_is_taken_as_it_is(self, row4_folder):
-        assert on_demand.model_folder(str(row4_folder), lambda _: None) == row4_folder
+        assert artifacts.model_folder(str(row4_folder), lambda _: None) == row4_folder
 
     def test_an_export_of_a_users_own_by_its_name(self, row4_folder, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         (tmp_path / "artifacts").mkdir()
         (tmp_path / "artifacts" / "my_detector").symlink_to(row4_folder)
-        assert on_demand.model_folder("my_detector", lambda _: None) == on_demand.ARTIFACTS / "my_detector"
+        assert artifacts.model_folder("my_detector", lambda _: None) == artifacts.ARTIFACTS / "my_detector"
 
     def test_the_default_engine_is_built_once(self, row4_folder, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
@@ -246,15 +250,15 @@ class TestOnDemand:
             (folder / "model.json").write_bytes(cards[0])
 
         monkeypatch.setattr("pssdet.export.pipeline.export_model", export)
-        monkeypatch.setattr(on_demand, "DEFAULT_MODEL", ROW4.name)
-        first = on_demand.default_engine(lambda _: None)
+        monkeypatch.setattr(artifacts, "DEFAULT_MODEL", ROW4.name)
+        first = artifacts.default_engine(lambda _: None)
         assert read_engine_card(first).model.model == ROW4.name
-        assert on_demand.default_engine(lambda _: None) == first
+        assert artifacts.default_engine(lambda _: None) == first
         assert exports == [(ROW4.name, "")]
         built = (first / ENGINE_CARD).stat().st_mtime_ns
 
         # Another export in the same place: the engine of the first one must not be taken for it.
         renamed = msgspec.structs.replace(read_model_card(row4_folder), labels=("other",) * 80)
         (first.parent / "model.json").write_bytes(encode(renamed))
-        assert read_engine_card(on_demand.default_engine(lambda _: None)).model.labels[0] == "other"
+        assert read_engine_card(artifacts.default_engine(lambda _: None)).model.labels[0] == "other"
         assert (first / ENGINE_CARD).stat().st_mtime_ns > built

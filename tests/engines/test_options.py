@@ -1,10 +1,15 @@
 """What a build is told and cannot be: refused, and not passed over."""
 
+from dataclasses import fields
+from pathlib import Path
+
 import pytest
 
+from pssdet.commands.build import Options
+from pssdet.engines.backends.tensorrt_gpu import TensorRTOptions
 from pssdet.engines.build_engine import build_engine
-from pssdet.engines.options import DEFAULTS, BuildOptions
-from pssdet.engines.registry import backend_named
+from pssdet.engines.options import DEFAULTS, PrecisionOptions
+from pssdet.engines.registry import _MODULES, backend_named
 from pssdet.errors import BadInput
 
 
@@ -21,14 +26,29 @@ from pssdet.errors import BadInput
 )
 def test_refused_and_not_passed_over(tmp_path, backend, precision, options, message):
     with pytest.raises(BadInput, match=message):
-        build_engine(tmp_path, backend_named(backend), precision, tmp_path / "out", options=BuildOptions(**options))
+        build_engine(tmp_path, backend_named(backend), precision, tmp_path / "out", options=TensorRTOptions(**options))
 
 
 def test_nothing_given_suits_every_backend():
     assert DEFAULTS.given() == []
-    for name in ("tensorrt", "onnxruntime", "paddle"):
-        DEFAULTS.require(name, (), "fp32")
+    for name in _MODULES:
+        backend = backend_named(name)
+        assert backend.accept(Options(), "fp32") == backend.accept(DEFAULTS, "fp32") == backend.options()
 
 
-def test_every_option_is_one_of_tensorrts():
-    assert set(backend_named("tensorrt").options) == set(BuildOptions.__dataclass_fields__)
+def test_the_command_line_has_the_options_of_every_backend():
+    offered = {each.name: each.default for each in fields(Options)}
+    for name in _MODULES:
+        assert {each.name: each.default for each in fields(backend_named(name).options)}.items() <= offered.items()
+
+
+def test_options_are_recorded_as_a_shell_has_them_in_the_order_of_the_class():
+    options = TensorRTOptions(stages=True, opt_shapes=("1x64x64", "2x96x64"), workspace=64, recipe=Path("my recipe"))
+    recorded = {"recipe": "'my recipe'", "opt_shapes": "1x64x64 2x96x64", "workspace": "64", "stages": ""}
+    assert list(options.recorded().items()) == list(recorded.items())
+
+
+def test_options_shared_by_backends_are_handed_on():
+    shared = PrecisionOptions(calibration=Path("x"))
+    assert backend_named("tensorrt").accept(shared, "int8") == TensorRTOptions(calibration=Path("x"))
+    assert backend_named("onnxruntime").accept(TensorRTOptions(calibration=Path("x")), "int8") == shared

@@ -1,4 +1,4 @@
-"""The backend tensorrt on the bundled detector, with a made-up TensorRT whose plans ONNX Runtime runs."""
+"""The backend tensorrt on the bundled detector, with a stub of TensorRT whose plans ONNX Runtime runs."""
 
 import importlib.util
 import json
@@ -8,16 +8,16 @@ import msgspec
 import numpy as np
 import pytest
 
-from pssdet.engines import cache_key as build_key
 from pssdet.engines.backends import tensorrt_gpu
-from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+from pssdet.engines.backends.tensorrt_gpu import TensorRTOptions
 from pssdet.engines.build_engine import build_engine, engine_folder
 from pssdet.engines.devices import Gpu
-from pssdet.engines.options import BuildOptions
+from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 from pssdet.engines.precision.recipe import Recipe, write_recipe
 from pssdet.engines.registry import backend_named, choose_backend, open_engine
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
-from pssdet.models.card import ENGINE_CARD, EngineCard, encode, read_engine_card, read_model_card
+from pssdet.files import sha256_of
+from pssdet.models.card import ENGINE_CARD, EngineCard, encode, read_engine_card
 from pssdet.models.sample import PICTURE, sample_batches
 from pssdet.models.stages import tap_names
 
@@ -73,7 +73,7 @@ def machine(monkeypatch, tmp_path, mini_folder):
 
         def build(self, output="engine", precision="fp16", progress=lambda _: None, **options):
             folder = tmp_path / output
-            build_engine(mini_folder, self.backend, precision, folder, progress, BuildOptions(**options))
+            build_engine(mini_folder, self.backend, precision, folder, progress, TensorRTOptions(**options))
             return folder
 
     made = Machine()
@@ -168,7 +168,7 @@ class TestBuilding:
         write_recipe(tmp_path / "mine.json", Recipe((*graph_recipe, stem), "mini_faster", "a test"))
         card = read_engine_card(machine.build("mine", recipe=tmp_path / "mine.json"))
         assert stem in card.recipe.fp32
-        assert card.recipe.sha256 == build_key.sha256_of(tmp_path / "mine.json")
+        assert card.recipe.sha256 == sha256_of(tmp_path / "mine.json")
         write_recipe(tmp_path / "foreign.json", Recipe(("trunk/nowhere",), "other", ""))
         with pytest.raises(BadInput, match="trunk/nowhere"):
             machine.build("foreign", recipe=tmp_path / "foreign.json")
@@ -200,7 +200,7 @@ class TestBuilding:
         assert names == ["tensorrt-10.4.0-NVIDIA-H200.timing", "tensorrt-10.4.0-Tesla-V100-SXM2-16GB.timing"]
 
     def test_what_the_proof_needs_is_asked_for_before_building(self, machine, monkeypatch):
-        monkeypatch.setattr(backend_named("onnxruntime"), "missing", lambda: "it is not installed; do that")
+        monkeypatch.setattr("pssdet.engines.build_engine.missing_onnx_runtime", lambda: "it is not installed; do that")
         with pytest.raises(EnvironmentMissing, match=r"proved against .* but it is not installed; do that"):
             machine.build()
         assert machine.builds == 0
@@ -236,32 +236,10 @@ class TestCache:
         key()
         machine.have("10.5.0")
         key()
-        monkeypatch.setattr(build_key, "_code", lambda: "changed")
+        monkeypatch.setattr("pssdet.engines.cache_key.code_hash", lambda starts: "changed")
         key()
         assert len(set(keys)) == len(keys) == 9
         assert machine.builds == len(keys)
-
-    def test_the_name_of_a_recipe_does_not_matter_its_content_does(self, mini_folder, tmp_path):
-        card = read_model_card(mini_folder)
-
-        def key(name, nodes):
-            write_recipe(tmp_path / name, Recipe(nodes, "mini_faster", ""))
-            return build_key.build_key(card, "tensorrt", "fp16", BuildOptions(recipe=tmp_path / name), {})
-
-        assert key("a.json", ()) == key("b.json", ())
-        assert key("a.json", ("trunk/x",)) != key("b.json", ())
-
-    def test_calibration_counts_by_its_pictures(self, mini_folder, tmp_path):
-        card = read_model_card(mini_folder)
-
-        def key():
-            return build_key.build_key(card, "tensorrt", "int8", BuildOptions(calibration=tmp_path), {})
-
-        first = key()
-        (tmp_path / "a.jpg").write_bytes(b"1")
-        second = key()
-        (tmp_path / "a.jpg").write_bytes(b"2")
-        assert len({first, second, key()}) == 3
 
 
 class TestOpening:
@@ -277,7 +255,8 @@ class TestOpening:
     def test_with_the_preprocessing_kernel_that_lies_beside_the_plugins(self, machine, monkeypatch):
         found = []
         monkeypatch.setattr(
-            "pssdet.plugins.bindings.preprocess.picture_kernel", lambda plugins: found.append(plugins) or "kernel"
+            "pssdet.plugins.bindings.preprocess.find_preprocess_kernel",
+            lambda plugins: found.append(plugins) or "kernel",
         )
         open_engine(machine.build()).session.close()
         assert (found[-1], machine.session.kernels[-1]) == (machine.library, "kernel")
@@ -373,7 +352,7 @@ class TestChoice:
             "cuda": "cuda-bindings",
             "plugins": "PSSDET_PLUGINS",
         }
-        with pytest.raises(EnvironmentMissing, match=f"{expected[lacking]}.*README"):
+        with pytest.raises(EnvironmentMissing, match=f"{expected[lacking]}.*docs/tensorrt.md"):
             choose_backend("tensorrt", "fp16")
 
     def test_everything_missing_is_one_message(self, monkeypatch):

@@ -1,5 +1,6 @@
 """The export of a classifier: what it writes, and that it writes nothing that differs from Paddle."""
 
+import json
 import pickle
 
 import numpy as np
@@ -15,13 +16,14 @@ from classifier_parts import (
     under_old_names,
 )
 
-from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 from pssdet.errors import BadInput, GateFailed
-from pssdet.export import classifier_pipeline
+from pssdet.export.classifier import ClassifierExport
+from pssdet.export.pipeline import export_model
 from pssdet.models.card import encode, read_classifier_card, read_engine_card, read_model_card
 from pssdet.models.classification import CLASSIFIER_STAGES, RESNET50_VD_SSLD
-from pssdet.models.network.classifier import Classifier, load_parameters_into, run_classifier
-from pssdet.models.network.reference_run import parameter_shapes
+from pssdet.models.network.classifier import Classifier, run_classifier
+from pssdet.models.network.reference_run import load_parameters_into, parameter_shapes
 from pssdet.models.seeded import seeded_parameters
 
 
@@ -35,7 +37,7 @@ def fake_conversion(monkeypatch, classifier_folder):
     """Export without converting again: the exported model stands in."""
     model = onnx.load(classifier_folder / "model.onnx")
     record = read_classifier_card(classifier_folder).graph
-    monkeypatch.setattr(classifier_pipeline, "_convert", lambda _: (model, record))
+    monkeypatch.setattr(ClassifierExport, "convert", lambda _: (model, record))
     return model
 
 
@@ -80,7 +82,7 @@ def test_any_batch_and_size_in_onnx_runtime(classifier_folder, parameters, batch
 
 def test_a_checkpoint_under_the_published_names(tmp_path, parameters, fake_conversion):
     (tmp_path / "own.pdparams").write_bytes(pickle.dumps(under_old_names(parameters, NARROW), protocol=2))
-    card = classifier_pipeline.export_classifier(NARROW_ENTRY, str(tmp_path / "own.pdparams"), tmp_path / "out")
+    card = export_model(NARROW_ENTRY, str(tmp_path / "own.pdparams"), tmp_path / "out")
     assert card.weights.kind == "checkpoint"
     assert card.weights.sha256
     assert read_classifier_card(tmp_path / "out") == card
@@ -90,7 +92,7 @@ def test_a_checkpoint_without_the_linear_layer(tmp_path, parameters, fake_conver
     names = {name: value for name, value in under_old_names(parameters, NARROW).items() if "out." not in name}
     (tmp_path / "own.pdparams").write_bytes(pickle.dumps(names, protocol=2))
     with pytest.raises(BadInput, match=r"2 missing \(fc\.weight, fc\.bias\)"):
-        classifier_pipeline.export_classifier(NARROW_ENTRY, str(tmp_path / "own.pdparams"), tmp_path / "out")
+        export_model(NARROW_ENTRY, str(tmp_path / "own.pdparams"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -103,7 +105,7 @@ def test_a_model_that_differs_is_not_written(tmp_path, fake_conversion, paramete
     values[0] += 0.5
     tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
     with pytest.raises(GateFailed, match=f"first at {stage} "):
-        classifier_pipeline.export_classifier(NARROW_ENTRY, "none", tmp_path / "out")
+        export_model(NARROW_ENTRY, "none", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -113,13 +115,22 @@ def test_the_published_classifier_gives_the_logits_of_the_original_program(tmp_p
     renamed = {name: values[static] for static, name, _, _ in manifest()}
     (tmp_path / "own.pdparams").write_bytes(pickle.dumps(renamed, protocol=2))
     folder = tmp_path / "out"
-    classifier_pipeline.export_classifier(RESNET50_VD_SSLD, str(tmp_path / "own.pdparams"), folder)
+    export_model(RESNET50_VD_SSLD, str(tmp_path / "own.pdparams"), folder)
     stored = reference()["logits"]
     obtained = OnnxRuntimeSession(folder / "model.onnx", (), cuda=False).run({"image": reference_input()})
     np.testing.assert_allclose(obtained["logits"], stored, rtol=0, atol=1e-5 * np.abs(stored).max())
 
 
 class TestCards:
+    def test_the_order_of_their_fields_is_part_of_the_format(self, classifier_folder):
+        from fake_engine import fake_card
+
+        common = ["labels", "weights", "onnx", "inputs", "outputs", "graph", "versions", "verification", "schema"]
+        detector = json.loads(encode(fake_card().model))
+        classifier = json.loads((classifier_folder / "model.json").read_text())
+        assert list(detector) == ["model", "architecture", "numerics", "preprocessing", *common]
+        assert list(classifier) == ["model", "task", "architecture", "preprocessing", *common]
+
     def test_whoever_wants_a_detector_is_told(self, classifier_folder):
         for read in (read_model_card, read_engine_card):
             with pytest.raises(BadInput, match="is an exported classifier, a detector is needed"):

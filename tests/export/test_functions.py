@@ -10,8 +10,7 @@ from pssdet.export.functions import nms as nms_function
 from pssdet.export.functions import proposals as proposals_function
 from pssdet.export.functions import roi_align as roi_align_function
 from pssdet.models.architecture import Architecture
-from pssdet.models.network.anchors import base_anchors
-from pssdet.models.numerics import DYGRAPH, STATIC
+from pssdet.models.numerics import DYGRAPH, STATIC, base_anchors
 
 SMALL = Architecture(num_classes=3, anchor_sizes=(16.0, 32.0), pre_nms_top_n=40, post_nms_top_n=12)
 

@@ -6,7 +6,8 @@ import pytest
 from reference import ROW4
 
 from pssdet.errors import BadInput, GateFailed
-from pssdet.export import pipeline, verify
+from pssdet.export import pipeline
+from pssdet.export.detector import DetectorExport
 from pssdet.models.card import StageRecord, read_model_card
 from pssdet.models.stages import tap_names
 
@@ -92,7 +93,7 @@ class TestFailures:
         """Export without converting again: the exported model stands in."""
         model = onnx.load(row4_folder / "model.onnx")
         record = read_model_card(row4_folder).graph
-        monkeypatch.setattr(pipeline, "_convert", lambda *_: pipeline._Converted(model, record))
+        monkeypatch.setattr(DetectorExport, "convert", lambda _: (model, record))
         return model
 
     def test_a_model_that_differs_is_not_written(self, monkeypatch, tmp_path, fake_conversion):
@@ -107,13 +108,13 @@ class TestFailures:
     def test_an_older_export_survives_a_failure(self, monkeypatch, tmp_path, fake_conversion):
         (tmp_path / "model.onnx").write_bytes(b"older")
         failed = StageRecord("picture", "p2", 1.0, 1e-4, "relative", 1.0, passed=False)
-        monkeypatch.setattr(pipeline, "verify", lambda *_: [failed])
+        monkeypatch.setattr(DetectorExport, "compare", lambda *_: [failed])
         with pytest.raises(GateFailed, match="p2"):
             pipeline.export_model(ROW4, "none", tmp_path)
         assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
         assert (tmp_path / "model.onnx").read_bytes() == b"older"
 
-    def test_zero_detections_are_a_valid_result(self, tmp_path, row4_folder, row4_model, run_row4_onnx, monkeypatch):
+    def test_zero_detections_are_a_valid_result(self, row4_model, run_row4_onnx):
         """A checkpoint that finds nothing in the picture must not fail the verification."""
         import paddle
 
@@ -124,18 +125,11 @@ class TestFailures:
         bias.set_value(paddle.to_tensor(silent))
 
         class Session:
-            def __init__(self, *_, **__):
-                pass
-
             def run(self, inputs):
                 return run_row4_onnx(inputs, 40.0)
 
-            def close(self):
-                pass
-
-        monkeypatch.setattr(verify, "OnnxRuntimeSession", Session)
         try:
-            records = verify.verify(row4_model, row4_folder / "model.onnx", ROW4.preprocessing)
+            records = DetectorExport(ROW4, row4_model).compare(Session())
         finally:
             bias.set_value(paddle.to_tensor(original))
         assert all(record.passed for record in records)
@@ -147,7 +141,7 @@ class TestOwnCheckpoint:
         import pickle
 
         from pssdet.models.checkpoint_formats.checkpoint import read_checkpoint
-        from pssdet.models.download import resolve_weights
+        from pssdet.models.parameters import resolve_weights
         from pssdet.models.zoo import find
 
         entry = find("mini_faster")

@@ -1,5 +1,6 @@
 """An engine without a network: what it "finds" in a picture depends on that picture alone."""
 
+import struct
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,7 @@ from pssdet.engines.registry import OpenEngine
 from pssdet.models.architecture import Architecture
 from pssdet.models.card import EngineCard, FileRecord, GraphRecord, ModelCard, WeightsRecord
 from pssdet.models.numerics import DYGRAPH
-from pssdet.models.reader import Preprocessing
+from pssdet.models.preprocess import Preprocessing
 
 LABELS = ("cat", "dog", "bird")
 MAX = 100
@@ -93,6 +94,13 @@ def picture(width, height, level=100, seed=0):
     """Noise around a grey level, uint8 [height, width, 3]."""
     noise = np.random.default_rng(seed).integers(-40, 40, (height, width, 3))
     return np.clip(noise + level, 0, 255).astype(np.uint8)
+
+
+def with_exif(jpeg, orientation, thumbnail=b""):
+    """The JPEG with an Exif segment; an embedded thumbnail brings its own end marker."""
+    tiff = b"II*\0" + struct.pack("<IHHHII", 8, 1, 0x0112, 3, 1, orientation) + struct.pack("<I", 0)
+    body = b"Exif\0\0" + tiff + thumbnail
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
 
 
 def write_picture(path, *args, **kwargs):

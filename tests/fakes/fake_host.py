@@ -1,4 +1,4 @@
-"""A GPU host without a GPU: engines are the ordered models in ONNX Runtime. Its figures are test data."""
+"""A GPU host without a GPU: engines are the requested models in ONNX Runtime. Its figures are test data."""
 
 import json
 from contextlib import contextmanager
@@ -6,13 +6,13 @@ from contextlib import contextmanager
 import numpy as np
 import onnx
 
-from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 from pssdet.errors import EnvironmentMissing
 
 LAYERS_US = {"trunk/Conv_1": 60.0, "trunk/DeformConv_2": 20.0, "finish/MulticlassNms_9": 10.0, "head/MatMul_0": 10.0}
 
 
-class FakeRig:
+class FakeHost:
     """``shift`` moves the boxes of an engine of that label; ``broken`` labels raise when built."""
 
     def __init__(self, name="NVIDIA Made-Up 1", shift=None, broken=(), fallback=None):
@@ -20,7 +20,7 @@ class FakeRig:
         self.shift = shift or {}
         self.broken = set(broken)
         self.fallback = fallback
-        self.orders = []
+        self.requests = []
 
     def identity(self):
         return {"tensorrt": "0.0 made up", "plugins": "none"}
@@ -31,14 +31,14 @@ class FakeRig:
     def check(self):
         pass
 
-    def build(self, order, plan):
-        if order.label in self.broken:
-            raise RuntimeError(f"no {order.label} today")
-        self.orders.append(order)
-        onnx.save(order.model, plan)
-        plan.with_suffix(".json").write_text(json.dumps({"label": order.label}))
-        found = {"layers": {"fp16": 7, "fp32": 3}, "share": 0.95 if order.precision == "fp16" else None, "wide": []}
-        return {"seconds": 1.5, "route": "made up", "kept_fp32": len(order.fp32), "precisions": found}
+    def build(self, request, plan):
+        if request.label in self.broken:
+            raise RuntimeError(f"no {request.label} today")
+        self.requests.append(request)
+        onnx.save(request.model, plan)
+        plan.with_suffix(".json").write_text(json.dumps({"label": request.label}))
+        found = {"layers": {"fp16": 7, "fp32": 3}, "share": 0.95 if request.precision == "fp16" else None, "wide": []}
+        return {"seconds": 1.5, "route": "made up", "kept_fp32": len(request.fp32), "precisions": found}
 
     @contextmanager
     def session(self, plan, *, graphs):
@@ -68,11 +68,11 @@ class FakeSession:
 
 
 class FakeResident:
-    """An engine of half precision takes 1000 us and 200 for each further picture; its twin 5 % less; float32 twice."""
+    """A half-precision engine takes 1000 us and 200 per further picture: 5 % less without DCN, twice in float32."""
 
     def __init__(self, label, batch, graphs, fallback):
         self.fallback = fallback
-        self.us = (800 + 200 * batch) * {"fp16": 1.0, "twin": 0.95, "fp32": 2.0}[label] * (1 if graphs else 1.5)
+        self.us = (800 + 200 * batch) * {"fp16": 1.0, "no_dcn": 0.95, "fp32": 2.0}[label] * (1 if graphs else 1.5)
 
     def times_us(self, iterations):
         if self.fallback:

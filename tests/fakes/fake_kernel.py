@@ -1,4 +1,4 @@
-"""The preprocessing kernel in a made-up device's place: the real one's source in the emulator, or a plain copy."""
+"""The preprocessing kernel on ``fake_cuda``: the real kernel's source in the emulator, or a plain copy."""
 
 import ctypes
 

@@ -1,6 +1,6 @@
-"""The building half of TensorRT without a GPU: it records what a builder is told and makes plans that say it.
+"""A stub of the building half of TensorRT: it records a builder's settings and writes them into plans.
 
-Names are those of the Python packages 8.6.0, 10.4 and 11.1; what a version lacks is lacking here too. Strictness is
+Names are those of the Python packages 8.6.0, 10.4 and 11.1; the stub lacks what that version lacks. Strictness is
 added where TensorRT has it: a network is typed or takes precisions, never both; shapes are told to an inspector with a
 context only.
 """

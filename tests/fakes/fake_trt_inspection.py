@@ -1,4 +1,4 @@
-"""What ``fake_trt_build`` has of TensorRT to look at a plan with: layers are told, nothing is run."""
+"""The inspecting half of the stub ``fake_trt_build``: it describes a plan's layers and runs nothing."""
 
 import json
 

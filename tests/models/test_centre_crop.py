@@ -3,13 +3,11 @@
 import numpy as np
 import pytest
 from classifier_parts import reference
-from reference import DATA
-from reference_sampling import sample_positions
+from reference import DATA, sample_positions
 
 from pssdet.errors import BadInput
 from pssdet.images import load
-from pssdet.models.centre_crop import crop_centre, resize_short_side
-from pssdet.models.classification import CentreCrop
+from pssdet.models.centre_crop import CentreCrop, crop_centre, resize_short_side
 
 STEPS = CentreCrop()
 

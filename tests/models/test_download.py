@@ -15,7 +15,8 @@ import pytest
 
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.models import download
-from pssdet.models.download import fetch, resolve_weights
+from pssdet.models.download import fetch
+from pssdet.models.parameters import resolve_weights
 
 CONTENT = bytes(range(256)) * 1000
 OTHER = CONTENT[::-1]

@@ -1,20 +1,16 @@
-from pathlib import Path
+"""Pictures are prepared as the original programs prepared them, and odd ones are refused."""
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_sampling import sample_positions
+from reference import DATA, ROWS, sample_positions
 
 from pssdet.errors import BadInput
 from pssdet.images import load
-from pssdet.models.preprocess import prepare, resize_scale
-from pssdet.models.reader import Preprocessing
-from pssdet.models.zoo import ZOO
+from pssdet.models.preprocess import Preprocessing, prepare, resize_scale
 
-DATA = Path(__file__).parents[1] / "data"
-ROWS = {entry.row: entry for entry in ZOO}
 CUBIC = ROWS[4].preprocessing
 LINEAR = ROWS[1].preprocessing
 # OpenCV 4.2, with which rows 1-3 were recorded, resizes floats a little differently.
@@ -160,5 +156,5 @@ def test_shape_and_padding(height, width, resize, interpolation):
     [(3, 480, 800, 800 / 480), (2, 1333, 2000, 1000 / 1333), (3, 480, 801, 1333 / 801), (4, 480, 641, 640 / 641)],
 )
 def test_the_static_program_rounds_before_it_compares_with_the_longest_side(row, height, width, scale):
-    steps = next(entry.preprocessing for entry in ZOO if entry.row == row)
+    steps = ROWS[row].preprocessing
     assert resize_scale(height, width, steps) == scale

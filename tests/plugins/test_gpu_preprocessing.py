@@ -8,18 +8,17 @@ from fake_kernel import EmulatedKernel
 from fake_tensorrt import FakePlan, install
 
 from pssdet.engines.trt.runtime.session import TensorRTSession
-from pssdet.models.preprocess import as_batch, padded_alike, prepare
-from pssdet.models.reader import Preprocessing
-from pssdet.plugins.bindings.preprocess import PictureKernel
+from pssdet.models.preprocess import Preprocessing, as_batch, padded_alike, prepare
+from pssdet.plugins.bindings.preprocess import PreprocessKernel
 from pssdet.runtime import preprocessing as module
-from pssdet.runtime.preprocessing import choose_reading
+from pssdet.runtime.preprocessing import choose_preprocessor
 
 
 @pytest.fixture
 def session(monkeypatch, tmp_path, build):
     cuda = FakeCuda(1)
     install(monkeypatch, cuda)
-    kernel = EmulatedKernel(cuda, PictureKernel(build("pssdet_emulated")))
+    kernel = EmulatedKernel(cuda, PreprocessKernel(build("pssdet_emulated")))
     with TensorRTSession(FakePlan().write(tmp_path / "plan"), plugins=None, kernel=kernel) as it:
         yield it
     assert cuda.live == {}
@@ -32,11 +31,11 @@ def test_proved_and_within_a_grey_level(monkeypatch, session, interpolation, res
     monkeypatch.setattr(module, "_gain", lambda *_: 2.0)
     monkeypatch.setattr(module, "_PROBES", ((48, 64), (18, 26), (81, 60)))
     steps = Preprocessing(32, 48, interpolation=interpolation, resize=resize)
-    reading = choose_reading(session, steps)
-    assert (reading.where, reading.why) == ("gpu", "as good as on the CPU, and faster")
+    preprocessor = choose_preprocessor(session, steps)
+    assert (preprocessor.device, preprocessor.reason) == ("gpu", "as good as on the CPU, and faster")
 
     images = [picture(*size, seed=seed) for seed, size in enumerate([(60, 40), (31, 77), (32, 32)])]
-    made = session.preprocess(reading.batch([reading.one(each, steps) for each in images])["image"])
+    made = session.preprocess(preprocessor.collate([preprocessor.prepare(each, steps) for each in images])["image"])
     wanted = as_batch(padded_alike([prepare(each, steps) for each in images]))["image"]
     levels = np.abs(made - wanted) * np.array(steps.std, np.float32)[:, None, None] * 255
     assert levels.max() <= 1.001

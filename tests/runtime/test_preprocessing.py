@@ -6,11 +6,10 @@ from hypothesis import strategies as st
 
 from pssdet.engines.registry import OpenEngine
 from pssdet.errors import BadInput, EnvironmentMissing
-from pssdet.models.preprocess import prepare
-from pssdet.models.reader import Preprocessing
+from pssdet.models.preprocess import Preprocessing, prepare
 from pssdet.runtime import preprocessing as module
 from pssdet.runtime.detector import Detector
-from pssdet.runtime.preprocessing import choose_reading, plan_picture
+from pssdet.runtime.preprocessing import choose_preprocessor, plan_picture
 
 STEPS = Preprocessing(64, 96, interpolation="linear", resize="first")
 
@@ -18,7 +17,7 @@ STEPS = Preprocessing(64, 96, interpolation="linear", resize="first")
 class PictureSession(FakeSession):
     """Makes its input by the CPU's own steps, ``off`` by some grey levels, and takes its time."""
 
-    takes_pictures = True
+    takes_raw_images = True
 
     def __init__(self, steps=STEPS, off=0.0):
         super().__init__()
@@ -30,10 +29,10 @@ class PictureSession(FakeSession):
         if not fetch:
             return None
         self.made += 1
-        return np.stack([self._make(each) for each in pictures.pictures])
+        return np.stack([self._make(each) for each in pictures.images])
 
     def run(self, inputs):
-        images = np.stack([self._make(each) for each in inputs["image"].pictures])
+        images = np.stack([self._make(each) for each in inputs["image"].images])
         return super().run({**inputs, "image": images})
 
     def _make(self, each):
@@ -55,40 +54,40 @@ def clock(monkeypatch):
 class TestChoice:
     def test_an_engine_without_the_kernel(self):
         session = PictureSession()
-        session.takes_pictures = False
+        session.takes_raw_images = False
         for each in (FakeSession(), session):
-            assert choose_reading(each, STEPS)[:2] == ("cpu", "the engine takes no pictures")
+            assert choose_preprocessor(each, STEPS)[:2] == ("cpu", "the engine takes no pictures")
 
     def test_as_good_and_faster(self):
         session = PictureSession()
-        assert choose_reading(session, STEPS).where == "gpu"
+        assert choose_preprocessor(session, STEPS).device == "gpu"
         assert session.made == 3
 
-    @pytest.mark.parametrize(("off", "where"), [(1.0, "gpu"), (-1.0, "gpu"), (1.01, "cpu"), (np.nan, "cpu")])
-    def test_one_grey_level_and_no_more(self, off, where):
-        reading = choose_reading(PictureSession(off=off), STEPS)
-        assert reading.where == where
-        if where == "cpu":
-            assert "grey levels at 640x480 pixels" in reading.why
+    @pytest.mark.parametrize(("off", "device"), [(1.0, "gpu"), (-1.0, "gpu"), (1.01, "cpu"), (np.nan, "cpu")])
+    def test_one_grey_level_and_no_more(self, off, device):
+        preprocessor = choose_preprocessor(PictureSession(off=off), STEPS)
+        assert preprocessor.device == device
+        if device == "cpu":
+            assert "grey levels at 640x480 pixels" in preprocessor.reason
 
     def test_not_faster(self, clock):
         clock["gain"] = 0.9
-        reading = choose_reading(PictureSession(), STEPS)
-        assert reading[:2] == ("cpu", "the GPU is not faster: 0.90 times the CPU's speed")
+        preprocessor = choose_preprocessor(PictureSession(), STEPS)
+        assert preprocessor[:2] == ("cpu", "the GPU is not faster: 0.90 times the CPU's speed")
 
     def test_a_gpu_that_fails(self):
         class Failing(PictureSession):
             def preprocess(self, pictures, *, fetch=True):
                 raise EnvironmentMissing("no memory")
 
-        assert choose_reading(Failing(), STEPS)[:2] == ("cpu", "no memory")
+        assert choose_preprocessor(Failing(), STEPS)[:2] == ("cpu", "no memory")
 
     def test_another_shape(self):
         class Cut(PictureSession):
             def preprocess(self, pictures, *, fetch=True):
                 return super().preprocess(pictures)[..., 1:]
 
-        assert choose_reading(Cut(), STEPS)[:2] == ("cpu", "the GPU gives another shape")
+        assert choose_preprocessor(Cut(), STEPS)[:2] == ("cpu", "the GPU gives another shape")
 
 
 def test_the_gain_is_measured(monkeypatch):
@@ -98,11 +97,11 @@ def test_the_gain_is_measured(monkeypatch):
         def preprocess(self, pictures, *, fetch=True):
             if not fetch:
                 for _ in range(3):
-                    prepare(pictures.pictures[0].pixels, STEPS)
+                    prepare(pictures.images[0].pixels, STEPS)
             return super().preprocess(pictures, fetch=fetch)
 
-    assert choose_reading(PictureSession(), STEPS).where == "gpu"
-    assert "the GPU is not faster: 0." in choose_reading(Slow(), STEPS).why
+    assert choose_preprocessor(PictureSession(), STEPS).device == "gpu"
+    assert "the GPU is not faster: 0." in choose_preprocessor(Slow(), STEPS).reason
 
 
 def outcome(function, *arguments):
@@ -148,7 +147,7 @@ class TestDetector:
         images = [picture(*size, seed=seed) for seed, size in enumerate(sizes)]
         engine = OpenEngine(fake_card(STEPS), PictureSession())
         on_gpu, on_cpu = Detector(engine, 2, padding), Detector(fake_engine(), 2, padding)
-        assert (on_gpu.reading.where, on_cpu.reading.where) == ("gpu", "cpu")
+        assert (on_gpu.preprocessor.device, on_cpu.preprocessor.device) == ("gpu", "cpu")
         for left, right in zip(on_gpu(images), on_cpu(images), strict=True):
             assert left.to_json() == right.to_json()
 

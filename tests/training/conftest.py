@@ -6,7 +6,7 @@ import pytest
 
 from pssdet.models.architecture import CASCADE_REG_WEIGHTS, Architecture
 from pssdet.models.numerics import DYGRAPH, STATIC
-from pssdet.models.reader import Preprocessing
+from pssdet.models.preprocess import Preprocessing
 
 TINY = Architecture(
     blocks=(1, 1, 1, 1),
@@ -27,7 +27,7 @@ TINY_CASCADE = msgspec.structs.replace(TINY, reg_weights=CASCADE_REG_WEIGHTS)
 def tiny_model():
     import paddle
 
-    from pssdet.training.losses import TrainableDetector
+    from pssdet.training.trainable_detector import TrainableDetector
 
     paddle.seed(0)
     return TrainableDetector(TINY, DYGRAPH)
@@ -37,7 +37,7 @@ def tiny_model():
 def tiny_cascade():
     import paddle
 
-    from pssdet.training.losses import TrainableDetector
+    from pssdet.training.trainable_detector import TrainableDetector
 
     paddle.seed(0)
     return TrainableDetector(TINY_CASCADE, STATIC)
@@ -45,29 +45,32 @@ def tiny_cascade():
 
 @pytest.fixture(scope="session")
 def tiny_samples(tmp_path_factory):
-    from pssdet.training.samples import read_annotations
+    from pssdet.models.labels import SHAPES
+    from pssdet.training.samples import annotated_pictures
+    from pssdet.validation.ground_truth import read_ground_truth
     from pssdet.validation.scenes.dataset import write_dataset
 
-    return read_annotations(write_dataset(tmp_path_factory.mktemp("scenes"), "train", 24))
+    annotations = write_dataset(tmp_path_factory.mktemp("scenes"), "train", 24)
+    return annotated_pictures(read_ground_truth(annotations, annotations.parent, SHAPES))
 
 
 @pytest.fixture
-def tiny_plan():
-    from pssdet.training.plan import Plan
+def tiny_config():
+    from pssdet.training.config import TrainingConfig
 
-    def plan(**changes):
+    def config(**changes):
         settings = {"steps": 4, "undeformed": 2, "processes": 1, "batch": 2, "warmup": 2, "report": 1, "save": 2}
-        return Plan(TINY, DYGRAPH, READER, **(settings | changes))
+        return TrainingConfig(TINY, DYGRAPH, READER, **(settings | changes))
 
-    return plan
+    return config
 
 
 @pytest.fixture
-def cascade_plan(tiny_plan):
-    def plan(**changes):
-        return msgspec.structs.replace(tiny_plan(**changes), architecture=TINY_CASCADE, numerics=STATIC)
+def cascade_config(tiny_config):
+    def config(**changes):
+        return msgspec.structs.replace(tiny_config(**changes), architecture=TINY_CASCADE, numerics=STATIC)
 
-    return plan
+    return config
 
 
 @pytest.fixture

@@ -8,19 +8,19 @@ import pytest
 
 from pssdet.errors import BadInput
 from pssdet.images import load
-from pssdet.models.preprocess import prepare
-from pssdet.models.reader import Preprocessing
-from pssdet.training.samples import Batches, flip, group_by_size, padded_size, read_annotations
+from pssdet.models.preprocess import Preprocessing, prepare
+from pssdet.training.samples import Batches, annotated_pictures, flip, group_by_size, padded_size
+from pssdet.validation.ground_truth import read_ground_truth
 
 READER = Preprocessing(96, 96, interpolation="cubic", resize="first")
 
 
-@pytest.mark.parametrize("across", [False, True])
-@pytest.mark.parametrize("over", [False, True])
-def test_flipped_boxes_hold_the_same_pixels(across, over):
+@pytest.mark.parametrize("horizontally", [False, True])
+@pytest.mark.parametrize("vertically", [False, True])
+def test_flipped_boxes_hold_the_same_pixels(horizontally, vertically):
     picture = np.zeros((20, 30, 3), np.uint8)
     picture[3:7, 5:15] = 255
-    flipped, boxes = flip(picture, np.array([[5, 3, 15, 7]], np.float32), across, over)
+    flipped, boxes = flip(picture, np.array([[5, 3, 15, 7]], np.float32), horizontally, vertically)
     x1, y1, x2, y2 = boxes[0].astype(int)
     assert (flipped[y1:y2, x1:x2] == 255).all()
     assert (flipped == 255).sum() == (picture == 255).sum()
@@ -43,10 +43,14 @@ def test_batches_hold_what_the_annotations_say(tiny_samples, offset):
         assert batch.image.shape[0] == len(batch.boxes) == 2
         for image, content, boxes, labels in zip(*batch, strict=True):
             sources = [
-                (sample, prepare(flip(load(sample.path), sample.boxes, across, over)[0], READER), (across, over))
+                (
+                    sample,
+                    prepare(flip(load(sample.path), sample.boxes, horizontally, vertically)[0], READER),
+                    (horizontally, vertically),
+                )
                 for sample in by_labels[tuple(labels)]
-                for across in (False, True)
-                for over in (False, True)
+                for horizontally in (False, True)
+                for vertically in (False, True)
             ]
             sample, ready, flips = next(s for s in sources if np.array_equal(s[1].image, image))
             assert tuple(content) == ready.image_size
@@ -81,16 +85,39 @@ def test_too_few_pictures_are_refused(tiny_samples):
         Batches(tiny_samples[:1], READER, 2, seed=1)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"images": [{"id": 1}], "annotations": [{"bbox": [1]}]}'])
-def test_file_that_is_no_coco_file_is_refused(content, tmp_path):
-    (tmp_path / "instances.json").write_text(content)
-    with pytest.raises(BadInput, match="COCO instances"):
-        read_annotations(tmp_path / "instances.json")
+@pytest.fixture
+def one_picture(tmp_path):
+    """A data set of one picture without objects, and of a category whose id is not its label."""
+    content = {
+        "images": [{"id": 5, "file_name": "a.jpg", "height": 4, "width": 6}],
+        "annotations": [],
+        "categories": [{"id": 7, "name": "cat"}],
+    }
+    (tmp_path / "a.jpg").touch()
+
+    def read(annotations=()):
+        path = tmp_path / "instances.json"
+        path.write_text(json.dumps(content | {"annotations": list(annotations)}))
+        return read_ground_truth(path, tmp_path, ("cat",))
+
+    return read
 
 
-def test_picture_without_annotations_has_empty_boxes(tmp_path):
-    content = {"images": [{"id": 5, "file_name": "a.jpg", "height": 4, "width": 6}], "annotations": []}
-    (tmp_path / "instances.json").write_text(json.dumps(content))
-    (sample,) = read_annotations(tmp_path / "instances.json")
+def test_boxes_are_corners_and_labels_count_from_zero(one_picture):
+    objects = [{"image_id": 5, "category_id": 7, "bbox": [1, 2, 3, 1.5], "area": 4.5}]
+    (sample,) = annotated_pictures(one_picture(objects))
+    assert sample.size == (4, 6)
+    assert sample.boxes.tolist() == [[1, 2, 4, 3.5]]
+    assert sample.labels.tolist() == [0]
+
+
+def test_picture_without_annotations_has_empty_boxes(one_picture, tmp_path):
+    (sample,) = annotated_pictures(one_picture())
     assert sample.boxes.shape == (0, 4)
     assert sample.path == tmp_path / "a.jpg"
+
+
+def test_a_missing_picture_is_refused(one_picture):
+    truth = one_picture()._replace(problems=(("b.jpg", "there is no such file in scenes"),))
+    with pytest.raises(BadInput, match=r"b\.jpg, but there is no such file in scenes; render the scenes again"):
+        annotated_pictures(truth)

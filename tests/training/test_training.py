@@ -13,13 +13,12 @@ from pssdet.models.network.detector import TwoStageDetector
 from pssdet.models.network.reference_run import parameter_shapes
 from pssdet.models.numerics import DYGRAPH
 from pssdet.training.loop import Run, Shared
-from pssdet.training.losses import LOSSES
 from pssdet.training.optimiser import AdamW, FlatParameters, learning_rate
 from pssdet.training.processes import train
 from pssdet.training.samples import Batch
 from pssdet.training.state import STATE, resume, save_state, write_result
 from pssdet.training.targets import encode
-from pssdet.training.warm_start import set_deforming
+from pssdet.training.trainable_detector import LOSSES
 
 
 def parameters_of(run):
@@ -32,7 +31,7 @@ def assert_equal(first, second):
         np.testing.assert_array_equal(value, second[name], err_msg=name)
 
 
-@pytest.mark.parametrize("kind", ["tiny_plan", "cascade_plan"])
+@pytest.mark.parametrize("kind", ["tiny_config", "cascade_config"])
 def test_steps_lower_the_losses_of_a_fixed_batch(kind, request, tiny_samples):
     run = Run(request.getfixturevalue(kind)(warmup=1, steps=1000), tiny_samples)
     fixed = run._batches.batch(0)[0]
@@ -74,7 +73,7 @@ def test_detector_that_is_right_has_no_stage_losses(tiny_model, tiny_cascade):
         ]
         regions = [paddle.to_tensor(each) for each in near]
         classes = model.arch.num_classes
-        logits, slots = np.zeros((6, classes + 1), np.float32), 2 if model.arch.stages > 1 else classes
+        logits, slots = np.zeros((6, classes + 1), np.float32), 2 if model.arch.num_heads > 1 else classes
         deltas = rng.standard_normal((6, slots, 4)).astype(np.float32)  # of slots that mean nothing
         for row, (image, number, label) in {0: (0, 0, 3), 1: (0, 1, 0), 4: (1, 0, 7)}.items():
             logits[row, label + offset] = 50  # the two eras' conventions go together
@@ -96,10 +95,10 @@ def test_stages_of_a_cascade_learn_from_the_boxes_of_the_one_before(tiny_cascade
     assert second.numpy() == pytest.approx(np.array([[0, 20, 9, 29]]))
 
 
-def test_start_gives_what_has_the_same_name_and_shape(tiny_plan, cascade_plan, tiny_samples, tmp_path):
-    first = Run(tiny_plan(seed=5), tiny_samples)
+def test_start_gives_what_has_the_same_name_and_shape(tiny_config, cascade_config, tiny_samples, tmp_path):
+    first = Run(tiny_config(seed=5), tiny_samples)
     source, _ = write_result(first, tmp_path, "tiny")
-    fresh, started = (parameters_of(Run(cascade_plan(start=start), tiny_samples)) for start in ("", str(source)))
+    fresh, started = (parameters_of(Run(cascade_config(start=start), tiny_samples)) for start in ("", str(source)))
     given = parameters_of(first)
     for name, value in started.items():
         same = name in given and given[name].shape == value.shape
@@ -107,24 +106,24 @@ def test_start_gives_what_has_the_same_name_and_shape(tiny_plan, cascade_plan, t
     assert any("bbox_head" in name for name in started.keys() - given.keys())
     paddle.save({"other.weight": paddle.zeros([2])}, str(tmp_path / "other.pdparams"))
     with pytest.raises(BadInput, match="shares no parameter"):
-        Run(cascade_plan(start=str(tmp_path / "other.pdparams")), tiny_samples)
+        Run(cascade_config(start=str(tmp_path / "other.pdparams")), tiny_samples)
 
 
-def test_undeformed_convolutions_equal_deformable_ones_at_the_start(tiny_plan, tiny_samples):
-    model = Run(tiny_plan(), tiny_samples).model
+def test_undeformed_convolutions_equal_deformable_ones_at_the_start(tiny_config, tiny_samples):
+    model = Run(tiny_config(), tiny_samples).model
     model.eval()
     image = paddle.to_tensor(np.random.RandomState(0).standard_normal((1, 3, 64, 96)).astype(np.float32))
     outputs = []
     for on in (True, False, True):
-        set_deforming(model, on=on)
+        model.set_deforming(on=on)
         outputs.append({name: x.numpy() for name, x in model.trunk(image).items()})
     for name, value in outputs[0].items():
         assert outputs[1][name] == pytest.approx(value, abs=1e-4 * float(np.abs(value).max()))
         np.testing.assert_array_equal(outputs[2][name], value)
 
 
-def test_offsets_learn_once_they_may(tiny_plan, tiny_samples):
-    run = Run(tiny_plan(), tiny_samples)
+def test_offsets_learn_once_they_may(tiny_config, tiny_samples):
+    run = Run(tiny_config(), tiny_samples)
     offsets = [name for name in parameters_of(run) if "conv_offset" in name]
     run.advance(2)
     assert not any(parameters_of(run)[name].any() for name in offsets)
@@ -132,12 +131,12 @@ def test_offsets_learn_once_they_may(tiny_plan, tiny_samples):
     assert all(parameters_of(run)[name].any() for name in offsets)
 
 
-def test_resumed_run_equals_one_that_was_not_stopped(tiny_plan, tiny_samples, tmp_path):
-    straight = Run(tiny_plan(), tiny_samples)
+def test_resumed_run_equals_one_that_was_not_stopped(tiny_config, tiny_samples, tmp_path):
+    straight = Run(tiny_config(), tiny_samples)
     straight.advance(4)
-    stopped = Run(tiny_plan(), tiny_samples)
+    stopped = Run(tiny_config(), tiny_samples)
     stopped.advance(2, save=lambda run: save_state(run, tmp_path))
-    resumed = Run(tiny_plan(), tiny_samples)
+    resumed = Run(tiny_config(), tiny_samples)
     resume(resumed, tmp_path)
     assert resumed.step == 2
     resumed.advance(4)
@@ -145,27 +144,27 @@ def test_resumed_run_equals_one_that_was_not_stopped(tiny_plan, tiny_samples, tm
     assert [row[:3] for row in straight.rows] == [row[:3] for row in resumed.rows]
 
 
-def test_state_of_another_plan_or_damaged_is_refused(tiny_plan, tiny_samples, tmp_path):
-    save_state(Run(tiny_plan(), tiny_samples), tmp_path)
+def test_state_of_another_plan_or_damaged_is_refused(tiny_config, tiny_samples, tmp_path):
+    save_state(Run(tiny_config(), tiny_samples), tmp_path)
     with pytest.raises(BadInput, match="another plan"):
-        resume(Run(tiny_plan(seed=5), tiny_samples), tmp_path)
+        resume(Run(tiny_config(seed=5), tiny_samples), tmp_path)
     content = (tmp_path / STATE).read_bytes()
     (tmp_path / STATE).write_bytes(content[: len(content) // 2])
     with pytest.raises(BadInput, match="delete it"):
-        resume(Run(tiny_plan(), tiny_samples), tmp_path)
+        resume(Run(tiny_config(), tiny_samples), tmp_path)
 
 
-def test_processes_share_a_step(tiny_plan, tiny_samples):
+def test_processes_share_a_step(tiny_config, tiny_samples):
     """Two of them end with equal parameters: those of the mean of their gradients."""
-    plan = tiny_plan(processes=2)
-    size = FlatParameters(Run(plan, tiny_samples).model).size
+    config = tiny_config(processes=2)
+    size = FlatParameters(Run(config, tiny_samples).model).size
     shared = Shared(threading.Barrier(2), bytearray(4 * 2 * size))
-    runs = [Run(plan, tiny_samples, rank, shared) for rank in range(2)]
-    alone = [Run(plan, tiny_samples, rank) for rank in range(2)]
+    runs = [Run(config, tiny_samples, rank, shared) for rank in range(2)]
+    alone = [Run(config, tiny_samples, rank) for rank in range(2)]
     gradients = []
     for run in alone:
         run.model.train()
-        set_deforming(run.model, on=False)
+        run.model.set_deforming(on=False)
         gradients.append(run._gradient()[0])
     helper = threading.Thread(target=runs[1].advance, args=(1,))
     helper.start()
@@ -173,43 +172,43 @@ def test_processes_share_a_step(tiny_plan, tiny_samples):
     helper.join()
     values = [run.parameters.values() for run in runs]
     np.testing.assert_array_equal(values[0], values[1])
-    rate = learning_rate(0, plan.steps, plan.warmup, plan.rate)
-    optimiser = AdamW(size, plan.decay, plan.clip)
+    rate = learning_rate(0, config.steps, config.warmup, config.rate)
+    optimiser = AdamW(size, config.decay, config.clip)
     flat = alone[0].parameters
     expected = optimiser.update(flat.values(), np.mean(gradients, axis=0), flat.decays, 0, rate)
     assert np.abs(values[0] - expected).max() < 1e-6
 
 
-def test_run_of_two_processes_ends_with_its_state(tiny_plan, tiny_samples, tmp_path):
+def test_run_of_two_processes_ends_with_its_state(tiny_config, tiny_samples, tmp_path):
     rows = []
-    plan = tiny_plan(processes=2, steps=2, undeformed=1)
-    run = train(plan, tiny_samples, tmp_path, rows.append)
+    config = tiny_config(processes=2, steps=2, undeformed=1)
+    run = train(config, tiny_samples, tmp_path, rows.append)
     assert [row.step for row in rows] == [1, 2]
-    again = train(plan, tiny_samples, tmp_path, rows.append)  # nothing is left to do
+    again = train(config, tiny_samples, tmp_path, rows.append)  # nothing is left to do
     assert len(rows) == 2
     assert_equal(parameters_of(run), parameters_of(again))
 
 
-def test_failure_of_one_process_ends_the_run(tiny_plan, tiny_samples, tmp_path):
+def test_failure_of_one_process_ends_the_run(tiny_config, tiny_samples, tmp_path):
     missing = [sample._replace(path=tmp_path / "missing.jpg") for sample in tiny_samples]
     with pytest.raises(PssDetError):
-        train(tiny_plan(processes=2), missing, tmp_path, lambda row: None)
+        train(tiny_config(processes=2), missing, tmp_path, lambda row: None)
 
 
-def test_gradient_that_is_not_finite_stop_the_run(tiny_plan, tiny_samples):
-    run = Run(tiny_plan(), tiny_samples)
+def test_gradient_that_is_not_finite_stop_the_run(tiny_config, tiny_samples):
+    run = Run(tiny_config(), tiny_samples)
     weight = run.model.bbox_head.bbox_score.weight
     run.model.losses = lambda batch, rng: dict.fromkeys(LOSSES, weight.sum() * float("inf"))
     with pytest.raises(GateFailed, match="lower rate"):
         run._gradient()
 
 
-def test_checkpoint_is_one_that_the_project_reads(tiny_plan, tiny_samples, tmp_path):
-    run = Run(tiny_plan(), tiny_samples)
+def test_checkpoint_is_one_that_the_project_reads(tiny_config, tiny_samples, tmp_path):
+    run = Run(tiny_config(), tiny_samples)
     run.advance(2)
     weights, curve = write_result(run, tmp_path, "tiny")
     found = read_checkpoint(weights)
-    shapes = parameter_shapes(TwoStageDetector(run.plan.architecture, DYGRAPH))
+    shapes = parameter_shapes(TwoStageDetector(run.config.architecture, DYGRAPH))
     assert_equal(match_parameters(found, shapes, "tiny"), parameters_of(run))
     lines = curve.read_text().splitlines()
     assert lines[0] == f"step,rate,{','.join(LOSSES)},seconds"

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pssdet.runtime.detections import Detections
-from pssdet.validation.agreement import agreement, worst_images
+from pssdet.validation.agreement import agreement
+from pssdet.validation.worst_images import rank_by_difference
 
 NAMES = ("circle", "star", "ring")
 NONE = {"p50": 0.0, "p99": 0.0, "max": 0.0}
@@ -51,7 +52,7 @@ def test_itself():
     assert sum(found.score_histogram.counts) == sum(found.iou_histogram.counts) == counted > 50
     assert found.score_histogram.counts[len(found.score_histogram.counts) // 2] == counted
     assert found.iou_histogram.counts[-1] == counted
-    assert worst_images(images, images, 5) == []
+    assert rank_by_difference(images, images, 5) == []
 
 
 def test_a_box_of_one_row_of_pixels_matches_itself():
@@ -59,7 +60,7 @@ def test_a_box_of_one_row_of_pixels_matches_itself():
     flat = [detections((0, 0.9, 10, 0, 60, 0), (1, 0.8, 299, 5, 299, 90), pixel_offset=1)]
     found = agreement(flat, flat)
     assert (found.matched_share, found.iou_loss) == (1, NONE)
-    assert worst_images(flat, flat, 5) == []
+    assert rank_by_difference(flat, flat, 5) == []
 
 
 def test_sizes_count_the_pixel_offset():
@@ -168,10 +169,10 @@ def test_worst_images_first():
         detections((2, 0.9, 0, 0, 100, 100), star),
         detections(circle, (1, 0.7999, 150, 150, 250, 250.1), (2, 0.1, 0, 0, 9, 9)),
     ]
-    worst = worst_images(reference, candidate, 10)
+    worst = rank_by_difference(reference, candidate, 10)
     assert [index for index, _ in worst] == [4, 3, 2, 1]
     assert "1 of the reference (circle 0.90) and 1 of the candidate (ring 0.90)" in worst[0][1]
     assert "1 of the reference (star 0.80)" in worst[1][1]
     assert "circle, IoU 0.600" in worst[2][1]
     assert "star scores 0.700 instead of 0.800" in worst[3][1]
-    assert worst_images(reference, candidate, 2) == worst[:2]
+    assert rank_by_difference(reference, candidate, 2) == worst[:2]

@@ -57,14 +57,14 @@ def test_labels_in_another_order(folder):
     assert turned._replace(category_ids=truth.category_ids) == truth
 
 
-def test_labels_that_are_not_the_categories_are_told_with_the_detectors_name(folder):
+def test_labels_that_are_not_the_categories_are_named_with_the_detector(folder):
     with pytest.raises(
         BadInput, match=r"not mini's classes: the file lacks 'cow'; mini does not know 'cat'; export again with"
     ):
         with_labels(read(folder, GOOD), ("dog", "cow"), "mini")
 
 
-def test_a_missing_picture_is_told(folder):
+def test_a_missing_picture_is_reported(folder):
     ((name, reason),) = read(folder, GOOD).problems
     assert name == "gone.jpg"
     assert "no such file" in reason

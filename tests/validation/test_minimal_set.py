@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pytest
 
-from pssdet.validation.minimal_set import minimal_set
+from pssdet.validation.tune_precision import minimal_set
 
 SIZES = {"a": 7, "b": 1, "c": 4, "d": 9, "e": 2, "f": 6, "g": 3, "h": 8}
 GROUPS = [[f"{group}{number}" for number in range(size)] for group, size in SIZES.items()]

@@ -1,4 +1,4 @@
-"""Work in a process of its own: results, errors, crashes, hangs; nothing is left running."""
+"""A function in a process of its own: results, errors, crashes, hangs; nothing is left running."""
 
 import multiprocessing
 import threading
@@ -10,7 +10,7 @@ import pytest
 
 from pssdet.runtime.detector import Detector
 from pssdet.validation import evaluate as evaluation
-from pssdet.validation import subprocess_run as child
+from pssdet.validation import subprocess_run
 
 
 @pytest.fixture(autouse=True)
@@ -21,24 +21,24 @@ def _nothing_is_left():
 
 @pytest.mark.parametrize("given", [(), (1, "two"), (None,)])
 def test_the_result_comes_back(given):
-    assert child.in_child(child_work.return_what_was_given, *given) == given
+    assert subprocess_run.run_in_subprocess(child_work.return_what_was_given, *given) == given
 
 
 def test_none_is_a_result():
-    assert child.in_child(child_work.return_none) is None
+    assert subprocess_run.run_in_subprocess(child_work.return_none) is None
 
 
 def test_an_error_comes_back_in_words():
-    assert child.in_child(child_work.divide_by_zero) == "ZeroDivisionError: division by zero"
+    assert subprocess_run.run_in_subprocess(child_work.divide_by_zero) == "ZeroDivisionError: division by zero"
 
 
-def test_a_crash_is_told():
-    assert child.in_child(child_work.crash, None, []) == "the engine crashed its process"
+def test_a_crash_comes_back_in_words():
+    assert subprocess_run.run_in_subprocess(child_work.crash, None, []) == "the engine crashed its process"
 
 
 def test_slow_work_that_gets_on_is_no_hang(monkeypatch):
     """Twice the patience in all, but never long for a part."""
-    monkeypatch.setattr(child, "TURN_SECONDS", 2 / child.TURNS)
+    monkeypatch.setattr(subprocess_run, "POLL_SECONDS", 2 / subprocess_run.POLLS)
     receiver, sender = multiprocessing.Pipe(duplex=False)
 
     def crawl():
@@ -49,22 +49,22 @@ def test_slow_work_that_gets_on_is_no_hang(monkeypatch):
 
     worker = threading.Thread(target=crawl)
     worker.start()
-    assert child._answer(receiver) == ("done",)
+    assert subprocess_run._answer(receiver) == ("done",)
     worker.join()
 
 
 def test_an_engine_that_hangs_is_stopped_and_gives_its_reason(monkeypatch):
-    monkeypatch.setattr(child, "TURN_SECONDS", 4 / child.TURNS)
-    monkeypatch.setattr(evaluation, "_evaluate_here", child_work.hang)
-    run = evaluation.evaluate("engine", [])
+    monkeypatch.setattr(subprocess_run, "POLL_SECONDS", 4 / subprocess_run.POLLS)
+    monkeypatch.setattr(evaluation, "_run_here", child_work.hang)
+    run = evaluation.run_engine("engine", [])
     assert "hung" in run.failure
     assert run.speed is None
 
 
-def test_every_picture_is_a_sign_of_life(tmp_path):
+def test_every_picture_is_a_heartbeat(tmp_path):
     pictures = [fake_engine.write_picture(tmp_path / f"{each}.png", 40, 30, seed=each) for each in range(5)]
-    signs = []
+    beats = []
     detector = Detector(fake_engine.fake_engine())
-    run = evaluation._timed_run(detector, "fake", pictures, lambda: signs.append("alive"))
+    run = evaluation._timed_run(detector, "fake", pictures, lambda: beats.append("picture"))
     assert len(run.detections) == 5
-    assert len(signs) == 5 + evaluation._WARM_UP
+    assert len(beats) == 5 + evaluation._WARM_UP

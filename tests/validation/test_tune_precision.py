@@ -48,11 +48,11 @@ def overflowing(mini_folder, tmp_path_factory):
 
 @pytest.mark.parametrize("annotated", [False, True])
 def test_the_bundled_detector_needs_no_more_than_the_default(mini_folder, scenes, annotated):
-    told = []
-    recipe = tune(mini_folder, pictures(scenes, mini_folder, annotated=annotated, most=40), told.append)
+    steps = []
+    recipe = tune(mini_folder, pictures(scenes, mini_folder, annotated=annotated, most=40), steps.append)
     assert recipe.fp32 == default_recipe("mini_faster", onnx.load(mini_folder / "model.onnx").graph).fp32
     assert recipe.model == "mini_faster"
-    assert len(told) == 2  # float32, and one recipe
+    assert len(steps) == 2  # float32, and one recipe
     assert ("AP" if annotated else "agree with float32") in recipe.note
     assert "40 pictures" in recipe.note
 
@@ -64,15 +64,15 @@ def test_a_layer_that_overflows_is_found(overflowing, scenes, annotated):
     large, back = reads[f"{LARGE}.weight"], reads[BACK]
     between = next(node for node in graph.node if large.output[0] in node.input)
     assert back.input[0] in between.output
-    told = []
+    steps = []
     judged_on = pictures(scenes, overflowing, annotated=annotated)
-    recipe = tune(overflowing, judged_on, told.append, None if annotated else TARGET)
+    recipe = tune(overflowing, judged_on, steps.append, None if annotated else TARGET)
     default = default_recipe("mini_faster", graph).fp32
     # Its result overflows, and so it would where the next two read it rounded.
     assert set(recipe.fp32) - set(default) == {large.name, between.name, back.name}
     assert set(default) < set(recipe.fp32)
     assert "with the default recipe" in recipe.note
-    assert len(told) < 40
+    assert len(steps) < 40
 
 
 def test_the_result_is_the_same_every_time(overflowing, scenes):

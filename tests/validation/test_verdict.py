@@ -11,7 +11,7 @@ MARGIN = 0.0006
 def spread(delta, error):
     """What a bootstrap of normal differences would give."""
     reach90, reach95 = 1.645 * error, 1.96 * error
-    return Bootstrap(delta, (delta - reach90, delta + reach90), (delta - reach95, delta + reach95), error, 1000, 0)
+    return Bootstrap(delta, (delta - reach90, delta + reach90), (delta - reach95, delta + reach95), error)
 
 
 @pytest.mark.parametrize(
@@ -37,9 +37,9 @@ def test_verdict(delta, error, verdict):
 
 def test_ends_of_the_intervals():
     """The 90 % interval may touch the margin; the 95 % interval must leave it."""
-    touches = Bootstrap(0.0, (-MARGIN, MARGIN), (-MARGIN, MARGIN), 0.0003, 1000, 0)
+    touches = Bootstrap(0.0, (-MARGIN, MARGIN), (-MARGIN, MARGIN), 0.0003)
     assert judge(0.6, touches, MARGIN, 300).verdict == "PASS"
-    leaves = Bootstrap(0.001, (0.0007, 0.0013), (MARGIN, 0.0014), 0.0002, 1000, 0)
+    leaves = Bootstrap(0.001, (0.0007, 0.0013), (MARGIN, 0.0014), 0.0002)
     assert judge(0.6, leaves, MARGIN, 300).verdict == "INCONCLUSIVE"
 
 

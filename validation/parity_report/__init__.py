@@ -1,1 +1,1 @@
-"""The parity report: its data, and how they are shown."""
+"""The parity report: its data, its assembly and its renderings."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import shlex
 import subprocess
@@ -13,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from pssdet.files import sha256_of
+from pssdet.machine import processor, usable_cores
 from pssdet.models.card import ModelCard, installed_versions
 from pssdet.validation.ground_truth import GroundTruth, Image
 from pssdet.validation.parity_report.schema import Identity, ModelIdentity
@@ -33,14 +33,14 @@ def identity(models: Sequence[ModelCard], truth: GroundTruth, images: Sequence[I
         images_sha256=_sha256_of_images(images),
         commit=_commit(),
         command=_command(),
-        machine=f"{_processor()}, {len(os.sched_getaffinity(0))} cores, {platform.system()} {platform.machine()}",
+        machine=f"{processor()}, {usable_cores()} cores, {platform.system()} {platform.machine()}",
         versions=installed_versions(*_PACKAGES),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
 
 
 def _command() -> str:
-    """The command line; bytes of file names that are no text are shown escaped."""
+    """The command line; bytes of file names that are not UTF-8 are shown escaped."""
     words = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     return words.encode("utf-8", "backslashreplace").decode()
 
@@ -67,11 +67,3 @@ def _commit() -> str:
 def _git(folder: Path, *arguments: str) -> str:
     done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)  # noqa: S603, S607
     return done.stdout.strip()
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown processor")

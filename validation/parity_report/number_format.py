@@ -10,7 +10,7 @@ NOT_AVAILABLE = "n/a"
 
 
 def points(value: float | None) -> str:
-    """An AP or AR in percent, as COCO's tables have it; its -1 says that there is none."""
+    """An AP or AR in percent, as in COCO's tables; COCO's -1 means that there is none."""
     return f"{100 * value:.3f}" if _known(value) and value >= 0 else NOT_AVAILABLE
 
 
@@ -33,12 +33,12 @@ def interval(bounds: Sequence[float]) -> str:
 
 
 def margin(value: float) -> str:
-    """A margin of AP, which counts both ways."""
+    """A margin of AP, which holds in both directions."""
     return f"±{100 * value:.3f}" if math.isfinite(value) else NOT_AVAILABLE
 
 
 def percent(value: float | None) -> str:
-    """A share, cut rather than rounded: only all is 100 %."""
+    """A share, rounded down: 100 % means all."""
     return f"{math.floor(value * 1e4 + 1e-6) / 100:.2f} %" if _known(value) and value >= 0 else NOT_AVAILABLE
 
 

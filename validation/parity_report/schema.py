@@ -1,4 +1,4 @@
-"""The parity report as data: what ``report.json`` holds and what Markdown and HTML are made from."""
+"""The parity report as data: the contents of ``report.json``, from which Markdown and HTML are made."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             else INCONCLUSIVE.
         images_to_decide: for INCONCLUSIVE, about how many images would decide.
         reason: one sentence for people.
-        first_broken_stage: where the data first differ beyond the limits; empty if nowhere or not looked at.
+        first_broken_stage: where the data first differ beyond the limits; empty if nowhere or not compared.
         agreement: None if an engine failed.
     """
 

@@ -11,6 +11,8 @@ from html import escape
 from itertools import pairwise
 from typing import NamedTuple
 
+from markupsafe import Markup
+
 #: The largest and smallest count must differ by more than this for a logarithmic scale to help.
 _LOG_RATIO = 25
 
@@ -20,7 +22,7 @@ _INTERVAL_WIDTH, _INTERVAL_HEIGHT = 220, 28
 
 
 class _Scale(NamedTuple):
-    """How high a count stands, 0..1, and which counts get a tick."""
+    """The height of a count, 0..1, and the counts that get a tick."""
 
     height: Callable[[float], float]
     ticks: list[int]
@@ -35,7 +37,7 @@ def number(value: float) -> str:
 
 def interval_plot(
     delta: float, ci90: Sequence[float], ci95: Sequence[float], margin: float, *, reach: float, label: str
-) -> str:
+) -> Markup:
     """A difference and its intervals over the band of margin; empty if a number is not finite.
 
     Args:
@@ -48,7 +50,7 @@ def interval_plot(
     """
     values = [delta, *ci90, *ci95, margin]
     if not all(map(math.isfinite, values)) or margin <= 0:
-        return ""
+        return Markup()
     centre, middle = _INTERVAL_WIDTH / 2, _INTERVAL_HEIGHT / 2
     unit = (centre - 12) / reach
 
@@ -68,13 +70,13 @@ def interval_plot(
     return _svg("interval", _INTERVAL_WIDTH, _INTERVAL_HEIGHT, label, parts)
 
 
-def histogram(edges: Sequence[float], counts: Sequence[int], *, x_label: str, y_label: str) -> str:
+def histogram(edges: Sequence[float], counts: Sequence[int], *, x_label: str, y_label: str) -> Markup:
     """Columns of equal width between labelled edges; counts on a logarithmic scale where they differ much.
 
     Empty if there is nothing to draw: no counts, or edges that do not fit them.
     """
     if len(edges) != len(counts) + 1 or not all(map(math.isfinite, edges)) or max(counts, default=0) <= 0:
-        return ""
+        return Markup()
     scale = _scale_of(counts)
     step = (_WIDTH - _LEFT - _RIGHT) / len(counts)
     room = _FLOOR - _TOP
@@ -86,9 +88,8 @@ def histogram(edges: Sequence[float], counts: Sequence[int], *, x_label: str, y_
         gap = min(1.0, step / 8)
         parts.append(_rect("bar", _LEFT + step * index + gap, _FLOOR - height, step - 2 * gap, height, title))
     parts.append(_line("axis", _LEFT, _FLOOR, _WIDTH - _RIGHT, _FLOOR))
-    axis, below = _even_axis(edges) if _is_even(edges) else _uneven_axis(names)
-    parts += axis
-    height = _FLOOR + below
+    parts += _edge_axis(names)
+    height = _FLOOR + 44 + 5 * max(map(len, names))
     parts.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, height - 6, x_label, "middle", "label"))
     parts.append(_y_title(y_label + scale.name, (_TOP + _FLOOR) / 2))
     return _svg("histogram", _WIDTH, height, f"{x_label}: {sum(counts):,} {y_label}{scale.name}", parts)
@@ -109,25 +110,8 @@ def _nice(least: float) -> float:
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
 
 
-def _is_even(edges: Sequence[float]) -> bool:
-    widths = [high - low for low, high in pairwise(edges)]
-    return 0 < max(widths) <= 1.001 * min(widths)
-
-
-def _even_axis(edges: Sequence[float]) -> tuple[list[str], int]:
-    """Round numbers along the axis, and the room that it takes below the columns."""
-    low, high = edges[0], edges[-1]
-    step = _nice((high - low) / 6)
-    multiples = range(math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6) + 1)
-    parts = []
-    for value in (multiple * step for multiple in multiples):
-        x = _LEFT + (_WIDTH - _LEFT - _RIGHT) * (value - low) / (high - low)
-        parts += [_line("axis", x, _FLOOR, x, _FLOOR + 4), _text(x, _FLOOR + 17, f"{value:.6g}", "middle")]
-    return parts, 44
-
-
-def _uneven_axis(names: Sequence[str]) -> tuple[list[str], int]:
-    """The edges along the axis, aslant so that all have room, and the room that they take."""
+def _edge_axis(names: Sequence[str]) -> list[str]:
+    """The edges along the axis, slanted so that all have room."""
     step = (_WIDTH - _LEFT - _RIGHT) / (len(names) - 1)
     every = math.ceil(16 / step)
     parts = []
@@ -136,11 +120,11 @@ def _uneven_axis(names: Sequence[str]) -> tuple[list[str], int]:
         turn = f"translate({number(x + 3)} {_FLOOR + 13}) rotate(-45)"
         parts.append(_line("axis", x, _FLOOR, x, _FLOOR + 4))
         parts.append(f'<text class="tick" text-anchor="end" transform="{turn}">{escape(names[index])}</text>')
-    return parts, 44 + 5 * max(map(len, names))
+    return parts
 
 
 def _edge_names(edges: Sequence[float]) -> list[str]:
-    """The edges with as many decimals as it takes to tell them apart."""
+    """The edges with as many decimals as distinguish them."""
     finest = min((high - low for low, high in pairwise(edges) if high > low), default=1.0)
     decimals = max(0, 1 - math.floor(math.log10(finest)))
     texts = [f"{edge:.{decimals}f}" for edge in edges]
@@ -175,6 +159,6 @@ def _text(x: float, y: float, text: str, anchor: str, kind: str = "tick") -> str
     return f'<text class="{kind}" x="{number(x)}" y="{number(y)}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _svg(kind: str, width: int, height: int, label: str, parts: list[str]) -> str:
+def _svg(kind: str, width: int, height: int, label: str, parts: list[str]) -> Markup:
     head = f'<svg class="{kind}" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">'
-    return f"{head}{''.join(parts)}</svg>"
+    return Markup(f"{head}{''.join(parts)}</svg>")  # noqa: S704 - every text in it is escaped

@@ -7,17 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from pssdet.errors import BadInput
 from pssdet.files import staged_folder
-from pssdet.models.mini import SHAPES
-from pssdet.validation.scenes.scene import SPLITS, Scene, render_scene
+from pssdet.images import encode_jpeg
+from pssdet.models.labels import SHAPES
+from pssdet.validation.scenes.layout import SPLITS
+from pssdet.validation.scenes.render import Scene, render_scene
 
 ANNOTATIONS = "instances.json"
 JPEG_QUALITY = 92
 
-#: Goes up when scenes change, so that data sets of before are made again.
+#: Increases when scenes change, so that older data sets are rendered again.
 VERSION = 1
 
 
@@ -47,7 +47,7 @@ def write_dataset(folder: Path, split: str, count: int, progress: Callable[[int]
         folder: gets 000000.jpg, ... and ``instances.json``.
         split: ``train`` or ``heldout``.
         count: scenes.
-        progress: told the number of scenes done, after each.
+        progress: called after each scene with the number of scenes done.
 
     Returns:
         The annotation file's path.
@@ -92,9 +92,7 @@ def _info(split: str, count: int) -> dict[str, Any]:
 
 
 def _write_jpeg(path: Path, scene: Scene) -> None:
-    picture = cv2.cvtColor(scene.picture, cv2.COLOR_RGB2BGR)
-    _, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    path.write_bytes(encoded.tobytes())
+    path.write_bytes(encode_jpeg(scene.picture, JPEG_QUALITY))
 
 
 def _annotations(scene: Scene, image_id: int, first_id: int) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ the channels, which is the order that Split has; and it applies the Relu.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,17 +14,8 @@ import onnx
 from onnx import numpy_helper
 
 from pssdet.engines.precision.region import is_stage, replace_nodes
-from pssdet.engines.trt.graph.nodes import (
-    Attributes,
-    attributes_of,
-    integers,
-    parameters_of,
-    plugin_node,
-    refuse,
-    uses,
-)
-
-PLUGIN = "PssDetDeformConv2d"
+from pssdet.engines.trt.graph.nodes import Attributes, attributes_of, integers, parameters_of, refuse
+from pssdet.engines.trt.graph.plugins import DEFORM_CONV
 
 
 def replace_deform_convs(graph: onnx.GraphProto) -> None:
@@ -49,7 +39,7 @@ class _Context:
     parameters: dict[str, onnx.TensorProto]
     producers: dict[str, onnx.NodeProto]
     readers: dict[str, list[onnx.NodeProto]]
-    uses: Counter[str]
+    outputs: frozenset[str]
 
     @classmethod
     def of(cls, graph: onnx.GraphProto) -> _Context:
@@ -58,15 +48,16 @@ class _Context:
             for name in node.input:
                 readers.setdefault(name, []).append(node)
         producers = {name: node for node in graph.node for name in node.output}
-        return cls(parameters_of(graph), producers, readers, uses(graph))
+        outputs = frozenset(output.name for output in graph.output)
+        return cls(parameters_of(graph), producers, readers, outputs)
 
     def private(self, name: str) -> bool:
-        """Whether one node alone reads this tensor and nobody asks for it by name."""
-        return self.uses[name] == 1 and not is_stage(name)
+        """Whether exactly one node reads this tensor, which is neither an output nor a stage."""
+        return len(self.readers.get(name, ())) == 1 and name not in self.outputs and not is_stage(name)
 
 
 def _plugin(graph: onnx.GraphProto, node: onnx.NodeProto, context: _Context) -> tuple[onnx.NodeProto, set[str]]:
-    """The plugin node, and the names of the nodes that it does the work of."""
+    """The plugin node, and the names of the nodes that it replaces beside the DeformConv."""
     x, weight, offset, bias, mask = [*node.input, "", ""][:5]
     attributes = _convolution(node, context.parameters.get(weight))
     swallowed: set[str] = set()
@@ -81,11 +72,11 @@ def _plugin(graph: onnx.GraphProto, node: onnx.NodeProto, context: _Context) -> 
     attributes |= {name: int(bool(value)) for name, value in flags.items()}
     inputs = [x, _packed(graph, context.parameters, weight), offset, bias, mask]
     outputs = list((relu or node).output)
-    return plugin_node(PLUGIN, [name for name in inputs if name], outputs, node.name, attributes), swallowed
+    return DEFORM_CONV.node([name for name in inputs if name], outputs, node.name, attributes), swallowed
 
 
 def _convolution(node: onnx.NodeProto, weight: onnx.TensorProto | None) -> Attributes:
-    """Every attribute of the convolution, ONNX's defaults included: the parser warns about those left out."""
+    """Every attribute of the convolution, ONNX's defaults included."""
     if weight is None:
         raise refuse(node, "its weights are not a constant")
     if len(weight.dims) != 4:
@@ -104,7 +95,7 @@ def _convolution(node: onnx.NodeProto, weight: onnx.TensorProto | None) -> Attri
 def _raw_mask(
     offset: str, mask: str, attributes: Attributes, context: _Context
 ) -> tuple[onnx.NodeProto, onnx.NodeProto] | None:
-    """The Split and the Sigmoid between a predictor and its DeformConv, if they are just that."""
+    """The Split and the Sigmoid between a predictor and its DeformConv, if nothing else uses them."""
     sigmoid = context.producers.get(mask)
     if sigmoid is None or sigmoid.op_type != "Sigmoid":
         return None
@@ -119,7 +110,7 @@ def _raw_mask(
 
 
 def _relu(output: str, context: _Context) -> onnx.NodeProto | None:
-    """The Relu that is all that becomes of the convolution."""
+    """The Relu that alone reads the convolution's output, if there is one."""
     readers = context.readers.get(output, [])
     if len(readers) == 1 and readers[0].op_type == "Relu" and context.private(output):
         return readers[0]

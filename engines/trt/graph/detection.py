@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import onnx
 
-from pssdet.engines.trt.graph.nodes import Attributes, attributes_of, plugin_node, refuse
+from pssdet.engines.trt.graph.nodes import Attributes, attributes_of, refuse
+from pssdet.engines.trt.graph.plugins import MAX_ANCHORS, PLUGINS, Field, Plugin
 from pssdet.errors import BadInput
-
-#: PSSDET_MAX_LEVELS, PSSDET_MAX_ANCHORS (of one cell), PSSDET_MAX_CANDIDATES of an image.
-MAX_LEVELS, MAX_ANCHORS, MAX_CANDIDATES = 8, 16, 2048
-#: PSSDET_MAX_OUTPUT_SIZE, PSSDET_MAX_SAMPLING_RATIO: bins of a region and samples of a bin, along one axis.
-MAX_OUTPUT_SIZE, MAX_SAMPLING_RATIO = 32, 64
 
 FUNCTION_DOMAIN = "pssdet"
 
-#: How the exported attribute says whether regions are shifted by half a cell.
-_ALIGNED = {"half_pixel": 1, "output_half_pixel": 0}
+_PLUGIN_OF = {plugin.function: plugin for plugin in PLUGINS.values() if plugin.function}
 
 
 def replace_functions(graph: onnx.GraphProto) -> None:
@@ -29,61 +24,53 @@ def replace_functions(graph: onnx.GraphProto) -> None:
     for index, node in enumerate(graph.node):
         if node.domain != FUNCTION_DOMAIN:
             continue
-        if node.op_type not in _PLUGINS:
+        plugin = _PLUGIN_OF.get(node.op_type)
+        if plugin is None:
             raise BadInput(f"{node.op_type} {node.name} has no TensorRT plugin; export the model with this version")
-        outputs, convert = _PLUGINS[node.op_type]
+        outputs = len(plugin.outputs)
         if len(node.output) != outputs or not all(node.output):
             raise refuse(node, f"it has not the {outputs} outputs of that function")
-        try:
-            attributes = convert(node, attributes_of(node))
-        except KeyError as missing:
-            raise refuse(node, f"its attribute {missing} is missing; export the model with this version") from None
-        new = plugin_node(f"PssDet{node.op_type}", list(node.input), list(node.output), node.name, attributes)
-        graph.node[index].CopyFrom(new)
+        attributes = _attributes(node, plugin)
+        _check_levels(node, plugin, attributes)
+        graph.node[index].CopyFrom(plugin.node(node.input, node.output, node.name, attributes))
 
 
-def _proposals(node: onnx.NodeProto, given: Attributes) -> Attributes:
-    levels = len(given["strides"])
-    _within(node, "pyramid levels", levels, MAX_LEVELS)
-    cells, rest = divmod(len(given["anchors"]), 4 * levels)
-    if rest or len(node.input) != 2 * levels + 1:
-        raise refuse(node, "its anchors and inputs do not fit its strides")
-    _within(node, "anchors of a cell", cells, MAX_ANCHORS)
-    _within(node, "candidates of a level (pre_nms_top_n)", given["pre_nms_top_n"], MAX_CANDIDATES)
-    _within(node, "proposals of an image (post_nms_top_n)", given["post_nms_top_n"], MAX_CANDIDATES)
-    lists = {"anchors": list(given["anchors"]), "strides": list(given["strides"])}
-    names = ("pre_nms_top_n", "post_nms_top_n", "nms_threshold", "min_size", "pixel_offset", "clip_multiple")
-    return lists | {name: given[name] for name in names}
+def _attributes(node: onnx.NodeProto, plugin: Plugin) -> Attributes:
+    """The values of the plugin's fields, within their limits."""
+    given = attributes_of(node)
+    attributes: Attributes = {}
+    for field in plugin.fields:
+        name = field.function_attribute or field.name
+        if name not in given:
+            raise refuse(node, f"its attribute {name!r} is missing; export the model with this version")
+        attributes[field.name] = _value(node, field, given[name])
+    return attributes
 
 
-def _roi_align(node: onnx.NodeProto, given: Attributes) -> Attributes:
-    levels = len(given["strides"])
-    _within(node, "pyramid levels", levels, MAX_LEVELS)
-    if len(node.input) != levels + 1:
-        raise refuse(node, "its inputs do not fit its strides")
-    mode = given["coordinate_transformation_mode"]
-    if mode not in _ALIGNED:
-        raise refuse(node, f"coordinate_transformation_mode is {mode}; {' or '.join(_ALIGNED)} is needed")
-    _within(node, "bins of a region's side (output_size)", given["output_size"], MAX_OUTPUT_SIZE)
-    # 0 has a meaning of its own: as many samples as cells.
-    _within(node, "samples of a bin's side (sampling_ratio)", given["sampling_ratio"], MAX_SAMPLING_RATIO, least=0)
-    names = ("min_level", "canonical_level", "canonical_size", "pixel_offset", "output_size", "sampling_ratio")
-    return {"strides": list(given["strides"])} | {name: given[name] for name in names} | {"aligned": _ALIGNED[mode]}
+def _value(node: onnx.NodeProto, field: Field, given: Any) -> Any:
+    if field.choices:
+        if given not in field.choices:
+            raise refuse(node, f"{field.function_attribute} is {given}; {' or '.join(field.choices)} is needed")
+        return field.choices[given]
+    if field.limits is not None:
+        _check_limits(node, field.counts, len(given) if isinstance(given, list) else given, *field.limits)
+    return given
 
 
-def _nms(node: onnx.NodeProto, given: Attributes) -> Attributes:
-    _within(node, "detections of an image (max_detections)", given["max_detections"], MAX_CANDIDATES)
-    return {name: given[name] for name in ("score_threshold", "nms_threshold", "max_detections", "pixel_offset")}
+def _check_levels(node: onnx.NodeProto, plugin: Plugin, attributes: Attributes) -> None:
+    """Check the numbers of anchors and inputs against the number of strides."""
+    if "strides" not in attributes:
+        return
+    levels = len(attributes["strides"])
+    expected = sum(levels if tensor.per_level else 1 for tensor in plugin.inputs)
+    anchors, rest = divmod(len(attributes.get("anchors", ())), 4 * levels)
+    if rest or len(node.input) != expected:
+        parts = "anchors and inputs" if "anchors" in attributes else "inputs"
+        raise refuse(node, f"its {parts} do not fit its strides")
+    if "anchors" in attributes:
+        _check_limits(node, "anchors of a cell", anchors, 1, MAX_ANCHORS)
 
 
-def _within(node: onnx.NodeProto, what: str, count: int, limit: int, *, least: int = 1) -> None:
-    if not least <= count <= limit:
-        raise refuse(node, f"{count} {what}, it takes {least} to {limit}; the onnxruntime backend has no such limit")
-
-
-#: Outputs of each function, and its attributes as its plugin takes them.
-_PLUGINS: dict[str, tuple[int, Callable[[onnx.NodeProto, Attributes], Attributes]]] = {
-    "GenerateProposals": (3, _proposals),
-    "MultilevelRoiAlign": (1, _roi_align),
-    "MulticlassNms": (4, _nms),
-}
+def _check_limits(node: onnx.NodeProto, what: str, count: int, least: int, most: int) -> None:
+    if not least <= count <= most:
+        raise refuse(node, f"{count} {what}, it takes {least} to {most}; the onnxruntime backend has no such limit")

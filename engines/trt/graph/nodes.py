@@ -1,20 +1,13 @@
-"""Small helpers of the graph rewrites: attributes, plugin nodes, parameters."""
+"""Small helpers of the graph rewrites: attributes, parameters, opsets."""
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from pssdet.errors import BadInput
-
-#: Domain of plugin nodes. TensorRT's parser, 8.6 to 11, ignores it: it finds a plugin by the node's op_type,
-#: ``plugin_version`` and ``plugin_namespace``. ONNX's checker takes unknown operators in any domain but its own.
-PLUGIN_DOMAIN = "trt.plugins"
-PLUGIN_NAMESPACE = "pssdet"
-PLUGIN_VERSION = "1"
 
 Attributes = dict[str, Any]
 
@@ -25,23 +18,14 @@ def attributes_of(node: onnx.NodeProto) -> Attributes:
     return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
 
 
-def plugin_node(kind: str, inputs: list[str], outputs: list[str], name: str, attributes: Attributes) -> onnx.NodeProto:
-    """A node that TensorRT's parser makes a plugin of this project."""
-    return helper.make_node(
-        kind,
-        inputs,
-        outputs,
-        name=name,
-        domain=PLUGIN_DOMAIN,
-        plugin_version=PLUGIN_VERSION,
-        plugin_namespace=PLUGIN_NAMESPACE,
-        **attributes,
-    )
-
-
 def parameters_of(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
     """The graph's initializers by name."""
     return {tensor.name: tensor for tensor in graph.initializer}
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of the standard operators that a model declares; 0 if none."""
+    return next((entry.version for entry in model.opset_import if not entry.domain), 0)
 
 
 def integers(tensor: onnx.TensorProto) -> list[int]:
@@ -49,11 +33,9 @@ def integers(tensor: onnx.TensorProto) -> list[int]:
     return [int(value) for value in numpy_helper.to_array(tensor).reshape(-1)]
 
 
-def uses(graph: onnx.GraphProto) -> Counter[str]:
-    """How often each tensor is read, as a graph's output too."""
-    counts = Counter(name for node in graph.node for name in node.input)
-    counts.update(output.name for output in graph.output)
-    return counts
+def type_name(value: int) -> str:
+    """ONNX's name of an element type."""
+    return str(TensorProto.DataType.Name(value))
 
 
 def refuse(node: onnx.NodeProto, reason: str) -> BadInput:

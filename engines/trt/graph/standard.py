@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from pssdet.engines.precision.region import cast, replace_nodes
-from pssdet.engines.trt.graph.nodes import attributes_of, parameters_of
+from pssdet.engines.trt.graph.nodes import attributes_of, opset_of, parameters_of
 from pssdet.errors import BadInput
 
 OPSET = 17
@@ -58,7 +58,7 @@ def sum_in_float(graph: onnx.GraphProto, types: dict[str, int]) -> None:
 
 
 def drop_empty_rois(graph: onnx.GraphProto) -> None:
-    """Leave out the empty region that converters give to Resize, in place: an optional input, and no weights at all."""
+    """Remove the empty region that converters give to Resize, in place: it is optional, empty weights are invalid."""
     parameters = parameters_of(graph)
     for node in graph.node:
         region = parameters.get(node.input[1]) if node.op_type == "Resize" and len(node.input) > 1 else None
@@ -75,7 +75,7 @@ def lower_opset(model: onnx.ModelProto, domains: Iterable[str]) -> None:
     Raises:
         BadInput: a node asks for something that opset 17 does not have.
     """
-    current = next((entry.version for entry in model.opset_import if not entry.domain), OPSET)
+    current = opset_of(model) or OPSET
     for node in model.graph.node:
         if not node.domain and current > OPSET:
             _lower(node, current)
@@ -86,9 +86,10 @@ def lower_opset(model: onnx.ModelProto, domains: Iterable[str]) -> None:
 
 
 def _is_foldable(node: onnx.NodeProto) -> bool:
-    """Not what makes random numbers or runs a graph of its own; only shapes and small numbers are constant here.
+    """Whether a node may be folded: it makes no random numbers and runs no graph of its own.
 
-    Weights in int8 stay so: TensorRT finds an integer layer by the DequantizeLinear in front of it.
+    Only shapes and small numbers are constant in these models. Weights in int8 stay so: TensorRT finds an integer layer
+    by the DequantizeLinear in front of it.
     """
     return not node.op_type.startswith("Random") and node.op_type not in {"If", "Loop", "Scan", "DequantizeLinear"}
 
@@ -102,7 +103,7 @@ def _evaluated(node: onnx.NodeProto, parameters: dict[str, onnx.TensorProto]) ->
 
 
 def _lower(node: onnx.NodeProto, current: int) -> None:
-    """One node from the opset it was written in to opset 17."""
+    """Rewrite a node of a later opset for opset 17, in place."""
     try:
         newer = onnx.defs.get_schema(node.op_type, current, "")
         older = onnx.defs.get_schema(node.op_type, OPSET, "")
@@ -119,7 +120,7 @@ def _lower(node: onnx.NodeProto, current: int) -> None:
 
 
 def _is_default(schema: onnx.defs.OpSchema, name: str, value: object) -> bool:
-    """Whether an attribute has its default; the dilations of pooling, which have none, are ones."""
+    """Whether an attribute has its default; for the dilations of pooling, which have none, that means ones."""
     default = helper.get_attribute_value(schema.attributes[name].default_value)
     if isinstance(default, bytes):
         default = default.decode()

@@ -12,21 +12,11 @@ from collections.abc import Iterator
 import onnx
 from onnx import TensorProto
 
-from pssdet.engines.trt.graph.nodes import (
-    PLUGIN_DOMAIN,
-    PLUGIN_NAMESPACE,
-    PLUGIN_VERSION,
-    attributes_of,
-    integers,
-    parameters_of,
-)
+from pssdet.engines.trt.graph.nodes import attributes_of, integers, parameters_of, type_name
+from pssdet.engines.trt.graph.plugins import DOMAIN, NAMESPACE, PLUGINS, VERSION
 from pssdet.engines.trt.graph.standard import OPSET
 from pssdet.engines.trt.graph.types import Types, tensor_types
 from pssdet.errors import BadInput
-
-PLUGINS = frozenset(
-    {"PssDetDeformConv2d", "PssDetGenerateProposals", "PssDetMultilevelRoiAlign", "PssDetMulticlassNms"}
-)
 
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16})
 _NUMBERS = _FLOATS | {TensorProto.INT32, TensorProto.INT64}
@@ -69,9 +59,9 @@ _RESIZE = {
 
 
 def unsupported(model: onnx.ModelProto) -> list[str]:
-    """A line for everything in a model that some TensorRT from 8.6 to 11 would not take; none: nothing.
+    """Lists what some TensorRT from 8.6 to 11 would not take of a model, a line for each reason.
 
-    The plugins of this project count as present.
+    The plugins of this project count as supported.
     """
     found = [f"function {function.name}: only parsers from 9.0 on read functions" for function in model.functions]
     found += [
@@ -90,7 +80,7 @@ def unsupported(model: onnx.ModelProto) -> list[str]:
     return [
         f"{_label(node)}: {reason}"
         for node in model.graph.node
-        if node.domain != PLUGIN_DOMAIN
+        if node.domain != DOMAIN
         for reason in _restrictions(node, types, parameters)
     ]
 
@@ -100,12 +90,12 @@ def _label(node: onnx.NodeProto) -> str:
 
 
 def _unknown(node: onnx.NodeProto) -> Iterator[str]:
-    if node.domain == PLUGIN_DOMAIN:
+    if node.domain == DOMAIN:
         attributes = attributes_of(node)
         named = (attributes.get("plugin_namespace"), attributes.get("plugin_version"))
         if node.op_type not in PLUGINS:
             yield "no plugin of this project"
-        elif named != (PLUGIN_NAMESPACE, PLUGIN_VERSION):
+        elif named != (NAMESPACE, VERSION):
             yield f"plugin_namespace and plugin_version are {named}"
         elif not all(node.input) or not all(node.output):
             yield "a plugin's inputs and outputs cannot be left out"
@@ -118,7 +108,7 @@ def _unknown(node: onnx.NodeProto) -> Iterator[str]:
 def _restrictions(node: onnx.NodeProto, types: Types, parameters: dict[str, onnx.TensorProto]) -> Iterator[str]:
     data = node.input[1 if node.op_type == "Where" else 0] if node.input else ""
     if data and types[data] not in _TYPES[node.op_type]:
-        yield f"its data is {TensorProto.DataType.Name(types[data])}"
+        yield f"its data is {type_name(types[data])}"
     position = _CONSTANT_INPUTS.get(node.op_type, len(node.input))
     if position < len(node.input) and node.input[position] not in parameters:
         yield f"its input {position} is not a constant"

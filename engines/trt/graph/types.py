@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import onnx
 from onnx import TensorProto
 
-from pssdet.engines.trt.graph.nodes import PLUGIN_DOMAIN, attributes_of
+from pssdet.engines.trt.graph.nodes import attributes_of, opset_of, type_name
+from pssdet.engines.trt.graph.plugins import DOMAIN, PLUGINS
 from pssdet.errors import BadInput
 
 Types = dict[str, int]
 
-_FLOAT, _HALF, _INT32 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT32
 _UNDEFINED: int = TensorProto.UNDEFINED
 #: These take half scales and data from opset 19 on; TensorRT's parsers of typed networks do so in any opset.
 _ROUNDING = frozenset({"QuantizeLinear", "DequantizeLinear"})
@@ -30,7 +30,7 @@ def tensor_types(model: onnx.ModelProto) -> Types:
         BadInput: a node's inputs have types that do not go together, or the graph's outputs are of another type.
     """
     graph = model.graph
-    opset = next((entry.version for entry in model.opset_import if not entry.domain), 0)
+    opset = opset_of(model)
     types: Types = {"": _UNDEFINED}
     types |= {value.name: value.type.tensor_type.elem_type for value in graph.input}
     types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
@@ -39,38 +39,27 @@ def tensor_types(model: onnx.ModelProto) -> Types:
         if unknown:
             raise BadInput(f"{node.op_type} {node.name} reads {unknown[0]}, which nothing before it makes")
         inputs = [types[name] for name in node.input]
-        outputs = _plugin(node, inputs) if node.domain == PLUGIN_DOMAIN else _standard(node, inputs, opset)
+        outputs = _plugin(node, inputs) if node.domain == DOMAIN else _standard(node, inputs, opset)
         types |= dict(zip(node.output, outputs, strict=False))
     for value in graph.output:
         declared = value.type.tensor_type.elem_type
         if declared and types.get(value.name) != declared:
-            raise BadInput(
-                f"output {value.name} is declared {_name(declared)}, the graph makes {types.get(value.name)}"
-            )
+            found = types.get(value.name)
+            raise BadInput(f"output {value.name} is declared {type_name(declared)}, the graph makes {found}")
     return types
 
 
 def _plugin(node: onnx.NodeProto, inputs: list[int]) -> list[int]:
-    """Types of a plugin's outputs; see plugins/tensorrt/README.md."""
-    match node.op_type:
-        case "PssDetDeformConv2d":
-            flags = attributes_of(node)
-            data, offsets = inputs[0], inputs[2]
-            rest = [_FLOAT] * flags["has_bias"] + [offsets] * flags["has_mask"]
-            _expect(node, inputs, [data, data, offsets, *rest])
-            if data not in {_FLOAT, _HALF} or offsets != (_HALF if flags["half_offsets"] else _FLOAT):
-                raise _mismatch(node, inputs)
-            return [data]
-        case "PssDetGenerateProposals" | "PssDetMultilevelRoiAlign":
-            data = inputs[0]
-            _expect(node, inputs, [*[data] * (len(inputs) - 1), _FLOAT])
-            if data not in {_FLOAT, _HALF}:
-                raise _mismatch(node, inputs)
-            return [data] if node.op_type == "PssDetMultilevelRoiAlign" else [_FLOAT, _FLOAT, _INT32]
-        case "PssDetMulticlassNms":
-            _expect(node, inputs, [_FLOAT, _FLOAT, _INT32])
-            return [_FLOAT, _FLOAT, _INT32, _INT32]
-    raise BadInput(f"{node.op_type} {node.name} is no plugin of this project")
+    """Types of a plugin's outputs."""
+    plugin = PLUGINS.get(node.op_type)
+    if plugin is None:
+        raise BadInput(f"{node.op_type} {node.name} is no plugin of this project")
+    attributes = attributes_of(node)
+    data = inputs[0] if inputs else _UNDEFINED
+    expected = [tensor.type_in(attributes, data) for tensor in plugin.inputs_of(node)]
+    if data not in {TensorProto.FLOAT, TensorProto.FLOAT16} or inputs != expected:
+        raise _mismatch(node, inputs)
+    return [tensor.type_in(attributes, data) for tensor in plugin.outputs]
 
 
 def _standard(node: onnx.NodeProto, inputs: list[int], opset: int) -> list[int]:
@@ -124,19 +113,10 @@ def _output(parameters: Sequence[onnx.defs.OpSchema.FormalParameter], position: 
     return fixed[0] if len(fixed) == 1 else _UNDEFINED
 
 
-def _expect(node: onnx.NodeProto, inputs: list[int], wanted: list[int]) -> None:
-    if inputs != wanted:
-        raise _mismatch(node, inputs)
-
-
 def _mismatch(node: onnx.NodeProto, inputs: list[int]) -> BadInput:
-    found = ", ".join(f"{name} {_name(kind)}" for name, kind in zip(node.input, inputs, strict=True) if name)
+    found = ", ".join(f"{name} {type_name(kind)}" for name, kind in zip(node.input, inputs, strict=True) if name)
     return BadInput(f"{node.op_type} {node.name} cannot take these types together: {found}")
 
 
 def _type_string(value: int) -> str:
-    return f"tensor({_name(value).lower()})"
-
-
-def _name(value: int) -> str:
-    return str(TensorProto.DataType.Name(value))
+    return f"tensor({type_name(value).lower()})"

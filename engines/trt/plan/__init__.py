@@ -1,1 +1,1 @@
-"""TensorRT's builder, and the proof of what it built."""
+"""TensorRT's builder, and the proof of the precision that it built."""

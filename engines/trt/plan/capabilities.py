@@ -1,4 +1,4 @@
-"""What the installed TensorRT offers, found by looking, not by its version."""
+"""What the installed TensorRT offers, by the names that it has instead of its version."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-from pssdet.engines.trt.plan.settings import Route
-from pssdet.errors import BadInput, EnvironmentMissing
 
 #: Libraries behind tactic sources that older versions use unless told otherwise, newest first.
 _LIBRARIES = {
@@ -24,13 +21,13 @@ class Capabilities:
 
     Attributes:
         half_flag: the builder can be told to use FP16 where it is faster.
-        constraints: layers can be held to a type.
+        constraints: layers can be constrained to a type.
         typed_flag: a network can be declared strongly typed.
         explicit_batch_flag: a network must be declared to have a batch dimension.
         progress: the builder reports its progress.
         version_compatible: plans for later versions too.
         hardware: plans for other GPUs, by level.
-        profile_sharing: contexts on one profile at a time must be asked for when a plan is built (8.6).
+        profile_sharing: several contexts on one profile must be requested when a plan is built (8.6).
         plugins_in_plan: plans that carry plugin libraries.
         tactic_sources: names of the libraries that the builder may take kernels from.
     """
@@ -53,11 +50,11 @@ class Capabilities:
 
     @property
     def can_be_typed(self) -> bool:
-        """A strongly typed network can be had."""
+        """Strongly typed networks are possible."""
         return self.typed_flag or self.always_typed
 
 
-def capabilities(trt: Any) -> Capabilities:
+def capabilities_of(trt: Any) -> Capabilities:
     """The abilities of the module ``tensorrt``."""
     flags, creation = trt.BuilderFlag, getattr(trt, "NetworkDefinitionCreationFlag", None)
     levels = getattr(trt, "HardwareCompatibilityLevel", None)
@@ -77,38 +74,14 @@ def capabilities(trt: Any) -> Capabilities:
     )
 
 
-def precision_route(able: Capabilities, *, reduced: bool, typed: bool) -> Route:
-    """How a build gets its precision.
-
-    Args:
-        reduced: FP16 or INT8 was asked for.
-        typed: a strongly typed network was asked for.
-
-    Raises:
-        BadInput: there are no strongly typed networks in this version.
-        EnvironmentMissing: the version has flags for FP16 but cannot hold layers to float32.
-    """
-    if typed and not able.can_be_typed:
-        raise BadInput("this TensorRT has no strongly typed networks; leave out --strongly-typed")
-    if not reduced:
-        return "typed" if typed else "plain"
-    if typed or able.always_typed:
-        return "typed"
-    if not able.constraints:
-        raise EnvironmentMissing(
-            "this TensorRT cannot hold layers to float32 (no OBEY_PRECISION_CONSTRAINTS); 8.2 is the first that can"
-        )
-    return "flags"
-
-
-def external_sources(able: Capabilities) -> tuple[str, ...]:
+def external_sources(capabilities: Capabilities) -> tuple[str, ...]:
     """Names of the tactic sources that are libraries of their own."""
-    return tuple(name for name in able.tactic_sources if name in _LIBRARIES)
+    return tuple(name for name in capabilities.tactic_sources if name in _LIBRARIES)
 
 
-def unloadable_sources(able: Capabilities, load: Callable[[str], object] = ctypes.CDLL) -> tuple[str, ...]:
+def unloadable_sources(capabilities: Capabilities, load: Callable[[str], object] = ctypes.CDLL) -> tuple[str, ...]:
     """Names of the tactic sources whose library is not on this machine."""
-    return tuple(name for name in external_sources(able) if not _any_loads(_LIBRARIES[name], load))
+    return tuple(name for name in external_sources(capabilities) if not _any_loads(_LIBRARIES[name], load))
 
 
 def _any_loads(names: tuple[str, ...], load: Callable[[str], object]) -> bool:

@@ -1,4 +1,4 @@
-"""Which precision each convolution of a built plan really has, by TensorRT's engine inspector."""
+"""Which precision each convolution of a built plan has, by TensorRT's engine inspector."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from pssdet.errors import EnvironmentMissing, GateFailed
 
 LayerPrecision = Literal["fp32", "fp16", "int8", "unknown"]
 
-#: Part of the convolutions' operations that must have the precision asked for, or a lower one.
+#: Share of the convolutions' operations that must have the requested precision or a lower one.
 REQUIRED_SHARE = 0.9
+#: How many convolutions an error lists.
 _NAMED = 5
 
 #: How TensorRT writes data types: "Row major linear FP32", "Channel major FP16 format where ...", "Half(64,1:8,...)".
@@ -27,7 +28,7 @@ _TYPES: tuple[tuple[re.Pattern[str], LayerPrecision], ...] = (
 #: With several profiles an engine has every layer once for each; all but the first one's end their names like this.
 _LATER_PROFILE = re.compile(r"\[profile [1-9]\d*\]")
 
-#: From the narrowest to the widest: of contradicting evidence the wider is believed.
+#: From the narrowest to the widest: of contradicting evidence the wider counts.
 _WIDTH: dict[LayerPrecision, int] = {"int8": 0, "fp16": 1, "fp32": 2, "unknown": 3}
 
 #: Layers that move data and carry the names of the nodes that they move it for.
@@ -36,12 +37,12 @@ _MOVERS = ("Reformat", "Constant", "NoOp", "Shape", "Cast", "Shuffle", "Slice", 
 
 @dataclass(frozen=True)
 class Precisions:
-    """What the inspector says of a plan.
+    """Precisions of a plan's layers, by the inspector.
 
     Attributes:
         layers: number of layers of each precision.
         flops: operations of convolutions of each precision, in the first profile's typical shape.
-        wide: convolutions in float32 and those that the inspector does not tell of, largest first.
+        wide: convolutions in float32 or of unknown precision, largest first.
     """
 
     layers: dict[str, int]
@@ -49,7 +50,7 @@ class Precisions:
     wide: tuple[str, ...]
 
     def share(self, *precisions: LayerPrecision) -> float:
-        """Part of the convolutions' operations in one of these precisions; 0 without convolutions."""
+        """Share of the convolutions' operations in one of these precisions; 0 without convolutions."""
         whole = sum(self.flops.values())
         return sum(self.flops.get(each, 0) for each in precisions) / whole if whole else 0.0
 
@@ -57,8 +58,8 @@ class Precisions:
 def inspect(trt: Any, engine: Any, profile: Profile) -> list[dict[str, Any]]:
     """The first profile's layers of an engine as the inspector describes them, at the profile's typical shape.
 
-    The plan must be built with detailed verbosity, and ``profile`` its first one. Where shapes are dynamic, formats are
-    told only to an inspector with an execution context whose inputs have sizes, and so of that one profile.
+    The plan must be built with detailed verbosity, and ``profile`` its first one. Where shapes are dynamic, the
+    inspector knows formats only with an execution context whose inputs have sizes, and so only those of that profile.
 
     Raises:
         EnvironmentMissing: there is no memory for a context.
@@ -70,7 +71,7 @@ def inspect(trt: Any, engine: Any, profile: Profile) -> list[dict[str, Any]]:
     for index in range(engine.num_io_tensors):
         name = engine.get_tensor_name(index)
         if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT:
-            context.set_input_shape(name, profile.shapes_of(name)[1])
+            context.set_input_shape(name, profile.range_of(name).opt)
     inspector = engine.create_engine_inspector()
     inspector.execution_context = context
     return first_profile(read_layers(inspector.get_engine_information(trt.LayerInformationFormat.JSON)))
@@ -85,7 +86,7 @@ def read_layers(text: str) -> list[dict[str, Any]]:
     """The layers of the inspector's JSON.
 
     Raises:
-        GateFailed: it is none, or has names only.
+        GateFailed: it is no such JSON, or has names only.
     """
     try:
         layers = json.loads(text)["Layers"]
@@ -134,7 +135,7 @@ def summarise(layers: Sequence[Mapping[str, Any]], flops: Mapping[str, int]) -> 
 
 
 def _nodes_of(layer: Mapping[str, Any]) -> set[str]:
-    """ONNX nodes of a layer: by its metadata, or, before those existed, by the parts of its fused name."""
+    """ONNX nodes of a layer: by its metadata or, in versions without metadata, by the parts of its fused name."""
     if named := onnx_nodes(str(layer.get("Metadata", ""))):
         return set(named)
     parts = re.split(r" \+ |, ", str(layer.get("Name", "")))
@@ -142,7 +143,7 @@ def _nodes_of(layer: Mapping[str, Any]) -> set[str]:
 
 
 def _precision_of(layers: Sequence[Mapping[str, Any]]) -> LayerPrecision:
-    """The precision of the layer that computes a node, of those that carry its name."""
+    """The precision of a node: that of the layer that computes it, among those that carry its name."""
     computing = [each for each in layers if not str(each.get("LayerType", "")).startswith(_MOVERS)]
     weighted = [each for each in computing if isinstance(each.get("Weights"), Mapping)] or computing
     found = [layer_precision(each) for each in weighted]
@@ -152,7 +153,7 @@ def _precision_of(layers: Sequence[Mapping[str, Any]]) -> LayerPrecision:
 def prove(precisions: Precisions, asked: Literal["fp16", "int8"]) -> None:
     """Fail unless the plan has the precision that was asked for.
 
-    INT8 engines must have 90 % in INT8 or FP16, and some of it in INT8: what is quantised is the calibration's choice.
+    INT8 engines must have 90 % in INT8 or FP16, and some of it in INT8: the calibration chooses what is quantised.
 
     Raises:
         GateFailed: too much of the convolutions' work is in float32, or unknown.

@@ -1,4 +1,4 @@
-"""The network that TensorRT builds from: parsed from ONNX, stages marked, layers held to their types."""
+"""The network that TensorRT builds from: parsed from ONNX, stages marked, layers constrained to float32."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _ONNX_LAYER = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 
-#: Layers without a computation of their own, or whose types are their meaning.
+#: Layers that compute nothing, or whose purpose is their type.
 _UNTYPED = ("CONSTANT", "SHAPE", "CAST", "QUANTIZE", "DEQUANTIZE", "ASSERTION")
 _MOST_ERRORS = 5
 
@@ -31,7 +31,7 @@ def parse(trt: Any, builder: Any, flags: int, content: bytes, logger: Any) -> An
         The network and its parser, which owns the weights and must live as long.
 
     Raises:
-        GateFailed: TensorRT cannot take the graph; every error that it gave is in the message.
+        GateFailed: TensorRT cannot take the graph; the message lists the parser's errors.
     """
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, logger)
@@ -65,10 +65,10 @@ def mark_stages(network: Any, names: Iterable[str]) -> None:
         raise GateFailed(f"the graph has no tensor called {', '.join(sorted(wanted))}; export the model again")
 
 
-def hold_float32(trt: Any, network: Any, names: AbstractSet[str]) -> set[str]:
-    """Hold the layers of these ONNX nodes to float32; returns the nodes whose layers were found.
+def constrain_to_float32(trt: Any, network: Any, names: AbstractSet[str]) -> set[str]:
+    """Constrain the layers of these ONNX nodes to float32; returns the nodes whose layers were found.
 
-    Layers without floating-point outputs, which work out shapes and indices, have nothing to hold.
+    Layers without floating-point outputs, which compute shapes and indices, need no constraint.
     """
     found: set[str] = set()
     for layer in _layers(network):
@@ -82,7 +82,7 @@ def hold_float32(trt: Any, network: Any, names: AbstractSet[str]) -> set[str]:
             for index, tensor in enumerate(_outputs(layer))
             if tensor.dtype in (trt.float32, trt.float16) and not tensor.is_shape_tensor
         ]
-        # A constraint on a plugin that also gives integers may find no implementation; its floats are its own rule.
+        # A plugin with integer outputs may have no implementation under a constraint; it chooses its types itself.
         if not floats or (layer.type.name.startswith("PLUGIN") and len(floats) < layer.num_outputs):
             continue
         layer.precision = trt.float32
@@ -91,16 +91,16 @@ def hold_float32(trt: Any, network: Any, names: AbstractSet[str]) -> set[str]:
     return found
 
 
-def check_held(model: onnx.ModelProto, lost: AbstractSet[str]) -> None:
+def check_constrained(model: onnx.ModelProto, missing: AbstractSet[str]) -> None:
     """Fail if a convolution that must stay float32 has no layer of its name; other nodes may be folded away.
 
     Args:
-        lost: names of the model's nodes that were to be held and were not found.
+        missing: names of the model's nodes that were to be constrained and have no layer.
 
     Raises:
-        GateFailed: the builder would choose such a convolution's precision, and nobody would know.
+        GateFailed: the builder would choose such a convolution's precision unnoticed.
     """
-    if convolutions := [node.name for node in model.graph.node if node.op_type == "Conv" and node.name in lost]:
+    if convolutions := [node.name for node in model.graph.node if node.op_type == "Conv" and node.name in missing]:
         named = ", ".join(convolutions)
         raise GateFailed(f"TensorRT's network has no layer for {named}, to be held to float32; take --strongly-typed")
 

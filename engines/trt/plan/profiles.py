@@ -6,39 +6,40 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pssdet.engines.trt.shapes import Shape, ShapeRange
 from pssdet.errors import BadInput
 
 #: Pictures are padded to multiples of this.
 STRIDE = 32
-#: Pictures at once in the default profile.
+#: Most pictures of a batch in the default profile.
 MAX_BATCH = 8
 
 _CHANNELS = 3
 _SHAPE = re.compile(r"(?:image:)?(\d{1,5})x(?:3x)?(\d{1,5})x(\d{1,5})")
 
-Shape = tuple[int, int, int]
+#: (N, H, W) of a batch of padded pictures.
+BatchSize = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Profile:
     """Smallest, typical and largest (N, H, W); kernels are chosen for the typical one."""
 
-    min: Shape
-    opt: Shape
-    max: Shape
+    min: BatchSize
+    opt: BatchSize
+    max: BatchSize
 
-    def shapes_of(self, tensor: str) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-        """The three shapes of an input: ``image`` is [N, 3, H, W], every other one [N, 2]."""
-        smallest, typical, largest = (input_shape(tensor, each) for each in (self.min, self.opt, self.max))
-        return smallest, typical, largest
+    def range_of(self, tensor: str) -> ShapeRange:
+        """The shapes of an input: ``image`` is [N, 3, H, W], every other one [N, 2]."""
+        return ShapeRange(*(input_shape(tensor, each) for each in (self.min, self.opt, self.max)))
 
     def __str__(self) -> str:
-        return " to ".join(as_text(shape) for shape in (self.min, self.opt, self.max))
+        return " to ".join(as_text(size) for size in (self.min, self.opt, self.max))
 
 
-def input_shape(tensor: str, shape: Shape) -> tuple[int, ...]:
+def input_shape(tensor: str, size: BatchSize) -> Shape:
     """Shape of the input called ``tensor`` for (N, H, W)."""
-    n, height, width = shape
+    n, height, width = size
     return (n, _CHANNELS, height, width) if tensor == "image" else (n, 2)
 
 
@@ -57,9 +58,9 @@ def default_profile(short_side: int, long_side: int) -> Profile:
 
 
 def read_profiles(smallest: Sequence[str], typical: Sequence[str], largest: Sequence[str]) -> tuple[Profile, ...]:
-    """Profiles from the texts of --min-shapes, --opt-shapes and --max-shapes, ``NxHxW`` each; one profile per place.
+    """Profiles from the texts of --min-shapes, --opt-shapes and --max-shapes, ``NxHxW`` each, one of each per profile.
 
-    A kind that is not given at all is the typical one, as trtexec has it.
+    Smallest or largest shapes that are left out are the typical ones, as in trtexec.
 
     Raises:
         BadInput: a text is no shape, the numbers of shapes differ, or shapes contradict each other.
@@ -77,12 +78,12 @@ def read_profiles(smallest: Sequence[str], typical: Sequence[str], largest: Sequ
     return tuple(_checked(Profile(_read(low), _read(middle), _read(high))) for low, middle, high in rows)
 
 
-def as_text(shape: Shape) -> str:
-    """A shape as the command line takes it, ``NxHxW``."""
-    return "x".join(map(str, shape))
+def as_text(size: BatchSize) -> str:
+    """The size as the command line takes it, ``NxHxW``."""
+    return "x".join(map(str, size))
 
 
-def _read(text: str) -> Shape:
+def _read(text: str) -> BatchSize:
     found = _SHAPE.fullmatch(text.strip())
     if not found:
         raise BadInput(f"{text!r} is not a shape; write NxHxW, e.g. 1x640x640")

@@ -1,4 +1,4 @@
-"""Telling how far a build is: TensorRT's own progress where it reports it, the time it takes where not."""
+"""Progress of a build: TensorRT's own reports from version 10 on, the elapsed time before."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
-#: Seconds between two words about the time.
+#: Seconds between two reports of the elapsed time.
 TICK = 60.0
 
 
-class Interruption:
-    """What stopped a build from inside one of TensorRT's callbacks, which may not raise."""
+class DeferredError:
+    """An exception of one of TensorRT's callbacks, which may not raise; it is raised again after the build."""
 
     error: BaseException | None = None
 
 
-def monitor(trt: Any, tell: Tell, interruption: Interruption) -> Any:
-    """An ``IProgressMonitor`` that tells of each phase of the build, and of tenths of the long ones."""
+def progress_monitor(trt: Any, report: Report, deferred: DeferredError) -> Any:
+    """An ``IProgressMonitor`` that reports each phase of the build, and tenths of the long ones."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # a class of whatever TensorRT is installed
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
             self._steps: dict[str, int] = {}
-            self._told: dict[str, int] = {}
+            self._reported: dict[str, int] = {}
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            """A phase begins; nested ones are too many to tell."""
+            """A phase begins; nested ones are too many to report."""
             if parent_phase is None:
                 self._steps[phase_name] = num_steps
-                _guarded(lambda: tell(f"TensorRT: {phase_name}"), interruption)
+                _guarded(lambda: report(f"TensorRT: {phase_name}"), deferred)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             """A step is done; False stops the build."""
             if steps := self._steps.get(phase_name, 0):
                 tenth = min(10 * (step + 1) // steps, 10)
-                if 0 < tenth < 10 and tenth > self._told.get(phase_name, 0):
-                    self._told[phase_name] = tenth
-                    _guarded(lambda: tell(f"TensorRT: {phase_name}, {tenth}0 %"), interruption)
-            return interruption.error is None
+                if 0 < tenth < 10 and tenth > self._reported.get(phase_name, 0):
+                    self._reported[phase_name] = tenth
+                    _guarded(lambda: report(f"TensorRT: {phase_name}, {tenth}0 %"), deferred)
+            return deferred.error is None
 
         def phase_finish(self, phase_name: str) -> None:
             """A phase is over."""
@@ -51,23 +51,23 @@ def monitor(trt: Any, tell: Tell, interruption: Interruption) -> Any:
     return Monitor()
 
 
-def _guarded(action: Callable[[], None], interruption: Interruption) -> None:
-    """Ctrl-C arrives wherever Python runs, here too; an exception through TensorRT would end the process."""
+def _guarded(action: Callable[[], None], deferred: DeferredError) -> None:
+    """Keep an exception, Ctrl-C too, from passing through TensorRT, which would end the process."""
     try:
         action()
-    except BaseException as error:  # noqa: BLE001  (it is raised again once the build has stopped)
-        interruption.error = interruption.error or error
+    except BaseException as error:  # noqa: BLE001  (it is raised again after the build)
+        deferred.error = deferred.error or error
 
 
 @contextmanager
-def elapsed(tell: Tell, tick: float = TICK) -> Iterator[None]:
-    """Tell every ``tick`` seconds for how long the block has been running."""
+def report_elapsed(report: Report, tick: float = TICK) -> Iterator[None]:
+    """Report every ``tick`` seconds for how long the block has been running."""
     done = threading.Event()
     started = perf_counter()
 
     def watch() -> None:
         while not done.wait(tick):
-            tell(f"TensorRT: building, {perf_counter() - started:.0f} s so far")
+            report(f"TensorRT: building, {perf_counter() - started:.0f} s so far")
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

@@ -1,4 +1,4 @@
-"""What a TensorRT build can be told, as data."""
+"""Options of a TensorRT build, as plain data."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Literal
 from pssdet.engines.trt.plan.profiles import Profile
 
 Hardware = Literal["ampere_plus", "same_compute_capability"]
+#: ``plain`` float32, ``flags`` (the builder chooses types, within constraints) or ``typed`` (the graph says them).
 Route = Literal["plain", "flags", "typed"]
 
 
 @dataclass(frozen=True)
-class Settings:
-    """One build of a plan.
+class BuildSettings:
+    """Options of one build.
 
     Attributes:
         profiles: input shapes that the plan serves; the first is the one that layers are inspected with.
-        route: ``plain`` float32, ``flags`` (the builder chooses types, within constraints) or ``typed`` (the graph says
-            them).
+        route: how the plan gets its precision.
         int8: the graph has quantised layers.
         float32: names of ONNX nodes that stay float32 on the route ``flags``.
         stages: tensors to return beside the outputs, by name.
-        plugins: the plugin library, already loaded.
+        plugins: the plugin library; None: the graph has no plugins, or they are registered already.
         workspace: limit of the builder's scratch memory, bytes; None: TensorRT's own, all of the GPU.
         timing_cache: file of measured kernels, read before and written after the build; None: not kept.
         external_kernels: kernels of cuBLAS and cuDNN may be used where those libraries are, by versions that still do;

@@ -1,4 +1,4 @@
-"""The timing cache: kernels measured in earlier builds, kept in a file that several builds may share."""
+"""The timing cache: measurements of kernels, kept in a file that several builds may share."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ def timing_cache_name(version: str, gpu: str) -> str:
     return re.sub(r"[^\w.-]+", "-", f"tensorrt-{version}-{gpu}").strip("-") + ".timing"
 
 
-def use_timing_cache(config: Any, path: Path) -> None:
-    """Give the builder what the file holds, or an empty cache.
+def load_timing_cache(config: Any, path: Path) -> None:
+    """Give the builder the file's measurements, or an empty cache.
 
-    A file of another TensorRT, or a broken one, is not used: its measurements would be refused anyway.
+    A broken file, or one of another TensorRT, is not used: TensorRT would refuse its measurements.
     """
     with locked(_lock(path)):
         content = _read(path)
     cache = config.create_timing_cache(content)
-    # TensorRT makes none of what it cannot read.
+    # TensorRT returns None for content that it cannot read.
     if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
         config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
 
 
-def keep_timing_cache(config: Any, path: Path) -> None:
-    """Add what the build measured to the file; other builds may have written to it meanwhile.
+def save_timing_cache(config: Any, path: Path) -> None:
+    """Add the build's measurements to the file, to which other builds may have written meanwhile.
 
     Raises:
         BadInput: the file cannot be written.

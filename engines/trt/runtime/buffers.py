@@ -1,27 +1,25 @@
-"""Where the tensors of a batch lie, on both sides of the bus."""
+"""Memory of a batch, on the GPU and page-locked on the host, and where each tensor lies in it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, closing
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.engines.trt.runtime.cuda import Cuda, DeviceBuffer, Event, PinnedBuffer
-from pssdet.engines.trt.runtime.engine import Tensor
-from pssdet.engines.trt.runtime.profile_selection import Shape, Shapes
+from pssdet.engines.trt.runtime.engine import TensorSpec
+from pssdet.engines.trt.shapes import InputShapes, Shape
 
-#: What TensorRT asks of an address.
+#: Alignment that TensorRT requires of an address, bytes.
 _ALIGNMENT = 256
 
-_Closable = TypeVar("_Closable", DeviceBuffer, PinnedBuffer)
 
-
-class Place(NamedTuple):
-    """A tensor's place in a buffer."""
+class TensorSlot(NamedTuple):
+    """The part of a buffer that one tensor occupies."""
 
     offset: int
     shape: Shape
@@ -29,7 +27,7 @@ class Place(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Its bytes."""
+        """Its size in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     def view(self, buffer: NDArray[np.uint8]) -> NDArray[Any]:
@@ -37,21 +35,21 @@ class Place(NamedTuple):
         return buffer[self.offset : self.offset + self.size].view(self.dtype).reshape(self.shape)
 
 
-class Layout(NamedTuple):
-    """Tensors one behind the other in one buffer, so that one copy takes them all over the bus."""
+class BufferLayout(NamedTuple):
+    """Tensors one behind the other in one buffer, so that one copy transfers them all."""
 
-    places: Mapping[str, Place]
+    slots: Mapping[str, TensorSlot]
     size: int
 
 
-def lay_out(tensors: Iterable[Tensor], shapes: Shapes) -> Layout:
-    """Places of tensors of these shapes, each at a multiple of 256 bytes."""
-    places, end = {}, 0
+def lay_out(tensors: Iterable[TensorSpec], shapes: InputShapes) -> BufferLayout:
+    """Slots for tensors of these shapes, each at a multiple of 256 bytes."""
+    slots, end = {}, 0
     for tensor in tensors:
-        place = Place(end, shapes[tensor.name], tensor.dtype)
-        places[tensor.name] = place
-        end += aligned(place.size)
-    return Layout(places, end)
+        slot = TensorSlot(end, shapes[tensor.name], tensor.dtype)
+        slots[tensor.name] = slot
+        end += aligned(slot.size)
+    return BufferLayout(slots, end)
 
 
 def aligned(size: int) -> int:
@@ -60,53 +58,49 @@ def aligned(size: int) -> int:
 
 
 class Staging:
-    """The same bytes twice: on the GPU, and page-locked on the host."""
+    """A buffer on the GPU and its page-locked counterpart on the host, of one size."""
 
     def __init__(self, cuda: Cuda) -> None:
         self._cuda = cuda
-        self._held = ExitStack()
+        self._resources = ExitStack()
         self.size = 0
 
     def grow(self, size: int) -> None:
-        """Take new memory of at least ``size`` bytes and twice the old, which is given back first."""
+        """Allocate at least ``size`` bytes and twice the old size; the old memory is freed first."""
         size = max(size, 2 * self.size)
         self.close()
-        with ExitStack() as held:
-            self.device = _kept(held, DeviceBuffer(self._cuda, size))
-            self.host = _kept(held, PinnedBuffer(self._cuda, size))
-            self._held = held.pop_all()
+        with ExitStack() as resources:
+            self.device = resources.enter_context(closing(DeviceBuffer(self._cuda, size)))
+            self.host = resources.enter_context(closing(PinnedBuffer(self._cuda, size)))
+            self._resources = resources.pop_all()
         self.size = size
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         self.size = 0
-        self._held.close()
-
-
-def _kept(held: ExitStack, resource: _Closable) -> _Closable:
-    return held.enter_context(closing(resource))
+        self._resources.close()
 
 
 class BufferSet:
-    """What one batch on its way needs for itself.
+    """The memory and the events that one batch in flight needs for itself.
 
     Attributes:
-        number: tells the sets of a session apart.
-        pixels: pictures that become inputs on the GPU.
-        uploaded, computed, downloaded: the steps of the batch that is on its way.
+        number: of the set within its session.
+        pixels: of raw images that become inputs on the GPU.
+        uploaded, computed, downloaded: events after the steps of the batch in flight.
     """
 
     def __init__(self, cuda: Cuda, number: int) -> None:
         self.number = number
-        with ExitStack() as held:
-            self.inputs = held.enter_context(closing(Staging(cuda)))
-            self.outputs = held.enter_context(closing(Staging(cuda)))
-            self.pixels = held.enter_context(closing(Staging(cuda)))
-            self.uploaded = held.enter_context(closing(Event(cuda)))
-            self.computed = held.enter_context(closing(Event(cuda)))
-            self.downloaded = held.enter_context(closing(Event(cuda)))
-            self._held = held.pop_all()
+        with ExitStack() as resources:
+            self.inputs = resources.enter_context(closing(Staging(cuda)))
+            self.outputs = resources.enter_context(closing(Staging(cuda)))
+            self.pixels = resources.enter_context(closing(Staging(cuda)))
+            self.uploaded = resources.enter_context(closing(Event(cuda)))
+            self.computed = resources.enter_context(closing(Event(cuda)))
+            self.downloaded = resources.enter_context(closing(Event(cuda)))
+            self._resources = resources.pop_all()
 
     def close(self) -> None:
-        """Give everything back; nothing may be on its way."""
-        self._held.close()
+        """Free everything; no work may be in flight."""
+        self._resources.close()

@@ -1,6 +1,6 @@
 """The functions of the CUDA runtime that an engine needs, through cuda-bindings, with errors that say what to do.
 
-Whatever holds something of the GPU's has ``close()``, which gives it back once, however often it is called.
+Whatever owns a resource of the GPU has ``close()``, which frees it once, however often it is called.
 """
 
 from __future__ import annotations
@@ -16,14 +16,11 @@ from numpy.typing import NDArray
 
 from pssdet.errors import EnvironmentMissing
 
-#: Where cuda-bindings keeps the runtime: since 12.8, and before.
-_MODULES = ("cuda.bindings.runtime", "cuda.cudart")
-
 _INSTALL = "pip install 'cuda-bindings>=12.9,<13' (for drivers from 525 on; 13 needs 580)"
 
 _BROKEN = "a kernel failed and this process cannot use the GPU any more; start it again"
 
-#: What to do about an error, by its name; those not listed speak for themselves.
+#: What to do about an error, by its name; errors that are not listed need no advice.
 _ADVICE = {
     "cudaErrorMemoryAllocation": "run smaller batches, or end other programs on this GPU",
     "cudaErrorInsufficientDriver": "install the NVIDIA driver, or a cuda-bindings that is not newer than it",
@@ -61,7 +58,7 @@ class Cuda:
             raise CudaFailure("cudaErrorNoDevice", f"there is no NVIDIA GPU; {_ADVICE['cudaErrorNoDevice']}")
 
     def call(self, function: str, *arguments: Any) -> Any:
-        """What a function of the runtime returns beside its error: nothing or one value.
+        """Call a function of the runtime; returns its value beside the error, if it has one.
 
         Raises:
             CudaFailure: it returned an error.
@@ -73,7 +70,7 @@ class Cuda:
 
     @contextmanager
     def on(self, device: int) -> Iterator[None]:
-        """A block whose calls go to ``device``: the current one is a thread's own, and so it is put back."""
+        """A block whose calls go to ``device``; the thread's current device is restored afterwards."""
         before = self.call("cudaGetDevice")
         if before == device:
             yield
@@ -82,7 +79,7 @@ class Cuda:
         try:
             yield
         finally:
-            # It was current and fails only where the GPU is lost, which another call has said or will say.
+            # This fails only where the GPU is lost, which another call reports.
             with suppress(CudaFailure):
                 self.call("cudaSetDevice", before)
 
@@ -100,7 +97,7 @@ class Cuda:
 
     def _failure(self, function: str, error: Any) -> CudaFailure:
         name, text = (self._words(question, error) for question in ("cudaGetErrorName", "cudaGetErrorString"))
-        # An error that is not for good is also remembered, and the next check of anybody's would find it.
+        # CUDA also remembers a recoverable error, and anybody's next check would find it.
         self.runtime.cudaGetLastError()
         advice = f"; {_ADVICE[name]}" if name in _ADVICE else ""
         return CudaFailure(name, f"CUDA's {function} failed: {name} ({text}){advice}")
@@ -111,7 +108,7 @@ class Cuda:
 
 
 class _Resource:
-    """A handle of the runtime's and the function that gives it back."""
+    """A handle of the runtime and the function that frees it."""
 
     def __init__(self, cuda: Cuda, handle: Any, release: str) -> None:
         self._cuda = cuda
@@ -126,16 +123,16 @@ class _Resource:
         return self._handle
 
     def close(self) -> None:
-        """Give it back, once."""
+        """Free it, once."""
         handle, self._handle = self._handle, None
         if handle is not None:
-            # What fails here failed earlier, in work that was waited for or is of no interest any more.
+            # An error here is one of earlier work, which was reported or does not matter any more.
             with suppress(CudaFailure):
                 self._cuda.call(self._release, handle)
 
 
 class Event(_Resource):
-    """A point in a stream's work to wait for; it takes no time."""
+    """A point in a stream's work to wait for; it records no time."""
 
     def __init__(self, cuda: Cuda) -> None:
         flags = cuda.runtime.cudaEventDisableTiming
@@ -147,7 +144,7 @@ class Event(_Resource):
 
 
 class Stream(_Resource):
-    """Work in its order, beside that of other streams."""
+    """A queue of work that runs in its order, concurrently with other streams."""
 
     def __init__(self, cuda: Cuda) -> None:
         # Non-blocking: work of others on the legacy default stream must not hold it up.
@@ -155,11 +152,11 @@ class Stream(_Resource):
         super().__init__(cuda, cuda.call("cudaStreamCreateWithFlags", flags), "cudaStreamDestroy")
 
     def record(self, event: Event) -> None:
-        """Let the event stand for all work up to here."""
+        """Record the event after all work so far."""
         self._cuda.call("cudaEventRecord", event.handle, self.handle)
 
     def wait_for(self, event: Event) -> None:
-        """Hold what follows until the event; the caller does not wait."""
+        """Make later work wait for the event; the caller does not wait."""
         self._cuda.call("cudaStreamWaitEvent", self.handle, event.handle, 0)
 
     def synchronize(self) -> None:
@@ -167,39 +164,40 @@ class Stream(_Resource):
         self._cuda.call("cudaStreamSynchronize", self.handle)
 
 
-class DeviceBuffer(_Resource):
-    """Memory of the GPU, aligned to 256 bytes, contents undefined."""
+class _Buffer(_Resource):
+    """Memory of ``size`` bytes, contents undefined."""
 
-    def __init__(self, cuda: Cuda, size: int) -> None:
-        super().__init__(cuda, cuda.call("cudaMalloc", max(size, 1)), "cudaFree")
+    def __init__(self, cuda: Cuda, size: int, allocate: str, release: str) -> None:
+        super().__init__(cuda, cuda.call(allocate, max(size, 1)), release)
         self.size = size
 
     @property
     def address(self) -> int:
-        """Where it begins."""
+        """Its first byte's address."""
         return int(self.handle)
 
 
-class PinnedBuffer(_Resource):
-    """Page-locked memory of the host, which copies reach at the bus's full speed and beside other work.
+class DeviceBuffer(_Buffer):
+    """Memory of the GPU, aligned to 256 bytes."""
+
+    def __init__(self, cuda: Cuda, size: int) -> None:
+        super().__init__(cuda, size, "cudaMalloc", "cudaFree")
+
+
+class PinnedBuffer(_Buffer):
+    """Page-locked memory of the host, so that copies are asynchronous and run at the bus's full speed.
 
     Attributes:
         bytes: its contents, uint8 [size]; empty after ``close()``, and views of it are then invalid.
     """
 
     def __init__(self, cuda: Cuda, size: int) -> None:
-        super().__init__(cuda, cuda.call("cudaMallocHost", max(size, 1)), "cudaFreeHost")
-        self.size = size
+        super().__init__(cuda, size, "cudaMallocHost", "cudaFreeHost")
         memory: Any = (ctypes.c_ubyte * size).from_address(self.address)
         self.bytes: NDArray[np.uint8] = np.frombuffer(memory, np.uint8)
 
-    @property
-    def address(self) -> int:
-        """Where it begins."""
-        return int(self.handle)
-
     def close(self) -> None:
-        """Give it back, once."""
+        """Free it, once."""
         self.bytes = np.empty(0, np.uint8)
         super().close()
 
@@ -240,7 +238,7 @@ def _record(cuda: Cuda, stream: Stream, work: Callable[[], None]) -> Any:
 
 
 def _abandon(cuda: Cuda, stream: Stream) -> None:
-    """End a recording, so that the stream works again; what was recorded is thrown away."""
+    """End a recording and discard it, so that the stream works again."""
     with suppress(CudaFailure):
         recorded = cuda.call("cudaStreamEndCapture", stream.handle)
         if int(recorded) != 0:
@@ -248,9 +246,7 @@ def _abandon(cuda: Cuda, stream: Stream) -> None:
 
 
 def _runtime() -> Any:
-    for name in _MODULES:
-        try:
-            return importlib.import_module(name)
-        except ImportError:
-            continue
-    raise EnvironmentMissing(f"the package cuda-bindings is not installed; {_INSTALL}")
+    try:
+        return importlib.import_module("cuda.bindings.runtime")
+    except ImportError:
+        raise EnvironmentMissing(f"the package cuda-bindings is not installed; {_INSTALL}") from None

@@ -1,4 +1,4 @@
-"""A batch of a session, from its start to its outputs."""
+"""A batch in flight, from its submission to its outputs."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.engines.trt.runtime.buffers import BufferSet, Layout
+from pssdet.engines.trt.runtime.buffers import BufferLayout, BufferSet
 from pssdet.engines.trt.runtime.cuda import CudaFailure
 
-Tensors = dict[str, NDArray[Any]]
+Outputs = dict[str, NDArray[Any]]
 
 
 @final
-class Ticket:
-    """A batch on its way, to be handed to ``collect`` of the session that gave it."""
+class InferRequest:
+    """A submitted batch, to be handed to ``collect`` of the session that took it."""
 
-    def __init__(self, session: object, number: int, buffers: BufferSet, outputs: Layout) -> None:
+    def __init__(self, session: object, number: int, buffers: BufferSet, outputs: BufferLayout) -> None:
         self.session = session
         self.number = number
         self.collected = False
         self._lock = Lock()
         self._buffers: BufferSet | None = buffers
         self._layout = outputs
-        self._outputs: Tensors = {}
+        self._outputs: Outputs = {}
         self._error: CudaFailure | None = None
 
     @property
@@ -35,24 +35,24 @@ class Ticket:
 
     @property
     def failed(self) -> bool:
-        """Whether an error came instead of outputs, so that its work may still be on its way."""
+        """Whether CUDA failed, so that its work may still be in flight."""
         return self._error is not None
 
     def finish(self) -> None:
-        """Wait until its outputs are on the host and copy them; any thread may, and the first does."""
+        """Wait until its outputs are on the host and copy them; any thread may call this, the first does the work."""
         with self._lock:
             if self._buffers is None:
                 return
             try:
                 self._buffers.downloaded.synchronize()
                 memory = self._buffers.outputs.host.bytes
-                self._outputs = {name: _own(place.view(memory)) for name, place in self._layout.places.items()}
+                self._outputs = {name: _copied(slot.view(memory)) for name, slot in self._layout.slots.items()}
             except CudaFailure as error:
                 self._error = error
             self._buffers = None
 
-    def take(self) -> Tensors:
-        """The outputs, once, or the error that came instead."""
+    def take(self) -> Outputs:
+        """The outputs, which can be taken once; raises the error if CUDA failed."""
         with self._lock:
             if self.collected:
                 raise ValueError("this batch was collected before")
@@ -63,5 +63,6 @@ class Ticket:
             return outputs
 
 
-def _own(values: NDArray[Any]) -> NDArray[Any]:
+def _copied(values: NDArray[Any]) -> NDArray[Any]:
+    """A copy; half precision becomes float32."""
     return values.astype(np.float32 if values.dtype == np.float16 else values.dtype)

@@ -2,47 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Sequence
 
+from pssdet.engines.trt.shapes import InputRanges, InputShapes
 from pssdet.errors import BadInput
 
-Shape: TypeAlias = tuple[int, ...]
-Shapes: TypeAlias = Mapping[str, Shape]
 
-
-class Range(NamedTuple):
-    """What a profile takes of one input: shapes from ``low`` to ``high``, tuned for ``best``."""
-
-    low: Shape
-    best: Shape
-    high: Shape
-
-    def takes(self, shape: Shape) -> bool:
-        """Whether a shape lies in it."""
-        return len(shape) == len(self.low) and all(
-            low <= size <= high for low, size, high in zip(self.low, shape, self.high, strict=True)
-        )
-
-    def distance(self, shape: Shape) -> float:
-        """How far a shape is from the one it is tuned for: the sum over its sides of |ln(side / best side)|."""
-        return sum(abs(math.log(max(size, 1) / max(best, 1))) for size, best in zip(shape, self.best, strict=True))
-
-    def __str__(self) -> str:
-        sides = (str(low) if low == high else f"{low}..{high}" for low, high in zip(self.low, self.high, strict=True))
-        return f"[{', '.join(sides)}]"
-
-
-Profile: TypeAlias = Mapping[str, Range]
-
-
-def choose_profile(profiles: Sequence[Profile], shapes: Shapes) -> int:
+def choose_profile(profiles: Sequence[InputRanges], shapes: InputShapes) -> int:
     """Number of the profile that takes the shapes and is tuned for those nearest to them.
-
-    Args:
-        profiles: each with the range of every input.
-        shapes: of every input.
 
     Raises:
         BadInput: none takes them.
@@ -59,8 +26,8 @@ def choose_profile(profiles: Sequence[Profile], shapes: Shapes) -> int:
     )
 
 
-def _refusal(profiles: Sequence[Profile], shapes: Shapes) -> str:
-    """What was asked for and what there is, of the inputs that some profile refuses."""
+def _refusal(profiles: Sequence[InputRanges], shapes: InputShapes) -> str:
+    """The message that compares the shapes with the profiles, for the inputs that some profile refuses."""
     asked = {
         name: shape for name, shape in shapes.items() if any(not profile[name].takes(shape) for profile in profiles)
     }

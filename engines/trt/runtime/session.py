@@ -1,4 +1,4 @@
-"""A TensorRT engine running: copies to the GPU, computation and copies back overlap over two batches."""
+"""Runs a TensorRT engine: copies to the GPU, computation and copies back overlap over two batches."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from collections.abc import Mapping
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
 from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pssdet.engines.raw_images import RawImages
 from pssdet.engines.trt.runtime.buffers import BufferSet, Staging
+from pssdet.engines.trt.runtime.context_cache import ContextCache, ShapeContext
 from pssdet.engines.trt.runtime.cuda import Cuda, CudaFailure, Stream
-from pssdet.engines.trt.runtime.engine import Plan, check_outputs
-from pssdet.engines.trt.runtime.infer_request import Tensors, Ticket
-from pssdet.engines.trt.runtime.pictures import Pictures
-from pssdet.engines.trt.runtime.shape_runs import ShapeRun, ShapeRuns
-from pssdet.engines.trt.runtime.upload import Inputs, Sender
+from pssdet.engines.trt.runtime.engine import LoadedEngine, check_outputs
+from pssdet.engines.trt.runtime.infer_request import InferRequest, Outputs
+from pssdet.engines.trt.runtime.upload import Inputs, Uploader
 from pssdet.errors import BadInput
-from pssdet.plugins.bindings.preprocess import PictureKernel
+from pssdet.plugins.bindings.preprocess import PreprocessKernel
 
 
 @final
@@ -30,26 +29,26 @@ class TensorRTSession:
     """An engine ready to run; threads may share it.
 
     ``submit`` starts a batch and ``collect`` gives its outputs, so that one batch's copies run beside
-    another's computation; ``run`` is both. Whoever submits more than ``depth`` batches makes the oldest be
-    finished first; its outputs wait for their ``collect``.
+    another's computation; ``run`` is both. A submission beyond ``depth`` batches first waits for the oldest
+    one, whose outputs are kept until their ``collect``.
 
     The first run of a shape is enqueued as it is; from the second on it is recorded as a CUDA graph.
 
     Args:
-        plan: the serialised engine; whoever opens it has verified its hash.
+        plan: file of the serialised engine; the caller has verified its hash.
         plugins: the library of its plugins; None if the plan uses none or carries them.
         cuda_graphs: record the work of each shape.
         graphs_kept: how many shapes of input are kept ready, with context and graphs.
         host_code: run code that the plan carries: serialised plugins, or a version-compatible plan's runtime.
-        outputs: name and dtype of the outputs that the card promises; None: whatever there is.
-        kernel: makes ``Pictures`` given as an input into it, on the GPU; None: inputs are arrays alone.
+        outputs: name and dtype of the outputs that the card records; None: they are not checked.
+        kernel: preprocesses ``RawImages`` that are given as an input; None: all inputs are arrays.
 
     Raises:
         BadInput: the plan is not for this TensorRT or this GPU, or not what the card says.
         EnvironmentMissing: no GPU, driver, TensorRT, cuda-bindings or plugin library.
     """
 
-    #: Batches that can be on their way at once.
+    #: Batches that can be in flight at once.
     depth = 2
 
     def __init__(
@@ -61,43 +60,44 @@ class TensorRTSession:
         graphs_kept: int = 8,
         host_code: bool = False,
         outputs: Mapping[str, str] | None = None,
-        kernel: PictureKernel | None = None,
+        kernel: PreprocessKernel | None = None,
     ) -> None:
         if graphs_kept < 1:
             raise BadInput(f"{graphs_kept} shapes to keep are none; choose 1 or more")
         self._lock = Lock()
         self._closed = False
         self._numbers = itertools.count()
-        # The driver is asked before TensorRT is: its Runtime crashes the process where there is no device.
+        # CUDA comes first: without a device, TensorRT's Runtime would crash the process.
         self._cuda = Cuda()
         self._device: int = self._cuda.call("cudaGetDevice")
-        with ExitStack() as held:
-            self._plan = held.enter_context(closing(Plan(plan, plugins, host_code=host_code)))
+        with ExitStack() as resources:
+            self._engine = resources.enter_context(closing(LoadedEngine(plan, plugins, host_code=host_code)))
             if outputs is not None:
-                check_outputs(self._plan, outputs)
+                check_outputs(self._engine, outputs)
             self._upload, self._compute, self._download = (
-                held.enter_context(closing(Stream(self._cuda))) for _ in range(3)
+                resources.enter_context(closing(Stream(self._cuda))) for _ in range(3)
             )
-            self._buffers = [held.enter_context(closing(BufferSet(self._cuda, each))) for each in range(self.depth)]
-            self._runs = held.enter_context(
-                closing(ShapeRuns(self._cuda, self._plan, self._compute, graphs=cuda_graphs, kept=graphs_kept))
-            )
-            self._held = held.pop_all()
-        self._tickets: dict[int, Ticket] = {}
-        self._sender = Sender(self._cuda, self._upload, kernel)
+            self._buffers = [
+                resources.enter_context(closing(BufferSet(self._cuda, each))) for each in range(self.depth)
+            ]
+            contexts = ContextCache(self._cuda, self._engine, self._compute, graphs=cuda_graphs, capacity=graphs_kept)
+            self._contexts = resources.enter_context(closing(contexts))
+            self._resources = resources.pop_all()
+        self._requests: dict[int, InferRequest] = {}
+        self._uploader = Uploader(self._cuda, self._upload, kernel)
 
     @property
-    def takes_pictures(self) -> bool:
-        """Whether ``Pictures`` may be given as an input."""
-        return self._sender.kernel is not None
+    def takes_raw_images(self) -> bool:
+        """Whether ``RawImages`` may be given as an input."""
+        return self._uploader.kernel is not None
 
     @property
     def graph_fallback(self) -> str | None:
         """Why the work is not recorded as CUDA graphs although that was asked for; None if it is."""
-        return self._runs.fallback
+        return self._contexts.fallback
 
-    def run(self, inputs: Inputs) -> Tensors:
-        """One batch through the engine; see ``engines.protocol.Session``.
+    def run(self, inputs: Inputs) -> Outputs:
+        """One batch through the engine; see ``engines.backend.Session``.
 
         Returns:
             Arrays of the caller's own.
@@ -108,83 +108,81 @@ class TensorRTSession:
         """
         return self.collect(self.submit(inputs))
 
-    def submit(self, inputs: Inputs) -> Ticket:
+    def submit(self, inputs: Inputs) -> InferRequest:
         """Start a batch; the inputs are copied before this returns. Errors are those of ``run``."""
         with self._lock, self._cuda.on(self._device):
             self._check_open()
             arrays = self._checked(inputs)
             buffers = self._free_buffers()
-            run = self._runs.of({name: array.shape for name, array in arrays.items()})
+            context = self._contexts.get({name: array.shape for name, array in arrays.items()})
             try:
-                self._start(run, buffers, arrays)
+                self._start(context, buffers, arrays)
             except BaseException:
-                self._settle()
+                self._wait_for_all()
                 raise
-            ticket = Ticket(self, next(self._numbers), buffers, run.outputs)
-            self._tickets[buffers.number] = ticket
-            return ticket
+            request = InferRequest(self, next(self._numbers), buffers, context.outputs)
+            self._requests[buffers.number] = request
+            return request
 
-    def collect(self, ticket: Ticket) -> Tensors:
-        """The outputs of a batch, as soon as they are there; in any order, once for each ticket.
+    def collect(self, request: InferRequest) -> Outputs:
+        """The outputs of a batch, as soon as they are there; in any order, once for each request.
 
         A stage that is float16 in the engine comes as float32.
 
         Raises:
-            ValueError: the session is closed, or the ticket is another's or was collected.
+            ValueError: the session is closed, or the request is of another session or was collected before.
             EnvironmentMissing: CUDA failed on the way.
         """
-        if ticket.session is not self:
+        if request.session is not self:
             raise ValueError("this batch was submitted to another session")
         self._check_open()
         with self._cuda.on(self._device):
-            ticket.finish()
-        return ticket.take()
+            request.finish()
+        return request.take()
 
-    def preprocess(self, pictures: Pictures, *, fetch: bool = True) -> NDArray[np.float32] | None:
-        """What the kernel makes of pictures, float32 [N, 3, H, W]; it is waited for in any case.
+    def preprocess(self, images: RawImages, *, fetch: bool = True) -> NDArray[np.float32] | None:
+        """What the kernel makes of raw images, float32 [N, 3, H, W]; this waits for it in any case.
 
         Args:
-            fetch: bring it back; else only the time is of interest.
+            fetch: copy it to the host; False if only the time is of interest.
         """
         with self._lock, self._cuda.on(self._device):
             self._check_open()
             buffers = self._free_buffers()
-            size = math.prod(pictures.shape) * np.dtype(np.float32).itemsize
+            size = math.prod(images.shape) * np.dtype(np.float32).itemsize
             try:
                 self._grow(buffers, buffers.inputs, size)
-                self._sender.make(pictures, buffers, 0)
+                self._uploader.preprocess(images, buffers, 0)
                 if fetch:
                     self._cuda.copy_to_host(buffers.inputs.host, buffers.inputs.device, size, self._upload)
                 self._upload.synchronize()
             except BaseException:
-                self._settle()
+                self._wait_for_all()
                 raise
             if not fetch:
                 return None
-            return buffers.inputs.host.bytes[:size].view(np.float32).reshape(pictures.shape).copy()
+            return buffers.inputs.host.bytes[:size].view(np.float32).reshape(images.shape).copy()
 
     def close(self) -> None:
-        """Wait for what is on its way and free everything; the session cannot run afterwards."""
+        """Wait for the batches in flight and free everything; the session cannot run afterwards."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
             with ExitStack() as device:
-                # A GPU that is lost refuses even this, and what is the host's is freed all the same.
+                # A GPU that is lost refuses even this; the host's resources are freed all the same.
                 with suppress(CudaFailure):
                     device.enter_context(self._cuda.on(self._device))
-                for ticket in self._tickets.values():
-                    ticket.finish()
-                self._tickets.clear()
-                self._settle()
-                self._held.close()
+                for request in self._requests.values():
+                    request.finish()
+                self._requests.clear()
+                self._wait_for_all()
+                self._resources.close()
 
     def __enter__(self) -> TensorRTSession:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _check_open(self) -> None:
@@ -192,53 +190,53 @@ class TensorRTSession:
             raise ValueError("the session is closed")
 
     def _checked(self, inputs: Inputs) -> Inputs:
-        """The engine's own inputs, in its order; what it does not use is left out."""
-        needed = [tensor.name for tensor in self._plan.inputs]
+        """The inputs that the engine has, in its order; others are left out."""
+        needed = [tensor.name for tensor in self._engine.inputs]
         if missing := [name for name in needed if name not in inputs]:
             raise BadInput(f"the engine needs the inputs {', '.join(needed)}; {', '.join(missing)} is missing")
         for name in needed:
             value = inputs[name]
-            if isinstance(value, Pictures):
-                if not self.takes_pictures:
+            if isinstance(value, RawImages):
+                if not self.takes_raw_images:
                     raise BadInput(f"input {name} is pictures; this session was opened without the kernel for them")
             elif value.dtype != np.float32:
                 raise BadInput(f"input {name} is {value.dtype}; the engine takes float32")
         return {name: inputs[name] for name in needed}
 
     def _free_buffers(self) -> BufferSet:
-        """A set of buffers that no batch is in; the oldest batch's, if need be."""
-        taken = {number for number, ticket in self._tickets.items() if not ticket.done}
+        """A set of buffers that no batch uses; if all are in use, the oldest batch's after waiting for it."""
+        taken = {number for number, request in self._requests.items() if not request.done}
         if len(taken) == len(self._buffers):
-            oldest = min(self._tickets.values(), key=lambda ticket: ticket.number)
+            oldest = min(self._requests.values(), key=lambda request: request.number)
             oldest.finish()
-            taken = {number for number, ticket in self._tickets.items() if ticket is not oldest}
+            taken = {number for number, request in self._requests.items() if request is not oldest}
         free = next(buffers for buffers in self._buffers if buffers.number not in taken)
-        last = self._tickets.pop(free.number, None)
+        last = self._requests.pop(free.number, None)
         if last is not None and last.failed:
-            self._settle()
+            self._wait_for_all()
         return free
 
-    def _start(self, run: ShapeRun, buffers: BufferSet, inputs: Inputs) -> None:
-        self._grow(buffers, buffers.inputs, run.inputs.size)
-        self._grow(buffers, buffers.outputs, run.outputs.size)
-        self._sender.send(run.inputs, buffers, inputs)
+    def _start(self, context: ShapeContext, buffers: BufferSet, inputs: Inputs) -> None:
+        self._grow(buffers, buffers.inputs, context.inputs.size)
+        self._grow(buffers, buffers.outputs, context.outputs.size)
+        self._uploader.upload(context.inputs, buffers, inputs)
         self._upload.record(buffers.uploaded)
         self._compute.wait_for(buffers.uploaded)
-        self._runs.compute(run, buffers)
+        self._contexts.compute(context, buffers)
         self._compute.record(buffers.computed)
         self._download.wait_for(buffers.computed)
-        received = buffers.outputs
-        self._cuda.copy_to_host(received.host, received.device, run.outputs.size, self._download)
+        staging = buffers.outputs
+        self._cuda.copy_to_host(staging.host, staging.device, context.outputs.size, self._download)
         self._download.record(buffers.downloaded)
 
     def _grow(self, buffers: BufferSet, staging: Staging, size: int) -> None:
-        """See to it that a buffer has room; the graphs that refer to one that moves are dropped."""
+        """Make room in a buffer; graphs that refer to a buffer that moves are freed."""
         if size > staging.size:
-            self._runs.forget_graphs(buffers.number)
+            self._contexts.forget_graphs(buffers.number)
             staging.grow(size)
 
-    def _settle(self) -> None:
-        """Wait for all streams, so that nothing uses what is about to be freed or filled."""
+    def _wait_for_all(self) -> None:
+        """Wait for all streams, so that no work uses what is about to be freed or filled."""
         for stream in (self._upload, self._compute, self._download):
             with suppress(CudaFailure):
                 stream.synchronize()

@@ -1,4 +1,4 @@
-"""The command line's conventions: exit codes, one-line errors, lazy imports of the commands."""
+"""What all commands share: exit codes, one-line errors, imports only of the command that is called."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 
 import cyclopts
 
+from pssdet.console import quiet_paddle
 from pssdet.errors import BadInput, PssDetError
-from pssdet.quiet import quiet_paddle
 
 #: Where each command is, imported when it is used, and what it does.
 _COMMANDS = {
@@ -38,7 +38,7 @@ def main() -> NoReturn:
     """Entry point of the ``pssdet`` console script."""
     app = _app(name="pssdet", about="PSS-DET detectors: from Paddle checkpoints to engines to detections.")
     for name, (target, about) in _COMMANDS.items():
-        # The command that is called tells of itself; asking the others would import them.
+        # The command that is called brings its own help; asking the others for theirs would import them.
         app.command(target, name=name, help=None if sys.argv[1:2] == [name] else about)
     sys.exit(execute(app, sys.argv[1:]))
 
@@ -64,7 +64,7 @@ def execute(app: cyclopts.App, arguments: Sequence[str]) -> int:
     except PssDetError as error:
         return _report(error)
     except BrokenPipeError:
-        # Whoever read our output has gone; Python must not complain when it closes the pipe.
+        # The reader of our output is gone; Python must not complain when it closes the pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -77,7 +77,7 @@ def execute(app: cyclopts.App, arguments: Sequence[str]) -> int:
 
 
 def _terminate(*_: object) -> NoReturn:
-    """Leave by way of every clean-up, as after an error, when asked to stop."""
+    """Exit through every clean-up, as after an error, on SIGTERM."""
     sys.exit(143)
 
 

@@ -1,4 +1,4 @@
-"""What a command needs and nobody made yet: exported models and engines under ``artifacts/``."""
+"""What commands need and make if it is missing: exported models, engines and scenes under ``artifacts/``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pssdet.console import Progress
 from pssdet.engines.build_engine import build_engine, engine_folder
-from pssdet.engines.options import DEFAULTS, BuildOptions
+from pssdet.engines.options import DEFAULTS, PrecisionOptions
 from pssdet.engines.registry import choose_backend
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.models.card import ENGINE_CARD, MODEL_CARD, EngineCard, Precision, read_engine_card, read_model_card
@@ -16,6 +16,9 @@ ARTIFACTS = Path("artifacts")
 
 #: Scenes of the training's split, which no report judges on: for the ranges of int8 and for the tuning of recipes.
 SCENES = 200
+
+#: Engines of each bundled detector that a report compares unless others are named.
+_REPORTED: tuple[tuple[str, Precision], ...] = (("paddle", "fp32"), ("onnxruntime", "fp32"), ("onnxruntime", "fp16"))
 
 
 def model_folder(model: str, progress: Progress) -> Path:
@@ -41,7 +44,7 @@ def model_folder(model: str, progress: Progress) -> Path:
     entry = find(model)
     folder = ARTIFACTS / entry.name
     if not (folder / MODEL_CARD).is_file():
-        from pssdet.export.requirements import require_export
+        from pssdet.export import require_export
 
         require_export()
         from pssdet.export.pipeline import export_model
@@ -55,7 +58,7 @@ def model_folder(model: str, progress: Progress) -> Path:
 
 
 def bundled_scenes(model: str) -> Path | None:
-    """Where the scenes lie, or will lie, that a bundled detector is calibrated and tuned on; None for other models.
+    """Folder of the scenes that a bundled detector is calibrated and tuned on, rendered or not; None for other models.
 
     Args:
         model: as for ``model_folder``.
@@ -66,11 +69,20 @@ def bundled_scenes(model: str) -> Path | None:
 
 
 def render_scenes(folder: Path, progress: Progress) -> Path:
-    """The annotation file of the scenes of ``bundled_scenes``, after rendering them unless they are there."""
+    """Render the scenes of ``bundled_scenes`` unless they are there; returns their annotation file."""
     from pssdet.validation.scenes.dataset import ensure_dataset
 
     progress(f"rendering {SCENES} scenes of the training's split")
     return ensure_dataset(folder, "train", SCENES)
+
+
+def held_out_scenes(count: int, progress: Progress) -> tuple[Path, Path]:
+    """Annotation file and folder of the first ``count`` held-out scenes, rendered if missing."""
+    from pssdet.validation.scenes.dataset import ensure_dataset
+
+    progress(f"rendering {count} held-out scenes")
+    folder = ARTIFACTS / "scenes" / f"heldout-{count}"
+    return ensure_dataset(folder, "heldout", count), folder
 
 
 def default_engine(progress: Progress) -> Path:
@@ -81,6 +93,13 @@ def default_engine(progress: Progress) -> Path:
         GateFailed: an export could not be verified.
     """
     return engine_of(DEFAULT_MODEL, "auto", "fp32", progress)
+
+
+def bundled_engines(progress: Progress) -> list[Path]:
+    """Folders of the bundled detectors' engines, built if missing."""
+    return [
+        engine_of(entry.name, backend, precision, progress) for entry in bundled() for backend, precision in _REPORTED
+    ]
 
 
 def engine_of(model: str, backend_name: str, precision: Precision, progress: Progress) -> Path:
@@ -100,7 +119,7 @@ def engine_of(model: str, backend_name: str, precision: Precision, progress: Pro
         scenes = bundled_scenes(model) if precision == "int8" else None
         if scenes is not None:
             render_scenes(scenes, progress)
-            options = BuildOptions(calibration=scenes)
+            options = PrecisionOptions(calibration=scenes)
         build_engine(folder, backend, precision, target, progress, options)
     return target
 

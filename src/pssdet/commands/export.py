@@ -33,26 +33,21 @@ def export(
     """
     import msgspec
 
+    from pssdet.commands.stage_table import stage_table
     from pssdet.console import OUT, steps
-    from pssdet.export.requirements import require_export
-    from pssdet.models.card import ClassifierCard, ModelCard, encode
+    from pssdet.export import require_export
+    from pssdet.models.card import encode
     from pssdet.models.labels import read_labels
-    from pssdet.models.stage_table import stage_table
 
     entry = _entry(model, config, weights)
     if labels is not None:
         entry = msgspec.structs.replace(entry, labels=read_labels(labels, entry.architecture.num_classes))
     require_export()
-    from pssdet.export.classifier_pipeline import export_classifier
     from pssdet.export.pipeline import export_model
 
     folder = output or Path("artifacts") / entry.name
-    card: ModelCard | ClassifierCard
     with steps() as progress:
-        if isinstance(entry, ZooEntry):
-            card = export_model(entry, weights, folder, progress)
-        else:
-            card = export_classifier(entry, weights, folder, progress)
+        card = export_model(entry, weights, folder, progress)
     if json:
         print(encode(card).decode(), end="")
         return
@@ -76,7 +71,7 @@ def _entry(model: str, config: Path | None, weights: str) -> ZooEntry | Classifi
             "--config needs --weights: a checkpoint's file, folder or URL, or none for seeded random parameters"
         )
     from pssdet.console import ERR
-    from pssdet.models.configuration.reading import read_configuration, summary
+    from pssdet.models.configuration.zoo_entry import read_configuration, summary
 
     entry = read_configuration(config)
     ERR.print(f"  {config}: {summary(entry)}", style="dim", soft_wrap=True)

@@ -31,31 +31,29 @@ def report(
         output: Folder to write to (default: artifacts/report).
         json: Print report.json instead of a table.
     """
-    from pssdet.commands.defaults import bundled_engines, held_out_scenes
+    from pssdet.commands.artifacts import bundled_engines, held_out_scenes
     from pssdet.console import OUT, steps
     from pssdet.errors import BadInput, GateFailed
     from pssdet.files import staged_folder
-    from pssdet.validation.parity_report.assemble import assemble
-    from pssdet.validation.parity_report.files import encode, write_report
-    from pssdet.validation.parity_report.terminal import notes, parity_tables
-    from pssdet.validation.parity_report.text import fail_reasons, overall_verdict, summary
+    from pssdet.validation.assemble import assemble
+    from pssdet.validation.parity_report.render import encode, notes, parity_tables, write_report
+    from pssdet.validation.parity_report.view import view_of
 
     if (annotations is None) != (images is None):
         raise BadInput("--annotations and --images go together; give both or neither")
     with staged_folder(output):
-        pass  # tells at once whether the folder can be written to
+        pass  # fails at once if the folder cannot be written to
     with steps() as progress:
         if annotations is None or images is None:
             annotations, images = held_out_scenes(scenes, progress)
         result = assemble(engines or bundled_engines(progress), annotations, images, progress)
     write_report(result, output)
+    view = view_of(result)
     if json:
         print(encode(result).decode(), end="")
     else:
-        for table in parity_tables(result):
-            OUT.print(table)
-        for note in notes(result):
-            OUT.print(note)
-        OUT.print(f"{summary(result)}; the whole report: {output / 'report.html'}")
-    if overall_verdict(result) == "FAIL":
-        raise GateFailed(f"parity is not given: {'; '.join(fail_reasons(result))}")
+        for printed in (*parity_tables(view), *notes(view)):
+            OUT.print(printed)
+        OUT.print(f"{view.summary}; the whole report: {output / 'report.html'}")
+    if view.overall == "FAIL":
+        raise GateFailed(f"the engines disagree: {'; '.join(view.fail_reasons)}")

@@ -27,11 +27,11 @@ def stages(
     """
     import msgspec
 
+    from pssdet.commands.stage_table import stage_table
     from pssdet.console import OUT, steps
     from pssdet.errors import BadInput, GateFailed
     from pssdet.files import write_atomically
     from pssdet.images import find_files
-    from pssdet.models.stage_table import stage_table
     from pssdet.validation.engine_stages import compare_engines
 
     if not images:

@@ -1,41 +1,40 @@
-"""A build's recipe, found by tuning: what to judge by, and where the result goes."""
+"""Finds the recipe of a build by tuning."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from pssdet.commands.artifacts import render_scenes
 from pssdet.console import Progress
 from pssdet.engines.precision.recipe import write_recipe
 from pssdet.errors import BadInput
 from pssdet.models.card import Precision, read_model_card
 
 
-class Tuning(NamedTuple):
-    """What ``--tune-precision`` was told.
+@dataclass(frozen=True)
+class Tuning:
+    """The options of ``pssdet build`` that find a recipe."""
 
-    Attributes:
-        target: the recipe's file.
-        images: folder of pictures; None: the bundled detectors' scenes.
-        annotations: COCO instances file of the pictures, by whose AP recipes are judged; None: by agreement.
-    """
+    tune_precision: Path | None = None
+    """Find the smallest recipe that keeps the accuracy, write it to this file, and build with it."""
 
-    target: Path | None
-    images: Path | None
-    annotations: Path | None
+    images: Path | None = None
+    """Folder of pictures that --tune-precision judges by (default for a bundled detector: rendered scenes)."""
+
+    annotations: Path | None = None
+    """COCO instances file of --images: AP decides; without it, agreement with the float32 model."""
 
     def check(self, precision: Precision, scenes: Path | None) -> None:
         """Refuse what does not go together, before anything takes time.
 
         Args:
             precision: of the build.
-            scenes: as ``on_demand.bundled_scenes`` gives it for the model.
+            scenes: as ``artifacts.bundled_scenes`` gives it for the model.
 
         Raises:
             BadInput: an option lacks another one, or there is nothing to judge by.
         """
-        if self.target is None:
+        if self.tune_precision is None:
             if self.images is not None or self.annotations is not None:
                 raise BadInput("--images and --annotations are what --tune-precision judges by; give it too")
             return
@@ -53,8 +52,9 @@ class Tuning(NamedTuple):
             BadInput: the pictures or annotations cannot be used, or the file cannot be written.
             GateFailed: no recipe will do.
         """
-        if self.target is None:
+        if self.tune_precision is None:
             return
+        from pssdet.commands.artifacts import render_scenes
         from pssdet.validation.tune_precision import Pictures, tune
 
         images, annotations = self.images, self.annotations
@@ -63,4 +63,4 @@ class Tuning(NamedTuple):
         if images is None:
             raise BadInput("there are no pictures to tune by; name their folder")
         pictures = Pictures.of(images, annotations, read_model_card(model))
-        write_recipe(self.target, tune(model, pictures, progress))
+        write_recipe(self.tune_precision, tune(model, pictures, progress))

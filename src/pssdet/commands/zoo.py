@@ -68,7 +68,7 @@ def zoo(*, json: bool = False) -> None:
 
 
 def _plain(entry: ZooEntry | ClassifierEntry) -> dict[str, object]:
-    """An entry for JSON, where names that are numbers are but counted."""
+    """An entry for JSON; numbered class names are replaced by their count."""
     import msgspec
 
     from pssdet.models.labels import numbered

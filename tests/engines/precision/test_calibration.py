@@ -1,13 +1,21 @@
 """Folders that cannot be calibrated on, and large ones."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
+from fake_engine import with_exif
 
 from pssdet.engines.precision import calibration as module
-from pssdet.engines.precision.calibration import _pictures, calibrate, sha256_of_ranges
+from pssdet.engines.precision.calibration import _pictures, _prepared, calibrate, sha256_of_ranges
 from pssdet.errors import BadInput
+from pssdet.images import find_files, load
 from pssdet.models.card import read_model_card
+from pssdet.models.preprocess import prepare
+from pssdet.models.zoo import find
+
+DATA = Path(__file__).parents[2] / "data"
 
 
 def write(path):
@@ -36,6 +44,26 @@ def test_a_picture_that_is_none(run, tmp_path):
     (tmp_path / "b.jpg").write_bytes(b"rubbish")
     with pytest.raises(BadInput, match=r"b\.jpg is damaged"):
         run(tmp_path)
+
+
+def test_a_picture_whose_end_is_missing(run, tmp_path):
+    write(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:-20])
+    with pytest.raises(BadInput, match=r"a\.jpg is a JPEG whose end is missing.*take it out of the calibration folder"):
+        run(tmp_path)
+
+
+def test_pictures_are_read_as_the_detector_reads_them(tmp_path):
+    """Upright as their EXIF data say, and the same files of a folder."""
+    scene = DATA / "rendered_scene.jpg"
+    (tmp_path / "turned.jpg").write_bytes(with_exif(scene.read_bytes(), 6))
+    for name in ("b.jp2", ".hidden.png", "notes.txt"):
+        write(tmp_path / name) if name != "notes.txt" else (tmp_path / name).touch()
+    assert _pictures(tmp_path) == find_files([tmp_path]) == [tmp_path / "b.jp2", tmp_path / "turned.jpg"]
+    steps = find("mini_faster").preprocessing
+    *_, (_, inputs) = _prepared(_pictures(tmp_path), steps)
+    wanted = prepare(np.ascontiguousarray(np.rot90(load(scene), -1)), steps).image
+    np.testing.assert_array_equal(inputs["image"][0], wanted)
 
 
 def test_a_large_folder_is_taken_evenly(tmp_path, monkeypatch):

@@ -4,10 +4,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pssdet.engines.precision.qdq_placement import places
+from pssdet.engines.precision.qdq_placement import place_qdq
 from pssdet.engines.precision.quantise import quantise
 from pssdet.engines.precision.recipe import default_recipe
-from pssdet.engines.trt.graph.rewrite import plugin_graph, typed_half, unsupported
+from pssdet.engines.trt.graph.rewrite import plugin_graph, typed_half
+from pssdet.engines.trt.graph.support import unsupported
 from pssdet.engines.trt.graph.types import tensor_types
 
 ROUNDING = ("QuantizeLinear", "DequantizeLinear")
@@ -19,13 +20,13 @@ def model(mini_folder):
 
 
 @pytest.fixture(scope="module")
-def where(model):
-    return places(model.graph)
+def placement(model):
+    return place_qdq(model.graph)
 
 
 @pytest.fixture(scope="module")
-def rewritten(model, where):
-    return plugin_graph(quantise(model, dict.fromkeys(where.activations, 4.0), where))
+def rewritten(model, placement):
+    return plugin_graph(quantise(model, dict.fromkeys(placement.activations, 4.0), placement))
 
 
 def test_nothing_is_unsupported(rewritten):
@@ -47,16 +48,16 @@ def integer_layers(rewritten):
     return tuple(found)
 
 
-def test_integer_layers_stay_integer_layers(rewritten, where):
-    assert integer_layers(rewritten) == where.layers
+def test_integer_layers_stay_integer_layers(rewritten, placement):
+    assert integer_layers(rewritten) == placement.layers
 
 
-def test_in_a_typed_graph_what_surrounds_the_integers_is_half(model, rewritten, where):
+def test_in_a_typed_graph_what_surrounds_the_integers_is_half(model, rewritten, placement):
     typed = typed_half(rewritten, default_recipe("mini_faster", model.graph).fp32)
     types = tensor_types(typed)
-    assert integer_layers(typed) == where.layers
+    assert integer_layers(typed) == placement.layers
     nodes = {node.name: node for node in typed.graph.node}
-    assert all(types[nodes[name].output[0]] == TensorProto.FLOAT16 for name in where.layers)
+    assert all(types[nodes[name].output[0]] == TensorProto.FLOAT16 for name in placement.layers)
     scales = {types[node.input[1]] for node in typed.graph.node if node.op_type in ROUNDING}
     assert scales == {TensorProto.FLOAT16}
 

@@ -6,7 +6,7 @@ import pytest
 from onnx import numpy_helper
 
 from pssdet.engines.build_engine import build_engine
-from pssdet.engines.options import BuildOptions
+from pssdet.engines.options import PrecisionOptions
 from pssdet.engines.precision.int8_model import METHOD
 from pssdet.engines.precision.recipe import Recipe, default_recipe, write_recipe
 from pssdet.engines.registry import backend_named, open_engine
@@ -18,7 +18,7 @@ from pssdet.models.sample import sample_batches
 @pytest.fixture(scope="module")
 def build(mini_folder, calibration_scenes):
     def make(output, **options):
-        chosen = BuildOptions(calibration=calibration_scenes, **options)
+        chosen = PrecisionOptions(calibration=calibration_scenes, **options)
         return build_engine(mini_folder, backend_named("onnxruntime"), "int8", output, options=chosen)
 
     return make
@@ -86,7 +86,7 @@ def test_an_engine_of_unfit_pictures_is_not_written(mini_folder, tmp_path):
 
     (tmp_path / "black").mkdir()
     cv2.imwrite(str(tmp_path / "black" / "a.png"), np.zeros((64, 64, 3), np.uint8))
-    options = BuildOptions(calibration=tmp_path / "black")
+    options = PrecisionOptions(calibration=tmp_path / "black")
     with pytest.raises(GateFailed, match="int8 differs"):
         build_engine(mini_folder, backend_named("onnxruntime"), "int8", tmp_path / "engine", options=options)
     assert not (tmp_path / "engine").exists()

@@ -3,7 +3,7 @@
 import onnx
 from onnx import helper
 
-from pssdet.engines.precision.qdq_placement import places
+from pssdet.engines.precision.qdq_placement import place_qdq
 
 PARAMETERS = ("w", "b", "half")
 
@@ -24,7 +24,7 @@ def graph_of(*nodes, outputs=("out",)):
 
 
 def test_a_small_detector_layer_by_layer():
-    found = places(
+    found = place_qdq(
         graph_of(
             ("trunk/stem", "Conv", "image", "s", "w"),  # reads the picture
             ("trunk/a", "Conv", "s", "a", "w"),
@@ -50,7 +50,7 @@ def test_a_small_detector_layer_by_layer():
     )
     assert found.layers == ("trunk/a", "trunk/main", "trunk/p", "trunk/rpn", "head/fc")
     assert found.activations == ("s", "d", "c2", "p2", "f")
-    assert found.readers == {*((name, 0) for name in found.layers), ("trunk/sum", 1)}
+    assert found.consumers == {*((name, 0) for name in found.layers), ("trunk/sum", 1)}
 
 
 def test_pooling_between_rounded_tensors_reads_integers():
@@ -60,19 +60,19 @@ def test_pooling_between_rounded_tensors_reads_integers():
         ("trunk/short", "Conv", "p", "q", "w"),
         ("trunk/relu", "Relu", "q", "out"),
     ]
-    assert places(graph_of(*nodes)).readers == {("trunk/short", 0)}  # nobody else needs s rounded
+    assert place_qdq(graph_of(*nodes)).consumers == {("trunk/short", 0)}  # nobody else needs s rounded
     nodes.insert(3, ("trunk/other", "Conv", "s", "z", "w"))
     nodes.insert(4, ("trunk/relu1", "Relu", "z", "out1"))
-    found = places(graph_of(*nodes, outputs=("out", "out1")))
-    assert ("trunk/pool", 0) in found.readers
+    found = place_qdq(graph_of(*nodes, outputs=("out", "out1")))
+    assert ("trunk/pool", 0) in found.consumers
 
 
 def test_the_bundled_detector(mini_folder):
     graph = onnx.load(mini_folder / "model.onnx").graph
-    found = places(graph)
+    found = place_qdq(graph)
     kinds = {node.name: node.op_type for node in graph.node}
     # Of 48 convolutions the first, five predictors of offsets and ten of the RPN stay; of the head, two of four layers.
     assert [kinds[name] for name in found.layers].count("Conv") == 48 - 1 - 5 - 10
     assert [kinds[name] for name in found.layers].count("MatMul") == 2
-    residual = [name for name, _ in found.readers if kinds[name] == "Add"]
+    residual = [name for name, _ in found.consumers if kinds[name] == "Add"]
     assert len(residual) == 6  # the blocks; the FPN's sums stay

@@ -5,9 +5,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pssdet.engines.backends.onnx_runtime import OnnxRuntimeSession
+from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 from pssdet.engines.precision.calibration import calibrate
-from pssdet.engines.precision.qdq_placement import places
+from pssdet.engines.precision.qdq_placement import place_qdq
 from pssdet.engines.precision.quantise import quantise, round_weights
 from pssdet.engines.precision.ranges import range_of
 from pssdet.models.card import read_model_card
@@ -27,7 +27,7 @@ def model(mini_folder):
 
 @pytest.fixture(scope="module")
 def ranges(mini_folder, card, model, calibration_scenes):
-    tensors = places(model.graph).activations
+    tensors = place_qdq(model.graph).activations
     histograms, count = calibrate(
         mini_folder / "model.onnx", card.preprocessing, calibration_scenes, tensors, lambda _: None
     )
@@ -72,7 +72,7 @@ def test_one_layer_is_the_arithmetic_of_integers(tmp_path):
     outputs = [helper.make_tensor_value_info("out", TensorProto.FLOAT, [1, 5, 4, 4])]
     graph = helper.make_graph(nodes, "g", inputs, outputs, parameters)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
-    quantised = quantise(model, {"r": 2.0}, places(model.graph))
+    quantised = quantise(model, {"r": 2.0}, place_qdq(model.graph))
     onnx.save(quantised, tmp_path / "m.onnx")
     x = generator.normal(0, 1.5, (1, 3, 4, 4)).astype(np.float32)
     obtained = OnnxRuntimeSession(tmp_path / "m.onnx", (), cuda=False).run({"x": x})["out"]
@@ -86,8 +86,8 @@ def test_one_layer_is_the_arithmetic_of_integers(tmp_path):
 
 
 def test_names_and_types_of_the_graph(model, ranges):
-    where = places(model.graph)
-    quantised = quantise(model, ranges, where)
+    placement = place_qdq(model.graph)
+    quantised = quantise(model, ranges, placement)
     onnx.checker.check_model(quantised, full_check=True)
     before = {name for node in model.graph.node for name in (node.name, *node.output)}
     after = {name for node in quantised.graph.node for name in (node.name, *node.output)}
@@ -100,7 +100,7 @@ def test_names_and_types_of_the_graph(model, ranges):
             zero = numpy_helper.to_array(parameters[node.input[2]])
             assert zero.dtype == np.int8
             assert not zero.any()
-        if node.name in where.layers:
+        if node.name in placement.layers:
             assert {producers[name].op_type for name in node.input[:2]} == {"DequantizeLinear"}
             weights = producers[node.input[1]]
             axis = {"Conv": 0, "MatMul": 1}[node.op_type]
@@ -116,14 +116,14 @@ def test_names_and_types_of_the_graph(model, ranges):
 
 
 def test_calibration_is_the_same_every_time(mini_folder, card, model, ranges, calibration_scenes):
-    tensors = places(model.graph).activations
+    tensors = place_qdq(model.graph).activations
     again, _ = calibrate(mini_folder / "model.onnx", card.preprocessing, calibration_scenes, tensors, lambda _: None)
     assert {name: range_of(histogram, "entropy") for name, histogram in again.items()} == ranges
 
 
 def test_the_proof_passes(card, model, ranges, stages):
     records = compare(
-        "int8", card.architecture, stages(model), stages(quantise(model, ranges, places(model.graph))), INT8
+        "int8", card.architecture, stages(model), stages(quantise(model, ranges, place_qdq(model.graph))), INT8
     )
     assert first_broken(records) == ""
     assert max(record.difference for record in records if record.unit == "relative") > 0.01  # it is 8 bits
@@ -131,12 +131,12 @@ def test_the_proof_passes(card, model, ranges, stages):
 
 @pytest.mark.parametrize("factor", [0.25, 4.0])
 def test_the_proof_notices_wrong_ranges(card, model, ranges, stages, factor):
-    wrong = quantise(model, {name: factor * value for name, value in ranges.items()}, places(model.graph))
+    wrong = quantise(model, {name: factor * value for name, value in ranges.items()}, place_qdq(model.graph))
     assert first_broken(compare("int8", card.architecture, stages(model), stages(wrong), INT8))
 
 
 def test_the_proof_notices_a_wrong_scale_of_weights(card, model, ranges, stages):
-    wrong = quantise(model, ranges, places(model.graph))
+    wrong = quantise(model, ranges, place_qdq(model.graph))
     scales = next(tensor for tensor in wrong.graph.initializer if tensor.name.endswith("branch2c.conv.weight:scale"))
     values = numpy_helper.to_array(scales)
     scales.CopyFrom(numpy_helper.from_array(np.full_like(values, values.max()), scales.name))

@@ -1,15 +1,15 @@
-"""The range that int8 represents, from a histogram."""
+"""Values counted in bounded memory, and the range of them that int8 represents."""
 
 import numpy as np
 import pytest
 
-from pssdet.engines.precision.histogram import AbsHistogram
-from pssdet.engines.precision.ranges import LEVELS, METHODS, range_of
+from pssdet.engines.precision.ranges import BINS, LEVELS, METHODS, AbsHistogram, range_of
 
 
-def histogram_of(values):
+def histogram_of(*parts):
     histogram = AbsHistogram()
-    histogram.add(np.asarray(values, np.float32))
+    for part in parts:
+        histogram.add(np.asarray(part, np.float32))
     return histogram
 
 
@@ -52,3 +52,37 @@ def test_odd_tensors_have_a_range(method, values):
     found = range_of(histogram_of(values), method)
     largest = np.abs(values).max()
     assert found == 1 if largest == 0 else 0 < found <= np.float32(largest)
+
+
+def test_the_order_of_the_values_does_not_matter():
+    values = np.random.default_rng(0).lognormal(0, 2, 10000).astype(np.float32)
+    rising, falling = np.sort(values), np.sort(values)[::-1]
+    first = histogram_of(*np.split(rising, 100))
+    second = histogram_of(*np.split(falling, 10))
+    assert first.limit == second.limit >= values.max()
+    np.testing.assert_array_equal(first.counts, second.counts)
+    assert first.largest == second.largest == values.max()
+    assert first.counts.sum() == 10000
+
+
+def test_values_lie_in_their_bins():
+    histogram = histogram_of([-0.75, 0.25, 1.0, 0.0])
+    assert histogram.limit == 1
+    assert {int(index): int(histogram.counts[index]) for index in np.flatnonzero(histogram.counts)} == {
+        0: 1,
+        BINS // 4: 1,
+        3 * BINS // 4: 1,
+        BINS - 1: 1,
+    }
+
+
+def test_zeros_before_anything_else_stay_zeros():
+    histogram = histogram_of([0, 0], [3.0], [0])
+    assert histogram.counts[0] == 3
+    assert histogram.limit == 4
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_is_refused(value):
+    with pytest.raises(ValueError, match="not finite"):
+        histogram_of([1, value])

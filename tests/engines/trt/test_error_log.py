@@ -1,4 +1,4 @@
-"""What TensorRT's errors become, in one logger for all of the process."""
+"""One logger for the process keeps TensorRT's errors."""
 
 from types import SimpleNamespace
 
@@ -22,8 +22,8 @@ def test_the_latest_errors_are_told_once(trt):
         log.log(ILogger.ERROR, line)
     log.log(ILogger.WARNING, "a warning")
     log.log(ILogger.INTERNAL_ERROR, "worse")
-    assert log.complaint() == "second / third / fourth / worse"
-    assert log.complaint() == "it gave no reason"
+    assert log.last_errors() == "second / third / fourth / worse"
+    assert log.last_errors() == "it gave no reason"
 
 
 def test_a_tensorrt_has_one_for_good(trt):

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
+from reference import DATA
 from static_parameters import read_manifest
 
-from pssdet.models.checkpoint_formats.inert_pickle import Refused
 from pssdet.models.checkpoint_formats.static_names import is_optimiser, is_static, structured_name, to_structured
+from pssdet.models.checkpoint_formats.untrusted import Refused
 from pssdet.models.zoo import ZOO
-
-DATA = Path(__file__).resolve().parent.parent / "data"
 
 OPTIMISER = (
     "conv1_1_weights_velocity_0",

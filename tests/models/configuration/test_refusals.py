@@ -8,7 +8,7 @@ from configurations import CASCADE, DYGRAPH, FASTER, read_varied, varied
 
 from pssdet.errors import BadInput
 from pssdet.models.configuration.includes import Loaded
-from pssdet.models.configuration.reading import describe, read_configuration
+from pssdet.models.configuration.zoo_entry import describe, read_configuration
 
 
 def refusal(path, changes):

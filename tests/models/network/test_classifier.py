@@ -18,9 +18,9 @@ from pssdet.errors import BadInput
 from pssdet.models.checkpoint_formats.classifier_names import rename_classifier
 from pssdet.models.checkpoint_formats.static_names import to_structured
 from pssdet.models.classification import ClassifierArchitecture
-from pssdet.models.network.classifier import Classifier, load_backbone, load_parameters_into, run_classifier
+from pssdet.models.network.classifier import Classifier, load_backbone, run_classifier
 from pssdet.models.network.detector import TwoStageDetector
-from pssdet.models.network.reference_run import parameter_shapes
+from pssdet.models.network.reference_run import load_parameters_into, parameter_shapes
 from pssdet.models.numerics import DYGRAPH
 from pssdet.models.parameters import load_parameters
 from pssdet.models.seeded import seeded_parameters

@@ -1,37 +1,24 @@
 """The Paddle detector's parameters and the seeded values for them."""
 
-import hashlib
-
 import numpy as np
 import pytest
 from reference import DATA
+from static_parameters import digest, read_manifest
 
-from pssdet.models.architecture import Architecture
-from pssdet.models.network.anchors import base_anchors
-from pssdet.models.network.resnet_vd import block_names
-from pssdet.models.numerics import DYGRAPH, STATIC
+from pssdet.models.architecture import Architecture, block_names
+from pssdet.models.numerics import DYGRAPH, STATIC, base_anchors
 from pssdet.models.seeded import seeded_parameters
-
-
-def manifest(name):
-    lines = (DATA / name).read_text().splitlines()
-    return {key: tuple(map(int, shape.split("x"))) for key, shape in (line.split("\t") for line in lines)}
 
 
 def test_parameters_have_the_published_names_and_shapes(row4_model):
     shapes = {name: tuple(tensor.shape) for name, tensor in row4_model.state_dict().items()}
-    assert shapes == manifest("row4.tsv")
+    assert shapes == read_manifest(DATA / "row4.tsv")
     assert sum(int(np.prod(shape)) for shape in shapes.values()) == 29_556_319
 
 
 def test_seeded_values_never_change():
-    parameters = seeded_parameters(manifest("row4.tsv"))
-    digest = hashlib.sha256()
-    for name in sorted(parameters):
-        array = parameters[name]
-        digest.update(f"{name}\t{'x'.join(map(str, array.shape))}\n".encode())
-        digest.update(array.astype("<f4").tobytes())
-    assert digest.hexdigest() == "76b8da3a66eef9b60d0eafbadfb2ac12d20dff8e1931ca253d28fbdd9e28dba6"
+    parameters = seeded_parameters(read_manifest(DATA / "row4.tsv"))
+    assert digest(parameters) == "76b8da3a66eef9b60d0eafbadfb2ac12d20dff8e1931ca253d28fbdd9e28dba6"
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from pssdet.commands.app import execute
 from pssdet.errors import BadInput
 from pssdet.models.card import ENGINE_CARD, FileRecord, encode, read_engine_card
 from pssdet.validation import evaluate as evaluation
-from pssdet.validation.parity_report.assemble import assemble
-from pssdet.validation.parity_report.files import read_report, write_report
+from pssdet.validation.assemble import assemble
+from pssdet.validation.parity_report.render import read_report, write_report
 
 
 @pytest.fixture(scope="module")
@@ -120,13 +120,13 @@ class TestBrokenEngines:
         assert "not finite" in (tmp_path / "out" / "report.html").read_text()
 
     def test_an_engine_that_takes_its_process_down(self, sound, monkeypatch):
-        monkeypatch.setattr(evaluation, "_evaluate_here", child_work.crash)
-        run = evaluation.evaluate(sound, [])
+        monkeypatch.setattr(evaluation, "_run_here", child_work.crash)
+        run = evaluation.run_engine(sound, [])
         assert run.failure == "the engine crashed its process"
         assert run.speed is None
 
     def test_a_crash_costs_that_engine_only(self, sound, scenes, tmp_path, monkeypatch):
-        monkeypatch.setattr(evaluation, "_evaluate_here", child_work.crash_if_told)
+        monkeypatch.setattr(evaluation, "_run_here", child_work.crash_if_doomed)
         doomed = altered(sound, tmp_path / "doomed", find_nothing)
         report, comparisons = compare(sound, [doomed], scenes)
         assert comparisons["doomed"].verdict == "FAIL"
@@ -147,7 +147,7 @@ class TestBrokenEngines:
 
         _, comparisons = compare(sound, [altered(sound, tmp_path / "untapped", drop_a_tap)], scenes)
         assert comparisons["untapped"].verdict == "PASS"
-        assert comparisons["untapped"].first_broken_stage.startswith("not looked at: ")
+        assert comparisons["untapped"].first_broken_stage.startswith("not compared: ")
 
     def test_files_that_are_no_model(self, sound, scenes, tmp_path):
         folder = tmp_path / "garbage"

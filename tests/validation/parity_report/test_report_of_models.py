@@ -14,12 +14,11 @@ from pssdet.commands.app import execute
 from pssdet.errors import BadInput
 from pssdet.models import zoo
 from pssdet.models.card import FileRecord, WeightsRecord, read_engine_card
-from pssdet.models.mini import SHAPES
-from pssdet.validation.compare import Evaluated
-from pssdet.validation.evaluate import EngineRun
-from pssdet.validation.parity_report import assemble as assembly
-from pssdet.validation.parity_report.assemble import assemble
-from pssdet.validation.parity_report.files import read_report, write_report
+from pssdet.models.labels import SHAPES
+from pssdet.validation import assemble as assembly
+from pssdet.validation.assemble import assemble
+from pssdet.validation.evaluate import Evaluated
+from pssdet.validation.parity_report.render import read_report, write_report
 from pssdet.validation.parity_report.schema import EngineResult, Speed
 
 TWIN = {"model": "mini_twin", "labels": SHAPES[::-1], "onnx": FileRecord("model.onnx", "7" * 64, 1)}
@@ -100,7 +99,7 @@ class TestRefused:
             assemble([sound, other], *scenes, lambda _: None)
 
     def test_a_model_of_other_classes_is_named_before_anything_runs(self, sound, scenes, tmp_path, monkeypatch):
-        monkeypatch.setattr(assembly, "evaluate_on", None)
+        monkeypatch.setattr(assembly, "evaluate", None)
         labels = ("moon", *SHAPES[1:])
         other = altered(sound, tmp_path / "other", find_nothing, **TWIN | {"labels": labels})
         with pytest.raises(BadInput, match=r"mini_twin's classes: the file lacks 'moon'; mini_twin does not know"):
@@ -117,7 +116,7 @@ def test_the_command_says_of_which_model_the_engine_is_that_failed(report, monke
     code = execute(app, [str(word) for option in options.items() for word in option])
     out, err = capsys.readouterr()
     assert code == 1
-    assert "parity is not given: mini_twin/faulty: faulty gave no detections" in err
+    assert "the engines disagree: mini_twin/faulty: faulty gave no detections" in err
     assert "2 comparisons: 1 FAIL, 1 PASS (mini_faster: 1 PASS; mini_twin: 1 FAIL)" in " ".join(out.split())
 
 
@@ -142,7 +141,7 @@ class TestPublished:
         stats = {} if failure else {"AP": ap}
         speed = None if failure or emulated else Speed(100 * ap, {}, "", "", 1)
         result = EngineResult(model, backend, backend, "fp32", emulated, stats, 1, speed, failure)
-        return Evaluated(None, card, EngineRun([], speed, failure), result, None)
+        return Evaluated(None, card, [], result, None)
 
     def rows(self, *evaluated, is_val2017=True):
         rows = assembly._published(evaluated, is_val2017=is_val2017)

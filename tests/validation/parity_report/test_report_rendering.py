@@ -11,11 +11,9 @@ from rich.console import Console
 
 from pssdet.models.zoo import PUBLISHED
 from pssdet.validation.parity_report import number_format as numbers
-from pssdet.validation.parity_report import text as report_text
-from pssdet.validation.parity_report.html import to_html
-from pssdet.validation.parity_report.markdown import to_markdown
+from pssdet.validation.parity_report.render import notes, parity_tables, to_html, to_markdown
 from pssdet.validation.parity_report.schema import Histogram
-from pssdet.validation.parity_report.terminal import notes, parity_tables
+from pssdet.validation.parity_report.view import view_of
 
 ALL = (
     samples.passing_report,
@@ -65,18 +63,19 @@ class Page(HTMLParser):
 def terminal(report, width=120):
     stream = io.StringIO()
     console = Console(width=width, file=stream, markup=False, highlight=False)
-    for printed in (*parity_tables(report), *notes(report)):
+    for printed in (*parity_tables(view_of(report)), *notes(view_of(report))):
         console.print(printed)
     return stream.getvalue()
 
 
 def renderings(report):
-    return to_markdown(report), Page(to_html(report)).text
+    view = view_of(report)
+    return to_markdown(view), Page(to_html(view)).text
 
 
 @pytest.mark.parametrize("make", ALL)
 def test_the_page_is_well_formed_and_needs_nothing_else(make):
-    html = to_html(make())
+    html = to_html(view_of(make()))
     page = Page(html)
     assert html.startswith("<!doctype html>")
     assert not {"script", "link", "iframe", "object", "embed", "base"} & set(page.tags)
@@ -91,7 +90,7 @@ def test_the_page_is_well_formed_and_needs_nothing_else(make):
 
 @pytest.mark.parametrize("make", ALL)
 def test_the_plots_are_well_formed(make):
-    for drawing in re.findall(r"<svg.*?</svg>", to_html(make()), re.DOTALL):
+    for drawing in re.findall(r"<svg.*?</svg>", to_html(view_of(make())), re.DOTALL):
         ElementTree.fromstring(drawing)
 
 
@@ -108,8 +107,8 @@ def test_the_verdict_comes_first(make, verdict):
     report = make()
     markdown, page = renderings(report)
     assert markdown.splitlines()[2].startswith(f"**{verdict}**")
-    assert page.index(f"{verdict} {report_text.summary(report)}") < page.index("Box AP")
-    assert (report_text.overall_verdict(report) or "NO VERDICT") == verdict
+    assert page.index(f"{verdict} {view_of(report).summary}") < page.index("Box AP")
+    assert (view_of(report).overall or "NO VERDICT") == verdict
 
 
 def test_an_open_verdict_says_how_many_images_would_decide():
@@ -117,11 +116,15 @@ def test_an_open_verdict_says_how_many_images_would_decide():
         assert "the difference on 300 images is not settled; about 2,600 images would decide" in text
 
 
+def reason(pair):
+    return view_of(samples.report(pair)).comparisons[0].reason
+
+
 def test_a_reason_that_says_how_many_images_would_decide_is_left_as_it_is():
     pair = msgspec.structs.replace(samples.inconclusive(), reason="not settled; about 2,600 images would decide")
-    assert report_text.reason(pair) == pair.reason
+    assert reason(pair) == pair.reason
     nobody_knows = msgspec.structs.replace(pair, images_to_decide=0, reason="nothing to compare")
-    assert report_text.reason(nobody_knows) == "nothing to compare"
+    assert reason(nobody_knows) == "nothing to compare"
 
 
 def test_the_first_broken_stage_is_named():
@@ -162,13 +165,13 @@ def test_a_failed_engine_gives_its_reason_and_no_numbers():
 
 def test_a_failed_engine_without_a_comparison_is_a_fail_with_its_reason():
     report = samples.report(samples.comparison(), engines=(samples.broken("tensorrt-fp16", "no GPU was found"),))
-    assert report_text.overall_verdict(report) == "FAIL"
+    assert view_of(report).overall == "FAIL"
     for text in renderings(report):
         assert re.search(r"tensorrt-fp16\W+gave no result\W+no GPU was found", text)
 
 
-def test_a_failure_that_a_comparison_tells_is_not_told_twice():
-    assert report_text.untold_failures(samples.failing_report()) == []
+def test_a_failure_that_a_comparison_reports_is_not_repeated():
+    assert view_of(samples.failing_report()).failures == ()
 
 
 def test_speed_says_what_it_includes_and_what_it_is_not():
@@ -192,7 +195,7 @@ def test_published_figures_stand_with_hardware_and_year_beside_what_was_measured
         assert "tools/eval.py" in text
 
 
-def test_warnings_identity_and_disagreements_are_told_in_either_script():
+def test_warnings_identity_and_disagreements_are_shown_in_either_script():
     report = samples.failing_report()
     markdown, page = renderings(report)
     for text in (markdown, page):
@@ -200,16 +203,16 @@ def test_warnings_identity_and_disagreements_are_told_in_either_script():
             assert wanted in text
         assert "街景_0007.jpg" in text
         assert "分数相差 0.087" in text
-    assert f"data:image/jpeg;base64,{samples.picture(1)}" in to_html(report)
+    assert f"data:image/jpeg;base64,{samples.picture(1)}" in to_html(view_of(report))
 
 
 def test_hostile_texts_stay_texts():
     report = samples.hostile_report()
-    html = to_html(report)
+    html = to_html(view_of(report))
     assert "<script" not in html.lower()
     assert '"onerror=' not in html
     assert "&lt;script&gt;alert(&#39;x&#39;)" in html
-    markdown = to_markdown(report)
+    markdown = to_markdown(view_of(report))
     assert "<" not in markdown
     assert not re.search(r"(?<!\\)[`\[]|\n# f", markdown)
     tables = re.findall(r"^\|.*\|\n(?:\|.*\|\n?)+", markdown, re.MULTILINE)
@@ -223,8 +226,8 @@ def test_a_report_without_comparisons_says_so():
     report = samples.report()
     for text in renderings(report):
         assert "Nothing was compared" in text
-    assert parity_tables(report) == []
-    assert report_text.overall_verdict(report) is None
+    assert parity_tables(view_of(report)) == []
+    assert view_of(report).overall is None
 
 
 def test_one_engine_alone_shows_its_ap():
@@ -255,44 +258,44 @@ class TestSeveralModels:
                 assert number in second
 
     def test_rows_of_the_whole_report_are_of_their_own_models(self):
-        rows = report_text.parity_rows(samples.two_models_report())
+        rows = view_of(samples.two_models_report()).comparisons
         assert [row.ap_reference for row in rows] == ["62.134", "62.134", "42.134", "42.134"]
         assert [row.ap_candidate for row in rows] == ["62.146", "62.103", "42.134", "40.704"]
 
-    def test_statistics_speed_agreement_and_disagreements_are_told_by_model(self):
+    def test_statistics_speed_agreement_and_disagreements_are_shown_by_model(self):
         markdown, page = renderings(samples.two_models_report())
         for section in ("COCO statistics", "Agreement of the detections", "Speed"):
             assert re.search(rf"## {section}\n\n### mini_faster\n\n(?s:.*?)### mini_cascade\n", markdown)
         assert page.count("mini_cascade Statistic paddle-fp32 onnxruntime-fp32 onnxruntime-fp16 AP") == 1
         assert "mini_cascade onnxruntime-fp16 against paddle-fp32 Matched" in page
         assert "mini_cascade paddle-fp32 23.5" in page[page.index("Engine Images/s") :]
-        html = to_html(samples.two_models_report())
+        html = to_html(view_of(samples.two_models_report()))
         assert "scene_0099.jpg: boxes of paddle-fp32 and onnxruntime-fp16 of mini_cascade" in html
         assert 'aria-label="mini_cascade/onnxruntime-fp16: difference -1.430' in html
 
     def test_the_summary_counts_by_model(self):
-        assert report_text.summary(samples.two_models_report()) == (
+        view = view_of(samples.two_models_report())
+        assert view.summary == (
             "4 comparisons: 1 FAIL, 1 INCONCLUSIVE, 2 PASS"
             " (mini_faster: 1 INCONCLUSIVE, 1 PASS; mini_cascade: 1 FAIL, 1 PASS)"
         )
-        assert report_text.overall_verdict(samples.two_models_report()) == "FAIL"
-        assert report_text.fail_reasons(samples.two_models_report()) == [
-            "mini_cascade/onnxruntime-fp16: The 95 % interval lies outside of the margin."
-        ]
+        assert view.overall == "FAIL"
+        assert view.fail_reasons == ("mini_cascade/onnxruntime-fp16: The 95 % interval lies outside of the margin.",)
 
     def test_a_model_of_one_engine_has_its_ap_and_no_verdict(self):
         report = samples.lonely_report()
-        assert report_text.summary(report).endswith("mini_cascade was not compared)")
+        assert view_of(report).summary.endswith("mini_cascade was not compared)")
         for text in (*renderings(report), terminal(report)):
             assert re.search(r"mini_cascade\W+onnxruntime-fp32\W+AP 42\.134 on 300 images, compared with nothing", text)
 
-    def test_a_failure_told_of_one_models_engine_does_not_hide_the_others(self):
+    def test_a_failure_of_one_models_engine_does_not_hide_the_others(self):
         name, reason = "tensorrt-fp16", "no GPU was found"
-        told = samples.unfinished(name, reason)
+        pair = samples.unfinished(name, reason)
         engines = (samples.broken(name, reason), samples.broken(name, reason, model="mini_cascade"))
-        report = samples.two_models_report(comparisons=(told,), engines=engines)
-        assert report_text.untold_failures(report) == [engines[1]]
-        assert report_text.fail_reasons(report) == [f"{each.model}/{name}: {reason}" for each in engines]
+        report = samples.two_models_report(comparisons=(pair,), engines=engines)
+        view = view_of(report)
+        assert [(each.model, each.name) for each in view.failures] == [("mini_cascade", name)]
+        assert view.fail_reasons == tuple(f"{each.model}/{name}: {reason}" for each in engines)
         markdown, page = renderings(report)
         assert f"**mini_cascade/{name} gave no result**: {reason}" in markdown
         assert f"FAIL mini_cascade {name} gave no result {reason}" in page
@@ -314,7 +317,7 @@ class TestSeveralModels:
 
 def test_a_histogram_of_nothing_is_said_to_be_none():
     nothing = msgspec.structs.replace(samples.agreement(), score_histogram=Histogram((), ()))
-    assert "Nothing to draw." in to_html(samples.report(samples.comparison(agreement=nothing)))
+    assert "Nothing to draw." in to_html(view_of(samples.report(samples.comparison(agreement=nothing))))
 
 
 def test_the_terminal_table_keeps_one_line_per_comparison_in_a_log_file():

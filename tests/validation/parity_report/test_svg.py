@@ -99,12 +99,7 @@ def test_every_column_says_its_edges_and_count():
     assert titles == ["0 to 0.25: 1", "0.25 to 0.5: 2", "0.5 to 0.75: 3", "0.75 to 1: 4,000"]
 
 
-def test_an_even_axis_has_round_numbers():
-    edges = tuple(-0.02 + 0.04 * index / 41 for index in range(42))
-    assert ticks(drawn(edges, (5,) * 41))[-5:] == ["-0.02", "-0.01", "0", "0.01", "0.02"]
-
-
-def test_an_uneven_axis_has_its_edges():
+def test_the_axis_has_the_edges():
     names = ticks(drawn((0.5, 0.9, 0.99, 0.999, 1.0), (1, 1, 1, 1)))
     assert names[-5:] == ["0.5", "0.9", "0.99", "0.999", "1"]
 
@@ -116,7 +111,7 @@ def test_strange_edges_are_drawn_all_the_same(edges):
 
 @pytest.mark.parametrize("most", [1, 2, 3, 7, 19, 99, 1001])
 def test_the_scale_has_a_few_whole_ticks(most):
-    names = [int(name.replace(",", "")) for name in ticks(drawn((0.0, 1.0), (most,)))[:-6]]
+    names = [int(name.replace(",", "")) for name in ticks(drawn((0.0, 1.0), (most,)))[:-2]]
     assert 2 <= len(names) <= 6
     assert names[0] == 0
     assert names[-1] <= most

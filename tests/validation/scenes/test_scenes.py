@@ -9,11 +9,11 @@ import pytest
 
 from pssdet.errors import BadInput
 from pssdet.images import load
-from pssdet.models.mini import SHAPES
+from pssdet.models.labels import SHAPES
 from pssdet.models.preprocess import prepare
-from pssdet.validation.scenes.dataset import ANNOTATIONS, ensure_dataset, write_dataset
-from pssdet.validation.scenes.scene import DIAMETERS, MIN_VISIBLE, SIZES, SPLITS, box_of, lay_out, render_scene
-from pssdet.validation.scenes.scene import dataset as scene_files
+from pssdet.validation.scenes.dataset import ANNOTATIONS, VERSION, ensure_dataset, write_dataset
+from pssdet.validation.scenes.layout import DIAMETERS, MIN_VISIBLE, SIZES, SPLITS, box_of, lay_out
+from pssdet.validation.scenes.render import render_scene
 from pssdet.validation.scenes.shapes import SIGNED_DISTANCE
 
 HELDOUT = SPLITS["heldout"]
@@ -42,7 +42,7 @@ def test_scene_depends_on_its_two_numbers_alone():
 
 
 def test_layouts_are_those_the_bundled_detectors_were_trained_and_judged_on(layouts):
-    """A change of scenes makes the published AP another figure: raise scene_files.VERSION, train again."""
+    """A change of scenes makes the published AP another figure: raise dataset.VERSION, train again."""
     owners = b"".join(layout.owner.tobytes() for layout in layouts[:20])
     assert hashlib.sha256(owners).hexdigest()[:16] == "345932e54cba83b7"
 
@@ -187,7 +187,7 @@ def test_impossible_dataset_is_refused(split, count, tmp_path):
 
 
 def test_scenes_of_every_size_pass_the_reader():
-    from pssdet.models.mini import MINI_PREPROCESSING
+    from pssdet.models.zoo import MINI_PREPROCESSING
 
     padded = {prepare(np.zeros((*size, 3), np.uint8), MINI_PREPROCESSING).image.shape[1:] for size in SIZES}
     assert padded == {(192, 256), (256, 192), (256, 256), (224, 256)}
@@ -195,4 +195,4 @@ def test_scenes_of_every_size_pass_the_reader():
 
 def test_box_of_nothing_is_empty():
     assert box_of(np.zeros((3, 3), bool)) == (0, 0, 0, 0)
-    assert scene_files.VERSION == 1
+    assert VERSION == 1

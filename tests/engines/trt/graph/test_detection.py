@@ -4,7 +4,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from pssdet.engines.trt.graph.rewrite import plugin_graph, unsupported
+from pssdet.engines.trt.graph.rewrite import plugin_graph
+from pssdet.engines.trt.graph.support import unsupported
 from pssdet.errors import BadInput
 
 STRIDES = [4, 8]
@@ -119,22 +120,6 @@ def test_what_is_beyond_a_plugin_is_refused(kind, changes, reason):
 )
 def test_the_limits_themselves_are_taken(kind, changes):
     assert unsupported(plugin_graph(call(kind, changes))) == []
-
-
-def test_limits_are_those_of_the_kernels():
-    from pathlib import Path
-
-    from pssdet.engines.trt.graph import detection
-
-    header = (Path(__file__).resolve().parents[3] / "plugins" / "detection" / "detection.h").read_text()
-    defined = dict(line.split()[1:3] for line in header.splitlines() if line.startswith("#define PSSDET_MAX_"))
-    assert {name: int(value) for name, value in defined.items()} == {
-        "PSSDET_MAX_LEVELS": detection.MAX_LEVELS,
-        "PSSDET_MAX_ANCHORS": detection.MAX_ANCHORS,
-        "PSSDET_MAX_CANDIDATES": detection.MAX_CANDIDATES,
-        "PSSDET_MAX_OUTPUT_SIZE": detection.MAX_OUTPUT_SIZE,
-        "PSSDET_MAX_SAMPLING_RATIO": detection.MAX_SAMPLING_RATIO,
-    }
 
 
 def test_unnamed_outputs_are_refused():

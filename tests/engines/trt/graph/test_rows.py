@@ -12,7 +12,8 @@ from reference import synthetic_image
 
 from pssdet.engines.precision.half import emulate_half, half_region
 from pssdet.engines.precision.recipe import default_recipe, recipe_for
-from pssdet.engines.trt.graph.rewrite import plugin_graph, typed_half, unsupported
+from pssdet.engines.trt.graph.rewrite import plugin_graph, typed_half
+from pssdet.engines.trt.graph.support import unsupported
 from pssdet.engines.trt.graph.types import tensor_types
 from pssdet.models.stages import compare, first_broken, tap_names
 

@@ -1,4 +1,4 @@
-"""Building plans with each generation of TensorRT: what the builder is told, and what becomes of failures."""
+"""Building plans with each generation of TensorRT: what the builder is reported, and what becomes of failures."""
 
 import threading
 
@@ -6,18 +6,16 @@ import fake_trt_build
 import pytest
 import small_graph as small
 
-from pssdet.engines.trt import plugin_library
 from pssdet.engines.trt.graph.rewrite import plugin_graph
-from pssdet.engines.trt.plan.capabilities import precision_route, unloadable_sources
+from pssdet.engines.trt.plan import builder
+from pssdet.engines.trt.plan.capabilities import Capabilities, capabilities_of, unloadable_sources
 from pssdet.engines.trt.plan.flops import convolution_flops
 from pssdet.engines.trt.plan.inspector import summarise
-from pssdet.engines.trt.plan.precision_route import graph_for
+from pssdet.engines.trt.plan.precision_route import choose_route, graph_for
 from pssdet.engines.trt.plan.profiles import Profile
-from pssdet.engines.trt.plan.progress import elapsed
-from pssdet.engines.trt.plan.settings import Settings
-from pssdet.engines.trt.runtime.engine import builder, capabilities
+from pssdet.engines.trt.plan.progress import report_elapsed
+from pssdet.engines.trt.plan.settings import BuildSettings
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
-from pssdet.plugins.bindings.libraries import find_plugins
 
 PROFILES = (Profile((1, 32, 32), (1, 64, 96), (4, 128, 128)), Profile((8, 64, 64), (8, 64, 64), (8, 64, 64)))
 VERSIONS = ("8.6.0", "10.4.0", "11.1.0")
@@ -49,12 +47,11 @@ def _libraries(monkeypatch):
     monkeypatch.setattr(builder, "unloadable_sources", lambda able: unloadable_sources(able, load))
 
 
-def make(trt, path, *, reduced=True, typed=False, tell=lambda _: None, **settings):
-    able = capabilities.capabilities(trt)
-    route = precision_route(able, reduced=reduced, typed=typed)
-    graph, held = graph_for(plugin_graph(small.exported()), route, [small.PREDICTOR], reduced=reduced)
-    chosen = Settings(**{"profiles": PROFILES, "route": route, "float32": held} | settings)
-    return builder.build_plan(graph, path / "model.plan", chosen, tell)
+def make(trt, path, *, reduced=True, typed=False, report=lambda _: None, **settings):
+    route = choose_route(capabilities_of(trt), reduced=reduced, typed=typed)
+    graph, float32 = graph_for(plugin_graph(small.exported()), route, [small.PREDICTOR], reduced=reduced)
+    chosen = BuildSettings(**{"profiles": PROFILES, "route": route, "float32": float32} | settings)
+    return builder.build_plan(graph, path / "model.plan", chosen, report)
 
 
 def flags(trt):
@@ -85,7 +82,7 @@ class TestPrecision:
             assert not trt.network.typed
             # What is no part of trunk and head stays float32 too; the shape's own layers have no type to hold.
             assert held == {small.PREDICTOR, small.SUM, "flatten"}
-            assert built.held == held
+            assert built.float32 == held
             predictor = next(layer for layer in trt.network._layers if layer.name == small.PREDICTOR)
             assert predictor.output_types == {0: trt.float32}
         else:
@@ -94,8 +91,10 @@ class TestPrecision:
             assert held == set()
 
     def test_a_convolution_that_cannot_be_held_stops_the_build(self, trt, tmp_path, monkeypatch):
-        found = builder.hold_float32
-        monkeypatch.setattr(builder, "hold_float32", lambda *given: found(*given) - {small.PREDICTOR, "flatten"})
+        found = builder.constrain_to_float32
+        monkeypatch.setattr(
+            builder, "constrain_to_float32", lambda *given: found(*given) - {small.PREDICTOR, "flatten"}
+        )
         if trt.major < 11:
             with pytest.raises(GateFailed, match=f"no layer for {small.PREDICTOR}, to be held"):
                 make(trt, tmp_path)
@@ -118,10 +117,9 @@ class TestPrecision:
             make(old, tmp_path, typed=True)
 
     def test_flags_without_constraints_are_no_way(self, old, tmp_path):
-        able = capabilities.capabilities(old)
-        without = capabilities.Capabilities(**vars(able) | {"constraints": False})
+        without = Capabilities(**vars(capabilities_of(old)) | {"constraints": False})
         with pytest.raises(EnvironmentMissing, match="OBEY_PRECISION_CONSTRAINTS"):
-            precision_route(without, reduced=True, typed=False)
+            choose_route(without, reduced=True, typed=False)
 
     def test_creation_flags(self, trt, tmp_path):
         make(trt, tmp_path)
@@ -241,57 +239,57 @@ class TestFailures:
 
 class TestProgress:
     def test_phases_where_they_are_reported(self, trt, tmp_path):
-        told = []
-        make(trt, tmp_path, tell=told.append)
-        building = [line for line in told if "Building Engine" in line]
+        reported = []
+        make(trt, tmp_path, report=reported.append)
+        building = [line for line in reported if "Building Engine" in line]
         if trt.major >= 10:
             tenths = [f"TensorRT: Building Engine, {tenth}0 %" for tenth in range(1, 10)]
             assert building == ["TensorRT: Building Engine", *tenths]
-            assert not any("Tactic" in line for line in told)
+            assert not any("Tactic" in line for line in reported)
         else:
             assert building == []
-            assert "TensorRT: building" in told
+            assert "TensorRT: building" in reported
 
     def test_elapsed_time_where_they_are_not(self, old, tmp_path, monkeypatch):
         ticked = threading.Event()
-        monkeypatch.setattr(builder, "elapsed", lambda tell: elapsed(tell, tick=0.01))
+        monkeypatch.setattr(builder, "report_elapsed", lambda report: report_elapsed(report, tick=0.01))
         old.before_build = lambda _: ticked.wait(10)
-        told = []
+        reported = []
 
-        def tell(line):
-            told.append(line)
+        def report(line):
+            reported.append(line)
             if "so far" in line:
                 ticked.set()
 
-        make(old, tmp_path, tell=tell)
+        make(old, tmp_path, report=report)
         assert ticked.is_set()
-        count = len(told)
+        count = len(reported)
         threading.Event().wait(0.05)
-        assert len(told) == count, "the watcher goes on after the build"
+        assert len(reported) == count, "the watcher goes on after the build"
 
     def test_nobody_tells_anything_once_the_build_is_over(self):
-        begun, told = threading.Event(), []
+        begun, reported = threading.Event(), []
 
-        def tell(line):
+        def report(line):
             begun.set()
             threading.Event().wait(0.2)
-            told.append(line)
+            reported.append(line)
 
-        with elapsed(tell, tick=0.01):
+        with report_elapsed(report, tick=0.01):
             begun.wait(10)
-        assert len(told) == 1
+        assert len(reported) == 1
 
     def test_ctrl_c_inside_a_callback_ends_the_build_in_order(self, ten, tmp_path):
-        told = []
+        reported = []
 
-        def tell(line):
-            told.append(line)
+        def report(line):
+            reported.append(line)
             if "50 %" in line:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            make(ten, tmp_path, tell=tell)
-        assert "50 %" in told[-1]
+            make(ten, tmp_path, report=report)
+        assert "50 %" in reported[-1]
         assert list(tmp_path.iterdir()) == []
 
 
@@ -325,63 +323,3 @@ class TestTimingCache:
         make(trt, tmp_path, timing_cache=path)
         assert small.STEM in path.read_text()
         assert "broken" not in path.read_text()
-
-
-class TestPluginLibrary:
-    @pytest.fixture
-    def library(self, monkeypatch):
-        """A library that was compiled for the TensorRT whose number is put into it."""
-        opened = []
-
-        class Library:
-            number = 100400
-
-            def __init__(self, path, mode):
-                opened.append((path, mode))
-
-            def pssdet_plugins_tensorrt_version(self):
-                return self.number
-
-        monkeypatch.setattr(plugin_library.ctypes, "CDLL", Library)
-        monkeypatch.setattr(plugin_library, "_loaded", {})
-        Library.opened = opened
-        return Library
-
-    def test_loaded_once_for_all_to_see(self, library, ten, tmp_path):
-        plugin_library.load_plugins(ten, tmp_path / "a.so")
-        plugin_library.load_plugins(ten, tmp_path / "." / "a.so")
-        assert library.opened == [(str(tmp_path / "a.so"), plugin_library.ctypes.RTLD_GLOBAL)]
-
-    @pytest.mark.parametrize(
-        ("number", "version", "fits"),
-        [
-            (100400, "10.4.0", True),
-            (100400, "10.15.1.29", True),
-            (100400, "11.1.0.106", False),
-            (110100, "11.4.0", True),
-            (100000, "10.0.0b6", True),
-            (8600, "8.6.0", True),
-            (8601, "8.6.1.post1", True),
-            (8601, "8.6.0", False),
-            (8600, "10.4.0", False),
-        ],
-    )
-    def test_only_for_its_tensorrt(self, library, ten, tmp_path, number, version, fits):
-        library.number, ten.__version__ = number, version
-        if fits:
-            plugin_library.load_plugins(ten, tmp_path / "a.so")
-        else:
-            with pytest.raises(EnvironmentMissing, match="was compiled for TensorRT"):
-                plugin_library.load_plugins(ten, tmp_path / "a.so")
-
-    def test_a_file_that_is_no_library(self, monkeypatch, ten, tmp_path):
-        (tmp_path / "a.so").write_text("no library")
-        with pytest.raises(EnvironmentMissing, match="cannot be loaded"):
-            plugin_library.load_plugins(ten, tmp_path / "a.so")
-
-    def test_where_it_is_looked_for(self, monkeypatch, tmp_path):
-        monkeypatch.setenv("PSSDET_PLUGINS", str(tmp_path / "none.so"))
-        with pytest.raises(EnvironmentMissing, match="which is not a file"):
-            find_plugins()
-        (tmp_path / "none.so").touch()
-        assert find_plugins() == tmp_path / "none.so"

@@ -1,8 +1,8 @@
-"""Layers of a parsed network that are held to float32."""
+"""Layers of a parsed network that are constrained to float32."""
 
 from types import SimpleNamespace
 
-from pssdet.engines.trt.plan.network import hold_float32
+from pssdet.engines.trt.plan.network import constrain_to_float32
 
 TRT = SimpleNamespace(float32="FLOAT", float16="HALF")
 
@@ -23,6 +23,6 @@ def test_a_plugin_with_integer_outputs_is_found_and_left_to_its_own_rules():
     chosen = []
     layers = [layer("nms", TRT.float32, "INT32"), layer("deform", TRT.float32)]
     network = SimpleNamespace(num_layers=2, get_layer=layers.__getitem__)
-    assert hold_float32(TRT, network, {"nms", "deform"}) == {"nms", "deform"}
+    assert constrain_to_float32(TRT, network, {"nms", "deform"}) == {"nms", "deform"}
     assert [each.precision for each in layers] == [None, TRT.float32]
     assert chosen == [("deform", TRT.float32)]

@@ -5,8 +5,7 @@ import pytest
 
 from pssdet.engines.trt.plan.profiles import Profile, default_profile, input_shape, read_profiles
 from pssdet.errors import BadInput
-from pssdet.models.preprocess import prepare
-from pssdet.models.reader import Preprocessing
+from pssdet.models.preprocess import Preprocessing, prepare
 
 READERS = [(640, 640, "first"), (800, 1333, "last"), (256, 256, "first"), (640, 500, "first")]
 
@@ -39,7 +38,7 @@ def test_shapes_of_inputs():
     for name in ("image_size", "original_size", "scale_factor"):
         assert input_shape(name, (2, 64, 96)) == (2, 2)
     profile = Profile((1, 32, 32), (2, 64, 96), (4, 128, 128))
-    assert profile.shapes_of("image") == ((1, 3, 32, 32), (2, 3, 64, 96), (4, 3, 128, 128))
+    assert profile.range_of("image") == ((1, 3, 32, 32), (2, 3, 64, 96), (4, 3, 128, 128))
 
 
 def test_several_profiles_from_text():

@@ -1,4 +1,4 @@
-"""The made-up TensorRT of these tests against a real one, where PSSDET_TENSORRT_PYTHON names a Python that has it."""
+"""The stub of TensorRT against a real one, where PSSDET_TENSORRT_PYTHON names a Python that has it."""
 
 import json
 import os
@@ -9,10 +9,10 @@ from pathlib import Path
 import fake_trt_build
 import pytest
 
-from pssdet.engines.trt.plan.capabilities import capabilities
+from pssdet.engines.trt.plan.capabilities import capabilities_of
 
 ASK = Path(__file__).parent / "ask_tensorrt.py"
-SOURCE = Path(__file__).parents[3] / "src"
+SOURCE = Path(__file__).parents[4] / "src"
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +29,17 @@ def test_every_name_is_there(answer):
     assert answer["absent"] == []
 
 
-def test_the_made_up_one_of_its_generation_is_able_of_the_same(answer):
-    likeness = {"8": "8.6.0", "10": "10.4.0", "11": "11.1.0"}[answer["version"].split(".")[0]]
-    able = capabilities(fake_trt_build.FakeTensorRT(likeness))
-    assert answer["able"] == {name: value for name, value in vars(able).items() if isinstance(value, bool)}
-    assert answer["route"] == ("flags" if able.half_flag else "typed")
+def test_the_stub_of_its_generation_has_the_same_capabilities(answer):
+    stub = {"8": "8.6.0", "10": "10.4.0", "11": "11.1.0"}[answer["version"].split(".")[0]]
+    capabilities = capabilities_of(fake_trt_build.FakeTensorRT(stub))
+    assert answer["capabilities"] == {
+        name: value for name, value in vars(capabilities).items() if isinstance(value, bool)
+    }
+    assert answer["route"] == ("flags" if capabilities.half_flag else "typed")
 
 
 def test_what_we_derive_from_its_classes_works(answer):
-    assert answer["complaint"] == "an error"
-    assert answer["told"] == (["TensorRT: phase", "TensorRT: phase, 50 %"] if answer["able"]["progress"] else [])
+    assert answer["errors"] == "an error"
+    assert answer["reported"] == (
+        ["TensorRT: phase", "TensorRT: phase, 50 %"] if answer["capabilities"]["progress"] else []
+    )

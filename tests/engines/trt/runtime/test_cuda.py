@@ -22,15 +22,9 @@ def cuda(fake):
 
 class TestWithoutAGpu:
     def test_no_bindings(self, monkeypatch):
-        for name in ("cuda.bindings.runtime", "cuda.cudart"):
-            monkeypatch.setitem(sys.modules, name, None)
+        monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
         with pytest.raises(EnvironmentMissing, match=r"cuda-bindings is not installed; pip install 'cuda-bindings"):
             Cuda()
-
-    def test_the_older_place_of_the_bindings(self, monkeypatch):
-        monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
-        monkeypatch.setitem(sys.modules, "cuda.cudart", FakeCuda())
-        assert Cuda().call("cudaGetDevice") == 0
 
     def test_no_driver(self, fake):
         fake.fail("cudaGetDeviceCount", Error.cudaErrorInsufficientDriver)

@@ -1,12 +1,16 @@
 import pytest
 
-from pssdet.engines.trt.runtime.profile_selection import Range, choose_profile
+from pssdet.engines.trt.runtime.profile_selection import choose_profile
+from pssdet.engines.trt.shapes import ShapeRange
 from pssdet.errors import BadInput
 
-SMALL = {"image": Range((1, 3, 320, 320), (1, 3, 640, 640), (1, 3, 640, 640)), "size": Range((1, 2), (1, 2), (1, 2))}
+SMALL = {
+    "image": ShapeRange((1, 3, 320, 320), (1, 3, 640, 640), (1, 3, 640, 640)),
+    "size": ShapeRange((1, 2), (1, 2), (1, 2)),
+}
 LARGE = {
-    "image": Range((1, 3, 320, 320), (8, 3, 640, 640), (8, 3, 1344, 1344)),
-    "size": Range((1, 2), (8, 2), (8, 2)),
+    "image": ShapeRange((1, 3, 320, 320), (8, 3, 640, 640), (8, 3, 1344, 1344)),
+    "size": ShapeRange((1, 2), (8, 2), (8, 2)),
 }
 
 
@@ -38,6 +42,9 @@ def test_no_profile(shape):
 
 
 def test_two_inputs_that_fit_different_profiles_fit_none():
-    only_two = {"image": Range((1, 3, 64, 64), (1, 3, 64, 64), (1, 3, 64, 64)), "size": Range((2, 2), (2, 2), (2, 2))}
+    only_two = {
+        "image": ShapeRange((1, 3, 64, 64), (1, 3, 64, 64), (1, 3, 64, 64)),
+        "size": ShapeRange((2, 2), (2, 2), (2, 2)),
+    }
     with pytest.raises(BadInput, match=r"image \[1, 3, 64, 64\], size \[1, 2\]"):
         choose_profile([SMALL, only_two], {"image": (1, 3, 64, 64), "size": (1, 2)})

@@ -68,9 +68,9 @@ class TestGraphs:
     def test_one_for_each_shape_and_set_of_buffers(self, cuda, open_session):
         session, shapes = open_session(), [SHAPES[0], SHAPES[2]]
         for _ in range(4):
-            tickets = [(session.submit(batch(seed, *shape)), seed, shape) for seed, shape in enumerate(shapes)]
-            for ticket, seed, shape in tickets:
-                check(session.collect(ticket), batch(seed, *shape))
+            requests = [(session.submit(batch(seed, *shape)), seed, shape) for seed, shape in enumerate(shapes)]
+            for request, seed, shape in requests:
+                check(session.collect(request), batch(seed, *shape))
         assert cuda.live["executable graph"] == 2
         first, second = session.submit(batch(5, *shapes[1])), session.submit(batch(6, *shapes[0]))
         check(session.collect(second), batch(6, *shapes[0]))
@@ -120,9 +120,9 @@ class TestGraphs:
     def test_a_shape_is_not_forgotten_while_it_runs(self, cuda, open_session):
         session = open_session(graphs_kept=1)
         for round_ in range(3):
-            tickets = [session.submit(batch(round_, *shape)) for shape in SHAPES[:2]]
-            for ticket, shape in zip(tickets, SHAPES, strict=False):
-                check(session.collect(ticket), batch(round_, *shape))
+            requests = [session.submit(batch(round_, *shape)) for shape in SHAPES[:2]]
+            for request, shape in zip(requests, SHAPES, strict=False):
+                check(session.collect(request), batch(round_, *shape))
         assert cuda.faults == []
 
     def test_a_graph_ends_with_the_buffers_that_it_refers_to(self, cuda, open_session):
@@ -180,12 +180,12 @@ class TestClose:
 
     def test_not_usable_afterwards(self, open_session):
         session = open_session()
-        ticket = session.submit(batch())
+        request = session.submit(batch())
         session.close()
-        for use in (lambda: session.run(batch()), lambda: session.submit(batch()), lambda: session.collect(ticket)):
+        for use in (lambda: session.run(batch()), lambda: session.submit(batch()), lambda: session.collect(request)):
             with pytest.raises(ValueError, match="the session is closed"):
                 use()
-        assert ticket.done, "a thread that waits for it must not wait for an event that is destroyed"
+        assert request.done, "a thread that waits for it must not wait for an event that is destroyed"
 
     def test_as_a_context_manager(self, cuda, open_session):
         with open_session() as session:
@@ -194,10 +194,10 @@ class TestClose:
 
     def test_not_before_the_work_of_a_lost_batch_is_over(self, cuda, open_session):
         session = open_session()
-        ticket = session.submit(batch())
+        request = session.submit(batch())
         cuda.fail("cudaEventSynchronize")
         with pytest.raises(EnvironmentMissing):
-            session.collect(ticket)
+            session.collect(request)
         session.close()
         assert cuda.faults == []
 
@@ -312,5 +312,5 @@ class TestOpening:
         import sys
 
         monkeypatch.setitem(sys.modules, "tensorrt", None)
-        with pytest.raises(EnvironmentMissing, match=r"tensorrt cannot be imported.*README"):
+        with pytest.raises(EnvironmentMissing, match=r"tensorrt cannot be imported.*docs/tensorrt.md"):
             TensorRTSession(tmp_path / "plan", plugins=None)

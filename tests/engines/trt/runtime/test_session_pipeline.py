@@ -24,15 +24,15 @@ class TestPipeline:
 
     def test_more_than_two_at_once(self, open_session):
         session = open_session()
-        tickets = [session.submit(batch(seed, *SHAPES[seed % 4])) for seed in range(9)]
-        for seed, ticket in reversed(list(enumerate(tickets))):
-            check(session.collect(ticket), batch(seed, *SHAPES[seed % 4]))
+        requests = [session.submit(batch(seed, *SHAPES[seed % 4])) for seed in range(9)]
+        for seed, request in reversed(list(enumerate(requests))):
+            check(session.collect(request), batch(seed, *SHAPES[seed % 4]))
 
     def test_inputs_may_change_after_submitting(self, open_session):
         session, inputs = open_session(), batch(1)
-        ticket = session.submit(inputs)
+        request = session.submit(inputs)
         inputs["image"][:] = 0
-        check(session.collect(ticket), batch(1))
+        check(session.collect(request), batch(1))
 
     def test_submitting_waits_for_nothing(self, cuda, open_session):
         session = open_session()
@@ -49,14 +49,14 @@ class TestPipeline:
         used = [stream for stream in cuda.streams.values() if stream.work]
         assert len(used) == 3, "upload, computation and download are on streams of their own"
 
-    def test_a_ticket_is_collected_once_and_where_it_was_given(self, open_session):
+    def test_a_request_is_collected_once_and_where_it_was_given(self, open_session):
         session, other = open_session(), open_session()
-        ticket = session.submit(batch())
+        request = session.submit(batch())
         with pytest.raises(ValueError, match="another session"):
-            other.collect(ticket)
-        session.collect(ticket)
+            other.collect(request)
+        session.collect(request)
         with pytest.raises(ValueError, match="collected before"):
-            session.collect(ticket)
+            session.collect(request)
 
     @pytest.mark.parametrize("seed", range(12))
     def test_whatever_the_gpu_does_first(self, monkeypatch, tmp_path, seed):
@@ -69,8 +69,8 @@ class TestPipeline:
                 shape = SHAPES[random.integers(4)]
                 waiting.append((session.submit(batch(number, *shape)), number, shape))
                 while len(waiting) > random.integers(1, 4):
-                    ticket, submitted, shape = waiting.pop(random.integers(len(waiting)))
-                    check(session.collect(ticket), batch(submitted, *shape))
+                    request, submitted, shape = waiting.pop(random.integers(len(waiting)))
+                    check(session.collect(request), batch(submitted, *shape))
         assert cuda.live == {}
         assert cuda.faults == []
 

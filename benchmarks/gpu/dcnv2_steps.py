@@ -1,0 +1,192 @@
+"""The steps about the DCNv2 kernel in their order: what each computes, and how long it may take on an H200."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from math import isfinite
+
+from benchmarks.gpu.correctness import FORMATS, RAW, SEPARATE, Row, check, check_streams, relative_error
+from benchmarks.gpu.device import Array, ArrayDevice
+from benchmarks.gpu.kernels import Format, Kernels
+from benchmarks.gpu.shapes import CHANNELS, ODD, SIZES, Layer, Problem, layers, shapes
+from benchmarks.gpu.suite import Result, Step
+from benchmarks.gpu.tensors import Values, draw, expected
+from benchmarks.gpu.timing import Maker, layer_times, measure, ours, record_sets, sets_needed
+
+#: torchvision's largest difference from our reference in float64, relative to the largest value.
+SECOND_OPINION_LIMIT = 1e-9
+#: The goals are about this size.
+MAIN = SIZES[0]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Sizes, batches and layers of a run.
+
+    sizes: the first is the main one: it comes first, and two streams and the reference are tried on it.
+    """
+
+    sizes: Sequence[tuple[int, int]] = SIZES
+    checked_batches: Sequence[int] = (1, 2, 8)
+    timed_batches: Sequence[int] = (1, 8)
+    depths: Sequence[int] = (50, 101)
+    channels: Sequence[int] = CHANNELS
+    iterations: int = 200
+    matrix_side: int = 8192
+    odd: Mapping[str, Problem] = field(default_factory=lambda: ODD)
+
+    def shapes(self, size: tuple[int, int], batch: int) -> list[Layer]:
+        """The distinct shapes, which both depths share; counts are those of ResNet50."""
+        return shapes(50, size, batch, self.channels)
+
+    def layers(self, depth: int, size: tuple[int, int], batch: int) -> list[Layer]:
+        """A network's layers in their order."""
+        return layers(depth, size, batch, self.channels)
+
+
+FULL = Workload()
+QUICK = Workload(sizes=SIZES[:1], checked_batches=(1, 2), depths=(50,), iterations=20)
+
+
+@dataclass(frozen=True)
+class Dcnv2Bench:
+    """What the steps work with; ``second_opinion`` is another implementation in float64, if there is one."""
+
+    device: ArrayDevice
+    kernels: Kernels
+    baselines: Mapping[str, Maker]
+    second_opinion: Callable[[ArrayDevice, Problem, Values], Array] | None
+    workload: Workload
+
+
+def steps(bench: Dcnv2Bench) -> Iterator[Step]:
+    """The most decisive first: the main size, its correctness and its times, then the rest."""
+    workload = bench.workload
+    yield Step("odd shapes", 10, partial(_odd, bench))
+    for number, size in enumerate(workload.sizes):
+        share = size[0] * size[1] / (640 * 640)
+        yield Step(f"correctness {size_text(size)}", 10 + 10 * share, partial(_correctness, bench, size))
+        if number == 0:
+            yield Step("two streams", 5, partial(_streams, bench))
+            yield Step("second opinion", 3, partial(_second_opinion, bench))
+            yield Step("ceilings", 3, partial(_ceilings, bench))
+        for depth in workload.depths:
+            for batch in workload.timed_batches:
+                seconds = 3 + share * batch * (1 if depth == 50 else 0.5)
+                yield Step(sums_name(depth, size, batch), seconds, partial(_sums, bench, depth, size, batch))
+        for batch in workload.timed_batches:
+            yield Step(layers_name(size, batch), 6 + share * batch / 2, partial(_layers, bench, size, batch))
+
+
+def size_text(size: tuple[int, int]) -> str:
+    """Height x width."""
+    return f"{size[0]}x{size[1]}"
+
+
+def sums_name(depth: int, size: tuple[int, int], batch: int) -> str:
+    """The step that times a network's layers in sequence."""
+    return f"sums R{depth} {size_text(size)} N={batch}"
+
+
+def layers_name(size: tuple[int, int], batch: int) -> str:
+    """The step that times every layer and tile."""
+    return f"layers {size_text(size)} N={batch}"
+
+
+def _odd(bench: Dcnv2Bench) -> Result:
+    rows: list[Row] = []
+    for seed, (name, problem) in enumerate(bench.workload.odd.items()):
+        for form in FORMATS:
+            rows.append(check(bench.device, bench.kernels, form, Layer(name, problem), "near", seed))
+            rows.append(check(bench.device, bench.kernels, form, Layer(name, problem), "far", seed))
+    return {"rows": rows}
+
+
+def _correctness(bench: Dcnv2Bench, size: tuple[int, int]) -> Result:
+    rows: list[Row] = []
+    for batch in bench.workload.checked_batches:
+        for seed, layer in enumerate(bench.workload.shapes(size, batch)):
+            for form in FORMATS:
+                rows.append(check(bench.device, bench.kernels, form, layer, "near", seed))
+                if batch == 2:
+                    rows.append(check(bench.device, bench.kernels, form, layer, "far", seed))
+    return {"rows": rows}
+
+
+def _streams(bench: Dcnv2Bench) -> Result:
+    return {"rows": check_streams(bench.device, bench.kernels, bench.workload.shapes(bench.workload.sizes[0], 1))}
+
+
+def _second_opinion(bench: Dcnv2Bench) -> Result:
+    """Our float64 reference against another implementation's."""
+    if bench.second_opinion is None:
+        return {"unavailable": "there is no other float64 implementation here", "rows": []}
+    rows: list[Row] = []
+    form = Format(half=False, channels_last=False)
+    for seed, layer in enumerate(bench.workload.shapes(bench.workload.sizes[0], 1)):
+        values = draw(bench.device, layer.problem, form, "near", seed)
+        try:
+            theirs = bench.second_opinion(bench.device, layer.problem, values)
+        except (ImportError, RuntimeError) as error:
+            return {"unavailable": _one_line(error), "rows": rows}
+        difference = relative_error(bench.device, theirs, expected(bench.device, layer.problem, form, values))
+        row = {"layer": layer.name, "difference": difference if isfinite(difference) else None}
+        rows.append(row | {"limit": SECOND_OPINION_LIMIT})
+    return {"rows": rows}
+
+
+def _ceilings(bench: Dcnv2Bench) -> Result:
+    """The best that this card reaches: a half matrix product, and a copy in its memory (bytes read and written)."""
+    device, side = bench.device, bench.workload.matrix_side
+    left, right = (device.packed(device.normal((side, side), seed), "float16") for seed in (1, 2))
+    product, target = device.full((side, side), "float16", 0.0), device.full((16, side, side), "float16", 0.0)
+    source = device.full((16, side, side), "float16", 1.0)
+
+    def copy() -> None:
+        target[:] = source
+
+    def multiply() -> None:
+        device.xp.matmul(left, right, out=product)
+
+    replays = {"multiply": device.record(multiply), "copy": device.record(copy)}
+    times = measure(device, replays, 1, 20)
+    moved = 2 * 2 * 16 * side**2
+    return {
+        "tflop_per_second": 2e-6 * side**3 / times["multiply"].median_us,
+        "tb_per_second": 1e-6 * moved / times["copy"].median_us,
+    }
+
+
+def _sums(bench: Dcnv2Bench, depth: int, size: tuple[int, int], batch: int) -> Result:
+    """A network's layers one after the other, ours and, for ResNet50, the baselines."""
+    device, layers = bench.device, bench.workload.layers(depth, size, batch)
+    sets = sets_needed(device, layers)
+    replays, unavailable = {}, {}
+    for name in (SEPARATE, RAW):
+        maker = ours(bench.kernels, FORMATS[name])
+        replays[name] = record_sets(device, [maker(device, layers, seed) for seed in range(sets)])
+    for name, maker in bench.baselines.items() if depth == 50 else ():
+        try:
+            works = [maker(device, layers, seed) for seed in range(sets)]
+            replays[name] = record_sets(device, works, strict=False)
+        except Exception as error:  # noqa: BLE001  (a missing baseline is no failure of the kernel)
+            unavailable[name] = _one_line(error)
+    times = measure(device, replays, sets, bench.workload.iterations)
+    return {"times": {name: asdict(timing) for name, timing in times.items()}, "unavailable": unavailable}
+
+
+def _layers(bench: Dcnv2Bench, size: tuple[int, int], batch: int) -> Result:
+    """Every distinct layer, each tile."""
+    rows = []
+    for layer in bench.workload.shapes(size, batch):
+        for name in (SEPARATE, RAW):
+            times = layer_times(bench.device, bench.kernels, FORMATS[name], layer, bench.workload.iterations)
+            rows.append({"layer": layer.name, "format": name, "times": times})
+    return {"rows": rows}
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:200]}..."

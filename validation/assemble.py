@@ -1,0 +1,139 @@
+"""A parity report from engines and a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pssdet.console import Progress
+from pssdet.engines.registry import require_to_open
+from pssdet.errors import BadInput
+from pssdet.models.card import EngineCard, ModelCard, read_engine_card
+from pssdet.models.zoo import PUBLISHED, ZooEntry
+from pssdet.validation.compare import compare
+from pssdet.validation.evaluate import Evaluated, evaluate
+from pssdet.validation.ground_truth import GroundTruth, Image, read_ground_truth, with_labels
+from pssdet.validation.parity_report.identity import identity
+from pssdet.validation.parity_report.schema import Comparison, PublishedRow, Report
+from pssdet.validation.usable_images import usable_images
+
+REPLICAS = 1000
+VAL2017, VAL2017_IMAGES = "instances_val2017.json", 5000
+
+
+class _Engines(NamedTuple):
+    """The engines of one model, in the order in which they were named."""
+
+    model: ModelCard
+    members: list[tuple[Path, EngineCard]]
+
+
+def assemble(
+    engines: Sequence[Path], annotations: Path, images: Path, progress: Progress, replicas: int = REPLICAS
+) -> Report:
+    """Evaluate every engine and compare each with the reference of its model: Paddle's, or the model's first.
+
+    Args:
+        engines: folders of engines, of one model or of several.
+        annotations: COCO instances file whose categories are every model's labels, in any order.
+        images: the folder that its file names are relative to.
+        progress: called at the start of each step with its name.
+        replicas: of the bootstrap.
+
+    Raises:
+        BadInput: the data set cannot be used, or the engines are of two exports of one model.
+        EnvironmentMissing: this machine cannot run one of the engines, or packages are missing.
+    """
+    groups = _by_model(engines)
+    models = [group.model for group in groups]
+    first, *others = models
+    truth = read_ground_truth(annotations, images, first.labels, first.model)
+    truths = [truth, *(with_labels(truth, model.labels, model.model) for model in others)]
+    progress("checking the pictures")
+    usable, problems = usable_images(truth)
+    what = identity(models, truth, usable)  # now: files may change during a long evaluation
+    evaluated: list[Evaluated] = []
+    comparisons: list[Comparison] = []
+    for group, labelled in zip(groups, truths, strict=True):
+        results = _evaluate(group, labelled, usable, progress)
+        progress(f"comparing engines of {group.model.model}")
+        reference = next((each for each in results if each.card.backend == "paddle"), results[0])
+        comparisons += [compare(reference, each, usable, replicas) for each in results if each is not reference]
+        evaluated += results
+    return Report(
+        identity=what,
+        engines=tuple(each.result for each in evaluated),
+        comparisons=tuple(comparisons),
+        published=_published(evaluated, is_val2017=annotations.name == VAL2017 and len(usable) == VAL2017_IMAGES),
+        warnings=tuple(f"left out: {name}: {reason}" for name, reason in problems),
+    )
+
+
+def _by_model(engines: Sequence[Path]) -> list[_Engines]:
+    """Group the engines by configuration name, after checking that this machine can run them."""
+    if not engines:
+        raise BadInput("there are no engines to report on; name at least one")
+    groups: dict[str, _Engines] = {}
+    for folder in engines:
+        card = read_engine_card(folder)
+        require_to_open(card)
+        group = groups.setdefault(card.model.model, _Engines(card.model, []))
+        for other, _ in group.members:
+            _check_distinct(folder, other, card.model.model)
+        if card.model.onnx != group.model.onnx:
+            raise BadInput(
+                f"{folder} and {group.members[0][0]} are engines of different exports of {card.model.model}; "
+                "build them from one export, or make a report of each"
+            )
+        group.members.append((folder, card))
+    return list(groups.values())
+
+
+def _check_distinct(folder: Path, other: Path, model: str) -> None:
+    if folder.name == other.name:
+        raise BadInput(f"{folder} and {other}, both of {model}, have the same folder name; rename one")
+
+
+def _evaluate(group: _Engines, truth: GroundTruth, images: Sequence[Image], progress: Progress) -> list[Evaluated]:
+    results = []
+    for folder, card in group.members:
+        progress(f"evaluating {folder.name} of {card.model.model} on {len(images)} pictures")
+        results.append(evaluate(truth, images, folder, card))
+    return results
+
+
+def _published(evaluated: Sequence[Evaluated], *, is_val2017: bool) -> tuple[PublishedRow, ...]:
+    """The published detectors, with figures measured on COCO val2017 of that very model, not of one of its name.
+
+    The figures are of the model's first engine that computes in its own precision and did not fail, one that
+    is not Paddle's before Paddle's.
+    """
+    rows = []
+    for entry, published in PUBLISHED:
+        of_model = [each for each in evaluated if _is_published(each.card.model, entry)]
+        best = _representative(of_model) if is_val2017 else None
+        speed = best.result.speed if best else None
+        rows.append(
+            PublishedRow(
+                row=entry.row,
+                model=entry.name,
+                published=published,
+                measured_ap=best.result.stats["AP"] if best else None,
+                measured_fps=speed.images_per_second if speed else None,
+            )
+        )
+    return tuple(rows)
+
+
+def _is_published(card: ModelCard, entry: ZooEntry) -> bool:
+    """Whether the card is of the zoo's entry itself, exported from a checkpoint, not of a changed copy of its name."""
+    same = all(
+        getattr(card, part) == getattr(entry, part) for part in ("architecture", "numerics", "preprocessing", "labels")
+    )
+    return same and card.model == entry.name and card.weights.kind == "checkpoint"
+
+
+def _representative(evaluated: Sequence[Evaluated]) -> Evaluated | None:
+    able = [each for each in evaluated if not each.card.emulated and not each.result.failure]
+    return min(able, key=lambda each: each.card.backend == "paddle", default=None)
