@@ -28,7 +28,7 @@ from benchmarks.gpu.suite import Result, Step
 from benchmarks.gpu.timing import measure
 from pssdet.errors import BadInput
 from pssdet.files import sha256_of
-from pssdet.plugins.detection_library import DetectionLibrary
+from pssdet.plugins.bindings.detection import DetectionLibrary
 
 BATCHES = (1, 4, 8)
 KERNELS = ("proposals", "roi_align", "nms")

@@ -33,6 +33,11 @@ PSSDET_DEVICE void store8(half* to, const Half8& values) {
   *reinterpret_cast<uint4*>(to) = bits;
 }
 
+PSSDET_HOST_DEVICE float to_float(float value) { return value; }
+PSSDET_HOST_DEVICE float to_float(half value) { return __half2float(value); }
+PSSDET_HOST_DEVICE void from_float(float value, float* to) { *to = value; }
+PSSDET_HOST_DEVICE void from_float(float value, half* to) { *to = __float2half_rn(value); }
+
 PSSDET_HOST_DEVICE constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
 }  // namespace pssdet

@@ -173,6 +173,17 @@ inline void launch(unsigned blocks, unsigned threads, size_t shared_bytes, const
   block() = nullptr;
 }
 
+// How kernels are run; tests change it.
+struct Options {
+  int threads = 64;       // of a block, for kernels that leave it open
+  bool reversed = false;  // the order in which threads run
+};
+
+inline Options& options() {
+  static Options all;
+  return all;
+}
+
 // What each lane of a warp shows, by lane; no lane goes on before all have looked.
 template <typename Shown, typename Look>
 inline void exchange(const Shown& shown, const Look& look) {

@@ -1,4 +1,4 @@
-"""The ctypes side of the kernel library: structures, arguments, statuses, and where the library is looked for."""
+"""The binding of the kernel library as the benchmark uses it: structures, arguments, statuses."""
 
 import shutil
 import subprocess
@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from benchmarks.gpu.environment import ROOT
-from benchmarks.gpu.kernels import AUTO, Addresses, Format, KernelFailed, Library, find_library
+from benchmarks.gpu.kernels import AUTO, Addresses, Format, KernelFailed, Library
 from benchmarks.gpu.shapes import ODD, Problem
 from pssdet.errors import EnvironmentMissing
+from pssdet.plugins.bindings.libraries import find_kernels
 
 #: Written against the header alone: every field is named, so that a wrong order on either side shows.
 STUB = r"""
@@ -30,7 +31,7 @@ static void look(const pssdet_dcnv2_problem* p, const pssdet_dcnv2_format* f) {
   static_assert(sizeof(layout) == sizeof(*f), "all fields");
   memcpy(seen_format, layout, sizeof(layout));
 }
-const char* pssdet_dcnv2_version(void) { return "stub"; }
+const char* pssdet_dcnv2_version(void) { return "1"; }
 pssdet_status pssdet_dcnv2_output_size(const pssdet_dcnv2_problem* p, int32_t* h, int32_t* w) {
   look(p, nullptr);
   *h = 31, *w = 32;
@@ -69,7 +70,7 @@ def stub(tmp_path_factory):
 
 
 def seen(stub, name, count, kind):
-    return list((kind * count).in_dll(stub._functions, name))
+    return list((kind * count).in_dll(stub._library._library, name))
 
 
 def test_every_field_arrives_under_its_name(stub):
@@ -103,17 +104,17 @@ def test_a_status_becomes_an_error(stub):
 
 def test_host_functions(stub):
     assert stub.output_size(PROBLEM) == (31, 32)
-    assert "stub" in stub.describe()["kernel library"]
+    assert "version 1, libstub.so" in stub.describe()["kernel library"]
     assert stub.identity().startswith("file ")
-    values = np.arange(5, dtype="f4")
-    assert stub.pack_weights(PROBLEM, values, half=True).view(np.uint16).tolist() == [0, 1, 2, 3, 4]
-    assert stub.pack_weights(PROBLEM, values, half=False).tolist() == [0, 2, 4, 6, 8]
+    problem, values = Problem(1, 1, 1, 1, 5, 1, 1), np.arange(5, dtype="f4").reshape(5, 1, 1, 1)
+    assert stub.pack_weights(problem, values, half=True).view(np.uint16).tolist() == [0, 1, 2, 3, 4]
+    assert stub.pack_weights(problem, values, half=False).tolist() == [0, 2, 4, 6, 8]
 
 
 def test_the_built_library_packs_and_counts():
     """The host functions of the real library, which need no GPU; where it is built."""
     try:
-        library = Library(find_library())
+        library = Library(find_kernels(cuda=True))
     except EnvironmentMissing as missing:
         pytest.skip(str(missing))
     for problem in ODD.values():
@@ -127,24 +128,10 @@ def test_the_built_library_packs_and_counts():
     assert library.tile_count(ODD["groups"], Format()) == 0
 
 
-class TestFinding:
-    def test_named_by_the_environment(self, tmp_path):
-        (tmp_path / "lib.so").touch()
-        assert find_library({"PSSDET_KERNELS": str(tmp_path / "lib.so")}, tmp_path) == tmp_path / "lib.so"
-        with pytest.raises(EnvironmentMissing, match="PSSDET_KERNELS names"):
-            find_library({"PSSDET_KERNELS": str(tmp_path / "no.so")}, tmp_path)
-
-    def test_built_by_cmake(self, tmp_path):
-        with pytest.raises(EnvironmentMissing, match="cmake"):
-            find_library({}, tmp_path)
-        path = tmp_path / "build" / "cmake" / "plugins" / "libpssdet_kernels.so"
-        path.parent.mkdir(parents=True)
-        path.touch()
-        assert find_library({}, tmp_path) == path
-
-    def test_what_is_no_library(self, tmp_path):
+class TestWhatIsNoLibrary:
+    def test_another_file(self, tmp_path):
         (tmp_path / "lib.so").write_text("no library")
-        with pytest.raises(EnvironmentMissing, match="cannot load"):
+        with pytest.raises(EnvironmentMissing, match="cannot be loaded"):
             Library(tmp_path / "lib.so")
 
     def test_a_library_without_its_cuda_part(self, tmp_path):
@@ -152,5 +139,5 @@ class TestFinding:
             pytest.skip("no C++ compiler")
         (tmp_path / "empty.cpp").write_text('extern "C" const char* pssdet_dcnv2_version() { return "1"; }')
         subprocess.run(["g++", "-shared", "-fPIC", "-o", tmp_path / "e.so", tmp_path / "empty.cpp"], check=True)
-        with pytest.raises(EnvironmentMissing, match="cannot load"):
+        with pytest.raises(EnvironmentMissing, match="without its CUDA kernels"):
             Library(Path(tmp_path / "e.so"))

@@ -1,4 +1,4 @@
-// 16 x 16 x 16 matrix products on tensor cores, half times half into float32, in two dialects with one interface.
+// 16 x 16 x 16 matrix products on tensor cores, half times half into float32: two policies with one interface.
 //
 // In both, a matrix of A is 16 rows of 16 consecutive k; a matrix of B is 16 columns of 16 consecutive k each (its memory is the
 // transposed B); pitches are in elements. A product is computed by one warp, all lanes of which make the same calls.
@@ -88,5 +88,12 @@ struct Wmma {
     for (int i = 0; i < c.num_elements; ++i) c.x[i] += other.x[i];
   }
 };
+
+// The one for the architecture that is compiled for. Host code only names it.
+#if defined(__CUDACC__) && !(defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800)
+struct MmaOfArchitecture : Wmma {};
+#else
+struct MmaOfArchitecture : MmaSync {};
+#endif
 
 }  // namespace pssdet::dcnv2

@@ -1,10 +1,8 @@
-#include "record.h"
+#include "serialization.h"
 
 #include <cstring>
 #include <utility>
 #include <vector>
-
-#include "bytes.h"
 
 namespace pssdet::tensorrt {
 
@@ -12,6 +10,39 @@ namespace {
 
 constexpr uint32_t kVersion = 1;  // another order of words is a new version
 constexpr size_t kHead = 12;
+
+// 32-bit words, little-endian on every machine.
+class Writer {
+ public:
+  explicit Writer(void* to) : at_(static_cast<unsigned char*>(to)) {}
+
+  void put(uint32_t word) {
+    for (int shift = 0; shift < 32; shift += 8) *at_++ = static_cast<unsigned char>(word >> shift);
+  }
+
+ private:
+  unsigned char* at_;
+};
+
+// Plans come from files: it expects anything and never reads past the end.
+class Reader {
+ public:
+  Reader(const void* from, size_t size) : at_(static_cast<const unsigned char*>(from)), left_(from ? size : 0) {}
+
+  size_t left() const { return left_; }
+
+  bool get(uint32_t* word) {
+    if (left_ < 4) return false;
+    *word = 0;
+    for (int shift = 0; shift < 32; shift += 8) *word |= uint32_t(*at_++) << shift;
+    left_ -= 4;
+    return true;
+  }
+
+ private:
+  const unsigned char* at_;
+  size_t left_;
+};
 
 bool is_counted(const AttributeInfo& info) { return info.fewest != info.largest; }
 
@@ -36,7 +67,7 @@ bool read_values(Reader* reader, const AttributeInfo& info, std::vector<double>*
 
 }  // namespace
 
-size_t record_size(const Attributes& attributes) {
+size_t serialized_size(const Attributes& attributes) {
   size_t size = kHead;
   for (size_t row = 0; row < attributes.table().size(); ++row) {
     size += 4 * (size_t(attributes.count(row)) + is_counted(attributes.table()[row]));
@@ -44,11 +75,11 @@ size_t record_size(const Attributes& attributes) {
   return size;
 }
 
-void write_record(const Attributes& attributes, uint32_t magic, void* to) {
+void serialize(const Attributes& attributes, uint32_t magic, void* to) {
   Writer writer(to);
   writer.put(magic);
   writer.put(kVersion);
-  writer.put(uint32_t(record_size(attributes) - kHead));
+  writer.put(uint32_t(serialized_size(attributes) - kHead));
   for (size_t row = 0; row < attributes.table().size(); ++row) {
     const int32_t count = attributes.count(row);
     if (is_counted(attributes.table()[row])) writer.put(uint32_t(count));
@@ -56,7 +87,7 @@ void write_record(const Attributes& attributes, uint32_t magic, void* to) {
   }
 }
 
-std::string read_record(const void* from, size_t size, uint32_t magic, Attributes* attributes) {
+std::string deserialize(const void* from, size_t size, uint32_t magic, Attributes* attributes) {
   Reader reader(from, size);
   uint32_t found = 0, version = 0, length = 0;
   if (!reader.get(&found) || !reader.get(&version) || !reader.get(&length)) return "its record is cut short";

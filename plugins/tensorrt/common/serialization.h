@@ -12,11 +12,11 @@
 
 namespace pssdet::tensorrt {
 
-size_t record_size(const Attributes& attributes);
-void write_record(const Attributes& attributes, uint32_t magic, void* to);
+size_t serialized_size(const Attributes& attributes);
+void serialize(const Attributes& attributes, uint32_t magic, void* to);
 
 // Replaces all attributes, or none and says what is wrong: whatever the bytes are, it reads within them and no value gets in
 // that `assign` refuses.
-std::string read_record(const void* from, size_t size, uint32_t magic, Attributes* attributes);
+std::string deserialize(const void* from, size_t size, uint32_t magic, Attributes* attributes);
 
 }  // namespace pssdet::tensorrt
