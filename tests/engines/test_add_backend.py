@@ -1,19 +1,13 @@
-"""A backend of one's own: this module, a line in the registry, and its options on the command line.
+"""The backend of docs/how-to/add-a-backend.md: the module on the page, a line in the registry, its options."""
 
-The toy runs the exported model in ONNX Runtime and multiplies its scores.
-"""
-
-import shutil
 from dataclasses import dataclass, fields
 
 import pytest
+from pages import module_of
 
 from pssdet.commands.build import Options
 from pssdet.engines import registry
-from pssdet.engines.backend import Backend, BuildResult
 from pssdet.engines.build_engine import build_engine, engine_folder
-from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
-from pssdet.engines.options import BuildOptions
 from pssdet.engines.registry import choose_backend, open_engine
 from pssdet.errors import BadInput, GateFailed
 from pssdet.models.card import read_engine_card
@@ -21,55 +15,21 @@ from pssdet.models.sample import PICTURE
 from pssdet.runtime.detector import Detector
 
 
-@dataclass(frozen=True)
-class ToyOptions(BuildOptions):
-    scale: float = 1.0
-    """Toy: what scores are multiplied by."""
-
-
-class ToySession:
-    def __init__(self, model, taps, scale):
-        self._session = OnnxRuntimeSession(model, taps, cuda=False)
-        self._scale = scale
-
-    def run(self, inputs):
-        outputs = self._session.run(inputs)
-        return outputs | {"scores": outputs["scores"] * self._scale}
-
-    def close(self):
-        self._session.close()
-
-
-class ToyBackend(Backend[ToyOptions]):
-    name = "toy"
-    files = ("toy.onnx", "scale.txt")
-    options = ToyOptions
-
-    def missing(self):
-        return None
-
-    def build(self, model, card, precision, folder, options, progress):
-        shutil.copyfile(model / card.onnx.name, folder / "toy.onnx")
-        (folder / "scale.txt").write_text(str(options.scale))
-        return BuildResult()
-
-    def open(self, folder, card, taps=()):
-        return ToySession(folder / "toy.onnx", taps, float((folder / "scale.txt").read_text()))
-
-
-BACKEND = ToyBackend()
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    return module_of("add-a-backend.md", "toy_backend", tmp_path, monkeypatch)
 
 
 @pytest.fixture
-def toy(monkeypatch):
+def toy(module, monkeypatch):
     """The line in the registry."""
-    monkeypatch.setitem(registry._MODULES, "toy", __name__)
+    monkeypatch.setitem(registry._MODULES, "toy", module.__name__)
     return choose_backend("toy", "fp32")
 
 
 def test_it_builds_proves_and_detects(toy, mini_folder, tmp_path):
     folder = tmp_path / engine_folder(mini_folder, toy, "fp32").name
-    card = build_engine(mini_folder, toy, "fp32", folder, options=ToyOptions(scale=1.0001))
+    card = build_engine(mini_folder, toy, "fp32", folder, options=toy.options(scale=1.0001))
     assert folder.name == "toy-fp32"
     assert card == read_engine_card(folder)
     assert (card.backend, card.options) == ("toy", {"scale": "1.0001"})
@@ -89,7 +49,7 @@ def test_its_stages_are_compared(toy, mini_folder, tmp_path):
 
 def test_what_is_wrong_is_not_written(toy, mini_folder, tmp_path):
     with pytest.raises(GateFailed, match="toy engine in fp32 differs"):
-        build_engine(mini_folder, toy, "fp32", tmp_path / "engine", options=ToyOptions(scale=0.5))
+        build_engine(mini_folder, toy, "fp32", tmp_path / "engine", options=toy.options(scale=0.5))
     assert not (tmp_path / "engine").exists()
 
 
@@ -100,14 +60,14 @@ def test_it_refuses_what_it_does_not_have(toy, mini_folder, tmp_path):
         choose_backend("toy", "fp16")
 
 
-def test_its_options_join_those_of_the_command_line():
+def test_its_options_join_those_of_the_command_line(module):
     @dataclass(frozen=True)
-    class More(Options, ToyOptions):
+    class More(module.ToyOptions, Options):
         pass
 
     names = [each.name for each in fields(More)]
     assert "scale" in names
     assert len(names) == len(set(names)) == len(fields(Options)) + 1
-    assert More(scale=2.0).narrowed(ToyOptions, "toy") == ToyOptions(2.0)
+    assert More(scale=2.0).narrowed(module.ToyOptions, "toy") == module.ToyOptions(2.0)
     with pytest.raises(BadInput, match="backend onnxruntime has no --scale"):
         registry.backend_named("onnxruntime").accept(More(scale=2.0), "fp32")

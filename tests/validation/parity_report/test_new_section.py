@@ -1,50 +1,28 @@
-"""A new section of the report costs three files: a field of the view, and a block in each of the two templates."""
+"""The section of docs/how-to/add-a-report-section.md: a field of the view, and a block in each of the two templates."""
 
 import importlib.util
+import os
+import re
 import shutil
+import subprocess
 import sys
 
 import pytest
 import sample_reports as samples
+from pages import blocks
 
 from pssdet.validation.parity_report import render, view
 
-#: Each file's places where the section is added: the text before which it stands, and the addition.
-VIEW = {
-    "    warnings: tuple[str, ...]\n": "    size: tuple[tuple[str, str], ...]\n",
-    "        warnings=report.warnings,\n": "        size=_size(report),\n",
-    "def _identity(": (
-        "def _size(report: Report) -> tuple[tuple[str, str], ...]:\n"
-        "    return tuple((each.name, f'{each.detections:,}') for each in report.engines)\n\n\n"
-    ),
-}
-MARKDOWN = {
-    "## Warnings\n": (
-        "## Size\n\n"
-        "| engine | detections |\n| - | - |\n"
-        "{% for name, count in view.size %}\n| {{ name }} | {{ count }} |\n{% endfor %}\n\n"
-    )
-}
-HTML = {
-    '<h2 id="warnings">': (
-        "<h2>Size</h2>\n<ul>\n"
-        "{% for name, count in view.size %}\n<li>{{ name }}: {{ count }}</li>\n{% endfor %}\n</ul>\n\n"
-    )
-}
-SECTION = {"view.py": VIEW, "templates/report.md.j2": MARKDOWN, "templates/report.html.j2": HTML}
+SECTION = "".join(blocks("add-a-report-section.md", "diff"))
 
 
 @pytest.fixture
 def changed_view(tmp_path, monkeypatch):
     """The view module of a copy of the package with the section; the templates of the copy are in use."""
-    folder = tmp_path / "parity_report"
+    folder = tmp_path / "validation" / "parity_report"
     shutil.copytree(render.TEMPLATES.parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for name, additions in SECTION.items():
-        text = (folder / name).read_text()
-        for place, addition in additions.items():
-            assert text.count(place) == 1
-            text = text.replace(place, addition + place)
-        (folder / name).write_text(text)
+    outside = os.environ | {"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
+    subprocess.run(["git", "apply"], input=SECTION, cwd=tmp_path, text=True, check=True, env=outside)
     monkeypatch.setattr(render, "TEMPLATES", folder / "templates")
     spec = importlib.util.spec_from_file_location("changed_view", folder / "view.py")
     module = importlib.util.module_from_spec(spec)
@@ -57,12 +35,15 @@ def test_three_files_make_a_section(changed_view):
     report = samples.hostile_report()
     shown = changed_view.view_of(report)
     markdown, html = render.to_markdown(shown), render.to_html(shown)
-    assert "## Size\n\n| engine | detections |\n| - | - |\n| paddle-fp32 | 4,321 |\n" in markdown
-    assert "<li>paddle-fp32: 4,321</li>" in html
+    (engine, *_) = report.engines
+    expected = f"{engine.detections / report.identity.images:.1f}"
+    title = "## Detections per image\n\n| engine | detections per image |\n| - | - |\n"
+    assert f"{title}| {engine.model}/{engine.name} | {expected} |\n" in markdown
+    assert f"<li>{engine.model}/{engine.name}: {expected}</li>" in html
     # Names that were chosen elsewhere are escaped without further ado.
     assert "<script" not in html
     assert "<script" not in markdown
-    assert len(SECTION) == 3
+    assert len(set(re.findall(r"^\+\+\+ b/(.+)", SECTION, re.MULTILINE))) == 3
 
 
 def test_the_sections_before_stay_as_they_are(changed_view, monkeypatch):
