@@ -14,9 +14,8 @@ def blocks(page, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
-def module_of(page, name, folder, monkeypatch):
-    """The page's only Python block as a module of that name, as long as the test runs."""
-    (code,) = blocks(page, "python")
+def module_of(code, name, folder, monkeypatch):
+    """Code as a module of that name, as long as the test runs."""
     file = folder / f"{name}.py"
     file.write_text(code)
     spec = importlib.util.spec_from_file_location(name, file)

@@ -68,7 +68,7 @@ def blocks_per_multiprocessor(arch: str, kernel: Kernel) -> int:
     # A multiprocessor has four parts with 16384 registers each, given to warps in units of 8 per thread.
     per_warp = -(-kernel.registers // 8) * 8 * 32
     warps = 16384 // per_warp * 4
-    by_shared = limits.shared // (kernel.shared + limits.reserved)
+    by_shared = limits.shared // max(kernel.shared + limits.reserved, 1)
     return min(warps * 32 // kernel.threads, by_shared, limits.threads // kernel.threads)
 
 

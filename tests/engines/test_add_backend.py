@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 
 import pytest
-from pages import module_of
+from pages import blocks, module_of
 
 from pssdet.commands.build import Options
 from pssdet.engines import registry
@@ -17,7 +17,8 @@ from pssdet.runtime.detector import Detector
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
-    return module_of("add-a-backend.md", "toy_backend", tmp_path, monkeypatch)
+    (code,) = blocks("add-a-backend.md", "python")
+    return module_of(code, "toy_backend", tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -85,6 +85,8 @@ def test_how_many_blocks_fit(kernels):
     assert blocks(**small | {"registers": 129}) == 1
     assert blocks(**small | {"dynamic_shared": 113 * 1024}) == 2
     assert blocks(**small | {"dynamic_shared": 114 * 1024}) == 1
+    nothing = dataclasses.replace(kernels[0], **small | {"dynamic_shared": 0})
+    assert blocks_per_multiprocessor("sm_70", nothing) == 8
 
 
 def test_the_table_has_every_kernel(kernels):
