@@ -1,5 +1,5 @@
 // What kernels need of CUDA. Compiled by nvcc or NVRTC it is CUDA's own; compiled by a C++ compiler it is an emulator
-// (emulator.h) that runs the same kernel source on a CPU, so that tests need no GPU.
+// (tests/emulator/) that runs the same kernel source on a CPU, so that tests need no GPU.
 #pragma once
 
 #if defined(__CUDACC__)
@@ -7,7 +7,7 @@
 #define PSSDET_HOST_DEVICE __host__ __device__ __forceinline__
 #define PSSDET_DEVICE __device__ __forceinline__
 #else
-#include "emulator.h"
+#include "../tests/emulator/emulator.h"
 #define PSSDET_HOST_DEVICE inline
 #define PSSDET_DEVICE inline
 #endif

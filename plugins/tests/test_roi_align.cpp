@@ -2,7 +2,7 @@
 #include <cmath>
 #include <limits>
 
-#include "../device/emulator.h"
+#include "emulator/emulator.h"
 #include "checks.h"
 #include "roi_align_cases.h"
 

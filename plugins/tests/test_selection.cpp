@@ -1,5 +1,5 @@
 // The kernels of proposals and of class-wise NMS, run in the emulator, against a plain program.
-#include "../device/emulator.h"
+#include "emulator/emulator.h"
 #include "selection_cases.h"
 
 namespace {
