@@ -47,8 +47,9 @@ def compile_cpp():
 
 @pytest.fixture(scope="module")
 def library(tree, compile_cpp):
+    (emulated,) = tree.rglob("emulated.cpp")
     options = ["-shared", "-fPIC", "-O1", "-ffp-contract=off", "-x", "c++"]
-    compile_cpp(*options, "scale/scale.cu", "device/emulated.cpp", "-o", "scale.so", folder=tree)
+    compile_cpp(*options, "scale/scale.cu", str(emulated), "-o", "scale.so", folder=tree)
     return tree / "scale.so"
 
 
