@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,23 +59,16 @@ INPUT_LIMITS = {"first": 1e-5, "last": 1e-4}
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]
 
 
-class Source(NamedTuple):
-    """A folder of cases and that of their pictures."""
-
-    title: str
-    cases: Path
-    pictures: Path
-
-
 def parity(further: Path | None = None, /) -> None:
     """Compare and write the tables.
 
     Args:
         further: Folder of further cases.
     """
-    stored = Source("Stored cases", DATA / "reference", DATA)
-    others = [Source("Original photographs, not distributed here", further, further / "images")] if further else []
-    known = {path.name for path in stored.cases.glob("row*.npz")}
+    sources = {"Stored cases": (DATA / "reference", DATA)}
+    if further:
+        sources["Original photographs, not distributed here"] = (further, further / "images")
+    known: set[str] = set()
     tables: dict[str, list[list[str]]] = {}
     inputs: list[list[str]] = []
     with steps() as progress:
@@ -83,12 +76,12 @@ def parity(further: Path | None = None, /) -> None:
             progress(f"converting {name}")
             with tempfile.TemporaryDirectory(prefix="pssdet-") as folder:
                 row = row_model(ROWS[name], Path(folder))
-                for source in (stored, *others):
-                    paths = sorted(source.cases.glob(f"{name}_*.npz"))
-                    paths = [path for path in paths if source is stored or path.name not in known]
-                    cases = {path.stem: load_case(path.stem, source.cases) for path in paths}
-                    inputs += _inputs(cases, source.pictures)
-                    tables.setdefault(source.title, []).extend(_outputs(row, cases, source.pictures, progress))
+                for title, (stored, pictures) in sources.items():
+                    names = {path.stem for path in stored.glob(f"{name}_*.npz")} - known
+                    known |= names
+                    cases = {each: load_case(each, stored) for each in sorted(names)}
+                    inputs += _inputs(cases, pictures)
+                    tables.setdefault(title, []).extend(_outputs(row, cases, pictures, progress))
     write_page(
         __file__,
         "ONNX Runtime against the original programs, float32 on a CPU",
