@@ -18,19 +18,19 @@ if __name__ == "__main__":
     # Instead of this script's own folder, whose modules would hide others of the same names.
     sys.path[0:1] = [str(Path(__file__).resolve().parents[2] / folder) for folder in (".", "src")]
 
-from benchmarks.gpu.command import add_run_options, exit_code, measure
-from benchmarks.gpu.dcnv2_goals import goals
-from benchmarks.gpu.dcnv2_report import checks, failures, render
+from benchmarks.gpu.dcnv2_report import checks, failures, goals, render
 from benchmarks.gpu.dcnv2_steps import FULL, QUICK, Dcnv2Bench, Workload, steps
 from benchmarks.gpu.environment import ROOT, hash_of
 from benchmarks.gpu.kernels import Library, find_library
-from benchmarks.gpu.suite import Suite
+from benchmarks.gpu.suite import Suite, add_run_options, exit_code, measure
 from pssdet.errors import EnvironmentMissing
 
 
 def main(arguments: Sequence[str] | None = None, make_bench: Callable[[Workload], Dcnv2Bench] | None = None) -> int:
     """Run the benchmark; the exit code."""
-    options = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(description="The DCNv2 kernel on a GPU: correctness and speed.")
+    add_run_options(parser, "640x640 only, few iterations")
+    options = parser.parse_args(arguments)
 
     def work() -> None:
         bench = (make_bench or gpu_bench)(QUICK if options.quick else FULL)
@@ -38,20 +38,15 @@ def main(arguments: Sequence[str] | None = None, make_bench: Callable[[Workload]
             "kernels": bench.kernels.identity(),
             "benchmark": hash_of(ROOT / "benchmarks" / "gpu"),
         }
-        described = bench.device.describe() | bench.kernels.describe()
-        measure(suite(bench), "dcnv2", identity, described, options)
+
+        def check() -> None:
+            bench.device.synchronize()
+            bench.device.full((1,), "float32", 0.0)
+
+        suite = Suite(bench.device.name, list(steps(bench)), check, render, failures, checks, goals)
+        measure(suite, "dcnv2", identity, bench.device.describe() | bench.kernels.describe(), options)
 
     return exit_code(work)
-
-
-def suite(bench: Dcnv2Bench) -> Suite:
-    """The benchmark of a device and its kernels."""
-
-    def check() -> None:
-        bench.device.synchronize()
-        bench.device.full((1,), "float32", 0.0)
-
-    return Suite(bench.device.name, list(steps(bench)), check, render, failures, checks, goals)
 
 
 def gpu_bench(workload: Workload) -> Dcnv2Bench:
@@ -62,12 +57,6 @@ def gpu_bench(workload: Workload) -> Dcnv2Bench:
     except ImportError as error:
         raise EnvironmentMissing(f"PyTorch cannot be imported ({error}); this needs PyTorch and a GPU") from error
     return Dcnv2Bench(CudaDevice(), Library(find_library()), BASELINES, torchvision_double, workload)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="The DCNv2 kernel on a GPU: correctness and speed.")
-    add_run_options(parser, "640x640 only, few iterations")
-    return parser
 
 
 if __name__ == "__main__":

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
-from math import isfinite
+from math import ceil, isfinite
+from typing import TYPE_CHECKING
 
-from benchmarks.gpu.correctness import FORMATS, RAW, SEPARATE, Row, check, check_streams, relative_error
-from benchmarks.gpu.device import Array, ArrayDevice
-from benchmarks.gpu.kernels import Format, Kernels
+from benchmarks.gpu.correctness import (
+    FORMATS,
+    RAW,
+    SEPARATE,
+    Row,
+    check_layers,
+    check_streams,
+    expected,
+    relative_error,
+    run_all,
+)
+from benchmarks.gpu.kernels import AUTO, Format, Kernels
+from benchmarks.gpu.roofline import least_bytes
 from benchmarks.gpu.shapes import CHANNELS, ODD, SIZES, Layer, Problem, layers, shapes
 from benchmarks.gpu.suite import Result, Step
-from benchmarks.gpu.tensors import Values, draw, expected
-from benchmarks.gpu.timing import Maker, layer_times, measure, ours, record_sets, sets_needed
+from benchmarks.gpu.tensors import Values, draw, near_launches
+from benchmarks.gpu.timing import Replay, Work, measure
 
+if TYPE_CHECKING:
+    from benchmarks.gpu.torch_device import Array, CudaDevice
+
+#: Makes the work of one pass over layers, from a seed for its tensors.
+Maker = Callable[["CudaDevice", Sequence[Layer], int], Work]
+
+_MOST_SETS = 32
 #: torchvision's largest difference from our reference in float64, relative to the largest value.
 SECOND_OPINION_LIMIT = 1e-9
 #: The goals are about this size.
@@ -54,10 +72,10 @@ QUICK = Workload(sizes=SIZES[:1], checked_batches=(1, 2), depths=(50,), iteratio
 class Dcnv2Bench:
     """What the steps work with; ``second_opinion`` is another implementation in float64, if there is one."""
 
-    device: ArrayDevice
+    device: CudaDevice
     kernels: Kernels
     baselines: Mapping[str, Maker]
-    second_opinion: Callable[[ArrayDevice, Problem, Values], Array] | None
+    second_opinion: Callable[[CudaDevice, Problem, Values], Array] | None
     workload: Workload
 
 
@@ -96,22 +114,15 @@ def layers_name(size: tuple[int, int], batch: int) -> str:
 
 
 def _odd(bench: Dcnv2Bench) -> Result:
-    rows: list[Row] = []
-    for seed, (name, problem) in enumerate(bench.workload.odd.items()):
-        for form in FORMATS:
-            rows.append(check(bench.device, bench.kernels, form, Layer(name, problem), "near", seed))
-            rows.append(check(bench.device, bench.kernels, form, Layer(name, problem), "far", seed))
-    return {"rows": rows}
+    odd = [Layer(name, problem) for name, problem in bench.workload.odd.items()]
+    return {"rows": check_layers(bench.device, bench.kernels, odd, ("near", "far"))}
 
 
 def _correctness(bench: Dcnv2Bench, size: tuple[int, int]) -> Result:
     rows: list[Row] = []
     for batch in bench.workload.checked_batches:
-        for seed, layer in enumerate(bench.workload.shapes(size, batch)):
-            for form in FORMATS:
-                rows.append(check(bench.device, bench.kernels, form, layer, "near", seed))
-                if batch == 2:
-                    rows.append(check(bench.device, bench.kernels, form, layer, "far", seed))
+        shapes = bench.workload.shapes(size, batch)
+        rows += check_layers(bench.device, bench.kernels, shapes, ("near", "far") if batch == 2 else ("near",))
     return {"rows": rows}
 
 
@@ -151,40 +162,73 @@ def _ceilings(bench: Dcnv2Bench) -> Result:
         device.xp.matmul(left, right, out=product)
 
     replays = {"multiply": device.record(multiply), "copy": device.record(copy)}
-    times = measure(device, replays, 1, 20)
+    times = measure(device.times_us, replays, 1, 20)
     moved = 2 * 2 * 16 * side**2
     return {
-        "tflop_per_second": 2e-6 * side**3 / times["multiply"].median_us,
-        "tb_per_second": 1e-6 * moved / times["copy"].median_us,
+        "tflop_per_second": 2e-6 * side**3 / times["multiply"]["median_us"],
+        "tb_per_second": 1e-6 * moved / times["copy"]["median_us"],
     }
 
 
 def _sums(bench: Dcnv2Bench, depth: int, size: tuple[int, int], batch: int) -> Result:
     """A network's layers one after the other, ours and, for ResNet50, the baselines."""
-    device, layers = bench.device, bench.workload.layers(depth, size, batch)
-    sets = sets_needed(device, layers)
-    replays, unavailable = {}, {}
+    layers = bench.workload.layers(depth, size, batch)
+    sets = sets_needed(bench.device, layers)
+    replays: dict[str, Replay] = {}
+    unavailable = {}
     for name in (SEPARATE, RAW):
-        maker = ours(bench.kernels, FORMATS[name])
-        replays[name] = record_sets(device, [maker(device, layers, seed) for seed in range(sets)])
+        replays |= _recorded(bench, name, layers, {name: AUTO})
     for name, maker in bench.baselines.items() if depth == 50 else ():
         try:
-            works = [maker(device, layers, seed) for seed in range(sets)]
-            replays[name] = record_sets(device, works, strict=False)
+            works = [maker(bench.device, layers, seed) for seed in range(sets)]
+            replays[name] = _recorded_if_possible(bench.device, works)
         except Exception as error:  # noqa: BLE001  (a missing baseline is no failure of the kernel)
             unavailable[name] = _one_line(error)
-    times = measure(device, replays, sets, bench.workload.iterations)
-    return {"times": {name: asdict(timing) for name, timing in times.items()}, "unavailable": unavailable}
+    times = measure(bench.device.times_us, replays, sets, bench.workload.iterations)
+    return {"times": times, "unavailable": unavailable}
 
 
 def _layers(bench: Dcnv2Bench, size: tuple[int, int], batch: int) -> Result:
-    """Every distinct layer, each tile."""
+    """Every distinct layer, with the library's own choice of tile and with each."""
     rows = []
     for layer in bench.workload.shapes(size, batch):
+        alone = [Layer(layer.name, layer.problem)]
+        sets = sets_needed(bench.device, alone)
         for name in (SEPARATE, RAW):
-            times = layer_times(bench.device, bench.kernels, FORMATS[name], layer, bench.workload.iterations)
+            count = bench.kernels.tile_count(layer.problem, FORMATS[name])
+            tiles = {"auto": AUTO} | {f"tile {tile}": tile for tile in range(count)}
+            replays = _recorded(bench, name, alone, tiles)
+            times = measure(bench.device.times_us, replays, sets, bench.workload.iterations)
             rows.append({"layer": layer.name, "format": name, "times": times})
     return {"rows": rows}
+
+
+def sets_needed(device: CudaDevice, layers: Sequence[Layer]) -> int:
+    """How many sets of tensors a graph goes through, so that none is left in the cache when its turn comes again."""
+    size = sum(layer.count * least_bytes(layer.problem) for layer in layers)
+    return min(max(ceil(4 * device.l2_bytes / size), 2), _MOST_SETS)
+
+
+def _recorded(bench: Dcnv2Bench, form: str, layers: Sequence[Layer], tiles: Mapping[str, int]) -> dict[str, Replay]:
+    """Our kernel over all sets of tensors, once for each tile."""
+    device, kernels = bench.device, bench.kernels
+    seeds = range(sets_needed(device, layers))
+    passes = [near_launches(device, kernels, FORMATS[form], layers, seed) for seed in seeds]
+    launches = [launch for each in passes for launch in each]
+    return {name: device.record(partial(run_all, launches, tile)) for name, tile in tiles.items()}
+
+
+def _recorded_if_possible(device: CudaDevice, works: Sequence[Work]) -> Replay:
+    """Works in turn, launched piece by piece where they cannot be recorded."""
+
+    def all_works() -> None:
+        for work in works:
+            work()
+
+    try:
+        return device.record(all_works)
+    except RuntimeError:
+        return Replay(all_works, works, is_graph=False)
 
 
 def _one_line(error: BaseException) -> str:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.gpu.bundle import Tensors
 from benchmarks.gpu.detection_cases import Setting
-from benchmarks.gpu.device import Array, Device
 from pssdet.plugins.detection_library import DetectionLibrary
 from pssdet.plugins.detection_problem import MulticlassNmsProblem, ProposalsProblem, RoiAlignProblem
+
+if TYPE_CHECKING:
+    from benchmarks.gpu.cuda_device import BareDevice, Memory
 
 #: What outputs hold before: a value that no kernel writes.
 _UNWRITTEN = {np.dtype(np.float32): np.nan, np.dtype(np.float16): np.nan, np.dtype(np.int32): -7}
@@ -27,17 +29,17 @@ class Call:
     """
 
     run: Callable[[], None]
-    outputs: Mapping[str, Array]
+    outputs: Mapping[str, Memory]
     keeps: object
 
-    def results(self, device: Device) -> Tensors:
+    def results(self, device: BareDevice) -> Tensors:
         """Its outputs on the host."""
         device.synchronize()
         return {name: np.array(device.take(array)) for name, array in self.outputs.items()}
 
 
 def proposals_call(
-    device: Device, library: DetectionLibrary, setting: Setting, tensors: Tensors, *, half: bool, last: bool
+    device: BareDevice, library: DetectionLibrary, setting: Setting, tensors: Tensors, *, half: bool, last: bool
 ) -> Call:
     """``GenerateProposals``; outputs proposals, scores and count."""
     levels = len(setting.proposals["strides"])
@@ -73,7 +75,7 @@ def proposals_call(
 
 
 def roi_align_call(
-    device: Device, library: DetectionLibrary, setting: Setting, tensors: Tensors, *, half: bool, last: bool
+    device: BareDevice, library: DetectionLibrary, setting: Setting, tensors: Tensors, *, half: bool, last: bool
 ) -> Call:
     """``MultilevelRoiAlign``; the output is features [N * R, C, S, S] of the maps' type."""
     given = dict(setting.roi_align)
@@ -103,7 +105,7 @@ def roi_align_call(
     return Call(run, outputs, (maps, rois))
 
 
-def nms_call(device: Device, library: DetectionLibrary, setting: Setting, tensors: Tensors) -> Call:
+def nms_call(device: BareDevice, library: DetectionLibrary, setting: Setting, tensors: Tensors) -> Call:
     """``MulticlassNms``; outputs boxes, scores, labels and count."""
     batch, regions, classes = tensors["scores"].shape
     problem = MulticlassNmsProblem(batch, regions, classes, setting.box_classes, **setting.nms)
@@ -142,7 +144,7 @@ def laid_out(maps: NDArray[np.float32], *, half: bool, last: bool) -> NDArray[An
 
 
 def _unwritten(
-    device: Device, shapes: Mapping[str, tuple[int, ...]], *, integers: tuple[str, ...] = (), kind: Any = np.float32
-) -> dict[str, Array]:
+    device: BareDevice, shapes: Mapping[str, tuple[int, ...]], *, integers: tuple[str, ...] = (), kind: Any = np.float32
+) -> dict[str, Memory]:
     types = {name: np.dtype(np.int32 if name in integers else kind) for name in shapes}
     return {name: device.put(np.full(shape, _UNWRITTEN[types[name]], types[name])) for name, shape in shapes.items()}

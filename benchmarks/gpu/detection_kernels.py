@@ -19,11 +19,10 @@ if __name__ == "__main__":
     # Instead of this script's own folder, whose modules would hide others of the same names.
     sys.path[0:1] = [str(Path(__file__).resolve().parents[2] / folder) for folder in (".", "src")]
 
-from benchmarks.gpu.command import add_bundles_option, add_run_options, exit_code, measure
 from benchmarks.gpu.detection_report import checks, failures, render
 from benchmarks.gpu.detection_steps import KernelBench, KernelBundle, steps
 from benchmarks.gpu.environment import ROOT, hash_of
-from benchmarks.gpu.suite import Suite
+from benchmarks.gpu.suite import Suite, add_bundles_option, add_run_options, exit_code, measure
 from pssdet.files import sha256_of
 from pssdet.plugins.detection_library import DetectionLibrary
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.documents import document, table
-from benchmarks.gpu.report_parts import environment_section
 from benchmarks.gpu.results import Results
+from benchmarks.gpu.suite import environment_section
 
 _METHOD = (
     "Method: drawn tensors, the same here and at home by hash. Rows (proposals, detections) are compared as sets with"

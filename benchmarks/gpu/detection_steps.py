@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,12 +23,14 @@ from benchmarks.gpu.detection_cases import (
     roi_align_inputs,
 )
 from benchmarks.gpu.detection_checks import Row, check_features, check_rows, same
-from benchmarks.gpu.device import Device
 from benchmarks.gpu.suite import Result, Step
 from benchmarks.gpu.timing import measure
 from pssdet.errors import BadInput
 from pssdet.files import sha256_of
 from pssdet.plugins.detection_library import DetectionLibrary
+
+if TYPE_CHECKING:
+    from benchmarks.gpu.cuda_device import BareDevice
 
 BATCHES = (1, 4, 8)
 KERNELS = ("proposals", "roi_align", "nms")
@@ -70,7 +72,7 @@ class KernelBundle:
 class KernelBench:
     """What the steps work with."""
 
-    device: Device
+    device: BareDevice
     library: DetectionLibrary
     bundle: KernelBundle
     iterations: int = 300
@@ -122,8 +124,7 @@ def _times(bench: KernelBench, setting: Setting, batch: int) -> Result:
             tensors = _inputs(setting, kernel, batch, half=FORMATS[form][0])
             call = _call(bench, setting, kernel, form, tensors)
             replays[f"{kernel} {form}"] = device.record(partial(_repeated, call))
-    timings = measure(device, replays, _PER_RECORD, bench.iterations)
-    return {"batch": batch, "times": {name: asdict(timing) for name, timing in timings.items()}}
+    return {"batch": batch, "times": measure(device.times_us, replays, _PER_RECORD, bench.iterations)}
 
 
 def _repeated(call: Call) -> None:

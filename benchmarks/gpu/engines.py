@@ -21,13 +21,12 @@ if __name__ == "__main__":
     sys.path[0:1] = [str(Path(__file__).resolve().parents[2] / folder) for folder in (".", "src")]
 
 from benchmarks.gpu.bundle import Bundle
-from benchmarks.gpu.command import add_bundles_option, add_run_options, exit_code, measure, stem_of
 from benchmarks.gpu.engine_goals import goals
 from benchmarks.gpu.engine_report import checks, failures, render
 from benchmarks.gpu.engine_steps import FULL, QUICK, EngineBench, steps
 from benchmarks.gpu.environment import ROOT, hash_of
 from benchmarks.gpu.host import Host
-from benchmarks.gpu.suite import Suite
+from benchmarks.gpu.suite import Suite, add_bundles_option, add_run_options, exit_code, measure, stem_of
 
 CASES = ("mini", "row4", "row1", "row2")
 

@@ -25,9 +25,9 @@ if __name__ == "__main__":
 import numpy as np
 
 from benchmarks.gpu.bundle import Bundle, Case, Picture, Tensors, inputs_of, normalised, padded, write_bundle
-from benchmarks.gpu.command import exit_code, say
 from benchmarks.gpu.environment import ROOT
 from benchmarks.gpu.seeded_weights import seed_weights, strip_weights
+from benchmarks.gpu.suite import exit_code, say
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.files import staged_folder
 

@@ -52,6 +52,11 @@ class Results:
         entry = self.steps.get(step)
         return entry["result"] if entry else None
 
+    def rows(self, step: str) -> list[dict[str, Any]]:
+        """The rows that a step found; none if it is not done."""
+        found = self.result(step)
+        return found["rows"] if found else []
+
     def with_prefix(self, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """The steps whose names begin with ``prefix``: the rest of the name, and what the step found."""
         for name, entry in self.steps.items():

@@ -6,10 +6,9 @@ implementation writes its columns besides, and reads them again in a second kern
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.gpu.shapes import Layer, Problem
+from benchmarks.gpu.shapes import Problem
 
 _HALF = 2
 
@@ -67,13 +66,3 @@ def im2col_floor_us(problem: Problem, gpu: Gpu) -> float:
     sampling = (size["x"] + size["offsets"] + size["columns"]) / gpu.bytes_per_second
     moved = (size["columns"] + size["weights"] + size["y"]) / gpu.bytes_per_second
     return 1e6 * (sampling + max(problem.flop / gpu.flop_per_second, moved))
-
-
-def sum_floor_us(layers: Sequence[Layer], gpu: Gpu) -> float:
-    """The least time of layers one after the other, in microseconds."""
-    return sum(layer.count * floor_us(layer.problem, gpu) for layer in layers)
-
-
-def sum_im2col_floor_us(layers: Sequence[Layer], gpu: Gpu) -> float:
-    """The same for im2col implementations."""
-    return sum(layer.count * im2col_floor_us(layer.problem, gpu) for layer in layers)

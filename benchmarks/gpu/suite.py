@@ -1,22 +1,28 @@
-"""A benchmark as steps: what is not stored yet is computed step by step, stored at once, and judged at the end."""
+"""A benchmark as steps: what is not stored yet is computed step by step, stored at once, and judged at the end.
+
+Also what the command lines of all benchmarks share, and the sections of all reports.
+"""
 
 from __future__ import annotations
 
+import argparse
+import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
-from benchmarks.gpu.environment import driver_figures
-from benchmarks.gpu.results import Results
-from pssdet.errors import GateFailed
+from benchmarks.documents import table
+from benchmarks.gpu import environment
+from benchmarks.gpu.results import Results, slug
+from pssdet.errors import GateFailed, PssDetError
 from pssdet.files import write_atomically
 
 Result = dict[str, Any]
 Verdict = Literal["met", "missed", "not measured", "not judged"]
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class Goal:
 class Suite:
     """The steps of one benchmark in their order, and how their results are judged and written down.
 
-    check: waits for the device and raises if it no longer answers.
+    device: its name. check: waits for it, and raises if it no longer answers.
     render: the results as Markdown. failures: every failed check, in words, each beginning with its step's name and
     a comma. checks: how many were made, in words. goals: none for a benchmark that has no goals of its own.
     """
@@ -65,30 +71,99 @@ class Suite:
     goals: Callable[[Results], list[Goal]] = lambda _: []
 
 
-def run(suite: Suite, results: Results, say: Say) -> None:
-    """Do the missing steps and write the report again after each.
+def add_run_options(parser: argparse.ArgumentParser, quick: str) -> None:
+    """The options of a run: where its results go, and whether it is short or starts again.
+
+    quick: what a short run leaves out.
+    """
+    folder = environment.ROOT / "benchmarks" / "results"
+    parser.add_argument("--output", type=Path, default=folder, help="folder of the results (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help=f"{quick}, a file of its own")
+    parser.add_argument("--fresh", action="store_true", help="forget the stored results")
+
+
+def add_bundles_option(parser: argparse.ArgumentParser) -> None:
+    """Where the bundles are; ``--parcels`` is the option's earlier name."""
+    folder = environment.ROOT / "artifacts" / "gpu"
+    parser.add_argument("--bundles", "--parcels", type=Path, default=folder, help="what pack.py made (%(default)s)")
+
+
+def exit_code(work: Callable[[], None]) -> int:
+    """Do the work; 0, or the exit code of its error, which is printed in one line."""
+    try:
+        work()
+    except PssDetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def say(line: str) -> None:
+    """Print a line of progress at once."""
+    print(line, flush=True)
+
+
+def stem_of(what: str, gpu: str, options: argparse.Namespace) -> str:
+    """The results' name without its ending."""
+    return f"{what}_{slug(gpu)}{'_quick' if options.quick else ''}"
+
+
+def measure(
+    suite: Suite,
+    what: str,
+    identity: Mapping[str, Any],
+    described: Mapping[str, str],
+    options: argparse.Namespace,
+) -> None:
+    """Do the steps that stored results of the same identity lack, and write the report again after each.
+
+    described: what the results say of this run, besides its environment.
 
     Raises:
         GateFailed: a step broke off, a check failed or a goal was missed.
     """
-    planned = suite.steps
-    todo = [step for step in planned if step.name not in results.steps]
+    whole = {**identity, "gpu": suite.device, "quick": options.quick}
+    results = Results.open(options.output / f"{stem_of(what, suite.device, options)}.json", whole)
+    if options.fresh:
+        results.steps.clear()
+        results.runs.clear()
+    results.runs.append(environment.describe() | dict(described))
+    todo = [step for step in suite.steps if step.name not in results.steps]
     seconds = sum(step.estimate_seconds for step in todo)
-    say(f"{suite.device}: {len(todo)} of {len(planned)} steps to do, {seconds:.0f} s by the estimate for an H200")
+    say(f"{suite.device}: {len(todo)} of {len(suite.steps)} steps to do, {seconds:.0f} s by the estimate for an H200")
     _store(suite, results)
+    _conclude(suite, results, _do_all(suite, todo, results))
+
+
+def goal_table(goals: Iterable[Goal]) -> list[str]:
+    """Goals as a table."""
+    rows = [(str(goal.number), goal.text, goal.measured, goal.verdict) for goal in goals]
+    return table(("goal", "what", "measured", "verdict"), rows)
+
+
+def environment_section(results: Results) -> list[str]:
+    """The environment of the last run, and how long the steps of all runs took."""
+    last = results.runs[-1] if results.runs else {}
+    seconds = sum(entry["seconds"] for entry in results.steps.values())
+    made = f"{len(results.steps)} steps took {seconds:.0f} s in {len(results.runs)} runs; above is the last."
+    return ["## Environment", "", *table(("what", "value"), last.items()), "", made]
+
+
+def _do_all(suite: Suite, todo: Sequence[Step], results: Results) -> list[str]:
+    """Why steps broke off; a device that is gone ends the run."""
     broken = []
     for number, step in enumerate(todo, start=1):
         say(f"[{number}/{len(todo)}] {step.name} ({step.estimate_seconds:.0f} s estimated)")
         failure = _do(suite, step, results)
-        if failure:
-            broken.append(failure)
-            say(f"  BROKEN OFF: {failure}")
-            if not _is_usable(suite):
-                say("  the device no longer answers; the remaining steps need another run")
-                break
-        else:
+        if not failure:
             say(f"  {results.steps[step.name]['seconds']:.1f} s{_failed_checks(suite, results, step.name)}")
-    _conclude(suite, results, broken, say)
+            continue
+        broken.append(failure)
+        say(f"  BROKEN OFF: {failure}")
+        if not _is_usable(suite):
+            say("  the device no longer answers; the remaining steps need another run")
+            break
+    return broken
 
 
 def _do(suite: Suite, step: Step, results: Results) -> str:
@@ -103,7 +178,7 @@ def _do(suite: Suite, step: Step, results: Results) -> str:
     results.steps[step.name] = {
         "seconds": round(perf_counter() - started, 2),
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "clocks after it": driver_figures(),
+        "clocks after it": environment.driver_figures(),
         "result": result,
     }
     _store(suite, results)
@@ -129,7 +204,7 @@ def _failed_checks(suite: Suite, results: Results, step: str) -> str:
     return f", {len(failed)} FAILED, the first: {failed[0]}" if failed else ""
 
 
-def _conclude(suite: Suite, results: Results, broken: list[str], say: Say) -> None:
+def _conclude(suite: Suite, results: Results, broken: list[str]) -> None:
     failed = suite.failures(results)
     found = suite.goals(results)
     for goal in found:

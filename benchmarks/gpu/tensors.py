@@ -1,15 +1,19 @@
-"""A launch's tensors: drawn at random, laid out in memory as the kernels take them, and the expected result."""
+"""A launch and its tensors: drawn at random, and laid out in memory as the kernels take them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import nan, prod, sqrt
-from typing import Literal
+from math import nan, sqrt
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from benchmarks.gpu.device import Array, ArrayDevice, Kind, host_float32
-from benchmarks.gpu.exact import convolve
+import numpy as np
+
 from benchmarks.gpu.kernels import AUTO, Addresses, Format, Kernels
-from benchmarks.gpu.shapes import Problem
+from benchmarks.gpu.shapes import Layer, Problem
+
+if TYPE_CHECKING:
+    from benchmarks.gpu.torch_device import Array, CudaDevice, Kind
 
 #: near: the offsets of a trained network, 1.5 pixels; far: half the image, and some beyond any image or no numbers.
 Reach = Literal["near", "far"]
@@ -20,8 +24,7 @@ _EXTREMES = ((97, 1e4), (101, -1e4), (103, float("inf")), (107, -float("inf")), 
 GUARD = 64
 
 
-@dataclass(frozen=True)
-class Values:
+class Values(NamedTuple):
     """float32 tensors in NCHW and OIHW order, whose values the format's types hold exactly.
 
     mask: what samples are multiplied by; its value before the sigmoid where the format has a raw mask.
@@ -36,49 +39,51 @@ class Values:
 
 @dataclass(frozen=True)
 class Launch:
-    """All that a launch is given; ``memory`` holds the output between two guards."""
+    """All that a launch is given: tensors as its format lays them out, and ``memory``, the output between two guards.
 
+    tensors: x, offsets, masks (None if the offsets hold them), weights, bias.
+    """
+
+    device: CudaDevice
+    kernels: Kernels
     problem: Problem
     form: Format
-    x: Array
-    offset: Array
-    mask: Array | None
-    weight: Array
-    bias: Array
+    tensors: Sequence[Array | None]
     memory: Array
 
-    def run(self, device: ArrayDevice, kernels: Kernels, tile: int = AUTO) -> None:
+    def run(self, tile: int = AUTO) -> None:
         """Launch on the current stream."""
-        parts = (self.x, self.offset, self.mask, self.weight, self.bias, self._y())
-        addresses = Addresses(*(0 if part is None else device.address(part) for part in parts))
-        kernels.run(self.problem, self.form, addresses, tile, device.stream())
+        parts = (*self.tensors, self._y())
+        addresses = Addresses(*(0 if part is None else self.device.address(part) for part in parts))
+        self.kernels.run(self.problem, self.form, addresses, tile, self.device.stream())
 
-    def unwritten(self, device: ArrayDevice) -> Launch:
+    def unwritten(self) -> Launch:
         """The same launch with an output of its own, all NaN."""
-        return replace(self, memory=_poisoned(device, self.problem, self.form))
+        return replace(self, memory=self.device.full(self.memory.shape, _kind(half=self.form.half), nan))
 
     def forget(self) -> None:
         """Make the output NaN again."""
         self.memory[:] = nan
 
-    def result(self, device: ArrayDevice) -> Array:
+    def result(self) -> Array:
         """The output as [N, O, Ho, Wo], of its own type; what NHWC pads is left out."""
-        problem = self.problem
+        problem, xp = self.problem, self.device.xp
+        size = (problem.out_height, problem.out_width)
         if not self.form.channels_last:
-            return self._y().reshape(problem.batch, problem.out_channels, problem.out_height, problem.out_width)
-        y = self._y().reshape(problem.batch, problem.out_height, problem.out_width, -1)
-        return device.packed(device.xp.moveaxis(y[..., : problem.out_channels], -1, 1), _kind(half=self.form.half))
+            return self._y().reshape(problem.batch, problem.out_channels, *size)
+        y = self._y().reshape(problem.batch, *size, -1)[..., : problem.out_channels]
+        return self.device.packed(xp.moveaxis(y, -1, 1), _kind(half=self.form.half))
 
-    def has_intact_guards(self, device: ArrayDevice) -> bool:
+    def has_intact_guards(self) -> bool:
         """Whether nothing was written outside of the output."""
-        outside = device.xp.concatenate([self.memory[:GUARD], self.memory[-GUARD:]])
-        return bool(device.xp.isnan(outside).all())
+        xp = self.device.xp
+        return bool(xp.isnan(xp.concatenate([self.memory[:GUARD], self.memory[-GUARD:]])).all())
 
     def _y(self) -> Array:
         return self.memory[GUARD:-GUARD]
 
 
-def draw(device: ArrayDevice, problem: Problem, form: Format, reach: Reach, seed: int) -> Values:
+def draw(device: CudaDevice, problem: Problem, form: Format, reach: Reach, seed: int) -> Values:
     """Tensors with the statistics of a network's layer: input and result of deviation near one."""
     taps, side = problem.offset_groups * problem.taps, max(problem.height, problem.width)
     out = (problem.out_height, problem.out_width)
@@ -106,63 +111,48 @@ def draw(device: ArrayDevice, problem: Problem, form: Format, reach: Reach, seed
     )
 
 
-def arrange(device: ArrayDevice, kernels: Kernels, problem: Problem, form: Format, values: Values) -> Launch:
-    """The tensors as the format lays them out in the device's memory."""
+def arrange(device: CudaDevice, kernels: Kernels, problem: Problem, form: Format, values: Values) -> Launch:
+    """The launch over these values."""
+
+    def laid_out(part: Array, *, half: bool, last: bool) -> Array:
+        """NCHW, or NHWC whose channels NaNs pad to a multiple of eight."""
+        if last:
+            filler = device.full((part.shape[0], -part.shape[1] % 8, *part.shape[2:]), "float32", nan)
+            part = device.xp.moveaxis(device.xp.concatenate([part, filler], 1), 1, -1)
+        return device.packed(part, _kind(half=half))
+
     offset, mask = values.offset, None
     if form.raw_mask:
         offset = device.xp.concatenate([offset, values.mask], 1)
     else:
-        mask = _laid_out(device, values.mask, half=form.half_offset, last=form.offset_channels_last)
-    packed = kernels.pack_weights(problem, host_float32(device, values.weight), half=form.half)
-    return Launch(
-        problem,
-        form,
-        _laid_out(device, values.x, half=form.half, last=form.channels_last),
-        _laid_out(device, offset, half=form.half_offset, last=form.offset_channels_last),
+        mask = laid_out(values.mask, half=form.half_offset, last=form.offset_channels_last)
+    weight = np.ascontiguousarray(device.take(values.weight), np.float32)
+    tensors = (
+        laid_out(values.x, half=form.half, last=form.channels_last),
+        laid_out(offset, half=form.half_offset, last=form.offset_channels_last),
         mask,
-        device.put(packed),
+        device.put(kernels.pack_weights(problem, weight, half=form.half)),
         device.packed(values.bias, "float32"),
-        _poisoned(device, problem, form),
     )
+    channels = problem.out_channels + (-problem.out_channels % 8 if form.channels_last else 0)
+    size = problem.batch * channels * problem.pixels + 2 * GUARD
+    memory = device.full((size,), _kind(half=form.half), nan)
+    return Launch(device, kernels, problem, form, tensors, memory)
 
 
-def expected(device: ArrayDevice, problem: Problem, form: Format, values: Values) -> Array:
-    """The result in float64."""
-    xp = device.xp
-    x, offset, mask, weight, bias = (
-        xp.asarray(part, dtype=xp.float64)
-        for part in (values.x, values.offset, values.mask, values.weight, values.bias)
-    )
-    if form.raw_mask:
-        mask = 1 / (1 + xp.exp(-mask))
-    y = convolve(device, problem, x, offset, mask, weight, bias)
-    return xp.where(y < 0, 0.0, y) if form.relu else y
+def near_launches(
+    device: CudaDevice, kernels: Kernels, form: Format, layers: Sequence[Layer], seed: int
+) -> list[Launch]:
+    """Launches over layers, each with tensors of its own."""
+    return [
+        arrange(device, kernels, layer.problem, form, draw(device, layer.problem, form, "near", 1000 * seed + number))
+        for number, layer in enumerate(layers)
+    ]
 
 
 def _kind(*, half: bool) -> Kind:
     return "float16" if half else "float32"
 
 
-def _pitch(channels: int) -> int:
-    return -(-channels // 8) * 8
-
-
-def _rounded(device: ArrayDevice, values: Array, *, half: bool) -> Array:
+def _rounded(device: CudaDevice, values: Array, *, half: bool) -> Array:
     return device.packed(device.packed(values, _kind(half=half)), "float32")
-
-
-def _laid_out(device: ArrayDevice, values: Array, *, half: bool, last: bool) -> Array:
-    """NCHW, or NHWC whose channels NaNs pad to a multiple of eight."""
-    if last:
-        gap = _pitch(values.shape[1]) - values.shape[1]
-        if gap:
-            filler = device.full((values.shape[0], gap, *values.shape[2:]), "float32", nan)
-            values = device.xp.concatenate([values, filler], 1)
-        values = device.xp.moveaxis(values, 1, -1)
-    return device.packed(values, _kind(half=half))
-
-
-def _poisoned(device: ArrayDevice, problem: Problem, form: Format) -> Array:
-    channels = _pitch(problem.out_channels) if form.channels_last else problem.out_channels
-    size = prod((problem.batch, channels, problem.pixels))
-    return device.full((size + 2 * GUARD,), _kind(half=form.half), nan)

@@ -3,12 +3,11 @@
 import pytest
 
 from benchmarks.gpu import environment
-from benchmarks.gpu.dcnv2_goals import goals
-from benchmarks.gpu.dcnv2_report import failures, render
-from benchmarks.gpu.dcnv2_steps import FULL, layers_name, sums_name
+from benchmarks.gpu.dcnv2_report import failures, goals, render
+from benchmarks.gpu.dcnv2_steps import FULL, layers_name, sets_needed, sums_name
 from benchmarks.gpu.results import Results, slug
 from benchmarks.gpu.shapes import SIZES, Layer, Problem, shapes
-from benchmarks.gpu.timing import quantile, sets_needed
+from benchmarks.gpu.timing import quantile
 
 MAIN = SIZES[0]
 

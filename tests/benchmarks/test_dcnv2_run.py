@@ -150,7 +150,7 @@ def test_a_reference_that_somebody_contradicts(tmp_path, capsys):
 
 def test_a_stopped_run_goes_on(tmp_path, capsys):
     class Stopped(NumpyDevice):
-        def times_us(self, replays, iterations):
+        def times_us(self, work, iterations):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -173,7 +173,7 @@ class TestBareDevice:
             cuda.enqueue(device.stream(), lambda: setattr(cuda, "clock", cuda.clock + 2))
 
         replay = device.record(work)
-        assert device.times_us([replay], 5) == [2e3 * TICK_MS] * 5
+        assert device.times_us(replay.run, 5) == [2e3 * TICK_MS] * 5
 
     def test_without_a_gpu(self, monkeypatch):
         monkeypatch.setattr(cuda_device, "gpu", lambda: None)
