@@ -34,6 +34,7 @@ _DECIDES_NOT = (
     "pssdet.engines.compatibility",
     "pssdet.engines.devices",
     "pssdet.engines.trt.runtime",
+    "pssdet.plugins.bindings",
 )
 
 

@@ -1,41 +1,18 @@
 """Images that an engine makes its input of by itself: their pixels, and what preprocessing does with them.
 
-It depends on NumPy alone: whoever reads images and whoever owns the GPU's memory both import it.
+It depends on NumPy and the kernel's binding alone: whoever reads images and whoever owns the GPU's memory import it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-
-@dataclass(frozen=True)
-class PreprocessSteps:
-    """What is done with one image; see ``plugins/preprocess/preprocess.h``.
-
-    Attributes:
-        size: (height, width) of the image, pixels.
-        content: (height, width) of the resized image.
-        padded: (height, width) of the result, whose right and bottom are zero.
-        scale: network pixels per original pixel, both axes.
-        cubic: interpolate cubically instead of linearly.
-        normalise_first: resize normalised values instead of 8-bit pixels.
-        mean: per channel R, G, B, of pixels scaled to 0..1.
-        std: per channel R, G, B.
-    """
-
-    size: tuple[int, int]
-    content: tuple[int, int]
-    padded: tuple[int, int]
-    scale: float
-    cubic: bool
-    normalise_first: bool
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+from pssdet.plugins.bindings.preprocess import PreprocessSteps
 
 
 class RawImage(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.engines.backend import PreprocessingSession, Session
-from pssdet.engines.raw_images import PreprocessSteps, RawImage, RawImages
+from pssdet.engines.raw_images import RawImage, RawImages
 from pssdet.errors import PssDetError
 from pssdet.models.preprocess import (
     NetworkInput,
@@ -22,6 +22,7 @@ from pssdet.models.preprocess import (
     prepare,
     sizes_of_batch,
 )
+from pssdet.plugins.bindings.preprocess import PreprocessSteps
 from pssdet.runtime.pipeline import Inputs
 
 #: The largest difference of a value made on the GPU, in steps of 8-bit pixels; with room for rounding in float32.

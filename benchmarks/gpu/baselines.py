@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from benchmarks.gpu.kernels import Format
 from benchmarks.gpu.shapes import Layer, Problem
 from benchmarks.gpu.tensors import Values, draw
 from benchmarks.gpu.timing import Work
 from benchmarks.gpu.torch_device import Array, CudaDevice
+from pssdet.plugins.bindings.deform_conv import DeformConvFormat
 
 #: Everything in half precision, as the baselines take it.
-HALF = Format(channels_last=False, half_offset=True)
+HALF = DeformConvFormat("half", offset_type="half")
 _PLUGIN = "ModulatedDeformConv2d"
 
 
@@ -81,7 +81,7 @@ def tensorrt_half(device: CudaDevice, layers: Sequence[Layer], seed: int) -> Wor
     buffers = []
     for number in range(engine.num_io_tensors):
         name = engine.get_tensor_name(number)
-        buffer = device.packed(device.normal(tuple(engine.get_tensor_shape(name)), 1000 * seed + number), "float16")
+        buffer = device.packed(device.normal(tuple(engine.get_tensor_shape(name)), 1000 * seed + number), "half")
         if name.endswith("offset"):
             buffer *= 1.5
         context.set_tensor_address(name, buffer.data_ptr())

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.gpu.kernels import AUTO, Format, KernelFailed, Kernels
 from benchmarks.gpu.shapes import Layer, Problem
 from benchmarks.gpu.tensors import Launch, Reach, Values, arrange, draw, near_launches
+from pssdet.errors import PssDetError
+from pssdet.plugins.bindings.deform_conv import AUTO_TILE, DeformConvFormat, DeformConvLibrary
 
 if TYPE_CHECKING:
     from benchmarks.gpu.torch_device import Array, CudaDevice
@@ -26,20 +27,22 @@ SEPARATE = "fp16 NHWC"
 RAW = "fp16 NHWC, raw"
 #: What an engine may hand over: separate float32 offsets and masks, or the offset convolution's own half NHWC output.
 FORMATS = {
-    SEPARATE: Format(),
-    RAW: Format(half_offset=True, offset_channels_last=True, raw_mask=True, relu=True),
-    "fp16 NCHW": Format(channels_last=False, half_offset=True, raw_mask=True, relu=True),
-    "fp32 NCHW": Format(half=False, channels_last=False),
+    SEPARATE: DeformConvFormat("half", "NHWC"),
+    RAW: DeformConvFormat("half", "NHWC", "half", "NHWC", raw_mask=True, relu=True),
+    "fp16 NCHW": DeformConvFormat("half", "NCHW", "half", raw_mask=True, relu=True),
+    "fp32 NCHW": DeformConvFormat(),
 }
 #: Of the largest value. Half: the result's own rounding is 5e-4. Float: a coordinate near 300 has steps of 3e-5 pixels.
-LIMITS = {True: 2e-3, False: 5e-5}
+LIMITS = {"half": 2e-3, "float32": 5e-5}
 #: Launches that two streams do at once, each with an output of its own.
 AT_ONCE = 16
 
 Row = dict[str, Any]
 
 
-def check_layers(device: CudaDevice, kernels: Kernels, layers: Sequence[Layer], reaches: Sequence[Reach]) -> list[Row]:
+def check_layers(
+    device: CudaDevice, kernels: DeformConvLibrary, layers: Sequence[Layer], reaches: Sequence[Reach]
+) -> list[Row]:
     """Every layer in every format."""
     return [
         _check(device, kernels, name, layer, reach, seed)
@@ -49,22 +52,22 @@ def check_layers(device: CudaDevice, kernels: Kernels, layers: Sequence[Layer], 
     ]
 
 
-def _check(device: CudaDevice, kernels: Kernels, name: str, layer: Layer, reach: Reach, seed: int) -> Row:
+def _check(device: CudaDevice, kernels: DeformConvLibrary, name: str, layer: Layer, reach: Reach, seed: int) -> Row:
     """One problem in one format with every tile: the relative errors, and in words whatever else was wrong."""
     problem, form = layer.problem, FORMATS[name]
     row: Row = {"layer": layer.name, "batch": problem.batch, "k": problem.depth, "format": name, "reach": reach}
-    row |= {"limit": LIMITS[form.half], "errors": {}, "failures": []}
+    row |= {"limit": LIMITS[form.data_type], "errors": {}, "failures": []}
     obtained, size = kernels.output_size(problem), (problem.out_height, problem.out_width)
     if obtained != size:
         row["failures"].append(f"the output's size is said to be {obtained}, it is {size}")
     values = draw(device, problem, form, reach, seed)
     wanted = expected(device, problem, form, values)
     launch = arrange(device, kernels, problem, form, values)
-    for tile in (AUTO, *range(kernels.tile_count(problem, form))):
-        label = "auto" if tile == AUTO else f"tile {tile}"
+    for tile in (AUTO_TILE, *range(kernels.tile_count(problem, form))):
+        label = "auto" if tile == AUTO_TILE else f"tile {tile}"
         try:
             error, failures = _try(launch, tile, wanted, row["limit"])
-        except KernelFailed as failed:
+        except PssDetError as failed:
             error, failures = None, [str(failed)]
         row["errors"][label] = error
         row["failures"] += [f"{label}: {failure}" for failure in failures]
@@ -99,7 +102,7 @@ def relative_error(device: CudaDevice, obtained: Array, wanted: Array) -> float:
     return float(difference.max()) / max(float(xp.abs(wanted).max()), 1e-30)
 
 
-def check_streams(device: CudaDevice, kernels: Kernels, layers: Sequence[Layer]) -> list[Row]:
+def check_streams(device: CudaDevice, kernels: DeformConvLibrary, layers: Sequence[Layer]) -> list[Row]:
     """Layers in pairs, in both kernels, on two streams at once: each result must be what it is alone."""
     rows = []
     for name in (SEPARATE, "fp32 NCHW"):
@@ -118,7 +121,7 @@ def check_streams(device: CudaDevice, kernels: Kernels, layers: Sequence[Layer])
     return rows
 
 
-def run_all(launches: Sequence[Launch], tile: int = AUTO) -> None:
+def run_all(launches: Sequence[Launch], tile: int = AUTO_TILE) -> None:
     """One after the other, on the current stream."""
     for launch in launches:
         launch.run(tile)
@@ -136,7 +139,7 @@ def _same_bits(device: CudaDevice, first: Array, second: Array) -> bool:
     return bool((first.view(whole) == second.view(whole)).all())
 
 
-def expected(device: CudaDevice, problem: Problem, form: Format, values: Values) -> Array:
+def expected(device: CudaDevice, problem: Problem, form: DeformConvFormat, values: Values) -> Array:
     """The result in float64."""
     xp = device.xp
     x, offset, mask, weight, bias = (xp.asarray(part, dtype=xp.float64) for part in values)

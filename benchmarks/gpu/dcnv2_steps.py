@@ -19,12 +19,12 @@ from benchmarks.gpu.correctness import (
     relative_error,
     run_all,
 )
-from benchmarks.gpu.kernels import AUTO, Format, Kernels
 from benchmarks.gpu.roofline import least_bytes
 from benchmarks.gpu.shapes import CHANNELS, ODD, SIZES, Layer, Problem, layers, shapes
 from benchmarks.gpu.suite import Result, Step
 from benchmarks.gpu.tensors import Values, draw, near_launches
 from benchmarks.gpu.timing import Replay, Work, measure
+from pssdet.plugins.bindings.deform_conv import AUTO_TILE, DeformConvFormat, DeformConvLibrary
 
 if TYPE_CHECKING:
     from benchmarks.gpu.torch_device import Array, CudaDevice
@@ -73,7 +73,7 @@ class Dcnv2Bench:
     """What the steps work with; ``second_opinion`` is another implementation in float64, if there is one."""
 
     device: CudaDevice
-    kernels: Kernels
+    kernels: DeformConvLibrary
     baselines: Mapping[str, Maker]
     second_opinion: Callable[[CudaDevice, Problem, Values], Array] | None
     workload: Workload
@@ -135,7 +135,7 @@ def _second_opinion(bench: Dcnv2Bench) -> Result:
     if bench.second_opinion is None:
         return {"unavailable": "there is no other float64 implementation here", "rows": []}
     rows: list[Row] = []
-    form = Format(half=False, channels_last=False)
+    form = DeformConvFormat()
     for seed, layer in enumerate(bench.workload.shapes(bench.workload.sizes[0], 1)):
         values = draw(bench.device, layer.problem, form, "near", seed)
         try:
@@ -151,9 +151,9 @@ def _second_opinion(bench: Dcnv2Bench) -> Result:
 def _ceilings(bench: Dcnv2Bench) -> Result:
     """The best that this card reaches: a half matrix product, and a copy in its memory (bytes read and written)."""
     device, side = bench.device, bench.workload.matrix_side
-    left, right = (device.packed(device.normal((side, side), seed), "float16") for seed in (1, 2))
-    product, target = device.full((side, side), "float16", 0.0), device.full((16, side, side), "float16", 0.0)
-    source = device.full((16, side, side), "float16", 1.0)
+    left, right = (device.packed(device.normal((side, side), seed), "half") for seed in (1, 2))
+    product, target = device.full((side, side), "half", 0.0), device.full((16, side, side), "half", 0.0)
+    source = device.full((16, side, side), "half", 1.0)
 
     def copy() -> None:
         target[:] = source
@@ -177,7 +177,7 @@ def _sums(bench: Dcnv2Bench, depth: int, size: tuple[int, int], batch: int) -> R
     replays: dict[str, Replay] = {}
     unavailable = {}
     for name in (SEPARATE, RAW):
-        replays |= _recorded(bench, name, layers, {name: AUTO})
+        replays |= _recorded(bench, name, layers, {name: AUTO_TILE})
     for name, maker in bench.baselines.items() if depth == 50 else ():
         try:
             works = [maker(bench.device, layers, seed) for seed in range(sets)]
@@ -196,7 +196,7 @@ def _layers(bench: Dcnv2Bench, size: tuple[int, int], batch: int) -> Result:
         sets = sets_needed(bench.device, alone)
         for name in (SEPARATE, RAW):
             count = bench.kernels.tile_count(layer.problem, FORMATS[name])
-            tiles = {"auto": AUTO} | {f"tile {tile}": tile for tile in range(count)}
+            tiles = {"auto": AUTO_TILE} | {f"tile {tile}": tile for tile in range(count)}
             replays = _recorded(bench, name, alone, tiles)
             times = measure(bench.device.times_us, replays, sets, bench.workload.iterations)
             rows.append({"layer": layer.name, "format": name, "times": times})

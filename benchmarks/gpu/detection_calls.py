@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu.bundle import Tensors
 from benchmarks.gpu.detection_cases import Setting
-from pssdet.plugins.detection_library import DetectionLibrary
-from pssdet.plugins.detection_problem import MulticlassNmsProblem, ProposalsProblem, RoiAlignProblem
+from pssdet.plugins.bindings.detection import DetectionLibrary, MulticlassNmsParams, ProposalsParams, RoiAlignParams
 
 if TYPE_CHECKING:
     from benchmarks.gpu.cuda_device import BareDevice, Memory
@@ -46,7 +45,7 @@ def proposals_call(
     batch = len(tensors["image_size"])
     attributes: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in setting.proposals.items()}
     sizes = tuple(tuple(tensors[f"score_{level}"].shape[2:]) for level in range(levels))
-    problem = ProposalsProblem(batch, sizes, **attributes)
+    problem = ProposalsParams(batch, sizes, **attributes)
     maps = {
         kind: [device.put(laid_out(tensors[f"{kind}_{level}"], half=half, last=last)) for level in range(levels)]
         for kind in ("score", "delta")
@@ -86,7 +85,7 @@ def roi_align_call(
     sizes = tuple(tuple(tensors[f"map_{level}"].shape[2:]) for level in range(len(strides)))
     aligned = given.pop("coordinate_transformation_mode") == "half_pixel"
     attributes = {**given, "strides": tuple(strides), "aligned": aligned}
-    problem = RoiAlignProblem(batch, regions, setting.channels, sizes, **attributes)
+    problem = RoiAlignParams(batch, regions, setting.channels, sizes, **attributes)
     side = problem.output_size
     shape = (batch * regions, setting.channels, side, side)
     outputs = _unwritten(device, {"features": shape}, kind=np.float16 if half else np.float32)
@@ -108,7 +107,7 @@ def roi_align_call(
 def nms_call(device: BareDevice, library: DetectionLibrary, setting: Setting, tensors: Tensors) -> Call:
     """``MulticlassNms``; outputs boxes, scores, labels and count."""
     batch, regions, classes = tensors["scores"].shape
-    problem = MulticlassNmsProblem(batch, regions, classes, setting.box_classes, **setting.nms)
+    problem = MulticlassNmsParams(batch, regions, classes, setting.box_classes, **setting.nms)
     inputs = {name: device.put(values) for name, values in tensors.items()}
     shape = (batch, int(setting.nms["max_detections"]))
     shapes = {"boxes": (*shape, 4), "scores": shape, "labels": shape, "count": (batch,)}

@@ -24,7 +24,7 @@ from benchmarks.gpu.detection_steps import KernelBench, KernelBundle, steps
 from benchmarks.gpu.environment import ROOT, hash_of
 from benchmarks.gpu.suite import Suite, add_bundles_option, add_run_options, exit_code, measure
 from pssdet.files import sha256_of
-from pssdet.plugins.detection_library import DetectionLibrary
+from pssdet.plugins.bindings.detection import DetectionLibrary
 
 QUICK_ITERATIONS = 20
 
@@ -52,10 +52,10 @@ def main(arguments: Sequence[str] | None = None, make_bench: Callable[[Path], Ke
 def gpu_bench(bundle: Path) -> KernelBench:
     """This machine's GPU and the built library; the GPU comes first, since a machine without one needs nothing else."""
     from benchmarks.gpu.cuda_device import BareDevice
-    from benchmarks.gpu.kernels import find_library
+    from pssdet.plugins.bindings.libraries import find_kernels
 
     device = BareDevice()
-    return KernelBench(device, DetectionLibrary(find_library()), KernelBundle(bundle))
+    return KernelBench(device, DetectionLibrary(find_kernels(cuda=True)), KernelBundle(bundle))
 
 
 def _parser() -> argparse.ArgumentParser:

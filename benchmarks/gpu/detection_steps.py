@@ -27,7 +27,7 @@ from benchmarks.gpu.suite import Result, Step
 from benchmarks.gpu.timing import measure
 from pssdet.errors import BadInput
 from pssdet.files import sha256_of
-from pssdet.plugins.detection_library import DetectionLibrary
+from pssdet.plugins.bindings.detection import DetectionLibrary
 
 if TYPE_CHECKING:
     from benchmarks.gpu.cuda_device import BareDevice

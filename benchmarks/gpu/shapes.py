@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pssdet.plugins.bindings.deform_conv import DeformConvParams
+
 #: Padded sizes (height, width) of the networks' inputs: rows 1 and 4, row 3, row 2.
 SIZES = ((640, 640), (800, 1344), (1024, 1504))
 #: DCN layers of the stages c3, c4, c5.
@@ -13,43 +15,8 @@ CHANNELS = (128, 256, 512)
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Sizes of one convolution: the fields of ``pssdet_dcnv2_problem``, in its order."""
-
-    batch: int
-    channels: int
-    height: int
-    width: int
-    out_channels: int
-    kernel_h: int = 3
-    kernel_w: int = 3
-    stride_h: int = 1
-    stride_w: int = 1
-    dilation_h: int = 1
-    dilation_w: int = 1
-    pad_top: int = 1
-    pad_left: int = 1
-    pad_bottom: int = 1
-    pad_right: int = 1
-    groups: int = 1
-    offset_groups: int = 1
-
-    @property
-    def taps(self) -> int:
-        """Places that the kernel reads for one output pixel."""
-        return self.kernel_h * self.kernel_w
-
-    @property
-    def out_height(self) -> int:
-        """Rows of the output."""
-        room = self.height + self.pad_top + self.pad_bottom - (self.dilation_h * (self.kernel_h - 1) + 1)
-        return room // self.stride_h + 1
-
-    @property
-    def out_width(self) -> int:
-        """Columns of the output."""
-        room = self.width + self.pad_left + self.pad_right - (self.dilation_w * (self.kernel_w - 1) + 1)
-        return room // self.stride_w + 1
+class Problem(DeformConvParams):
+    """Sizes of one convolution, and what follows from them for its matrix product."""
 
     @property
     def pixels(self) -> int:

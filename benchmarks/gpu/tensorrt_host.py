@@ -18,7 +18,7 @@ from pssdet.engines.devices import gpu
 from pssdet.engines.trt.plan.capabilities import capabilities_of
 from pssdet.engines.trt.plan.inspector import prove, read_layers, summarise
 from pssdet.engines.trt.plan.settings import BuildSettings
-from pssdet.engines.trt.plugin_library import find_plugins, load_plugins
+from pssdet.engines.trt.plugin_library import load_plugins
 from pssdet.engines.trt.runtime.buffers import BufferSet
 from pssdet.engines.trt.runtime.context_cache import ContextCache
 from pssdet.engines.trt.runtime.cuda import Cuda, Stream
@@ -26,6 +26,7 @@ from pssdet.engines.trt.runtime.engine import LoadedEngine
 from pssdet.engines.trt.runtime.session import TensorRTSession
 from pssdet.errors import EnvironmentMissing, GateFailed
 from pssdet.files import sha256_of
+from pssdet.plugins.bindings.libraries import find_plugins
 
 
 class TensorRTHost:

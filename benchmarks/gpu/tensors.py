@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from benchmarks.gpu.kernels import AUTO, Addresses, Format, Kernels
 from benchmarks.gpu.shapes import Layer, Problem
+from pssdet.plugins.bindings.c_types import Dtype, Layout
+from pssdet.plugins.bindings.deform_conv import AUTO_TILE, DeformConvFormat, DeformConvLibrary
 
 if TYPE_CHECKING:
-    from benchmarks.gpu.torch_device import Array, CudaDevice, Kind
+    from benchmarks.gpu.torch_device import Array, CudaDevice
 
 #: near: the offsets of a trained network, 1.5 pixels; far: half the image, and some beyond any image or no numbers.
 Reach = Literal["near", "far"]
@@ -41,25 +42,25 @@ class Values(NamedTuple):
 class Launch:
     """All that a launch is given: tensors as its format lays them out, and ``memory``, the output between two guards.
 
-    tensors: x, offsets, masks (None if the offsets hold them), weights, bias.
+    tensors: without a mask if it is in the offsets.
     """
 
     device: CudaDevice
-    kernels: Kernels
+    kernels: DeformConvLibrary
     problem: Problem
-    form: Format
-    tensors: Sequence[Array | None]
+    form: DeformConvFormat
+    tensors: Values
     memory: Array
 
-    def run(self, tile: int = AUTO) -> None:
+    def run(self, tile: int = AUTO_TILE) -> None:
         """Launch on the current stream."""
-        parts = (*self.tensors, self._y())
-        addresses = Addresses(*(0 if part is None else self.device.address(part) for part in parts))
-        self.kernels.run(self.problem, self.form, addresses, tile, self.device.stream())
+        parts = self.tensors._asdict() | {"y": self._y()}
+        addresses = {name: self.device.address(part) for name, part in parts.items() if part is not None}
+        self.kernels.run(self.problem, self.form, **addresses, tile=tile, stream=self.device.stream())
 
     def unwritten(self) -> Launch:
         """The same launch with an output of its own, all NaN."""
-        return replace(self, memory=self.device.full(self.memory.shape, _kind(half=self.form.half), nan))
+        return replace(self, memory=self.device.full(self.memory.shape, self.form.data_type, nan))
 
     def forget(self) -> None:
         """Make the output NaN again."""
@@ -69,10 +70,10 @@ class Launch:
         """The output as [N, O, Ho, Wo], of its own type; what NHWC pads is left out."""
         problem, xp = self.problem, self.device.xp
         size = (problem.out_height, problem.out_width)
-        if not self.form.channels_last:
+        if self.form.data_layout == "NCHW":
             return self._y().reshape(problem.batch, problem.out_channels, *size)
         y = self._y().reshape(problem.batch, *size, -1)[..., : problem.out_channels]
-        return self.device.packed(xp.moveaxis(y, -1, 1), _kind(half=self.form.half))
+        return self.device.packed(xp.moveaxis(y, -1, 1), self.form.data_type)
 
     def has_intact_guards(self) -> bool:
         """Whether nothing was written outside of the output."""
@@ -83,7 +84,7 @@ class Launch:
         return self.memory[GUARD:-GUARD]
 
 
-def draw(device: CudaDevice, problem: Problem, form: Format, reach: Reach, seed: int) -> Values:
+def draw(device: CudaDevice, problem: Problem, form: DeformConvFormat, reach: Reach, seed: int) -> Values:
     """Tensors with the statistics of a network's layer: input and result of deviation near one."""
     taps, side = problem.offset_groups * problem.taps, max(problem.height, problem.width)
     out = (problem.out_height, problem.out_width)
@@ -98,50 +99,52 @@ def draw(device: CudaDevice, problem: Problem, form: Format, reach: Reach, seed:
     if not form.raw_mask:
         mask = 1 / (1 + device.xp.exp(-mask))
     offset = normal(3, problem.batch, 2 * taps, *out) * (NEAR if reach == "near" else side / 2)
-    offset = _rounded(device, offset, half=form.half_offset)
+    offset = _rounded(device, offset, form.offset_type)
     if reach == "far":
         for distance, value in _EXTREMES:
             offset.reshape(-1)[distance::distance] = value
     return Values(
-        _rounded(device, x, half=form.half),
+        _rounded(device, x, form.data_type),
         offset,
-        _rounded(device, mask, half=form.half_offset),
-        _rounded(device, weight, half=form.half),
+        _rounded(device, mask, form.offset_type),
+        _rounded(device, weight, form.data_type),
         normal(4, problem.out_channels) / 2,
     )
 
 
-def arrange(device: CudaDevice, kernels: Kernels, problem: Problem, form: Format, values: Values) -> Launch:
+def arrange(
+    device: CudaDevice, kernels: DeformConvLibrary, problem: Problem, form: DeformConvFormat, values: Values
+) -> Launch:
     """The launch over these values."""
 
-    def laid_out(part: Array, *, half: bool, last: bool) -> Array:
+    def laid_out(part: Array, dtype: Dtype, layout: Layout) -> Array:
         """NCHW, or NHWC whose channels NaNs pad to a multiple of eight."""
-        if last:
+        if layout == "NHWC":
             filler = device.full((part.shape[0], -part.shape[1] % 8, *part.shape[2:]), "float32", nan)
             part = device.xp.moveaxis(device.xp.concatenate([part, filler], 1), 1, -1)
-        return device.packed(part, _kind(half=half))
+        return device.packed(part, dtype)
 
     offset, mask = values.offset, None
     if form.raw_mask:
         offset = device.xp.concatenate([offset, values.mask], 1)
     else:
-        mask = laid_out(values.mask, half=form.half_offset, last=form.offset_channels_last)
+        mask = laid_out(values.mask, form.offset_type, form.offset_layout)
     weight = np.ascontiguousarray(device.take(values.weight), np.float32)
-    tensors = (
-        laid_out(values.x, half=form.half, last=form.channels_last),
-        laid_out(offset, half=form.half_offset, last=form.offset_channels_last),
+    tensors = Values(
+        laid_out(values.x, form.data_type, form.data_layout),
+        laid_out(offset, form.offset_type, form.offset_layout),
         mask,
-        device.put(kernels.pack_weights(problem, weight, half=form.half)),
+        device.put(kernels.pack_weights(problem, weight, form.data_type)),
         device.packed(values.bias, "float32"),
     )
-    channels = problem.out_channels + (-problem.out_channels % 8 if form.channels_last else 0)
+    channels = problem.out_channels + (-problem.out_channels % 8 if form.data_layout == "NHWC" else 0)
     size = problem.batch * channels * problem.pixels + 2 * GUARD
-    memory = device.full((size,), _kind(half=form.half), nan)
+    memory = device.full((size,), form.data_type, nan)
     return Launch(device, kernels, problem, form, tensors, memory)
 
 
 def near_launches(
-    device: CudaDevice, kernels: Kernels, form: Format, layers: Sequence[Layer], seed: int
+    device: CudaDevice, kernels: DeformConvLibrary, form: DeformConvFormat, layers: Sequence[Layer], seed: int
 ) -> list[Launch]:
     """Launches over layers, each with tensors of its own."""
     return [
@@ -150,9 +153,5 @@ def near_launches(
     ]
 
 
-def _kind(*, half: bool) -> Kind:
-    return "float16" if half else "float32"
-
-
-def _rounded(device: CudaDevice, values: Array, *, half: bool) -> Array:
-    return device.packed(device.packed(values, _kind(half=half)), "float32")
+def _rounded(device: CudaDevice, values: Array, dtype: Dtype) -> Array:
+    return device.packed(device.packed(values, dtype), "float32")

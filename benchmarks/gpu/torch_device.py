@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu.timing import Replay, Work
 from pssdet.errors import EnvironmentMissing
+from pssdet.plugins.bindings.c_types import Dtype
 
 #: An array of PyTorch.
 Array = Any
-Kind = Literal["float16", "float32"]
 
 _WARM_UP = 10
 _NODE_TYPES = {0: "kernel", 1: "memcpy", 2: "memset", 3: "host", 4: "graph", 5: "empty", 10: "alloc", 11: "free"}
@@ -62,13 +62,13 @@ class CudaDevice:
         generator = torch.Generator("cuda").manual_seed(seed)
         return torch.randn(tuple(shape), generator=generator, device="cuda")
 
-    def full(self, shape: Sequence[int], kind: Kind, value: float) -> Array:
+    def full(self, shape: Sequence[int], dtype: Dtype, value: float) -> Array:
         """An array of one value."""
-        return torch.full(tuple(shape), value, dtype=getattr(torch, kind), device="cuda")
+        return torch.full(tuple(shape), value, dtype=getattr(torch, dtype), device="cuda")
 
-    def packed(self, array: Array, kind: Kind) -> Array:
+    def packed(self, array: Array, dtype: Dtype) -> Array:
         """The values as that type, without gaps in memory."""
-        return array.to(getattr(torch, kind)).contiguous()
+        return array.to(getattr(torch, dtype)).contiguous()
 
     def put(self, values: NDArray[Any]) -> Array:
         """An array from the host, its type kept."""

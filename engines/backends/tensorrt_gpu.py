@@ -16,7 +16,6 @@ from pssdet.engines.options import INDIFFERENT, PrecisionOptions
 from pssdet.engines.precision.recipe import chosen_recipe
 from pssdet.engines.trt.plan.profiles import Profile, default_profile, read_profiles
 from pssdet.engines.trt.plan.settings import BuildSettings, Hardware
-from pssdet.engines.trt.plugin_library import find_plugins
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.models.card import (
     MODEL_ONNX,
@@ -28,6 +27,7 @@ from pssdet.models.card import (
     Precision,
     ProfileRecord,
 )
+from pssdet.plugins.bindings.libraries import find_plugins
 
 PLAN = "model.plan"
 
@@ -198,8 +198,8 @@ class TensorRTBackend(Backend[TensorRTOptions]):
         carried = _carries_plugins(card)
         library = None if carried else find_plugins()
         check_compatible(folder, card, _device(), _version(), library)
-        from pssdet.engines.trt.runtime.preprocess_kernel import find_preprocess_kernel
         from pssdet.engines.trt.runtime.session import TensorRTSession
+        from pssdet.plugins.bindings.preprocess import find_preprocess_kernel
 
         return TensorRTSession(
             folder / PLAN,

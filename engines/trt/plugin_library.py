@@ -1,39 +1,17 @@
-"""The plugin library: found, and loaded into the process in which TensorRT runs."""
+"""The plugin library, loaded into the process in which TensorRT runs."""
 
 from __future__ import annotations
 
 import ctypes
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 from pssdet.errors import EnvironmentMissing
-
-#: Names the library to use instead of the one that is found.
-VARIABLE = "PSSDET_PLUGINS"
-NAME = "libpssdet_plugins.so"
-_HOW = 'make plugin CMAKE_OPTIONS="-DTensorRT_ROOT=/path/to/TensorRT" builds it'
+from pssdet.plugins.bindings.libraries import HOW_TO_BUILD_PLUGINS
 
 #: Libraries once loaded stay: what they registered is used as long as TensorRT lives.
 _loaded: dict[Path, ctypes.CDLL] = {}
-
-
-def find_plugins() -> Path:
-    """The library named by PSSDET_PLUGINS, beside ``pssdet.plugins``, or built in this checkout.
-
-    Raises:
-        EnvironmentMissing: there is none.
-    """
-    if named := os.environ.get(VARIABLE):
-        if not Path(named).is_file():
-            raise EnvironmentMissing(f"{VARIABLE} names {named}, which is not a file; {_HOW}")
-        return Path(named).resolve()
-    root = Path(__file__).resolve().parents[2]
-    for folder in (root / "plugins", root / "build" / "cmake" / "lib"):
-        if (folder / NAME).is_file():
-            return folder / NAME
-    raise EnvironmentMissing(f"the plugin library {NAME} is not built; {_HOW}, and {VARIABLE} names one elsewhere")
 
 
 def load_plugins(trt: Any, path: Path) -> None:
@@ -52,12 +30,14 @@ def load_plugins(trt: Any, path: Path) -> None:
         library = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
         compiled = library.pssdet_plugins_tensorrt_version()
     except (OSError, AttributeError) as error:
-        raise EnvironmentMissing(f"{path} cannot be loaded ({error}); {_HOW}") from error
+        raise EnvironmentMissing(f"{path} cannot be loaded ({error}); {HOW_TO_BUILD_PLUGINS}") from error
     ours, theirs = _release(compiled), numbers_of(trt.__version__)
     # From 10 on the plugins' interface holds for a major version, before that for a release.
     if ours[0] != theirs[0] or (ours[0] < 10 and ours != theirs):
         needed, present = ".".join(map(str, ours)), ".".join(map(str, theirs))
-        raise EnvironmentMissing(f"{path} was compiled for TensorRT {needed}, this is {present}; {_HOW}")
+        raise EnvironmentMissing(
+            f"{path} was compiled for TensorRT {needed}, this is {present}; {HOW_TO_BUILD_PLUGINS}"
+        )
     _loaded[path] = library
 
 

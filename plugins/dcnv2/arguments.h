@@ -1,30 +1,17 @@
-// What a kernel is told: the problem, worked out to strides.
+// What a kernel is told: the problem, worked out to strides; and the checks before that.
 #pragma once
 
 #include <cstdint>
 
-#include "../device/device.h"
+#include "../device/tensor_view.h"
 #include "dcnv2.h"
 #include "sampling.h"
 
 namespace pssdet::dcnv2 {
 
-// Limits of the fused kernel: its plan's shared memory, and the exactness of its division by the channels.
+// Limits of the fused kernel: its gather table's shared memory, and the exactness of its division by the channels.
 constexpr int32_t kMaxFusedTaps = 9;
 constexpr int32_t kMaxFusedChannels = 1 << 14;
-
-// A tensor of which single values are read: element (n, channel, pixel) lies at n * image + channel * plane + pixel * step.
-struct Field {
-  const void* data;
-  bool is_half;
-  int64_t image;
-  int32_t plane, step;
-
-  PSSDET_DEVICE float at(int32_t n, int32_t channel, int32_t pixel) const {
-    const int64_t i = n * image + int64_t(channel) * plane + int64_t(pixel) * step;
-    return is_half ? __half2float(static_cast<const half*>(data)[i]) : static_cast<const float*>(data)[i];
-  }
-};
 
 // An output pixel, and the input pixel of its first tap, which may lie outside of the image.
 struct OutputPixel {
@@ -38,8 +25,8 @@ struct Arguments {
   const void* weight;
   const float* bias;  // may be null
   void* y;
-  Field offset, mask;  // mask.data may be null: all ones
-  int32_t first_mask;  // channel of the first mask
+  TensorView offset, mask;  // mask.data may be null: all ones
+  int32_t first_mask;       // channel of the first mask
   bool raw_mask, relu;
   int32_t channel_pitch;      // of x, NHWC: values between two pixels
   int32_t out_channel_pitch;  // of y, NHWC
@@ -66,5 +53,15 @@ struct Arguments {
     return corners_at(y, x, weight, problem.height, problem.width);
   }
 };
+
+// Whether the sizes are those of a convolution, and small enough for the kernels' 32-bit indices. On the host, as all below.
+pssdet_status check(const pssdet_dcnv2_problem& problem, int32_t* out_h, int32_t* out_w);
+
+// The arguments of a launch; PSSDET_BAD_PROBLEM if anything contradicts anything else.
+pssdet_status prepare(const pssdet_dcnv2_problem& problem, const pssdet_dcnv2_format& format, const void* x, const void* offset,
+    const void* mask, const void* weight, const float* bias, void* y, Arguments* arguments);
+
+// Whether the fused kernel computes it: half NHWC in whole groups of eight channels, one group, few taps.
+bool is_fused(const pssdet_dcnv2_problem& problem, const pssdet_dcnv2_format& format);
 
 }  // namespace pssdet::dcnv2

@@ -4,6 +4,7 @@
 // channels of one group, 16 channels of one tap at a time.
 #pragma once
 
+#include "../device/launch.h"
 #include "arguments.h"
 
 namespace pssdet::dcnv2 {
@@ -12,46 +13,31 @@ constexpr int kDirectTile = 64;
 constexpr int kDirectDepth = 16;
 constexpr int kDirectThreads = 256;
 
-PSSDET_DEVICE float to_float(float value) { return value; }
-PSSDET_DEVICE float to_float(half value) { return __half2float(value); }
-PSSDET_DEVICE void from_float(float value, float* to) { *to = value; }
-PSSDET_DEVICE void from_float(float value, half* to) { *to = __float2half_rn(value); }
-
-inline int64_t direct_blocks(const Arguments& arguments) {
-  const pssdet_dcnv2_problem& problem = arguments.problem;
-  return int64_t(problem.batch) * ceil_div(arguments.pixels(), kDirectTile) * problem.groups *
-      ceil_div(problem.out_channels / problem.groups, kDirectTile);
-}
-
 struct DirectShared {
   Corners<float> corners[kDirectTile];
   float samples[kDirectDepth][kDirectTile];
   float weights[kDirectDepth][kDirectTile + 1];
 };
 
-// A tensor of the kernel's own type: element (n, channel, pixel) as in Field.
-template <typename T>
-struct Plane {
-  int64_t image;
-  int32_t plane, step;
-
-  PSSDET_DEVICE int64_t at(int32_t n, int32_t channel, int32_t pixel) const {
-    return n * image + int64_t(channel) * plane + int64_t(pixel) * step;
-  }
-};
-
-template <typename T>
-class Direct {
+template <typename T, bool ChannelsLast>
+class Direct : public LaunchBounds<kDirectThreads, 2>, public StaticShared<DirectShared> {
  public:
-  PSSDET_DEVICE Direct(const Arguments& arguments, bool channels_last, DirectShared& shared)
+  using Arguments = dcnv2::Arguments;
+  static int64_t blocks(const Arguments& arguments) {
+    const pssdet_dcnv2_problem& problem = arguments.problem;
+    return int64_t(problem.batch) * ceil_div(arguments.pixels(), kDirectTile) * problem.groups *
+        ceil_div(problem.out_channels / problem.groups, kDirectTile);
+  }
+
+  PSSDET_DEVICE Direct(const Arguments& arguments, DirectShared& shared)
       : arguments_(arguments), problem_(arguments.problem), shared_(shared) {
     const int pixels = problem_.height * problem_.width, out_pixels = arguments.pixels();
-    if (channels_last) {
-      in_ = {int64_t(pixels) * arguments.channel_pitch, 1, arguments.channel_pitch};
-      out_ = {int64_t(out_pixels) * arguments.out_channel_pitch, 1, arguments.out_channel_pitch};
+    if (ChannelsLast) {
+      in_ = Strides::nhwc(arguments.channel_pitch, pixels);
+      out_ = Strides::nhwc(arguments.out_channel_pitch, out_pixels);
     } else {
-      in_ = {int64_t(pixels) * problem_.channels, pixels, 1};
-      out_ = {int64_t(out_pixels) * problem_.out_channels, out_pixels, 1};
+      in_ = Strides::nchw(problem_.channels, pixels);
+      out_ = Strides::nchw(problem_.out_channels, out_pixels);
     }
     const int out_per_group = problem_.out_channels / problem_.groups;
     const int pixel_tiles = ceil_div(out_pixels, kDirectTile), channel_tiles = ceil_div(out_per_group, kDirectTile);
@@ -156,7 +142,7 @@ class Direct {
   const Arguments& arguments_;
   const pssdet_dcnv2_problem& problem_;
   DirectShared& shared_;
-  Plane<T> in_, out_;
+  Strides in_, out_;
   int image_, group_, first_pixel_, first_channel_, end_channel_;
   float sums_[4][4] = {};
 };

@@ -1,34 +1,34 @@
 // The fused kernel: sampling and matrix product in one pass, half NHWC, on tensor cores.
 //
 // An implicit matrix product: rows are output pixels of the whole batch, columns are output channels, and k runs over taps, then
-// channels. A block computes kRows x kColumns of it. First it works out where each of its pixels reads for each tap (once,
-// in shared memory); then it walks over k in chunks: eight channels at a time are read at the four corners, blended in float32 and stored
-// as halves where the tensor cores take them from. While one chunk is multiplied, the corners of the next are on their way.
+// channels. A block computes kRows x kColumns of it. First it works out where each of its pixels reads for each tap: the gather table,
+// in shared memory. Then it walks over k in k-tiles: eight channels at a time are read at the four corners, blended in float32 and stored
+// as halves where the tensor cores take them from. While one k-tile is multiplied, the corners of the next are on their way.
 #pragma once
 
+#include "../device/launch.h"
 #include "arguments.h"
-#include "tensor_core.cuh"
-#include "weight_copy.cuh"
+#include "mma.cuh"
 
 namespace pssdet::dcnv2 {
 
 // Values that every row in shared memory is longer than its content: without them, rows would fall on the same banks.
 constexpr int kSkew = 8;
 
-// Rows x Columns outputs of a block; Chunk values of k at a time. WarpsM x WarpsN warps share the outputs; WarpsK such teams share
-// each chunk's k, so that a small problem has more warps.
-template <int Rows, int Columns, int Chunk, int WarpsM, int WarpsN, int WarpsK>
+// Rows x Columns outputs of a block; TileK values of k at a time. WarpsM x WarpsN warps share the outputs; WarpsK such groups slice
+// each k-tile among them, so that a small problem has more warps.
+template <int Rows, int Columns, int TileK, int WarpsM, int WarpsN, int WarpsK>
 struct Tile {
-  static constexpr int kRows = Rows, kColumns = Columns, kChunk = Chunk;
+  static constexpr int kRows = Rows, kColumns = Columns, kTileK = TileK;
   static constexpr int kWarpsM = WarpsM, kWarpsN = WarpsN, kWarpsK = WarpsK;
   static constexpr int kThreads = 32 * WarpsM * WarpsN * WarpsK;
-  static constexpr int kPitch = Chunk + kSkew, kOutPitch = Columns + 4;
-  static constexpr int kTilesM = Rows / WarpsM / 16, kTilesN = Columns / WarpsN / 16, kStepsK = Chunk / WarpsK / 16;
-  static constexpr int kSamples = Rows * (Chunk / 8) / kThreads;  // eight channels of a pixel each, by a thread
+  static constexpr int kPitch = TileK + kSkew, kOutPitch = Columns + 4;
+  static constexpr int kTilesM = Rows / WarpsM / 16, kTilesN = Columns / WarpsN / 16, kStepsK = TileK / WarpsK / 16;
+  static constexpr int kSamples = Rows * (TileK / 8) / kThreads;  // eight channels of a pixel each, by a thread
 
   static_assert(kThreads % Rows == 0);
-  static_assert(Rows % (16 * WarpsM) == 0 && Columns % (16 * WarpsN) == 0 && Chunk % (16 * WarpsK) == 0);
-  static_assert(Rows * (Chunk / 8) % kThreads == 0 && Columns * (Chunk / 8) % kThreads == 0);
+  static_assert(Rows % (16 * WarpsM) == 0 && Columns % (16 * WarpsN) == 0 && TileK % (16 * WarpsK) == 0);
+  static_assert(Rows * (TileK / 8) % kThreads == 0 && Columns * (TileK / 8) % kThreads == 0);
 
   static constexpr int kStageBytes = (Rows + Columns) * kPitch * int(sizeof(half));
   static constexpr int kRowBytes = kOutPitch * int(sizeof(float));
@@ -44,28 +44,35 @@ struct Tile {
   }
 };
 
-// The fused kernel's part of a thread.
-template <typename Core, typename Tile>
-class Fused {
+// The fused kernel. Mma: the policy of matrix products, in mma.cuh.
+template <typename Tile, typename Mma = MmaOfArchitecture>
+class Fused : public LaunchBounds<Tile::kThreads, 1>, public DynamicShared<Tile::shared_bytes(kMaxFusedTaps)> {
  public:
+  using Arguments = dcnv2::Arguments;
+  static int shared_bytes(const Arguments& arguments) { return Tile::shared_bytes(arguments.taps()); }
+  static int64_t blocks(const Arguments& arguments) {
+    const int64_t rows = int64_t(arguments.problem.batch) * arguments.pixels();
+    return (rows + Tile::kRows - 1) / Tile::kRows * ceil_div(arguments.problem.out_channels, Tile::kColumns);
+  }
+
   PSSDET_DEVICE Fused(const Arguments& arguments, unsigned char* shared) : arguments_(arguments), shared_(shared) {
     const int column_tiles = ceil_div(arguments.problem.out_channels, Tile::kColumns);
     // Blocks that read the same pixels are neighbours, so that they share them in the caches.
     first_row_ = int(blockIdx.x) / column_tiles * Tile::kRows;
     first_column_ = int(blockIdx.x) % column_tiles * Tile::kColumns;
     depth_ = arguments.taps() * arguments.problem.channels;
-    plan_weights_ = reinterpret_cast<float4*>(shared + 2 * Tile::kStageBytes);
-    plan_places_ = reinterpret_cast<uint32_t*>(plan_weights_ + arguments.taps() * Tile::kRows);
+    gather_weights_ = reinterpret_cast<float4*>(shared + 2 * Tile::kStageBytes);
+    gather_places_ = reinterpret_cast<uint32_t*>(gather_weights_ + arguments.taps() * Tile::kRows);
   }
 
   PSSDET_DEVICE void run() {
-    make_plan();
+    build_gather_table();
     __syncthreads();
     multiply_all();
     for (int part = 0; part < Tile::kParts; ++part) {
       if (part > 0) __syncthreads();
-      add_up_teams(part);
-      write_result(part);
+      reduce_k(part);
+      epilogue(part);
     }
   }
 
@@ -73,7 +80,7 @@ class Fused {
   PSSDET_DEVICE half* samples(int stage) const { return reinterpret_cast<half*>(shared_ + stage * Tile::kStageBytes); }
   PSSDET_DEVICE half* weights(int stage) const { return samples(stage) + Tile::kRows * Tile::kPitch; }
 
-  PSSDET_DEVICE void make_plan() {
+  PSSDET_DEVICE void build_gather_table() {
     const int pixels = arguments_.pixels(), row = first_row_ + int(threadIdx.x) % Tile::kRows, n = row / pixels;
     const bool exists = row < arguments_.problem.batch * pixels;
     const OutputPixel at = arguments_.pixel(n, row - n * pixels);
@@ -86,25 +93,25 @@ class Fused {
         const int pixel = (n * arguments_.problem.height + corners.y) * arguments_.problem.width + corners.x;
         place = uint32_t(pixel << 2 | corners.down << 1 | corners.right);
       }
-      plan_weights_[entry] = weight;
-      plan_places_[entry] = place;
+      gather_weights_[entry] = weight;
+      gather_places_[entry] = place;
     }
   }
 
-  // Starts reading the four corners of this thread's samples of the chunk at `k`.
+  // Starts reading the four corners of this thread's samples of the k-tile at `k`.
   PSSDET_DEVICE void read_corners(int k) {
     const float per_tap = 1.0f / float(arguments_.problem.channels);
 #pragma unroll
     for (int i = 0; i < Tile::kSamples; ++i) {
       const int task = int(threadIdx.x) + i * Tile::kThreads;
-      const int row = task / (Tile::kChunk / 8), at = k + task % (Tile::kChunk / 8) * 8;
+      const int row = task / (Tile::kTileK / 8), at = k + task % (Tile::kTileK / 8) * 8;
       // Exact: a half more than a multiple of eight is far enough from both neighbours of the quotient.
       const int tap = int((float(at) + 0.5f) * per_tap);
       entry_[i] = at < depth_ ? tap * Tile::kRows + row : -1;
       if (entry_[i] < 0) continue;
       // In eights of values, 32 bits are enough: one instruction makes an address.
       const Half8* x = static_cast<const Half8*>(arguments_.x);
-      const uint32_t place = plan_places_[entry_[i]], pitch = uint32_t(arguments_.channel_pitch) / 8;
+      const uint32_t place = gather_places_[entry_[i]], pitch = uint32_t(arguments_.channel_pitch) / 8;
       const uint32_t corner = (place >> 2) * pitch + uint32_t(at - tap * arguments_.problem.channels) / 8;
       const uint32_t right = (place & 1) * pitch, down = (place >> 1 & 1) * (arguments_.problem.width * pitch);
       corners_[i][0] = load8(x + corner);
@@ -118,10 +125,10 @@ class Fused {
 #pragma unroll
     for (int i = 0; i < Tile::kSamples; ++i) {
       const int task = int(threadIdx.x) + i * Tile::kThreads;
-      const int row = task / (Tile::kChunk / 8), column = task % (Tile::kChunk / 8) * 8;
+      const int row = task / (Tile::kTileK / 8), column = task % (Tile::kTileK / 8) * 8;
       Half8 blended;
       if (entry_[i] >= 0) {
-        blended = blend(corners_[i], plan_weights_[entry_[i]]);
+        blended = blend(corners_[i], gather_weights_[entry_[i]]);
       } else {
 #pragma unroll
         for (int pair = 0; pair < 4; ++pair) blended.pair[pair] = __floats2half2_rn(0.0f, 0.0f);
@@ -146,21 +153,21 @@ class Fused {
 #pragma unroll
     for (int m = 0; m < Tile::kTilesM; ++m) {
 #pragma unroll
-      for (int n = 0; n < Tile::kTilesN; ++n) Core::clear(sums_[m][n]);
+      for (int n = 0; n < Tile::kTilesN; ++n) Mma::clear(sums_[m][n]);
     }
-    typename Core::template WeightCopy<Tile> copy(arguments_, first_column_, depth_);
+    typename Mma::template WeightCopy<Tile> copy(arguments_, first_column_, depth_);
     copy.start(0, weights(0));
     read_corners(0);
     store_samples(0);
     copy.finish(weights(0));
     __syncthreads();
-    const int chunks = ceil_div(depth_, Tile::kChunk);
-    for (int chunk = 0; chunk < chunks; ++chunk) {
-      const int stage = chunk & 1, other = stage ^ 1;
-      const bool more = chunk + 1 < chunks;
+    const int k_tiles = ceil_div(depth_, Tile::kTileK);
+    for (int k_tile = 0; k_tile < k_tiles; ++k_tile) {
+      const int stage = k_tile & 1, other = stage ^ 1;
+      const bool more = k_tile + 1 < k_tiles;
       if (more) {
-        copy.start((chunk + 1) * Tile::kChunk, weights(other));
-        read_corners((chunk + 1) * Tile::kChunk);
+        copy.start((k_tile + 1) * Tile::kTileK, weights(other));
+        read_corners((k_tile + 1) * Tile::kTileK);
       }
       multiply(stage);
       if (more) {
@@ -177,31 +184,31 @@ class Fused {
 #pragma unroll
     for (int step = 0; step < Tile::kStepsK; ++step) {
       const int k = (warp_k() * Tile::kStepsK + step) * 16;
-      typename Core::A left[Tile::kTilesM];
+      typename Mma::A left[Tile::kTilesM];
 #pragma unroll
-      for (int m = 0; m < Tile::kTilesM; ++m) Core::load(left[m], a + m * 16 * Tile::kPitch + k, Tile::kPitch);
+      for (int m = 0; m < Tile::kTilesM; ++m) Mma::load(left[m], a + m * 16 * Tile::kPitch + k, Tile::kPitch);
 #pragma unroll
       for (int n = 0; n < Tile::kTilesN; ++n) {
-        typename Core::B right;
-        Core::load(right, b + n * 16 * Tile::kPitch + k, Tile::kPitch);
+        typename Mma::B right;
+        Mma::load(right, b + n * 16 * Tile::kPitch + k, Tile::kPitch);
 #pragma unroll
-        for (int m = 0; m < Tile::kTilesM; ++m) Core::multiply(sums_[m][n], left[m], right);
+        for (int m = 0; m < Tile::kTilesM; ++m) Mma::multiply(sums_[m][n], left[m], right);
       }
     }
   }
 
-  // The sums of all teams, one after the other, into shared memory.
-  PSSDET_DEVICE void add_up_teams(int part) {
+  // The sums of all sliced-K groups, one after the other, into shared memory.
+  PSSDET_DEVICE void reduce_k(int part) {
     float* mine = result() + warp_m() % Tile::kPartWarpsM * Tile::kTilesM * 16 * Tile::kOutPitch + warp_n() * Tile::kTilesN * 16;
-    for (int team = 0; team < Tile::kWarpsK; ++team) {
-      if (warp_k() == team && warp_m() / Tile::kPartWarpsM == part) {
+    for (int group = 0; group < Tile::kWarpsK; ++group) {
+      if (warp_k() == group && warp_m() / Tile::kPartWarpsM == part) {
 #pragma unroll
         for (int m = 0; m < Tile::kTilesM; ++m) {
 #pragma unroll
           for (int n = 0; n < Tile::kTilesN; ++n) {
             float* matrix = mine + m * 16 * Tile::kOutPitch + n * 16;
-            if (team > 0) Core::add(sums_[m][n], matrix, Tile::kOutPitch);
-            Core::store(matrix, Tile::kOutPitch, sums_[m][n]);
+            if (group > 0) Mma::add(sums_[m][n], matrix, Tile::kOutPitch);
+            Mma::store(matrix, Tile::kOutPitch, sums_[m][n]);
           }
         }
       }
@@ -209,7 +216,7 @@ class Fused {
     }
   }
 
-  PSSDET_DEVICE void write_result(int part) const {
+  PSSDET_DEVICE void epilogue(int part) const {
     const int rows = arguments_.problem.batch * arguments_.pixels();
     for (int task = threadIdx.x; task < Tile::kPartRows * (Tile::kColumns / 8); task += Tile::kThreads) {
       const int row = task / (Tile::kColumns / 8), column = task % (Tile::kColumns / 8) * 8;
@@ -240,11 +247,11 @@ class Fused {
   const Arguments& arguments_;
   unsigned char* shared_;
   int first_row_, first_column_, depth_;
-  float4* plan_weights_;
-  uint32_t* plan_places_;
+  float4* gather_weights_;
+  uint32_t* gather_places_;
   int32_t entry_[Tile::kSamples];
   Half8 corners_[Tile::kSamples][4];
-  typename Core::C sums_[Tile::kTilesM][Tile::kTilesN];
+  typename Mma::C sums_[Tile::kTilesM][Tile::kTilesN];
 };
 
 }  // namespace pssdet::dcnv2

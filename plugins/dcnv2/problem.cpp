@@ -1,44 +1,20 @@
-#include "problem.h"
-
-#include <initializer_list>
-#include <limits>
+#include "../device/validation.h"
+#include "arguments.h"
 
 namespace pssdet::dcnv2 {
 
 namespace {
 
 // What the kernels count in 32 bits stays below these.
-constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
-constexpr int64_t kMostPixels = kMost / 4;    // of a batch: the fused kernel's plan has two more bits beside each
+constexpr int64_t kMostPixels = kMost / 4;    // of a batch: the fused kernel's gather table has two more bits beside each
 constexpr int64_t kMostChannels = kMost / 2;  // with room for the last tile, and for padding
 constexpr int64_t kMostSide = 1 << 24;        // with its padding: float32 knows every whole number up to here
-
-int32_t padded_channels(int32_t channels) { return ceil_div(channels, 8) * 8; }
-
-bool positive(std::initializer_list<int32_t> values) {
-  for (const int32_t value : values) {
-    if (value < 1) return false;
-  }
-  return true;
-}
 
 // Zero if the kernel does not fit, or if the image with its padding is too large.
 int64_t out_side(int64_t side, int64_t before, int64_t after, int64_t kernel, int64_t dilation, int64_t stride) {
   const int64_t padded = side + before + after, room = padded - (dilation * (kernel - 1) + 1);
   return room < 0 || padded > kMostSide ? 0 : room / stride + 1;
 }
-
-Field field_of(const void* data, const pssdet_dcnv2_format& format, int32_t channels, int32_t pixels) {
-  const bool is_half = format.offset_type == PSSDET_F16;
-  if (format.offset_layout == PSSDET_NCHW) return {data, is_half, int64_t(channels) * pixels, pixels, 1};
-  const int32_t pitch = padded_channels(channels);
-  return {data, is_half, int64_t(pitch) * pixels, 1, pitch};
-}
-
-bool usable(const void* pointer) { return pointer && reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
-
-bool known(pssdet_dtype type) { return type == PSSDET_F32 || type == PSSDET_F16; }
-bool known(pssdet_layout layout) { return layout == PSSDET_NCHW || layout == PSSDET_NHWC; }
 
 }  // namespace
 
@@ -70,7 +46,7 @@ pssdet_status prepare(const pssdet_dcnv2_problem& problem, const pssdet_dcnv2_fo
   if (!known(format.data_type) || !known(format.offset_type) || !known(format.data_layout) || !known(format.offset_layout)) {
     return PSSDET_BAD_PROBLEM;
   }
-  if (!usable(x) || !usable(offset) || !usable(weight) || !usable(y)) return PSSDET_BAD_PROBLEM;
+  if (!usable({x, offset, weight, y})) return PSSDET_BAD_PROBLEM;
   if ((mask && (format.raw_mask || !usable(mask))) || (bias && !usable(bias))) return PSSDET_BAD_PROBLEM;
   const int32_t pixels = out_h * out_w, masks = problem.kernel_h * problem.kernel_w * problem.offset_groups;
   arguments->problem = problem;
@@ -80,8 +56,8 @@ pssdet_status prepare(const pssdet_dcnv2_problem& problem, const pssdet_dcnv2_fo
   arguments->weight = weight;
   arguments->bias = bias;
   arguments->y = y;
-  arguments->offset = field_of(offset, format, format.raw_mask ? 3 * masks : 2 * masks, pixels);
-  arguments->mask = format.raw_mask ? arguments->offset : field_of(mask, format, masks, pixels);
+  arguments->offset = view_of(offset, format.offset_type, format.offset_layout, format.raw_mask ? 3 * masks : 2 * masks, pixels);
+  arguments->mask = format.raw_mask ? arguments->offset : view_of(mask, format.offset_type, format.offset_layout, masks, pixels);
   arguments->first_mask = format.raw_mask ? 2 * masks : 0;
   arguments->raw_mask = format.raw_mask != 0;
   arguments->relu = format.relu != 0;

@@ -1,7 +1,7 @@
 // The convolution on a CPU, plainly: what the kernels are compared with.
 #include <vector>
 
-#include "problem.h"
+#include "arguments.h"
 
 namespace pssdet::dcnv2 {
 namespace {

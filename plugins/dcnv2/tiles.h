@@ -7,12 +7,12 @@
 
 namespace pssdet::dcnv2 {
 
-//                       pixels, channels, chunk, warps
+//                       pixels, channels, k-tile, warps
 using Tile128x128 = Tile<128, 128, 32, 2, 4, 1>;
 using Tile64x256 = Tile<64, 256, 32, 2, 4, 1>;  // samples once for 256 output channels
 using Tile64x128 = Tile<64, 128, 32, 2, 2, 1>;
 using Tile64x64 = Tile<64, 64, 64, 2, 2, 2>;
-using Tile32x64 = Tile<32, 64, 128, 1, 2, 4>;  // for batch 1: many blocks, and four teams in each
+using Tile32x64 = Tile<32, 64, 128, 1, 2, 4>;  // for batch 1: many blocks, and four sliced-K groups in each
 
 constexpr int kTiles = 5;
 
@@ -28,18 +28,13 @@ auto with_tile(int number, Visit visit) {
   }
 }
 
-inline int64_t blocks_of(const Arguments& arguments, int number) {
-  return with_tile(number, [&](auto tile) {
-    const int64_t rows = int64_t(arguments.problem.batch) * arguments.pixels();
-    return (rows + tile.kRows - 1) / tile.kRows * ceil_div(arguments.problem.out_channels, tile.kColumns);
-  });
-}
-
 // The largest tile that gives every multiprocessor work and is not wider than the output; else the smallest.
 inline int choose_tile(const Arguments& arguments, int multiprocessors) {
   for (int number = 0; number < kTiles; ++number) {
-    const int columns = with_tile(number, [](auto tile) { return tile.kColumns; });
-    if (columns <= arguments.problem.out_channels && blocks_of(arguments, number) >= multiprocessors) return number;
+    const bool suits = with_tile(number, [&](auto tile) {
+      return tile.kColumns <= arguments.problem.out_channels && Fused<decltype(tile)>::blocks(arguments) >= multiprocessors;
+    });
+    if (suits) return number;
   }
   return kTiles - 1;
 }

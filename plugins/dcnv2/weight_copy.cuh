@@ -1,4 +1,4 @@
-// How a chunk of the weights comes into shared memory while the one before it is multiplied.
+// How a k-tile of the weights comes into shared memory while the one before it is multiplied.
 #pragma once
 
 #include "arguments.h"
@@ -10,7 +10,7 @@ namespace pssdet::dcnv2 {
 template <typename Tile>
 class WeightGroups {
  public:
-  static constexpr int kCount = Tile::kColumns * (Tile::kChunk / 8) / Tile::kThreads;
+  static constexpr int kCount = Tile::kColumns * (Tile::kTileK / 8) / Tile::kThreads;
 
   PSSDET_DEVICE WeightGroups(const Arguments& arguments, int first_column, int depth)
       : weight_(static_cast<const Half8*>(arguments.weight)), depth_(depth) {
@@ -22,8 +22,8 @@ class WeightGroups {
   }
 
  protected:
-  static PSSDET_DEVICE int row(int i) { return (int(threadIdx.x) + i * Tile::kThreads) / (Tile::kChunk / 8); }
-  static PSSDET_DEVICE int within(int i) { return (int(threadIdx.x) + i * Tile::kThreads) % (Tile::kChunk / 8) * 8; }
+  static PSSDET_DEVICE int row(int i) { return (int(threadIdx.x) + i * Tile::kThreads) / (Tile::kTileK / 8); }
+  static PSSDET_DEVICE int within(int i) { return (int(threadIdx.x) + i * Tile::kThreads) % (Tile::kTileK / 8) * 8; }
   static PSSDET_DEVICE int target(int i) { return row(i) * Tile::kPitch + within(i); }
   PSSDET_DEVICE bool exists(int i, int k) const { return first_[i] != kNone && k + within(i) < depth_; }
   // An address that may be read even where nothing exists.

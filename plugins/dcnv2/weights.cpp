@@ -1,18 +1,15 @@
 // The kernels' order of weights.
-#include "problem.h"
+#include "arguments.h"
 
 namespace {
-
-void store(float value, float* to) { *to = value; }
-
-void store(float value, half* to) { *to = __float2half_rn(value); }
 
 // [O, I, taps] to [O, taps, I].
 template <typename T>
 void pack(const float* oihw, int64_t outputs, int64_t inputs, int64_t taps, T* packed) {
   for (int64_t o = 0; o < outputs; ++o) {
     for (int64_t tap = 0; tap < taps; ++tap) {
-      for (int64_t i = 0; i < inputs; ++i) store(oihw[(o * inputs + i) * taps + tap], packed + (o * taps + tap) * inputs + i);
+      for (int64_t i = 0; i < inputs; ++i)
+        pssdet::from_float(oihw[(o * inputs + i) * taps + tap], packed + (o * taps + tap) * inputs + i);
     }
   }
 }

@@ -5,7 +5,9 @@
 #pragma once
 
 #include "block_select.cuh"
+#include "block_sort.cuh"
 #include "boxes.h"
+#include "detection.h"
 
 namespace pssdet::detection {
 
@@ -15,6 +17,35 @@ struct NmsShared {
   uint32_t* removed;  // for each group
   uint32_t* kept;     // the result: for each group, the boxes that stay
 };
+
+// What a block of NMS has in shared memory: boxes, and behind them the keys, which the search of the candidates and NMS itself use
+// for what they need while there are no boxes yet, or no keys any more.
+struct BoxesAndKeys {
+  Box* boxes;
+  uint64_t* keys;
+  SelectShared* select;
+  NmsShared nms;
+
+  static PSSDET_HOST_DEVICE constexpr int capacity(int candidates) {
+    const int least = int(sizeof(SelectShared) / sizeof(Box)) + 1;
+    return power_of_two_from(candidates > least ? candidates : least);
+  }
+  static PSSDET_HOST_DEVICE constexpr int bytes(int candidates) {
+    return capacity(candidates) * int(sizeof(Box) + sizeof(uint64_t));
+  }
+
+  PSSDET_DEVICE BoxesAndKeys(unsigned char* memory, int candidates) {
+    const int room = capacity(candidates);
+    boxes = reinterpret_cast<Box*>(memory);
+    keys = reinterpret_cast<uint64_t*>(boxes + room);
+    select = reinterpret_cast<SelectShared*>(memory);
+    nms.boxes = boxes;
+    nms.earlier = reinterpret_cast<uint32_t*>(keys);
+    nms.removed = nms.earlier + room;
+    nms.kept = nms.removed + room / 32;
+  }
+};
+static_assert(BoxesAndKeys::bytes(PSSDET_MAX_CANDIDATES) <= 48 * 1024, "needs cudaFuncSetAttribute");
 
 // The number of whole groups' boxes; `boxes` and `earlier` have that many.
 PSSDET_HOST_DEVICE constexpr int whole_groups(int count) { return ceil_div(count, 32) * 32; }

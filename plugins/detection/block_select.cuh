@@ -5,6 +5,7 @@
 // passes unless scores are equal, then with the bits of the indices.
 #pragma once
 
+#include "detection.h"
 #include "keys.h"
 
 namespace pssdet::detection {
@@ -22,6 +23,12 @@ struct SelectShared {
   uint32_t above;  // keys with a larger digit
   uint32_t same;   // keys with this digit
   uint32_t taken;
+};
+
+// The shared memory of a selection among all levels, or all classes.
+struct JointShared {
+  SelectShared select;
+  uint64_t keys[PSSDET_MAX_CANDIDATES];
 };
 
 // Room for one more of each of the warp's lanes that wants it; places are given out in no order.

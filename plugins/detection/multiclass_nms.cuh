@@ -3,12 +3,39 @@
 // Source: the ONNX function pssdet.MulticlassNms.
 #pragma once
 
-#include "selection_arguments.h"
+#include "../device/launch.h"
+#include "block_nms.cuh"
 
 namespace pssdet::detection {
 
-class BestOfClass {
+struct NmsArguments {
+  pssdet_multiclass_nms_problem problem;
+  const float4* boxes;
+  const float* scores;
+  const int32_t* region_count;
+  float4* best_boxes;
+  float* best_scores;
+  int32_t *labels, *count;
+  // Workspace: each class's candidates in order, [batch, classes, regions], and those it kept, [batch, classes, of_class()].
+  uint64_t* class_keys;
+  uint64_t* kept_keys;
+
+  PSSDET_HOST_DEVICE int32_t of_class() const {
+    return problem.regions < problem.max_detections ? problem.regions : problem.max_detections;
+  }
+};
+
+// The arguments of the launches; PSSDET_BAD_PROBLEM if anything contradicts anything else. On the host.
+pssdet_status prepare(const pssdet_multiclass_nms_problem* problem, const float* boxes, const float* scores,
+    const int32_t* region_count, float* best_boxes, float* best_scores, int32_t* labels, int32_t* count, void* workspace,
+    NmsArguments* arguments);
+
+class BestOfClass : public LaunchBounds<256, 1, 32>, public DynamicShared<BoxesAndKeys::bytes(PSSDET_MAX_CANDIDATES)> {
  public:
+  using Arguments = NmsArguments;
+  static int shared_bytes(const Arguments& arguments) { return BoxesAndKeys::bytes(arguments.problem.regions); }
+  static int64_t blocks(const Arguments& arguments) { return int64_t(arguments.problem.batch) * arguments.problem.classes; }
+
   PSSDET_DEVICE BestOfClass(const NmsArguments& arguments, unsigned char* shared)
       : arguments_(arguments), problem_(arguments.problem), shared_(shared, arguments.problem.regions),
         image_(int(blockIdx.x) / arguments.problem.classes), class_(int(blockIdx.x) - image_ * arguments.problem.classes),
@@ -71,8 +98,11 @@ class BestOfClass {
   const int image_, class_, box_class_;
 };
 
-class DetectionsOfImage {
+class DetectionsOfImage : public LaunchBounds<512, 1, 32>, public DynamicShared<int(sizeof(JointShared))> {
  public:
+  using Arguments = NmsArguments;
+  static int64_t blocks(const Arguments& arguments) { return arguments.problem.batch; }
+
   PSSDET_DEVICE DetectionsOfImage(const NmsArguments& arguments, unsigned char* shared)
       : arguments_(arguments), shared_(*reinterpret_cast<JointShared*>(shared)) {}
 

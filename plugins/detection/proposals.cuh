@@ -4,13 +4,50 @@
 // Source: the ONNX function pssdet.GenerateProposals.
 #pragma once
 
+#include "../device/launch.h"
+#include "../device/tensor_view.h"
 #include "anchors.h"
-#include "selection_arguments.h"
+#include "block_nms.cuh"
 
 namespace pssdet::detection {
 
-class BestOfChunk {
+// Anchors that one block of the first kernel looks through: their scores fill the shared memory that needs no asking.
+constexpr int kChunk = 8192;
+
+struct ChunkShared {
+  SelectShared select;
+  uint32_t orders[kChunk];
+};
+
+struct ProposalsArguments {
+  pssdet_proposals_problem problem;
+  TensorView scores[PSSDET_MAX_LEVELS], deltas[PSSDET_MAX_LEVELS];
+  int32_t first_chunk[PSSDET_MAX_LEVELS + 1];  // of the image's
+  const float* image_size;
+  float4* proposals;
+  float* proposal_scores;
+  int32_t* count;
+  // Workspace: what each level's NMS was given and what it kept, [batch, levels, pre_nms_top_n], and each chunk's best anchors,
+  // [batch, chunks, pre_nms_top_n].
+  float4* level_boxes;
+  uint64_t* level_keys;
+  uint64_t* chunk_keys;
+
+  PSSDET_HOST_DEVICE int32_t cells(int level) const { return problem.pyramid.height[level] * problem.pyramid.width[level]; }
+  PSSDET_HOST_DEVICE int32_t anchors(int level) const { return cells(level) * problem.anchors_per_cell; }
+  PSSDET_HOST_DEVICE int32_t chunks() const { return first_chunk[problem.pyramid.levels]; }
+};
+
+// The arguments of the launches; PSSDET_BAD_PROBLEM if anything contradicts anything else. On the host.
+pssdet_status prepare(const pssdet_proposals_problem* problem, pssdet_dtype type, const pssdet_layout* layouts,
+    const void* const* scores, const void* const* deltas, const float* image_size, float* proposals, float* proposal_scores,
+    int32_t* count, void* workspace, ProposalsArguments* arguments);
+
+class BestOfChunk : public LaunchBounds<512, 1, 32>, public DynamicShared<int(sizeof(ChunkShared))> {
  public:
+  using Arguments = ProposalsArguments;
+  static int64_t blocks(const Arguments& arguments) { return int64_t(arguments.problem.batch) * arguments.chunks(); }
+
   // The scores of a chunk: elements of the map in the order in which they lie in memory, so that threads read side by side.
   struct Keys {
     const uint32_t* orders;
@@ -38,9 +75,9 @@ class BestOfChunk {
   }
 
   PSSDET_DEVICE void run() const {
-    const Map& map = arguments_.scores[level_];
+    const TensorView& map = arguments_.scores[level_];
     const int wanted = arguments_.problem.pre_nms_top_n, anchors = arguments_.problem.anchors_per_cell;
-    const Keys keys = {shared_.orders, first_, anchors, arguments_.cells(level_), map.step == 1};
+    const Keys keys = {shared_.orders, first_, anchors, arguments_.cells(level_), map.strides.step == 1};
     for (int i = int(threadIdx.x); i < count_; i += int(blockDim.x)) shared_.orders[i] = order(map, keys.by_channel, first_ + i);
     uint64_t* best = arguments_.chunk_keys + int64_t(blockIdx.x) * wanted;
     const int found = select_largest(shared_.select, keys, count_, wanted, [&](int place, uint64_t key) { best[place] = key; });
@@ -48,7 +85,7 @@ class BestOfChunk {
   }
 
  private:
-  PSSDET_DEVICE uint32_t order(const Map& map, bool by_channel, int32_t element) const {
+  PSSDET_DEVICE uint32_t order(const TensorView& map, bool by_channel, int32_t element) const {
     const int32_t inner = by_channel ? arguments_.cells(level_) : arguments_.problem.anchors_per_cell;
     const int32_t outer = element / inner, rest = element - outer * inner;
     const float score = by_channel ? map.at(image_, outer, rest) : map.at(image_, rest, outer);
@@ -60,8 +97,14 @@ class BestOfChunk {
   int image_, level_ = 0, first_, count_;
 };
 
-class ProposalsOfLevel {
+class ProposalsOfLevel : public LaunchBounds<1024, 1, 32>, public DynamicShared<BoxesAndKeys::bytes(PSSDET_MAX_CANDIDATES)> {
  public:
+  using Arguments = ProposalsArguments;
+  static int shared_bytes(const Arguments& arguments) { return BoxesAndKeys::bytes(arguments.problem.pre_nms_top_n); }
+  static int64_t blocks(const Arguments& arguments) {
+    return int64_t(arguments.problem.batch) * arguments.problem.pyramid.levels;
+  }
+
   PSSDET_DEVICE ProposalsOfLevel(const ProposalsArguments& arguments, unsigned char* shared)
       : arguments_(arguments), problem_(arguments.problem), shared_(shared, arguments.problem.pre_nms_top_n),
         image_(int(blockIdx.x) / arguments.problem.pyramid.levels),
@@ -93,7 +136,7 @@ class ProposalsOfLevel {
  private:
   PSSDET_DEVICE Box decoded(uint32_t index) const {
     const int32_t cell = int32_t(index) / problem_.anchors_per_cell, kind = int32_t(index) - cell * problem_.anchors_per_cell;
-    const Map& map = arguments_.deltas[level_];
+    const TensorView& map = arguments_.deltas[level_];
     Single deltas[4];
 #pragma unroll
     for (int i = 0; i < 4; ++i) deltas[i] = {map.at(image_, 4 * kind + i, cell)};
@@ -107,8 +150,11 @@ class ProposalsOfLevel {
   const int image_, level_;
 };
 
-class ProposalsOfImage {
+class ProposalsOfImage : public LaunchBounds<512, 1, 32>, public DynamicShared<int(sizeof(JointShared))> {
  public:
+  using Arguments = ProposalsArguments;
+  static int64_t blocks(const Arguments& arguments) { return arguments.problem.batch; }
+
   PSSDET_DEVICE ProposalsOfImage(const ProposalsArguments& arguments, unsigned char* shared)
       : arguments_(arguments), shared_(*reinterpret_cast<JointShared*>(shared)) {}
 

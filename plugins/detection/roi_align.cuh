@@ -5,32 +5,50 @@
 // load of 16 bytes, and its neighbours the next eight; the results pass through shared memory into NCHW.
 #pragma once
 
+#include "../device/launch.h"
 #include "roi_sampling.h"
 
 namespace pssdet::roi_align {
 
-constexpr int kRoiTable = 256;  // samples per axis that are kept; more are worked out where they are needed
-constexpr int kRoiSlice = 64;   // bins of a pass, NHWC
+constexpr int kRoiThreads = 224;  // 64 channels of 7 x 7 bins are 14 values for each
+constexpr int kRoiChannels = 64;  // of a block
+constexpr int kRoiTable = 256;    // samples per axis that are kept; more are worked out where they are needed
+constexpr int kRoiSlice = 64;     // bins of a pass, NHWC
 
-struct RoiShared {
+struct RoiAlignArguments {
+  pssdet_roi_align_problem problem;
+  const void* maps[PSSDET_MAX_LEVELS];
+  const float* rois;
+  void* features;
+  float bounds[PSSDET_MAX_LEVELS];  // see level_of
+  int32_t channel_pitch;            // of the maps, NHWC: values between two pixels
+  int32_t parts;                    // blocks of a region
+};
+
+struct RoiPlaces {
   Axis axes[2];  // y, x
   int32_t level;
   int32_t first[2][PSSDET_MAX_OUTPUT_SIZE], end[2][PSSDET_MAX_OUTPUT_SIZE];
   Sample samples[2][kRoiTable];
 };
 
-struct RoiSharedLast : RoiShared {
+template <bool ChannelsLast>
+struct RoiShared : RoiPlaces {};
+
+template <>
+struct RoiShared<true> : RoiPlaces {
   half results[kRoiChannels * kRoiSlice];
 };
 
-PSSDET_DEVICE float roi_value(float value) { return value; }
-PSSDET_DEVICE float roi_value(half value) { return __half2float(value); }
-PSSDET_DEVICE void roi_store(float value, float* to) { *to = value; }
-PSSDET_DEVICE void roi_store(float value, half* to) { *to = __float2half_rn(value); }
-
-class RoiAlign {
+template <typename T, bool ChannelsLast>
+class RoiAlign : public LaunchBounds<kRoiThreads, 4>, public StaticShared<RoiShared<ChannelsLast>> {
  public:
-  PSSDET_DEVICE RoiAlign(const RoiAlignArguments& arguments, RoiShared& shared)
+  using Arguments = RoiAlignArguments;
+  static int64_t blocks(const Arguments& arguments) {
+    return int64_t(arguments.problem.batch) * arguments.problem.regions * arguments.parts;
+  }
+
+  PSSDET_DEVICE RoiAlign(const RoiAlignArguments& arguments, RoiShared<ChannelsLast>& shared)
       : arguments_(arguments), problem_(arguments.problem), shared_(shared), size_(problem_.output_size), bins_(size_ * size_) {
     region_ = int32_t(blockIdx.x / unsigned(arguments.parts));
     image_ = region_ / problem_.regions;
@@ -38,6 +56,16 @@ class RoiAlign {
     channels_ = problem_.channels - first_channel_ < kRoiChannels ? problem_.channels - first_channel_ : kRoiChannels;
   }
 
+  PSSDET_DEVICE void run() {
+    locate();
+    if constexpr (ChannelsLast) {
+      run_channels_last(shared_.results);
+    } else {
+      run_channels_first();
+    }
+  }
+
+ private:
   // Before anything else, by all threads.
   PSSDET_DEVICE void locate() {
     const int thread = threadIdx.x;
@@ -59,7 +87,6 @@ class RoiAlign {
     __syncthreads();
   }
 
-  template <typename T>
   PSSDET_DEVICE void run_channels_first() const {
     const T* image = static_cast<const T*>(arguments_.maps[shared_.level]) +
         (int64_t(image_) * problem_.channels + first_channel_) * height_ * width_;
@@ -70,10 +97,10 @@ class RoiAlign {
       float sum = 0.0f;
       each_sample(bin, [&](int corner, int right, int down, const float (&weight)[4]) {
         const T* at = plane + corner;
-        sum += weight[0] * roi_value(at[0]) + weight[1] * roi_value(at[right]) + weight[2] * roi_value(at[down]) +
-            weight[3] * roi_value(at[down + right]);
+        sum += weight[0] * to_float(at[0]) + weight[1] * to_float(at[right]) + weight[2] * to_float(at[down]) +
+            weight[3] * to_float(at[down + right]);
       });
-      roi_store(sum / count_, features + i);
+      from_float(sum / count_, features + i);
     }
   }
 
@@ -97,13 +124,12 @@ class RoiAlign {
     }
   }
 
- private:
   // One axis of the region and the samples of one of its bins.
   PSSDET_DEVICE void find_axis(int way, int bin) {
     const float* roi = arguments_.rois + int64_t(region_) * 4;
     const Region region = {finite(roi[0]), finite(roi[1]), finite(roi[2]), finite(roi[3])};
     const pssdet_pyramid& pyramid = problem_.pyramid;
-    const int level = level_of(arguments_, region), stride = pyramid.strides[level];
+    const int level = level_of(problem_, arguments_.bounds, region), stride = pyramid.strides[level];
     const Axis axis = way == 0 ? axis_of(problem_, region.y1, region.y2, stride, pyramid.height[level])
                                : axis_of(problem_, region.x1, region.x2, stride, pyramid.width[level]);
     axis.range(bin, &shared_.first[way][bin], &shared_.end[way][bin]);
@@ -160,7 +186,7 @@ class RoiAlign {
 
   const RoiAlignArguments& arguments_;
   const pssdet_roi_align_problem& problem_;
-  RoiShared& shared_;
+  RoiShared<ChannelsLast>& shared_;
   const int size_, bins_;
   int region_, image_, first_channel_, channels_;
   int height_ = 0, width_ = 0;

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "../device/arithmetic.h"
-#include "roi_align_arguments.h"
+#include "detection.h"
 
 namespace pssdet::roi_align {
 
@@ -22,8 +22,8 @@ PSSDET_DEVICE float finite(float value) {
 }
 
 // Source: distribute_fpn_proposals of PaddlePaddle, with comparisons instead of a logarithm. An inverted region is on level 0.
-PSSDET_DEVICE int level_of(const RoiAlignArguments& arguments, const Region& region) {
-  const pssdet_roi_align_problem& problem = arguments.problem;
+//   bounds: relative sizes from which on a region is of level i or a later one; the first is not used.
+PSSDET_DEVICE int level_of(const pssdet_roi_align_problem& problem, const float* bounds, const Region& region) {
   float area = 0.0f;
   if (region.x2 >= region.x1 && region.y2 >= region.y1) {
     const float width = add_rn(sub_rn(region.x2, region.x1), problem.pixel_offset);
@@ -31,7 +31,7 @@ PSSDET_DEVICE int level_of(const RoiAlignArguments& arguments, const Region& reg
   }
   const float relative = add_rn(div_rn(sqrt_rn(area), problem.canonical_size), kSizeEpsilon);
   int level = 0;
-  for (int i = 1; i < problem.pyramid.levels; ++i) level += relative >= arguments.bounds[i];
+  for (int i = 1; i < problem.pyramid.levels; ++i) level += relative >= bounds[i];
   return level;
 }
 

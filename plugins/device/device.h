@@ -1,5 +1,5 @@
 // What kernels need of CUDA. Compiled by nvcc or NVRTC it is CUDA's own; compiled by a C++ compiler it is an emulator
-// (emulator.h) that runs the same kernel source on a CPU, so that tests need no GPU.
+// (tests/emulator/) that runs the same kernel source on a CPU, so that tests need no GPU.
 #pragma once
 
 #if defined(__CUDACC__)
@@ -7,7 +7,7 @@
 #define PSSDET_HOST_DEVICE __host__ __device__ __forceinline__
 #define PSSDET_DEVICE __device__ __forceinline__
 #else
-#include "emulator.h"
+#include "../tests/emulator/emulator.h"
 #define PSSDET_HOST_DEVICE inline
 #define PSSDET_DEVICE inline
 #endif
@@ -32,6 +32,11 @@ PSSDET_DEVICE void store8(half* to, const Half8& values) {
   memcpy(&bits, &values, sizeof(bits));
   *reinterpret_cast<uint4*>(to) = bits;
 }
+
+PSSDET_HOST_DEVICE float to_float(float value) { return value; }
+PSSDET_HOST_DEVICE float to_float(half value) { return __half2float(value); }
+PSSDET_HOST_DEVICE void from_float(float value, float* to) { *to = value; }
+PSSDET_HOST_DEVICE void from_float(float value, half* to) { *to = __float2half_rn(value); }
 
 PSSDET_HOST_DEVICE constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 

@@ -3,23 +3,41 @@
 // What a tile's rows and columns read is worked out once, and so is what each of the 256 values of a pixel becomes when it is normalised.
 #pragma once
 
-#include "arguments.h"
+#include "../device/launch.h"
 #include "interpolation.h"
+#include "preprocess.h"
 
 namespace pssdet::preprocess {
 
-struct Shared {
+// Of the result, a block's part.
+constexpr int kTileWidth = 64;
+constexpr int kTileHeight = 4;
+constexpr int kThreads = kTileWidth * kTileHeight;
+
+struct Arguments {
+  pssdet_preprocess_problem problem;
+  const uint8_t* pixels;
+  float* out;
+  int32_t tiles_per_row;
+};
+
+struct ResizeShared {
   Taps rows[kTileHeight], columns[kTileWidth];
   float normalised[3][256];
 };
 
 template <bool Cubic, bool NormaliseFirst>
-class Resize {
+class Resize : public LaunchBounds<kThreads, 4>, public StaticShared<ResizeShared> {
  public:
+  using Arguments = preprocess::Arguments;
+  static int64_t blocks(const Arguments& arguments) {
+    return int64_t(arguments.tiles_per_row) * ceil_div(arguments.problem.padded_height, kTileHeight);
+  }
+
   static constexpr int kTaps = Cubic ? 4 : 2;
   static constexpr bool kFixed = !Cubic && !NormaliseFirst;
 
-  PSSDET_DEVICE Resize(const Arguments& arguments, Shared& shared)
+  PSSDET_DEVICE Resize(const Arguments& arguments, ResizeShared& shared)
       : arguments_(arguments), problem_(arguments.problem), shared_(shared) {
     first_row_ = int32_t(blockIdx.x / unsigned(arguments.tiles_per_row)) * kTileHeight;
     first_column_ = int32_t(blockIdx.x % unsigned(arguments.tiles_per_row)) * kTileWidth;
@@ -100,7 +118,7 @@ class Resize {
 
   const Arguments& arguments_;
   const pssdet_preprocess_problem& problem_;
-  Shared& shared_;
+  ResizeShared& shared_;
   int32_t first_row_, first_column_;
 };
 

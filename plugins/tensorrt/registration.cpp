@@ -13,16 +13,19 @@ namespace pssdet::tensorrt {
 
 namespace {
 
-// A new plugin is a new line here.
 Creator* const* all_creators(int32_t* count) {
-  static const std::unique_ptr<Creator> creators[] = {
-      make_creator(deform_conv()),
-      make_creator(generate_proposals()),
-      make_creator(multilevel_roi_align()),
-      make_creator(multiclass_nms()),
-  };
-  static Creator* const pointers[] = {creators[0].get(), creators[1].get(), creators[2].get(), creators[3].get()};
-  *count = int32_t(std::size(pointers));
+  constexpr size_t kCount = std::size(kOperators);
+  static std::unique_ptr<Creator> creators[kCount];
+  static Creator* pointers[kCount];
+  static const bool made = [] {
+    for (size_t i = 0; i < kCount; ++i) {
+      creators[i] = make_creator(kOperators[i]());
+      pointers[i] = creators[i].get();
+    }
+    return true;
+  }();
+  static_cast<void>(made);
+  *count = int32_t(kCount);
   return pointers;
 }
 

@@ -94,28 +94,28 @@ inline Shape shape(const std::vector<int64_t>& sizes) {
 
 inline std::string measured(const Operator& op, const std::vector<Shape>& inputs, size_t* workspace = nullptr) {
   size_t bytes = 0;
-  const std::string wrong = op.measure(inputs.data(), &bytes);
+  const std::string wrong = op.workspace(inputs.data(), &bytes);
   if (workspace) *workspace = bytes;
   return wrong;
 }
 
 inline std::vector<std::vector<int64_t>> inferred(const Operator& op, const std::vector<Shape>& inputs) {
   Numbers numbers;
-  Sides sides[kMostTensors]{}, results[kMostTensors]{};
+  Dims sides[kMostTensors]{}, results[kMostTensors]{};
   for (size_t i = 0; i < inputs.size(); ++i) {
     sides[i].rank = inputs[i].rank;
-    for (int32_t j = 0; j < inputs[i].rank; ++j) sides[i].side[j].number = inputs[i].size[j];
+    for (int32_t j = 0; j < inputs[i].rank; ++j) sides[i].dim[j].number = inputs[i].size[j];
   }
   op.infer(numbers, sides, results);
   std::vector<std::vector<int64_t>> all;
   for (size_t i = 0; i < op.outputs().size(); ++i) {
     all.emplace_back();
-    for (int32_t j = 0; j < results[i].rank; ++j) all.back().push_back(results[i].side[j].number);
+    for (int32_t j = 0; j < results[i].rank; ++j) all.back().push_back(results[i].dim[j].number);
   }
   return all;
 }
 
-// Each input's sides changed one at a time, and its rank: `measure` has to complain, but for the sides that are free.
+// Each input's sides changed one at a time, and its rank: `workspace` has to refuse that, but for the sides that are free.
 inline void expect_refusals(const Operator& op, const std::vector<Shape>& good, const std::vector<std::pair<size_t, int>>& free) {
   for (size_t i = 0; i < good.size(); ++i) {
     const std::string name = op.inputs()[i].name;

@@ -1,6 +1,5 @@
 // The kernels themselves, run in the emulator, against the reference in float64.
 #include "../dcnv2/direct_kernel.cuh"
-#include "../dcnv2/problem.h"
 #include "../dcnv2/tiles.h"
 #include "comparison.h"
 
@@ -22,26 +21,29 @@ Arguments arguments_of(Comparison& comparison) {
   return arguments;
 }
 
-template <typename Core>
-bool run_fused(Comparison& comparison, int number, const std::string& core, bool reversed) {
+template <typename Mma>
+bool run_fused(Comparison& comparison, int number, const std::string& mma, bool reversed) {
+  pssdet::emulator::options().reversed = reversed;
   const Arguments arguments = arguments_of(comparison);
   return with_tile(number, [&](auto tile) {
     using Chosen = decltype(tile);
-    pssdet::emulator::launch(
-        unsigned(blocks_of(arguments, number)), Chosen::kThreads, Chosen::shared_bytes(arguments.taps()),
-        [&](unsigned char* shared) { Fused<Core, Chosen>(arguments, shared).run(); }, reversed);
+    if (pssdet::launch<Fused<Chosen, Mma>>(arguments, nullptr) != PSSDET_OK) return false;
     const std::string size = std::to_string(Chosen::kRows) + "x" + std::to_string(Chosen::kColumns);
-    return comparison.judge(core + " " + size + (reversed ? " reversed" : ""));
+    return comparison.judge(mma + " " + size + (reversed ? " reversed" : ""));
   });
+}
+
+template <typename T, bool ChannelsLast>
+bool run_direct(Comparison& comparison) {
+  pssdet::emulator::options().reversed = false;
+  const Arguments arguments = arguments_of(comparison);
+  return pssdet::launch<Direct<T, ChannelsLast>>(arguments, nullptr) == PSSDET_OK && comparison.judge("direct");
 }
 
 template <typename T>
 bool run_direct(Comparison& comparison) {
-  const Arguments arguments = arguments_of(comparison);
   const bool channels_last = comparison.what().format.data_layout == PSSDET_NHWC;
-  pssdet::emulator::launch(unsigned(direct_blocks(arguments)), kDirectThreads, sizeof(DirectShared),
-      [&](unsigned char* shared) { Direct<T>(arguments, channels_last, *reinterpret_cast<DirectShared*>(shared)).run(); });
-  return comparison.judge("direct");
+  return channels_last ? run_direct<T, true>(comparison) : run_direct<T, false>(comparison);
 }
 
 int failures_of(const Case& which) {

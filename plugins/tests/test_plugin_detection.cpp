@@ -145,7 +145,7 @@ void nms() {
   const std::vector<Storage> storages = {
       kFloatLinear, kFloatLinear, kInt32Linear, kFloatLinear, kFloatLinear, kInt32Linear, kInt32Linear};
   expect(supported(*op, storages) && combinations(*op) == 1, "one combination");
-  const std::vector<Port>& outputs = op->outputs();
+  const std::vector<TensorSpec>& outputs = op->outputs();
   expect(outputs[0].type == Type::kFloat && outputs[1].type == Type::kFloat && outputs[2].type == Type::kInt32 &&
           outputs[3].type == Type::kInt32,
       "types of the outputs");

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <limits>
 
-#include "../tensorrt/common/record.h"
+#include "../tensorrt/common/serialization.h"
 #include "operator_parts.h"
 #include "recorded_kernels.h"
 
@@ -66,8 +66,8 @@ void real_attributes() {
 using Bytes = std::vector<unsigned char>;
 
 Bytes written(const Description& description, const Attributes& attributes) {
-  Bytes bytes(record_size(attributes) + 1, 0xEE);
-  write_record(attributes, description.magic, bytes.data());
+  Bytes bytes(serialized_size(attributes) + 1, 0xEE);
+  serialize(attributes, description.magic, bytes.data());
   expect(bytes.back() == 0xEE, "writes its size only");
   bytes.pop_back();
   return bytes;
@@ -79,13 +79,13 @@ void record(const Description& description, const std::vector<Given>& given) {
   const Attributes a = attributes_of(description, given);
   const Bytes bytes = written(description, a);
   Attributes b(description.attributes);
-  expect(read_record(bytes.data(), bytes.size(), description.magic, &b).empty() && b.text() == a.text(), name + ": reads back");
+  expect(deserialize(bytes.data(), bytes.size(), description.magic, &b).empty() && b.text() == a.text(), name + ": reads back");
   const std::string untouched = Attributes(description.attributes).text();
   const auto refused = [&](const Bytes& from) {
     Attributes c(description.attributes);
-    return !read_record(from.data(), from.size(), description.magic, &c).empty() && c.text() == untouched;
+    return !deserialize(from.data(), from.size(), description.magic, &c).empty() && c.text() == untouched;
   };
-  expect(!read_record(nullptr, 80, description.magic, &b).empty(), name + ": no bytes at all");
+  expect(!deserialize(nullptr, 80, description.magic, &b).empty(), name + ": no bytes at all");
   for (size_t size = 0; size < bytes.size(); ++size) {
     // A vector of exactly this size, so that a sanitizer sees a read past its end.
     expect(refused(Bytes(bytes.begin(), bytes.begin() + long(size))), name + ": cut to " + std::to_string(size));
@@ -102,13 +102,13 @@ void record(const Description& description, const std::vector<Given>& given) {
       if (damaged == bytes) continue;
       if (at < 12) expect(refused(damaged), name + ": damaged at " + std::to_string(at));
       Attributes c(description.attributes);
-      if (!read_record(damaged.data(), damaged.size(), description.magic, &c).empty()) continue;
+      if (!deserialize(damaged.data(), damaged.size(), description.magic, &c).empty()) continue;
       expect(written(description, c) == damaged, name + ": read as it stands, damaged at " + std::to_string(at));
     }
   }
   Bytes next = bytes;
   next[4] = 2;
-  expect(read_record(next.data(), next.size(), description.magic, &b).find("version 2") != std::string::npos,
+  expect(deserialize(next.data(), next.size(), description.magic, &b).find("version 2") != std::string::npos,
       name + ": names a later version");
 }
 
@@ -124,7 +124,7 @@ void records() {
   const char roi_head[] = "PSRA\1\0\0\0\60\0\0\0\4\0\0\0\4\0\0\0\10\0\0\0";
   expect(counted.size() == 60 && std::memcmp(counted.data(), roi_head, 24) == 0, "lists are preceded by their length");
   Attributes other(multiclass_nms().attributes);
-  expect(!read_record(counted.data(), counted.size(), multiclass_nms().magic, &other).empty(), "another plugin's record");
+  expect(!deserialize(counted.data(), counted.size(), multiclass_nms().magic, &other).empty(), "another plugin's record");
 }
 
 void deform_conv_formats() {

@@ -1,5 +1,4 @@
 // The preprocessing kernel, run in the emulator, against plain loops.
-#include "../preprocess/emulated.h"
 #include "checks.h"
 #include "preprocess_cases.h"
 
@@ -7,7 +6,7 @@ int main() {
   using namespace pssdet::test;
   for (const PreprocessSetting& setting : kPreprocessSettings) {
     PreprocessCase one(setting);
-    CHECK(pssdet_preprocess_emulated(&one.problem(), one.pixels().data(), one.out().data(), nullptr) == PSSDET_OK);
+    CHECK(pssdet_preprocess_run(&one.problem(), one.pixels().data(), one.out().data(), nullptr) == PSSDET_OK);
     CHECK(one.judge("emulator"));
   }
   return summary();

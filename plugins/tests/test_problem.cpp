@@ -2,7 +2,7 @@
 #include <climits>
 #include <vector>
 
-#include "../dcnv2/problem.h"
+#include "../dcnv2/arguments.h"
 #include "checks.h"
 
 namespace {
@@ -104,7 +104,7 @@ void places_at_the_limits() {
     const pssdet_dcnv2_format format = {PSSDET_F16, PSSDET_NHWC, PSSDET_F32, PSSDET_NHWC, 0, 0};
     CHECK(prepare(problem, format, memory, memory, nullptr, memory, nullptr, memory, &arguments) == PSSDET_OK);
     // Every offset is memory[0], wherever it would be.
-    arguments.offset = {memory, false, 0, 0, 0};
+    arguments.offset = {memory, false, {}};
     const int32_t last_tap = arguments.taps() - 1, last_pixel = arguments.pixels() - 1;
     const Corners<float> corners =
         arguments.corners(arguments.pixel(problem.batch - 1, last_pixel), problem.offset_groups - 1, last_tap);
@@ -164,7 +164,7 @@ void pointers() {
   raw.offset_layout = PSSDET_NHWC;
   CHECK(status(memory, memory, memory, memory, memory, memory, raw) == PSSDET_BAD_PROBLEM);
   CHECK(status(memory, memory, nullptr, memory, memory, memory, raw) == PSSDET_OK);
-  CHECK(arguments.first_mask == 18 && arguments.offset.step == 32 && arguments.mask.data == memory);
+  CHECK(arguments.first_mask == 18 && arguments.offset.strides.step == 32 && arguments.mask.data == memory);
   for (const int member : {0, 1, 2, 3}) {
     pssdet_dcnv2_format unknown = kHalf;
     if (member == 0) unknown.data_type = pssdet_dtype(2);

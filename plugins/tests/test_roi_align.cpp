@@ -2,7 +2,7 @@
 #include <cmath>
 #include <limits>
 
-#include "../detection/emulated_roi_align.h"
+#include "emulator/emulator.h"
 #include "checks.h"
 #include "roi_align_cases.h"
 
@@ -11,8 +11,9 @@ namespace {
 using namespace pssdet::test;
 
 bool run_in_emulator(RoiCase& one, bool reversed) {
-  const pssdet_status status = pssdet::roi_align::emulate_roi_align(
-      one.problem(), one.type(), one.layout(), one.maps().data(), one.rois().data(), one.features().data(), reversed);
+  pssdet::emulator::options().reversed = reversed;
+  const pssdet_status status = pssdet_roi_align_run(
+      &one.problem(), one.type(), one.layout(), one.maps().data(), one.rois().data(), one.features().data(), nullptr);
   return status == PSSDET_OK && one.judge(reversed ? "reversed" : "");
 }
 
@@ -65,7 +66,7 @@ void pyramids() {
 pssdet_status run(pssdet_roi_align_problem problem, pssdet_dtype type, pssdet_layout layout, const void* map, const float* rois,
     void* features) {
   problem.pyramid.levels = 1;
-  return pssdet_roi_align_emulated(&problem, type, layout, &map, rois, features, nullptr);
+  return pssdet_roi_align_run(&problem, type, layout, &map, rois, features, nullptr);
 }
 
 void formats() {

@@ -2,7 +2,8 @@
 #include <climits>
 #include <cmath>
 
-#include "../detection/selection_problem.h"
+#include "../detection/multiclass_nms.cuh"
+#include "../detection/proposals.cuh"
 #include "checks.h"
 
 namespace {
@@ -152,8 +153,9 @@ void proposals_tensors() {
   }
   Call call;
   CHECK(call.prepare() == PSSDET_OK);
-  const Map &nchw = call.arguments.scores[0], &nhwc = call.arguments.deltas[0];
-  CHECK(nchw.image == 3 * 600 && nchw.plane == 600 && nchw.step == 1 && nchw.is_half);
+  const pssdet::TensorView &nchw_map = call.arguments.scores[0], &nhwc_map = call.arguments.deltas[0];
+  const pssdet::Strides &nchw = nchw_map.strides, &nhwc = nhwc_map.strides;
+  CHECK(nchw.image == 3 * 600 && nchw.plane == 600 && nchw.step == 1 && nchw_map.is_half);
   CHECK(nhwc.image == 16 * 600 && nhwc.plane == 1 && nhwc.step == 16);
   CHECK(call.arguments.chunks() == 2 && call.arguments.anchors(1) == 450);
 }

@@ -1,7 +1,7 @@
 // The order of packed weights, and what packing refuses.
 #include <vector>
 
-#include "../dcnv2/problem.h"
+#include "../dcnv2/arguments.h"
 #include "checks.h"
 
 namespace {

@@ -20,9 +20,9 @@ def check(*, arch: list[str] | None = None, output: Path | None = None) -> None:
     from pssdet.console import OUT
     from pssdet.errors import BadInput, GateFailed
     from pssdet.files import write_atomically
-    from pssdet.plugins.tools.device_code import compile_kernels
     from pssdet.plugins.tools.kernel_table import ARCHITECTURES, as_markdown, as_table, complaints
-    from pssdet.plugins.tools.nvrtc import Nvrtc
+    from pssdet.plugins.tools.kernels import compile_kernels
+    from pssdet.plugins.tools.toolchain import Nvrtc
 
     unknown = sorted(set(arch or ()) - ARCHITECTURES.keys())
     if unknown:

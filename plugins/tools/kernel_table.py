@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pssdet.plugins.tools.device_code import Kernel
-from pssdet.plugins.tools.kernel_programs import TAPS
+from pssdet.plugins.tools.kernels import TAPS, Kernel
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -16,7 +16,7 @@ from benchmarks.gpu.detection_cases import Setting, digest, nms_inputs, proposal
 from benchmarks.gpu.detection_checks import check_features, check_rows
 from benchmarks.gpu.detection_pack import setting_of, write_kernels
 from benchmarks.gpu.detection_steps import KernelBench, KernelBundle
-from pssdet.plugins.detection_library import DetectionLibrary
+from pssdet.plugins.bindings.detection import DetectionLibrary
 
 ROOT = Path(__file__).resolve().parents[2]
 

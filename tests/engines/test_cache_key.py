@@ -141,6 +141,7 @@ class TestCode:
             "engines/registry.py",
             "engines/compatibility.py",
             "engines/trt/runtime/session.py",
+            "plugins/bindings/preprocess.py",
             "engines/backends/paddle_reference.py",
             "commands/build.py",
             "runtime/detector.py",

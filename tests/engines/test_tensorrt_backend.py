@@ -255,7 +255,7 @@ class TestOpening:
     def test_with_the_preprocessing_kernel_that_lies_beside_the_plugins(self, machine, monkeypatch):
         found = []
         monkeypatch.setattr(
-            "pssdet.engines.trt.runtime.preprocess_kernel.find_preprocess_kernel",
+            "pssdet.plugins.bindings.preprocess.find_preprocess_kernel",
             lambda plugins: found.append(plugins) or "kernel",
         )
         open_engine(machine.build()).session.close()

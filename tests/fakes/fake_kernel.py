@@ -4,8 +4,6 @@ import ctypes
 
 import numpy as np
 
-from pssdet.engines.trt.runtime.preprocess_kernel import as_problem
-
 
 class CopyKernel:
     """Pixels / 255 as they are, at the top left; ``fault`` breaks it in one way."""
@@ -31,18 +29,13 @@ class CopyKernel:
 class EmulatedKernel:
     """The kernel itself, run on the CPU at the stream's time."""
 
-    def __init__(self, cuda, library):
+    def __init__(self, cuda, kernel):
+        assert kernel.emulated
         self.cuda = cuda
-        self.library = library
+        self.kernel = kernel
 
     def run(self, steps, pixels, out, stream):
-        problem = as_problem(steps)
-
-        def work():
-            addresses = (ctypes.c_void_p(pixels), ctypes.c_void_p(out), None)
-            assert self.library.pssdet_preprocess_emulated(ctypes.byref(problem), *addresses) == 0
-
-        self.cuda.enqueue(stream, work)
+        self.cuda.enqueue(stream, lambda: self.kernel.run(steps, pixels, out, stream=0))
 
 
 def copied(pixels, padded):

@@ -5,7 +5,7 @@ Memory that is nobody's holds NaN, and what the kernels write holds rubbish befo
 
 import numpy as np
 
-from pssdet.plugins.detection_problem import MulticlassNmsProblem, ProposalsProblem
+from pssdet.plugins.bindings.detection import MulticlassNmsParams, ProposalsParams
 
 TYPES = {"float32": np.float32, "half": np.float16}
 
@@ -25,7 +25,7 @@ class Proposals:
         maps, image_size = arrays[:-1], np.ascontiguousarray(arrays[-1])
         layouts = [self.layouts[i % len(self.layouts)] for i in range(2 * levels)]
         attributes = {k: tuple(v) if isinstance(v, list) else v for k, v in self.attributes.items()}
-        problem = ProposalsProblem(len(image_size), tuple(x.shape[2:] for x in maps[:levels]), **attributes)
+        problem = ProposalsParams(len(image_size), tuple(x.shape[2:] for x in maps[:levels]), **attributes)
         laid_out = [in_layout(x.astype(TYPES[self.dtype]), layout) for x, layout in zip(maps, layouts, strict=True)]
         shape = (problem.batch, problem.post_nms_top_n)
         outputs = [rubbish((*shape, 4), np.float32), rubbish(shape, np.float32), rubbish(shape[:1], np.int32)]
@@ -52,7 +52,7 @@ class MulticlassNms:
 
     def __call__(self, boxes, scores, region_count):
         """Boxes, scores, count of regions -> boxes, scores, labels, count."""
-        problem = MulticlassNmsProblem(*scores.shape, boxes.shape[2], **self.attributes)
+        problem = MulticlassNmsParams(*scores.shape, boxes.shape[2], **self.attributes)
         inputs = [np.ascontiguousarray(x) for x in (boxes, scores, region_count)]
         shape = (problem.batch, problem.max_detections)
         outputs = [

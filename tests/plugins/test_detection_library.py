@@ -3,12 +3,11 @@
 import pytest
 
 from pssdet.errors import BadInput, EnvironmentMissing
-from pssdet.plugins.detection_library import DetectionLibrary
-from pssdet.plugins.detection_problem import MulticlassNmsProblem, ProposalsProblem, RoiAlignProblem
+from pssdet.plugins.bindings.detection import DetectionLibrary, MulticlassNmsParams, ProposalsParams, RoiAlignParams
 
-PROPOSALS = ProposalsProblem(1, ((4, 5), (2, 3)), (4, 8), (0.0,) * 24, 10, 5, 0.7, 1.0, 0.0, 1.0)
-ROI_ALIGN = RoiAlignProblem(1, 3, 8, ((4, 5), (2, 3)), (4, 8), 2, 4, 224.0, 0.0, 7, 2, aligned=True)
-NMS = MulticlassNmsProblem(2, 30, 4, 4, 10, 0.05, 0.5, 0.0)
+PROPOSALS = ProposalsParams(1, ((4, 5), (2, 3)), (4, 8), (0.0,) * 24, 10, 5, 0.7, 1.0, 0.0, 1.0)
+ROI_ALIGN = RoiAlignParams(1, 3, 8, ((4, 5), (2, 3)), (4, 8), 2, 4, 224.0, 0.0, 7, 2, aligned=True)
+NMS = MulticlassNmsParams(2, 30, 4, 4, 10, 0.05, 0.5, 0.0)
 
 
 def test_a_library_that_is_not_there(tmp_path):

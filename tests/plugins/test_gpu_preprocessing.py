@@ -9,17 +9,17 @@ from fake_tensorrt import FakePlan, install
 
 from pssdet.engines.trt.runtime.session import TensorRTSession
 from pssdet.models.preprocess import Preprocessing, as_batch, padded_alike, prepare
+from pssdet.plugins.bindings.preprocess import PreprocessKernel
 from pssdet.runtime import preprocessing as module
 from pssdet.runtime.preprocessing import choose_preprocessor
 
 
 @pytest.fixture
-def session(monkeypatch, tmp_path, emulated):
+def session(monkeypatch, tmp_path, build):
     cuda = FakeCuda(1)
     install(monkeypatch, cuda)
-    with TensorRTSession(
-        FakePlan().write(tmp_path / "plan"), plugins=None, kernel=EmulatedKernel(cuda, emulated)
-    ) as it:
+    kernel = EmulatedKernel(cuda, PreprocessKernel(build("pssdet_emulated")))
+    with TensorRTSession(FakePlan().write(tmp_path / "plan"), plugins=None, kernel=kernel) as it:
         yield it
     assert cuda.live == {}
     assert cuda.faults == []

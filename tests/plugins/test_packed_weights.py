@@ -6,7 +6,7 @@ import pytest
 from onnx import numpy_helper
 
 from pssdet.engines.trt.graph.deform_conv import replace_deform_convs
-from pssdet.plugins.problem import Problem
+from pssdet.plugins.bindings.deform_conv import DeformConvParams
 
 
 @pytest.mark.parametrize(("shape", "groups"), [((6, 4, 3, 3), 1), ((9, 2, 1, 5), 3)])
@@ -17,5 +17,5 @@ def test_packed_weights_are_the_librarys(library, shape, groups):
     replace_deform_convs(graph)
     packed = next(tensor for tensor in graph.initializer if tensor.name == graph.node[0].input[1])
     size = {"batch": 1, "channels": shape[1] * groups, "height": 9, "width": 9}
-    problem = Problem(**size, out_channels=shape[0], kernel=shape[2:], groups=groups)
-    np.testing.assert_array_equal(numpy_helper.to_array(packed), library.pack_weights(problem, weights))
+    params = DeformConvParams(**size, out_channels=shape[0], kernel_h=shape[2], kernel_w=shape[3], groups=groups)
+    np.testing.assert_array_equal(numpy_helper.to_array(packed), library.pack_weights(params, weights))

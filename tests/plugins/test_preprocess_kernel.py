@@ -11,20 +11,12 @@ from hypothesis import strategies as st
 from properties import DETERMINISTIC
 
 from pssdet.models.preprocess import MIN_SIDE, Preprocessing, prepare, resize_scale
+from pssdet.plugins.bindings.preprocess import PreprocessProblem
 
 INTERPOLATIONS = {"linear": 0, "cubic": 1}
 WAYS = list(itertools.product(["first", "last"], ["linear", "cubic"]))
 #: Grey levels, of pictures this small: where OpenCV does not use IPP, its coordinates are float32.
 CLOSE = 0.05
-
-
-class Problem(ctypes.Structure):
-    _fields_ = [
-        *[(f"{prefix}{side}", ctypes.c_int32) for prefix in ("", "out_", "padded_") for side in ("height", "width")],
-        *[(name, ctypes.c_double) for name in ("scale_y", "scale_x")],
-        *[(name, ctypes.c_int32) for name in ("interpolation", "normalise_first")],
-        *[(name, ctypes.c_float * 3) for name in ("mean", "std")],
-    ]
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["IPP", "no IPP"])
@@ -40,7 +32,7 @@ def ipp(request):
 
 def problem_of(picture, steps, prepared):
     step = 1 / prepared.scale
-    return Problem(
+    return PreprocessProblem(
         *picture.shape[:2],
         *prepared.image_size,
         *prepared.image.shape[1:],
@@ -56,7 +48,7 @@ def problem_of(picture, steps, prepared):
 def emulate(library, problem, picture):
     out = np.full((3, problem.padded_height, problem.padded_width), np.nan, np.float32)
     pointers = (ctypes.c_void_p(x.ctypes.data) for x in (picture, out))
-    status = library.pssdet_preprocess_emulated(ctypes.byref(problem), *pointers, None)
+    status = library.pssdet_preprocess_run(ctypes.byref(problem), *pointers, None)
     assert status == 0
     return out
 
@@ -154,7 +146,7 @@ GOOD = (4, 6, 8, 12, 32, 32, 0.5, 0.5, 1, 0)
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *[(name, 0) for name, _ in Problem._fields_ if name.endswith(("height", "width"))],
+        *[(name, 0) for name, _ in PreprocessProblem._fields_ if name.endswith(("height", "width"))],
         ("height", 2**30),
         ("out_width", 33),
         ("out_height", 33),
@@ -168,7 +160,7 @@ GOOD = (4, 6, 8, 12, 32, 32, 0.5, 0.5, 1, 0)
 )
 def test_refusals(emulated, name, value):
     three = ctypes.c_float * 3
-    problem = Problem(*GOOD, three(0.5, 0.5, 0.5), three(1, 1, 1))
+    problem = PreprocessProblem(*GOOD, three(0.5, 0.5, 0.5), three(1, 1, 1))
     assert emulated.pssdet_preprocess_check(ctypes.byref(problem)) == 0
     setattr(problem, name, three(*value) if isinstance(value, tuple) else value)
     assert emulated.pssdet_preprocess_check(ctypes.byref(problem)) == 1
@@ -176,10 +168,10 @@ def test_refusals(emulated, name, value):
 
 def test_missing_tensors_are_refused(emulated):
     three = ctypes.c_float * 3
-    problem = ctypes.byref(Problem(*GOOD, three(0.5, 0.5, 0.5), three(1, 1, 1)))
+    problem = ctypes.byref(PreprocessProblem(*GOOD, three(0.5, 0.5, 0.5), three(1, 1, 1)))
     some = (ctypes.c_float * 4)()
     odd = ctypes.c_void_p(ctypes.addressof(some) + 2)
-    assert emulated.pssdet_preprocess_emulated(problem, None, some, None) == 1
-    assert emulated.pssdet_preprocess_emulated(problem, some, None, None) == 1
-    assert emulated.pssdet_preprocess_emulated(problem, some, odd, None) == 1
-    assert emulated.pssdet_preprocess_emulated(None, some, some, None) == 1
+    assert emulated.pssdet_preprocess_run(problem, None, some, None) == 1
+    assert emulated.pssdet_preprocess_run(problem, some, None, None) == 1
+    assert emulated.pssdet_preprocess_run(problem, some, odd, None) == 1
+    assert emulated.pssdet_preprocess_run(None, some, some, None) == 1

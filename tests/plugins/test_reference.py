@@ -8,8 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pssdet.errors import BadInput
-from pssdet.plugins.library import Library
-from pssdet.plugins.problem import Problem
+from pssdet.plugins.bindings.deform_conv import DeformConvLibrary, DeformConvParams
 
 #: float32 sums of a few hundred products, taken in different orders.
 CLOSE = 2e-6
@@ -25,16 +24,22 @@ def problems(draw, *, for_paddle=False):
     groups, offset_groups = draw(small), draw(small)
     top, left = draw(pads), draw(pads)
     bottom, right = (top, left) if for_paddle else (draw(pads), draw(pads))
-    problem = Problem(
+    problem = DeformConvParams(
         batch=draw(st.integers(1, 2)),
         channels=groups * offset_groups * draw(small),
         height=draw(sides),
         width=draw(sides),
         out_channels=groups * draw(small) * (offset_groups if for_paddle else 1),
-        kernel=(draw(small), draw(small)),
-        stride=(draw(small), draw(small)),
-        dilation=(draw(st.integers(1, 2)), draw(st.integers(1, 2))),
-        pads=(top, left, bottom, right),
+        kernel_h=draw(small),
+        kernel_w=draw(small),
+        stride_h=draw(small),
+        stride_w=draw(small),
+        dilation_h=draw(st.integers(1, 2)),
+        dilation_w=draw(st.integers(1, 2)),
+        pad_top=top,
+        pad_left=left,
+        pad_bottom=bottom,
+        pad_right=right,
         groups=groups,
         offset_groups=offset_groups,
     )
@@ -43,22 +48,19 @@ def problems(draw, *, for_paddle=False):
 
 
 def _size(problem):
-    (top, left, bottom, right), (height, width) = problem.pads, problem.dilation
-    rows = problem.height + top + bottom - height * (problem.kernel[0] - 1) - 1
-    columns = problem.width + left + right - width * (problem.kernel[1] - 1) - 1
-    return rows // problem.stride[0] + 1, columns // problem.stride[1] + 1
+    return problem.out_height, problem.out_width
 
 
 @dataclass
 class Case:
-    problem: Problem
+    problem: DeformConvParams
     x: np.ndarray
     offset: np.ndarray
     oihw: np.ndarray
     mask: np.ndarray | None
     bias: np.ndarray | None
 
-    def computed(self, library: Library, **options):
+    def computed(self, library: DeformConvLibrary, **options):
         weight = library.pack_weights(self.problem, self.oihw)
         return library.reference(self.problem, self.x, self.offset, weight, mask=self.mask, bias=self.bias, **options)
 
@@ -77,7 +79,7 @@ def cases(draw, *, for_paddle=False):
         x=tensor(problem.batch, problem.channels, problem.height, problem.width),
         # From none, over a few pixels, to far outside.
         offset=tensor(problem.batch, 2 * masks, *size) * np.float32(draw(st.sampled_from([0, 0.5, 3, 50]))),
-        oihw=tensor(problem.out_channels, problem.channels // problem.groups, *problem.kernel),
+        oihw=tensor(problem.out_channels, problem.channels // problem.groups, problem.kernel_h, problem.kernel_w),
         mask=tensor(problem.batch, masks, *size) if draw(st.booleans()) else None,
         bias=tensor(problem.out_channels) if draw(st.booleans()) else None,
     )
@@ -94,10 +96,10 @@ def onnx_runtime(case, opset):
         "DeformConv",
         [name if name in given else "" for name in tensors],
         ["y"],
-        kernel_shape=problem.kernel,
-        strides=problem.stride,
-        dilations=problem.dilation,
-        pads=problem.pads,
+        kernel_shape=(problem.kernel_h, problem.kernel_w),
+        strides=(problem.stride_h, problem.stride_w),
+        dilations=(problem.dilation_h, problem.dilation_w),
+        pads=(problem.pad_top, problem.pad_left, problem.pad_bottom, problem.pad_right),
         group=problem.groups,
         offset_group=problem.offset_groups,
     )
@@ -121,9 +123,9 @@ def paddle(case):
         to_tensor(case.offset),
         to_tensor(case.oihw),
         bias=None if case.bias is None else to_tensor(case.bias),
-        stride=list(problem.stride),
-        padding=list(problem.pads[:2]),
-        dilation=list(problem.dilation),
+        stride=[problem.stride_h, problem.stride_w],
+        padding=[problem.pad_top, problem.pad_left],
+        dilation=[problem.dilation_h, problem.dilation_w],
         deformable_groups=problem.offset_groups,
         groups=problem.groups,
         mask=None if case.mask is None else to_tensor(case.mask),
@@ -175,7 +177,7 @@ def test_raw_masks_are_sigmoids(library, case):
 @settings(max_examples=50, deadline=None, derandomize=True)
 def test_output_size_and_weight_order(library, problem):
     assert library.output_size(problem) == _size(problem)
-    shape = (problem.out_channels, problem.channels // problem.groups, *problem.kernel)
+    shape = (problem.out_channels, problem.channels // problem.groups, problem.kernel_h, problem.kernel_w)
     oihw = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     np.testing.assert_array_equal(library.pack_weights(problem, oihw), oihw.transpose(0, 2, 3, 1))
     halves = library.pack_weights(problem, oihw, "half")
@@ -184,7 +186,7 @@ def test_output_size_and_weight_order(library, problem):
 
 
 def test_offsets_that_are_no_numbers_read_zero(library):
-    problem = Problem(1, 1, 3, 3, 1, kernel=(1, 1), pads=(0, 0, 0, 0))
+    problem = DeformConvParams(1, 1, 3, 3, 1, 1, 1, pad_top=0, pad_left=0, pad_bottom=0, pad_right=0)
     x, weight = np.ones((1, 1, 3, 3), np.float32), np.ones((1, 1, 1, 1), np.float32)
     offset = np.zeros((1, 2, 3, 3), np.float32)
     offset[0, 0, 0, 0], offset[0, 1, 1, 1], offset[0, 0, 2, 2] = np.nan, np.inf, -np.inf
@@ -193,18 +195,18 @@ def test_offsets_that_are_no_numbers_read_zero(library):
     np.testing.assert_array_equal(library.reference(problem, x, offset, weight)[0, 0], expected)
 
 
-PLAIN = Problem(1, 4, 5, 6, 2)
+PLAIN = DeformConvParams(1, 4, 5, 6, 2)
 
 
 class TestRefusals:
     def test_sizes_that_contradict_each_other(self, library):
-        with pytest.raises(BadInput, match="Problem"):
-            library.output_size(Problem(1, 4, 5, 6, 2, groups=3))
+        with pytest.raises(BadInput, match="DeformConvParams"):
+            library.output_size(DeformConvParams(1, 4, 5, 6, 2, groups=3))
 
     @pytest.mark.parametrize("height", [2**31 - 1, 2**31, 2**32 + 5])
     def test_sizes_that_are_too_large(self, library, height):
-        with pytest.raises(BadInput, match="Problem"):
-            library.output_size(Problem(1, 4, height, 6, 2))
+        with pytest.raises(BadInput, match="DeformConvParams"):
+            library.output_size(DeformConvParams(1, 4, height, 6, 2))
 
     @pytest.mark.parametrize("name", ["x", "offset", "weight", "mask", "bias"])
     @pytest.mark.parametrize("change", [lambda t: t[..., :-1], lambda t: t.astype(np.float64)])

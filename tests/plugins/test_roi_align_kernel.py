@@ -15,7 +15,7 @@ from single_call import SingleCall
 from pssdet.export.functions import roi_align as roi_align_function
 from pssdet.models.architecture import Architecture
 from pssdet.models.numerics import DYGRAPH
-from pssdet.plugins.detection_problem import RoiAlignProblem
+from pssdet.plugins.bindings.detection import RoiAlignParams
 
 STRIDES = (4, 8, 16, 32)
 #: Small enough for tiny maps: levels change at areas of 16, 32 and 64 pixels squared.
@@ -56,7 +56,7 @@ def emulate(library, mode, maps, rois, kind="float32", layout="NCHW"):
     """The kernel's features; maps [N, C, h, w], rois [N, R, 4]. Memory that is nobody's holds NaN."""
     dtype = TYPES[kind]
     batch, channels = maps[0].shape[:2]
-    problem = RoiAlignProblem(
+    problem = RoiAlignParams(
         batch,
         rois.shape[1],
         channels,

@@ -1,6 +1,6 @@
 """The plugin library in Python's TensorRT; what it answers in detail, the C++ tests in plugins/tests ask.
 
-PSSDET_PLUGINS_LIBRARY names the library (default: one below build/), PSSDET_TENSORRT_PYTHON a Python that has TensorRT.
+The library is found as everywhere (PSSDET_PLUGINS names one); PSSDET_TENSORRT_PYTHON names a Python that has TensorRT.
 """
 
 import json
@@ -11,17 +11,18 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from pssdet.errors import EnvironmentMissing
+from pssdet.plugins.bindings.libraries import find_plugins
+
 PROGRAM = Path(__file__).with_name("use_plugin.py")
 
 
 @pytest.fixture(scope="module")
 def library():
-    named = os.environ.get("PSSDET_PLUGINS_LIBRARY")
-    built = [Path(named)] if named else sorted((ROOT / "build").glob("**/libpssdet_plugins.so"))
-    if not built:
-        pytest.skip("libpssdet_plugins.so has not been built")
-    return built[0].resolve(strict=True)
+    try:
+        return find_plugins()
+    except EnvironmentMissing as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.mark.parametrize("way", ["dlopen", "load"])

@@ -19,9 +19,9 @@ from pssdet.engines.trt.runtime.context_cache import ContextCache, ShapeContext
 from pssdet.engines.trt.runtime.cuda import Cuda, CudaFailure, Stream
 from pssdet.engines.trt.runtime.engine import LoadedEngine, check_outputs
 from pssdet.engines.trt.runtime.infer_request import InferRequest, Outputs
-from pssdet.engines.trt.runtime.preprocess_kernel import PreprocessKernel
 from pssdet.engines.trt.runtime.upload import Inputs, Uploader
 from pssdet.errors import BadInput
+from pssdet.plugins.bindings.preprocess import PreprocessKernel
 
 
 @final

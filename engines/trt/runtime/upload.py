@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pssdet.engines.raw_images import RawImages
 from pssdet.engines.trt.runtime.buffers import BufferLayout, BufferSet, aligned
 from pssdet.engines.trt.runtime.cuda import Cuda, Stream
-from pssdet.engines.trt.runtime.preprocess_kernel import PreprocessKernel
+from pssdet.plugins.bindings.preprocess import PreprocessKernel
 
 Inputs = Mapping[str, NDArray[np.float32] | RawImages]
 

@@ -8,27 +8,27 @@ namespace pssdet::tensorrt {
 namespace {
 
 // A shape of the signature's rank whose sides are numbers of elements.
-std::string malformed(const Port& port, const Shape& shape) {
+std::string malformed(const TensorSpec& spec, const Shape& shape) {
   const auto impossible = [](int64_t side) { return side < 0 || side > INT32_MAX; };
-  if (shape.rank == port.rank && std::none_of(shape.size, shape.size + shape.rank, impossible)) return {};
-  return port.name + " is " + text_of(shape) + ", which has not " + std::to_string(port.rank) + " possible sides";
+  if (shape.rank == spec.rank && std::none_of(shape.size, shape.size + shape.rank, impossible)) return {};
+  return spec.name + " is " + text_of(shape) + ", which has not " + std::to_string(spec.rank) + " possible sides";
 }
 
-Sides sides_of(const Shape& shape) {
-  Sides sides{shape.rank, {}};
-  for (int32_t i = 0; i < shape.rank; ++i) sides.side[i].number = shape.size[i];
-  return sides;
+Dims dims_of(const Shape& shape) {
+  Dims dims{shape.rank, {}};
+  for (int32_t i = 0; i < shape.rank; ++i) dims.dim[i].number = shape.size[i];
+  return dims;
 }
 
-Shape shape_of(const Sides& sides) {
-  Shape shape{sides.rank, {}};
-  for (int32_t i = 0; i < sides.rank; ++i) shape.size[i] = sides.side[i].number;
+Shape shape_of(const Dims& dims) {
+  Shape shape{dims.rank, {}};
+  for (int32_t i = 0; i < dims.rank; ++i) shape.size[i] = dims.dim[i].number;
   return shape;
 }
 
 }  // namespace
 
-Operator::Operator(Attributes attributes, std::vector<Port> inputs, std::vector<Port> outputs)
+Operator::Operator(Attributes attributes, std::vector<TensorSpec> inputs, std::vector<TensorSpec> outputs)
     : attributes_(std::move(attributes)), inputs_(std::move(inputs)), outputs_(std::move(outputs)) {}
 
 bool Operator::supports(const Storage* storages, int32_t position, int32_t inputs, int32_t outputs) const {
@@ -40,8 +40,8 @@ bool Operator::supports(const Storage* storages, int32_t position, int32_t input
   return true;
 }
 
-std::string Operator::measure(const Shape* inputs, size_t* workspace) const {
-  *workspace = 0;
+std::string Operator::workspace(const Shape* inputs, size_t* bytes) const {
+  *bytes = 0;
   Shape shapes[kMostTensors];
   const bool empty = inputs[0].rank > 0 && inputs[0].size[0] == 0;
   for (size_t i = 0; i < inputs_.size(); ++i) {
@@ -50,21 +50,21 @@ std::string Operator::measure(const Shape* inputs, size_t* workspace) const {
     shapes[i] = inputs[i];
     if (empty && shapes[i].size[0] == 0) shapes[i].size[0] = 1;
   }
-  return examine(shapes, workspace);
+  return validate(shapes, bytes);
 }
 
 std::string Operator::check(const Tensor* tensors) const {
   const int32_t inputs = int32_t(inputs_.size()), outputs = int32_t(outputs_.size());
   Shape shapes[kMostTensors];
   Storage storages[kMostTensors];
-  Sides known[kMostTensors], inferred[kMostTensors];
+  Dims known[kMostTensors], inferred[kMostTensors];
   for (int32_t i = 0; i < inputs + outputs; ++i) {
     shapes[i] = tensors[i].shape;
     storages[i] = tensors[i].storage;
-    known[i] = sides_of(shapes[i]);
+    known[i] = dims_of(shapes[i]);
   }
-  size_t workspace = 0;
-  std::string wrong = measure(shapes, &workspace);
+  size_t bytes = 0;
+  std::string wrong = workspace(shapes, &bytes);
   if (!wrong.empty()) return wrong;
   Numbers numbers;
   infer(numbers, known, inferred);

@@ -3,20 +3,17 @@
 
 #if PSSDET_PLUGIN_GENERATION == 2
 
-#include <exception>
 #include <new>
 #include <utility>
 #include <vector>
 
 #include "fields.h"
-#include "record.h"
+#include "serialization.h"
 #include "translation.h"
 
 namespace pssdet::tensorrt {
 
 namespace {
-
-constexpr const char* kVersion = "1";  // of every plugin
 
 class Plugin final : public nvinfer1::IPluginV2DynamicExt {
  public:
@@ -42,13 +39,8 @@ class Plugin final : public nvinfer1::IPluginV2DynamicExt {
   nvinfer1::DimsExprs getOutputDimensions(
       int32_t output, const nvinfer1::DimsExprs* inputs, int32_t count, nvinfer1::IExprBuilder& builder) noexcept override {
     nvinfer1::DimsExprs outputs[kMostTensors]{};
-    try {
-      const std::string wrong = output_shapes(*op_, inputs, count, builder, outputs);
-      if (wrong.empty() && output >= 0 && output < getNbOutputs()) return outputs[output];
-      complain(description_, wrong);
-    } catch (const std::exception& error) {
-      complain(description_, error.what());
-    }
+    const int32_t failed = status_of(description_, [&] { return output_shapes(*op_, inputs, count, builder, outputs); });
+    if (!failed && output >= 0 && output < getNbOutputs()) return outputs[output];
     return count > 0 ? inputs[0] : nvinfer1::DimsExprs{};
   }
 
@@ -76,52 +68,39 @@ class Plugin final : public nvinfer1::IPluginV2DynamicExt {
     return launch(description_, *op_, input_descs, output_descs, {inputs, outputs, workspace, -1, stream});
   }
 
-  size_t getSerializationSize() const noexcept override { return record_size(op_->attributes()); }
-  void serialize(void* to) const noexcept override { write_record(op_->attributes(), description_.magic, to); }
+  size_t getSerializationSize() const noexcept override { return serialized_size(op_->attributes()); }
+  void serialize(void* to) const noexcept override { tensorrt::serialize(op_->attributes(), description_.magic, to); }
 
  private:
   const Description& description_;
   const std::shared_ptr<const Operator> op_;
 };
 
-class PluginCreator final : public nvinfer1::IPluginCreator {
+class PluginCreator final : public NamedCreator<nvinfer1::IPluginCreator> {
  public:
-  explicit PluginCreator(const Description& description)
-      : description_(description), fields_(empty_fields(description.attributes)),
-        collection_{int32_t(fields_.size()), fields_.data()} {}
+  using NamedCreator::NamedCreator;
 
-  const char* getPluginName() const noexcept override { return description_.name; }
-  const char* getPluginVersion() const noexcept override { return kVersion; }
-  const char* getPluginNamespace() const noexcept override { return kNamespace; }
   void setPluginNamespace(const char*) noexcept override {}
-  const nvinfer1::PluginFieldCollection* getFieldNames() noexcept override { return &collection_; }
 
   nvinfer1::IPluginV2* createPlugin(const char*, const nvinfer1::PluginFieldCollection* fields) noexcept override {
     return plugin(operator_of_fields(description_, fields));
   }
 
   nvinfer1::IPluginV2* deserializePlugin(const char*, const void* from, size_t size) noexcept override {
-    try {
+    std::shared_ptr<const Operator> op;
+    status_of(description_, [&] {
       Attributes attributes(description_.attributes);
-      std::string wrong = read_record(from, size, description_.magic, &attributes);
-      if (wrong.empty()) {
-        if (std::shared_ptr<const Operator> op = make_operator(description_, attributes, &wrong)) return plugin(std::move(op));
-      }
-      complain(description_, wrong);
-    } catch (const std::exception& error) {
-      complain(description_, error.what());
-    }
-    return nullptr;
+      std::string wrong = deserialize(from, size, description_.magic, &attributes);
+      if (wrong.empty()) op = make_operator(description_, attributes, &wrong);
+      return wrong;
+    });
+    return plugin(std::move(op));
   }
 
  private:
   nvinfer1::IPluginV2* plugin(std::shared_ptr<const Operator> op) noexcept {
     return op ? new (std::nothrow) Plugin(description_, std::move(op)) : nullptr;
   }
-
-  const Description& description_;
-  const std::vector<nvinfer1::PluginField> fields_;
-  const nvinfer1::PluginFieldCollection collection_;
 };
 
 }  // namespace

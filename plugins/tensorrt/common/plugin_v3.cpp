@@ -3,7 +3,6 @@
 
 #if PSSDET_PLUGIN_GENERATION == 3
 
-#include <exception>
 #include <new>
 #include <utility>
 #include <vector>
@@ -14,8 +13,6 @@
 namespace pssdet::tensorrt {
 
 namespace {
-
-constexpr const char* kVersion = "1";  // of every plugin
 
 // What a plugin and its clones share: nothing in it changes.
 struct Core {
@@ -73,14 +70,7 @@ class Plugin final : public nvinfer1::IPluginV3,
   int32_t getOutputShapes(const nvinfer1::DimsExprs* inputs, int32_t input_count, const nvinfer1::DimsExprs*, int32_t,
       nvinfer1::DimsExprs* outputs, int32_t output_count, nvinfer1::IExprBuilder& builder) noexcept override {
     if (output_count != getNbOutputs()) return 1;
-    try {
-      const std::string wrong = output_shapes(op_, inputs, input_count, builder, outputs);
-      if (wrong.empty()) return 0;
-      complain(core_->description, wrong);
-    } catch (const std::exception& error) {
-      complain(core_->description, error.what());
-    }
-    return 1;
+    return status_of(core_->description, [&] { return output_shapes(op_, inputs, input_count, builder, outputs); });
   }
 
   bool supportsFormatCombination(
@@ -97,20 +87,17 @@ class Plugin final : public nvinfer1::IPluginV3,
       const nvinfer1::DynamicPluginTensorDesc*, int32_t output_count) noexcept override {
     variants_ = 0;
     if (input_count != int32_t(op_.inputs().size()) || output_count != getNbOutputs()) return 1;
-    try {
+    return status_of(core_->description, [&] {
       Tensor tensors[kMostTensors];
       Shape shapes[kMostTensors];
       for (int32_t i = 0; i < input_count; ++i) {
         shapes[i] = shape_of(inputs[i].opt);
         tensors[i] = {storage_of(inputs[i].desc), shapes[i]};
       }
-      size_t workspace = 0;
-      if (op_.measure(shapes, &workspace).empty()) variants_ = op_.tactics(tensors);
-    } catch (const std::exception& error) {
-      complain(core_->description, error.what());
-      return 1;
-    }
-    return 0;
+      size_t bytes = 0;
+      if (op_.workspace(shapes, &bytes).empty()) variants_ = op_.tactics(tensors);
+      return std::string();
+    });
   }
 
   size_t getWorkspaceSize(const nvinfer1::DynamicPluginTensorDesc* inputs, int32_t count,
@@ -157,33 +144,21 @@ class Plugin final : public nvinfer1::IPluginV3,
   int32_t variant_ = -1;
 };
 
-class PluginCreator final : public nvinfer1::IPluginCreatorV3One {
+class PluginCreator final : public NamedCreator<nvinfer1::IPluginCreatorV3One> {
  public:
-  explicit PluginCreator(const Description& description)
-      : description_(description), fields_(empty_fields(description.attributes)),
-        collection_{int32_t(fields_.size()), fields_.data()} {}
-
-  const char* getPluginName() const noexcept override { return description_.name; }
-  const char* getPluginVersion() const noexcept override { return kVersion; }
-  const char* getPluginNamespace() const noexcept override { return kNamespace; }
-  const nvinfer1::PluginFieldCollection* getFieldNames() noexcept override { return &collection_; }
+  using NamedCreator::NamedCreator;
 
   // The fields of a plan are those of getFieldsToSerialize: the attributes by their names, in both phases.
   nvinfer1::IPluginV3* createPlugin(
       const char*, const nvinfer1::PluginFieldCollection* fields, nvinfer1::TensorRTPhase) noexcept override {
-    try {
+    nvinfer1::IPluginV3* plugin = nullptr;
+    status_of(description_, [&] {
       std::shared_ptr<const Operator> op = operator_of_fields(description_, fields);
-      return op ? new Plugin(std::make_shared<const Core>(description_, std::move(op))) : nullptr;
-    } catch (const std::exception& error) {
-      complain(description_, error.what());
-      return nullptr;
-    }
+      if (op) plugin = new Plugin(std::make_shared<const Core>(description_, std::move(op)));
+      return std::string();
+    });
+    return plugin;
   }
-
- private:
-  const Description& description_;
-  const std::vector<nvinfer1::PluginField> fields_;
-  const nvinfer1::PluginFieldCollection collection_;
 };
 
 }  // namespace

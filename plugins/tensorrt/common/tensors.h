@@ -47,35 +47,35 @@ std::string text_of(const Shape& shape);  // "[1, 8, 5, 5]"
 // "y is [1, 8, 5, 5], not [1, 8, 4, 4]", or nothing.
 std::string difference(const std::string& name, const Shape& shape, const Shape& expected);
 
-// A side of a shape that may not be known yet: a number, or TensorRT's expression; the arithmetic that made it knows which.
-struct Side {
+// A dimension of a shape that may not be known yet: a number, or TensorRT's expression; the arithmetic that made it knows which.
+struct Dim {
   int64_t number;
   const void* expression;
 };
 
-struct Sides {
+struct Dims {
   int32_t rank;
-  Side side[8];
+  Dim dim[8];
 };
 
 class Arithmetic {
  public:
   virtual ~Arithmetic() = default;
-  virtual Side constant(int32_t value) = 0;
-  virtual Side sum(Side a, Side b) = 0;
-  virtual Side difference(Side a, Side b) = 0;
-  virtual Side product(Side a, Side b) = 0;
-  virtual Side quotient(Side a, Side b) = 0;  // rounded down
+  virtual Dim constant(int32_t value) = 0;
+  virtual Dim sum(Dim a, Dim b) = 0;
+  virtual Dim difference(Dim a, Dim b) = 0;
+  virtual Dim product(Dim a, Dim b) = 0;
+  virtual Dim quotient(Dim a, Dim b) = 0;  // rounded down
 };
 
 // With numbers.
 class Numbers final : public Arithmetic {
  public:
-  Side constant(int32_t value) override { return {value, nullptr}; }
-  Side sum(Side a, Side b) override { return {a.number + b.number, nullptr}; }
-  Side difference(Side a, Side b) override { return {a.number - b.number, nullptr}; }
-  Side product(Side a, Side b) override { return {a.number * b.number, nullptr}; }
-  Side quotient(Side a, Side b) override {
+  Dim constant(int32_t value) override { return {value, nullptr}; }
+  Dim sum(Dim a, Dim b) override { return {a.number + b.number, nullptr}; }
+  Dim difference(Dim a, Dim b) override { return {a.number - b.number, nullptr}; }
+  Dim product(Dim a, Dim b) override { return {a.number * b.number, nullptr}; }
+  Dim quotient(Dim a, Dim b) override {
     const int64_t whole = a.number / b.number;
     return {whole - (a.number % b.number != 0 && (a.number < 0) != (b.number < 0)), nullptr};
   }

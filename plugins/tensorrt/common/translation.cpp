@@ -1,7 +1,5 @@
 #include "translation.h"
 
-#include <exception>
-
 #include "fields.h"
 #include "host.h"
 
@@ -16,14 +14,14 @@ class Expressions final : public Arithmetic {
  public:
   explicit Expressions(nvinfer1::IExprBuilder& builder) : builder_(builder) {}
 
-  Side constant(int32_t value) override { return {0, builder_.constant(value)}; }
-  Side sum(Side a, Side b) override { return apply(DimensionOperation::kSUM, a, b); }
-  Side difference(Side a, Side b) override { return apply(DimensionOperation::kSUB, a, b); }
-  Side product(Side a, Side b) override { return apply(DimensionOperation::kPROD, a, b); }
-  Side quotient(Side a, Side b) override { return apply(DimensionOperation::kFLOOR_DIV, a, b); }
+  Dim constant(int32_t value) override { return {0, builder_.constant(value)}; }
+  Dim sum(Dim a, Dim b) override { return apply(DimensionOperation::kSUM, a, b); }
+  Dim difference(Dim a, Dim b) override { return apply(DimensionOperation::kSUB, a, b); }
+  Dim product(Dim a, Dim b) override { return apply(DimensionOperation::kPROD, a, b); }
+  Dim quotient(Dim a, Dim b) override { return apply(DimensionOperation::kFLOOR_DIV, a, b); }
 
  private:
-  Side apply(DimensionOperation operation, Side a, Side b) {
+  Dim apply(DimensionOperation operation, Dim a, Dim b) {
     return {0,
         builder_.operation(
             operation, *static_cast<const IDimensionExpr*>(a.expression), *static_cast<const IDimensionExpr*>(b.expression))};
@@ -41,22 +39,9 @@ void describe(const Operator& op, const nvinfer1::PluginTensorDesc* inputs, cons
   }
 }
 
-// `work`'s complaint, logged; an exception, which may not pass TensorRT, is one too.
-template <typename Work>
-int32_t status_of(const Description& description, Work work) noexcept {
-  try {
-    const std::string wrong = work();
-    if (wrong.empty()) return 0;
-    complain(description, wrong);
-  } catch (const std::exception& error) {
-    complain(description, error.what());
-  }
-  return 1;
-}
-
 }  // namespace
 
-void complain(const Description& description, const std::string& what) noexcept {
+void log_error(const Description& description, const std::string& what) noexcept {
   log_error(std::string(description.name) + ": " + what);
 }
 
@@ -104,19 +89,19 @@ std::string output_shapes(const Operator& op, const nvinfer1::DimsExprs* inputs,
   if (count != int32_t(op.inputs().size())) {
     return "it has " + std::to_string(count) + " inputs, and its attributes announce " + std::to_string(op.inputs().size());
   }
-  Sides known[kMostTensors]{}, inferred[kMostTensors]{};
+  Dims known[kMostTensors]{}, inferred[kMostTensors]{};
   for (int32_t i = 0; i < count; ++i) {
-    const Port& port = op.inputs()[size_t(i)];
-    if (inputs[i].nbDims != port.rank) return port.name + " must be of rank " + std::to_string(port.rank);
-    known[i].rank = port.rank;
-    for (int32_t side = 0; side < port.rank; ++side) known[i].side[side].expression = inputs[i].d[side];
+    const TensorSpec& spec = op.inputs()[size_t(i)];
+    if (inputs[i].nbDims != spec.rank) return spec.name + " must be of rank " + std::to_string(spec.rank);
+    known[i].rank = spec.rank;
+    for (int32_t d = 0; d < spec.rank; ++d) known[i].dim[d].expression = inputs[i].d[d];
   }
   Expressions expressions(builder);
   op.infer(expressions, known, inferred);
   for (size_t i = 0; i < op.outputs().size(); ++i) {
     outputs[i].nbDims = inferred[i].rank;
-    for (int32_t side = 0; side < inferred[i].rank; ++side) {
-      outputs[i].d[side] = static_cast<const IDimensionExpr*>(inferred[i].side[side].expression);
+    for (int32_t d = 0; d < inferred[i].rank; ++d) {
+      outputs[i].d[d] = static_cast<const IDimensionExpr*>(inferred[i].dim[d].expression);
     }
   }
   return {};
@@ -125,7 +110,7 @@ std::string output_shapes(const Operator& op, const nvinfer1::DimsExprs* inputs,
 size_t workspace_of(const Description& description, const Operator& op, const Shape* inputs, int32_t count) noexcept {
   size_t bytes = 0;
   const int32_t status = status_of(description, [&] {
-    return count == int32_t(op.inputs().size()) ? op.measure(inputs, &bytes) : std::string("it has another number of inputs");
+    return count == int32_t(op.inputs().size()) ? op.workspace(inputs, &bytes) : std::string("it has another number of inputs");
   });
   return status ? kImpossible : bytes;
 }

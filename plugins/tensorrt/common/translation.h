@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <string>
 
@@ -13,7 +14,21 @@
 namespace pssdet::tensorrt {
 
 // Logs a line that begins with the plugin's name.
-void complain(const Description& description, const std::string& what) noexcept;
+void log_error(const Description& description, const std::string& what) noexcept;
+
+// TensorRT's convention: 0, or 1 and a line in the log. That is what `work` says is wrong; an exception, which may not pass TensorRT,
+// is one too.
+template <typename Work>
+int32_t status_of(const Description& description, Work work) noexcept {
+  try {
+    const std::string wrong = work();
+    if (wrong.empty()) return 0;
+    log_error(description, wrong);
+  } catch (const std::exception& error) {
+    log_error(description, error.what());
+  }
+  return 1;
+}
 
 // The operator that a creator's fields make; null, and a line in the log, if they make none.
 std::shared_ptr<const Operator> operator_of_fields(
@@ -35,7 +50,7 @@ constexpr size_t kImpossible = size_t(1) << 50;
 // them: there is no other way to say so here, and with less an engine would be built that overruns its workspace.
 size_t workspace_of(const Description& description, const Operator& op, const Shape* inputs, int32_t count) noexcept;
 
-// TensorRT's convention: 0, or 1 and a line in the log.
+// As status_of.
 int32_t check(const Description& description, const Operator& op, const nvinfer1::PluginTensorDesc* inputs,
     const nvinfer1::PluginTensorDesc* outputs) noexcept;
 int32_t launch(const Description& description, const Operator& op, const nvinfer1::PluginTensorDesc* inputs,

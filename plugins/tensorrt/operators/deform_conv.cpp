@@ -52,11 +52,11 @@ constexpr Row kRows[] = {
     {kHalfLinear, kHalfLinear},
 };
 
-std::vector<Port> inputs_of(const Attributes& attributes) {
-  std::vector<Port> ports = {{"x", 4}, {"weight", 4}, {"offset", 4}};
-  if (attributes.integer("has_bias")) ports.push_back({"B", 1});
-  if (attributes.integer("has_mask")) ports.push_back({"mask", 4});
-  return ports;
+std::vector<TensorSpec> inputs_of(const Attributes& attributes) {
+  std::vector<TensorSpec> specs = {{"x", 4}, {"weight", 4}, {"offset", 4}};
+  if (attributes.integer("has_bias")) specs.push_back({"B", 1});
+  if (attributes.integer("has_mask")) specs.push_back({"mask", 4});
+  return specs;
 }
 
 class DeformConv final : public Operator {
@@ -77,18 +77,18 @@ class DeformConv final : public Operator {
   }
 
   // [batch, output channels, height, width]
-  void infer(Arithmetic& arithmetic, const Sides* inputs, Sides* outputs) const override {
-    const Sides &x = inputs[0], &weight = inputs[1];
+  void infer(Arithmetic& arithmetic, const Dims* inputs, Dims* outputs) const override {
+    const Dims &x = inputs[0], &weight = inputs[1];
     // (side + both pads - dilation * (kernel - 1) - 1) / stride + 1, rounded down
-    const auto side = [&](Side in, Side kernel, int32_t pads, int32_t dilation, int32_t stride) {
-      const Side spread = arithmetic.product(kernel, arithmetic.constant(dilation));
-      const Side room = arithmetic.difference(arithmetic.sum(in, arithmetic.constant(pads + dilation - 1)), spread);
+    const auto side = [&](Dim in, Dim kernel, int32_t pads, int32_t dilation, int32_t stride) {
+      const Dim spread = arithmetic.product(kernel, arithmetic.constant(dilation));
+      const Dim room = arithmetic.difference(arithmetic.sum(in, arithmetic.constant(pads + dilation - 1)), spread);
       return arithmetic.sum(arithmetic.quotient(room, arithmetic.constant(stride)), arithmetic.constant(1));
     };
     const pssdet_dcnv2_problem& p = fixed_;
     outputs[0] = {4,
-        {x.side[0], weight.side[0], side(x.side[2], weight.side[1], p.pad_top + p.pad_bottom, p.dilation_h, p.stride_h),
-            side(x.side[3], weight.side[2], p.pad_left + p.pad_right, p.dilation_w, p.stride_w)}};
+        {x.dim[0], weight.dim[0], side(x.dim[2], weight.dim[1], p.pad_top + p.pad_bottom, p.dilation_h, p.stride_h),
+            side(x.dim[3], weight.dim[2], p.pad_left + p.pad_right, p.dilation_w, p.stride_w)}};
   }
 
   int32_t tactics(const Tensor* tensors) const override {
@@ -108,7 +108,7 @@ class DeformConv final : public Operator {
     });
   }
 
-  std::string examine(const Shape* inputs, size_t*) const override {
+  std::string validate(const Shape* inputs, size_t*) const override {
     const Shape &x = inputs[0], &weight = inputs[1];  // NCHW; out channels, kernel height, kernel width, channels / group
     if (kernel_[0] && (weight.size[1] != kernel_[0] || weight.size[2] != kernel_[1])) {
       return "the weight's " + text_of(weight) + " contradicts kernel_shape";

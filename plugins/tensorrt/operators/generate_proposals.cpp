@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "operators.h"
+#include "pyramid.h"
 
 namespace pssdet::tensorrt {
 
@@ -32,13 +33,11 @@ std::string contradiction(const Attributes& attributes) {
       " anchors on each of " + std::to_string(levels) + " levels";
 }
 
-std::vector<Port> inputs_of(const Attributes& attributes) {
-  std::vector<Port> ports;
-  for (const char* kind : {"score_", "delta_"}) {
-    for (size_t i = 0; i < attributes.integers("strides").size(); ++i) ports.push_back({kind + std::to_string(i), 4});
-  }
-  ports.push_back({"image_size", 2});
-  return ports;
+std::vector<TensorSpec> inputs_of(const Attributes& attributes) {
+  std::vector<TensorSpec> specs;
+  for (const char* kind : {"score", "delta"}) add_maps(&specs, kind, levels_of(attributes));
+  specs.push_back({"image_size", 2});
+  return specs;
 }
 
 class GenerateProposals final : public Operator {
@@ -46,11 +45,9 @@ class GenerateProposals final : public Operator {
   explicit GenerateProposals(const Attributes& attributes)
       : Operator(attributes, inputs_of(attributes),
             {{"proposals", 3, Type::kFloat}, {"scores", 2, Type::kFloat}, {"count", 1, Type::kInt32}}),
-        levels_(int32_t(attributes.integers("strides").size())) {
-    const std::vector<int32_t>& strides = attributes.integers("strides");
+        levels_(levels_of(attributes)) {
     const std::vector<float>& anchors = attributes.reals("anchors");
-    fixed_.pyramid.levels = levels_;
-    std::copy(strides.begin(), strides.end(), fixed_.pyramid.strides);
+    fixed_.pyramid = pyramid_of(attributes);
     fixed_.anchors_per_cell = int32_t(anchors.size()) / 4 / levels_;
     std::copy(anchors.begin(), anchors.end(), fixed_.anchors);
     fixed_.pre_nms_top_n = attributes.integer("pre_nms_top_n");
@@ -61,8 +58,8 @@ class GenerateProposals final : public Operator {
     fixed_.clip_multiple = attributes.real("clip_multiple");
   }
 
-  void infer(Arithmetic& arithmetic, const Sides* inputs, Sides* outputs) const override {
-    const Side batch = inputs[0].side[0], proposals = arithmetic.constant(fixed_.post_nms_top_n);
+  void infer(Arithmetic& arithmetic, const Dims* inputs, Dims* outputs) const override {
+    const Dim batch = inputs[0].dim[0], proposals = arithmetic.constant(fixed_.post_nms_top_n);
     outputs[0] = {3, {batch, proposals, arithmetic.constant(4)}};
     outputs[1] = {2, {batch, proposals}};
     outputs[2] = {1, {batch}};
@@ -80,7 +77,7 @@ class GenerateProposals final : public Operator {
     return storage == (position == 2 * levels_ + 3 ? kInt32Linear : kFloatLinear);
   }
 
-  std::string examine(const Shape* inputs, size_t* workspace) const override {
+  std::string validate(const Shape* inputs, size_t* workspace) const override {
     const int64_t batch = inputs[0].size[0], anchors = fixed_.anchors_per_cell;
     for (int32_t i = 0; i < levels_; ++i) {
       const Shape &scores = inputs[i], &deltas = inputs[levels_ + i];
@@ -112,10 +109,7 @@ class GenerateProposals final : public Operator {
   pssdet_proposals_problem problem_of(ShapeOf shape_of) const {
     pssdet_proposals_problem problem = fixed_;
     problem.batch = int32_t(shape_of(0).size[0]);
-    for (int32_t i = 0; i < levels_; ++i) {
-      problem.pyramid.height[i] = int32_t(shape_of(i).size[2]);
-      problem.pyramid.width[i] = int32_t(shape_of(i).size[3]);
-    }
+    set_sizes(&problem.pyramid, shape_of);
     return problem;
   }
 

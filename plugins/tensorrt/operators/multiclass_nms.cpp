@@ -31,8 +31,8 @@ class MulticlassNms final : public Operator {
     fixed_.pixel_offset = attributes.real("pixel_offset");
   }
 
-  void infer(Arithmetic& arithmetic, const Sides* inputs, Sides* outputs) const override {
-    const Side batch = inputs[0].side[0], detections = arithmetic.constant(fixed_.max_detections);
+  void infer(Arithmetic& arithmetic, const Dims* inputs, Dims* outputs) const override {
+    const Dim batch = inputs[0].dim[0], detections = arithmetic.constant(fixed_.max_detections);
     outputs[0] = {3, {batch, detections, arithmetic.constant(4)}};
     outputs[1] = outputs[2] = {2, {batch, detections}};
     outputs[3] = {1, {batch}};
@@ -44,7 +44,7 @@ class MulticlassNms final : public Operator {
     return storages[position] == (integers ? kInt32Linear : kFloatLinear);
   }
 
-  std::string examine(const Shape* inputs, size_t* workspace) const override {
+  std::string validate(const Shape* inputs, size_t* workspace) const override {
     const Shape &boxes = inputs[0], &scores = inputs[1];
     const int64_t batch = boxes.size[0], regions = boxes.size[1], classes = scores.size[2];
     std::string wrong = difference("boxes", boxes, {4, {batch, regions, boxes.size[2] == 1 ? 1 : classes, 4}});

@@ -2,9 +2,8 @@
 // pssdet.MultilevelRoiAlign makes them.
 //
 // Inputs: map_0 .. map_{L-1}, rois; L is the number of strides.
-#include <algorithm>
-
 #include "operators.h"
+#include "pyramid.h"
 
 namespace pssdet::tensorrt {
 
@@ -24,20 +23,18 @@ const AttributeTable& table() {
   return rows;
 }
 
-std::vector<Port> inputs_of(const Attributes& attributes) {
-  std::vector<Port> ports;
-  for (size_t i = 0; i < attributes.integers("strides").size(); ++i) ports.push_back({"map_" + std::to_string(i), 4});
-  ports.push_back({"rois", 3});
-  return ports;
+std::vector<TensorSpec> inputs_of(const Attributes& attributes) {
+  std::vector<TensorSpec> specs;
+  add_maps(&specs, "map", levels_of(attributes));
+  specs.push_back({"rois", 3});
+  return specs;
 }
 
 class MultilevelRoiAlign final : public Operator {
  public:
   explicit MultilevelRoiAlign(const Attributes& attributes)
-      : Operator(attributes, inputs_of(attributes), {{"features", 4}}), levels_(int32_t(attributes.integers("strides").size())) {
-    const std::vector<int32_t>& strides = attributes.integers("strides");
-    fixed_.pyramid.levels = levels_;
-    std::copy(strides.begin(), strides.end(), fixed_.pyramid.strides);
+      : Operator(attributes, inputs_of(attributes), {{"features", 4}}), levels_(levels_of(attributes)) {
+    fixed_.pyramid = pyramid_of(attributes);
     fixed_.min_level = attributes.integer("min_level");
     fixed_.canonical_level = attributes.integer("canonical_level");
     fixed_.canonical_size = attributes.real("canonical_size");
@@ -48,10 +45,10 @@ class MultilevelRoiAlign final : public Operator {
   }
 
   // [batch * regions, channels, output_size, output_size]
-  void infer(Arithmetic& arithmetic, const Sides* inputs, Sides* outputs) const override {
-    const Sides& rois = inputs[levels_];
-    const Side side = arithmetic.constant(fixed_.output_size);
-    outputs[0] = {4, {arithmetic.product(rois.side[0], rois.side[1]), inputs[0].side[1], side, side}};
+  void infer(Arithmetic& arithmetic, const Dims* inputs, Dims* outputs) const override {
+    const Dims& rois = inputs[levels_];
+    const Dim side = arithmetic.constant(fixed_.output_size);
+    outputs[0] = {4, {arithmetic.product(rois.dim[0], rois.dim[1]), inputs[0].dim[1], side, side}};
   }
 
  protected:
@@ -62,7 +59,7 @@ class MultilevelRoiAlign final : public Operator {
     return storage == Storage{storages[0].type, Layout::kLinear};
   }
 
-  std::string examine(const Shape* inputs, size_t*) const override {
+  std::string validate(const Shape* inputs, size_t*) const override {
     const int64_t batch = inputs[0].size[0], channels = inputs[0].size[1];
     for (int32_t i = 1; i < levels_; ++i) {
       const Shape& map = inputs[i];
@@ -90,10 +87,7 @@ class MultilevelRoiAlign final : public Operator {
     pssdet_roi_align_problem problem = fixed_;
     problem.batch = int32_t(shape_of(0).size[0]), problem.channels = int32_t(shape_of(0).size[1]);
     problem.regions = int32_t(shape_of(levels_).size[1]);
-    for (int32_t i = 0; i < levels_; ++i) {
-      problem.pyramid.height[i] = int32_t(shape_of(i).size[2]);
-      problem.pyramid.width[i] = int32_t(shape_of(i).size[3]);
-    }
+    set_sizes(&problem.pyramid, shape_of);
     return problem;
   }
 

@@ -6,6 +6,7 @@ import pytest
 
 from pssdet.engines.trt import plugin_library
 from pssdet.errors import EnvironmentMissing
+from pssdet.plugins.bindings.libraries import find_plugins
 
 
 @pytest.fixture
@@ -71,6 +72,6 @@ def test_a_file_that_is_no_library(monkeypatch, trt, tmp_path):
 def test_where_it_is_looked_for(monkeypatch, tmp_path):
     monkeypatch.setenv("PSSDET_PLUGINS", str(tmp_path / "none.so"))
     with pytest.raises(EnvironmentMissing, match="which is not a file"):
-        plugin_library.find_plugins()
+        find_plugins()
     (tmp_path / "none.so").touch()
-    assert plugin_library.find_plugins() == tmp_path / "none.so"
+    assert find_plugins() == tmp_path / "none.so"

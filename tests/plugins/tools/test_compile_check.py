@@ -5,11 +5,9 @@ import dataclasses
 import pytest
 
 from pssdet.errors import EnvironmentMissing
-from pssdet.plugins.tools.device_code import compile_kernels
-from pssdet.plugins.tools.kernel_programs import programs
 from pssdet.plugins.tools.kernel_table import ARCHITECTURES, as_markdown, blocks_per_multiprocessor, complaints
-from pssdet.plugins.tools.machine_code import MachineCode, machine_code
-from pssdet.plugins.tools.nvrtc import CompileFailed, Nvrtc
+from pssdet.plugins.tools.kernels import compile_kernels, programs
+from pssdet.plugins.tools.toolchain import CompileFailed, MachineCode, Nvrtc, machine_code
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +28,7 @@ def kernels(compiler):
 def test_kernels_keep_to_registers_and_tensor_cores(compiler, arch):
     compiled = compile_kernels(compiler, arch)
     assert [text for kernel in compiled for text in complaints(arch, kernel)] == []
-    assert [kernel.name for kernel in compiled] == [name for program in programs() for name in program.names]
+    assert [kernel.name for kernel in compiled] == [name for program in programs() for name in program.kernels]
 
 
 def test_every_tile_fits_the_architecture_with_the_least_shared_memory(kernels):

@@ -4,10 +4,10 @@ from fake_cuda import FakeCuda
 from fake_kernel import CopyKernel, copied
 from fake_tensorrt import FakePlan, expected, install
 
-from pssdet.engines.raw_images import PreprocessSteps, RawImage, RawImages
-from pssdet.engines.trt.runtime.preprocess_kernel import PreprocessKernel, as_problem, find_preprocess_kernel
+from pssdet.engines.raw_images import RawImage, RawImages
 from pssdet.engines.trt.runtime.session import TensorRTSession
 from pssdet.errors import BadInput, EnvironmentMissing
+from pssdet.plugins.bindings.preprocess import PreprocessKernel, PreprocessSteps, find_preprocess_kernel
 
 
 def steps(height, width, padded):
@@ -145,7 +145,7 @@ class TestLibrary:
             mean=(1, 2, 3),
             std=(4, 5, 6),
         )
-        problem = as_problem(work)
+        problem = work.as_c()
         values = [getattr(problem, name) for name, *_ in problem._fields_]
         assert [*values[:10]] == [480, 640, 600, 800, 608, 800, 0.8, 0.8, 1, 1]
         assert [list(values[10]), list(values[11])] == [[1, 2, 3], [4, 5, 6]]

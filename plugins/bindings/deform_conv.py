@@ -1,0 +1,218 @@
+"""Deformable convolution (``dcnv2/dcnv2.h``): its CPU reference, and its kernels, for a GPU or emulated."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pssdet.errors import BadInput, EnvironmentMissing
+from pssdet.plugins.bindings.c_types import DTYPES, LAYOUTS, Dtype, Layout, check_int32, check_status, pointers
+from pssdet.plugins.bindings.libraries import HOW_TO_BUILD, find_kernels, is_emulated, open_library
+
+#: Lets the library choose the tile.
+AUTO_TILE = -1
+
+_VERSION = "1"
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class DeformConvParams:
+    """Sizes of one convolution: the fields of ``pssdet_dcnv2_problem``, in its order."""
+
+    batch: int
+    channels: int
+    height: int
+    width: int
+    out_channels: int
+    kernel_h: int = 3
+    kernel_w: int = 3
+    stride_h: int = 1
+    stride_w: int = 1
+    dilation_h: int = 1
+    dilation_w: int = 1
+    pad_top: int = 1
+    pad_left: int = 1
+    pad_bottom: int = 1
+    pad_right: int = 1
+    groups: int = 1
+    offset_groups: int = 1
+
+    @property
+    def taps(self) -> int:
+        """Places that the kernel reads for one output pixel."""
+        return self.kernel_h * self.kernel_w
+
+    @property
+    def out_height(self) -> int:
+        """Rows of the output."""
+        room = self.height + self.pad_top + self.pad_bottom - (self.dilation_h * (self.kernel_h - 1) + 1)
+        return room // self.stride_h + 1
+
+    @property
+    def out_width(self) -> int:
+        """Columns of the output."""
+        room = self.width + self.pad_left + self.pad_right - (self.dilation_w * (self.kernel_w - 1) + 1)
+        return room // self.stride_w + 1
+
+    def as_c(self) -> ctypes.Array[ctypes.c_int32]:
+        """The C structure, which is 17 integers.
+
+        Raises:
+            BadInput: a number does not fit 32 bits.
+        """
+        numbers = astuple(self)
+        check_int32(self, *numbers)
+        return (ctypes.c_int32 * len(numbers))(*numbers)
+
+
+@dataclass(frozen=True)
+class DeformConvFormat:
+    """How the tensors lie in memory, and what the kernel does besides convolving: ``pssdet_dcnv2_format``."""
+
+    data_type: Dtype = "float32"
+    data_layout: Layout = "NCHW"
+    offset_type: Dtype = "float32"
+    offset_layout: Layout = "NCHW"
+    raw_mask: bool = False
+    relu: bool = False
+
+    def as_c(self) -> ctypes.Array[ctypes.c_int32]:
+        """The C structure: enumerations and integers, 32 bits each."""
+        data = (DTYPES[self.data_type], LAYOUTS[self.data_layout])
+        offset = (DTYPES[self.offset_type], LAYOUTS[self.offset_layout])
+        return (ctypes.c_int32 * 6)(*data, *offset, self.raw_mask, self.relu)
+
+
+class DeformConvLibrary:
+    """An opened library: ``libpssdet_reference.so``, ``libpssdet_kernels.so`` or ``libpssdet_emulated.so``.
+
+    Attributes:
+        emulated: its kernels run on the CPU, slowly, with addresses of the computer's memory.
+
+    Raises:
+        EnvironmentMissing: it is not there, cannot be loaded or was built from other sources.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or find_kernels()
+        self._library = open_library(self.path)
+        self.emulated = is_emulated(self._library)
+        try:
+            self._library.pssdet_dcnv2_version.restype = ctypes.c_char_p
+            self.version: str = self._library.pssdet_dcnv2_version().decode()
+        except AttributeError as error:
+            raise EnvironmentMissing(f"{self.path} cannot be loaded ({error}); {HOW_TO_BUILD}") from error
+        if self.version != _VERSION:
+            raise EnvironmentMissing(f"{self.path} has version {self.version}, {_VERSION} is needed; {HOW_TO_BUILD}")
+
+    @property
+    def has_cuda(self) -> bool:
+        """Whether it computes on a GPU: the kernels are in it, not just the CPU reference, and not emulated."""
+        return hasattr(self._library, "pssdet_dcnv2_run") and not self.emulated
+
+    def output_size(self, params: DeformConvParams) -> tuple[int, int]:
+        """Height and width of the result.
+
+        Raises:
+            BadInput: not a convolution that the library computes.
+        """
+        height, width = ctypes.c_int32(), ctypes.c_int32()
+        status = self._library.pssdet_dcnv2_output_size(params.as_c(), ctypes.byref(height), ctypes.byref(width))
+        check_status(status, params)
+        return height.value, width.value
+
+    def pack_weights(self, params: DeformConvParams, oihw: Floats, dtype: Dtype = "float32") -> NDArray[Any]:
+        """The kernels' order of weights: [out_channels, kernel_h, kernel_w, channels / groups]."""
+        self.output_size(params)
+        inputs, kernel = params.channels // params.groups, (params.kernel_h, params.kernel_w)
+        source = _checked("weights", oihw, (params.out_channels, inputs, *kernel))
+        packed = np.empty((params.out_channels, *kernel, inputs), np.float16 if dtype == "half" else np.float32)
+        arguments = (ctypes.c_int32(DTYPES[dtype]), *_pointers(source, packed))
+        check_status(self._library.pssdet_dcnv2_pack_weights(params.as_c(), *arguments), params)
+        return packed
+
+    def reference(
+        self,
+        params: DeformConvParams,
+        x: Floats,
+        offset: Floats,
+        weight: Floats,
+        *,
+        mask: Floats | None = None,
+        bias: Floats | None = None,
+        raw_mask: bool = False,
+        relu: bool = False,
+        exact: bool = False,
+    ) -> Floats:
+        """The convolution on the CPU, in float32 or, if ``exact``, in float64; slow.
+
+        Args:
+            weight: Packed; see ``pack_weights``.
+            mask: Without one every value counts fully; there must be none if ``raw_mask``.
+            raw_mask: The masks, before their sigmoid, are the last third of ``offset``'s channels.
+        """
+        size = self.output_size(params)
+        n, out, masks = params.batch, params.out_channels, params.taps * params.offset_groups
+        inputs = params.channels // params.groups
+        tensors = (
+            _checked("x", x, (n, params.channels, params.height, params.width)),
+            _checked("offset", offset, (n, masks * (3 if raw_mask else 2), *size)),
+            None if mask is None else _checked("mask", mask, (n, masks, *size)),
+            _checked("weight", weight, (out, params.kernel_h, params.kernel_w, inputs)),
+            None if bias is None else _checked("bias", bias, (out,)),
+        )
+        y = np.empty((n, out, *size), np.float32)
+        flags = (ctypes.c_int32(flag) for flag in (raw_mask, relu, exact))
+        check_status(self._library.pssdet_dcnv2_reference(params.as_c(), *flags, *_pointers(*tensors, y)), params)
+        return y
+
+    def tile_count(self, params: DeformConvParams, form: DeformConvFormat) -> int:
+        """Tiles of the fused kernel for this convolution; 0 if the general kernel computes it."""
+        return int(self._kernels().pssdet_dcnv2_tile_count(params.as_c(), form.as_c()))
+
+    def run(
+        self,
+        params: DeformConvParams,
+        form: DeformConvFormat,
+        *,
+        x: int,
+        offset: int,
+        weight: int,
+        y: int,
+        mask: int = 0,
+        bias: int = 0,
+        tile: int = AUTO_TILE,
+        stream: int = 0,
+    ) -> None:
+        """Launch the kernel on a CUDA stream. Tensors are addresses, aligned to 16 bytes; 0: none.
+
+        Raises:
+            BadInput: sizes, formats or addresses contradict each other.
+            EnvironmentMissing: the launch failed, or the library was built without CUDA.
+        """
+        tensors = pointers(x, offset, mask, weight, bias, y)
+        arguments = (*tensors, ctypes.c_int32(tile), *pointers(stream))
+        check_status(self._kernels().pssdet_dcnv2_run(params.as_c(), form.as_c(), *arguments), params)
+
+    def _kernels(self) -> ctypes.CDLL:
+        if not hasattr(self._library, "pssdet_dcnv2_run"):
+            raise EnvironmentMissing(f"{self.path} was built without CUDA; put nvcc on PATH and make plugin again")
+        return self._library
+
+
+def _checked(name: str, tensor: Floats, shape: tuple[int, ...]) -> Floats:
+    """The tensor as the library reads it; anything else would read foreign memory."""
+    if tensor.shape != shape or tensor.dtype != np.float32:
+        raise BadInput(f"{name} is {tensor.dtype}{list(tensor.shape)}; float32{list(shape)} is needed")
+    return np.ascontiguousarray(tensor)
+
+
+def _pointers(*tensors: NDArray[Any] | None) -> list[ctypes.c_void_p]:
+    return pointers(*(0 if tensor is None else tensor.ctypes.data for tensor in tensors))

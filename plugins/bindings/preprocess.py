@@ -1,0 +1,105 @@
+"""The preprocessing kernel (``preprocess/preprocess.h``): from an image to an engine's input."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from pathlib import Path
+
+from pssdet.errors import BadInput, EnvironmentMissing
+from pssdet.plugins.bindings.c_types import fields, pointers
+from pssdet.plugins.bindings.libraries import is_emulated, kernels_beside
+
+
+class PreprocessProblem(ctypes.Structure):
+    """``pssdet_preprocess_problem``."""
+
+    _fields_ = (
+        *fields(ctypes.c_int32, "height", "width", "out_height", "out_width", "padded_height", "padded_width"),
+        *fields(ctypes.c_double, "scale_y", "scale_x"),
+        *fields(ctypes.c_int32, "interpolation", "normalise_first"),
+        *fields(ctypes.c_float * 3, "mean", "std"),
+    )
+
+
+@dataclass(frozen=True)
+class PreprocessSteps:
+    """What is done with one image.
+
+    Attributes:
+        size: (height, width) of the image, pixels.
+        content: (height, width) of the resized image.
+        padded: (height, width) of the result, whose right and bottom are zero.
+        scale: network pixels per original pixel, both axes.
+        cubic: interpolate cubically instead of linearly.
+        normalise_first: resize normalised values instead of 8-bit pixels.
+        mean: per channel R, G, B, of pixels scaled to 0..1.
+        std: per channel R, G, B.
+    """
+
+    size: tuple[int, int]
+    content: tuple[int, int]
+    padded: tuple[int, int]
+    scale: float
+    cubic: bool
+    normalise_first: bool
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def as_c(self) -> PreprocessProblem:
+        """The C structure, where a scale counts the image's pixels per network pixel."""
+        return PreprocessProblem(
+            *self.size,
+            *self.content,
+            *self.padded,
+            1 / self.scale,
+            1 / self.scale,
+            int(self.cubic),
+            int(self.normalise_first),
+            (ctypes.c_float * 3)(*self.mean),
+            (ctypes.c_float * 3)(*self.std),
+        )
+
+
+class PreprocessKernel:
+    """The preprocessing kernel of a library.
+
+    Attributes:
+        emulated: it runs on the CPU, with addresses of the computer's memory.
+
+    Raises:
+        EnvironmentMissing: the library cannot be loaded or is without it.
+    """
+
+    def __init__(self, library: Path) -> None:
+        try:
+            opened = ctypes.CDLL(str(library))
+            self._run = opened.pssdet_preprocess_run
+        except (OSError, AttributeError) as error:
+            raise EnvironmentMissing(
+                f"{library} has no preprocessing kernel ({error}); put nvcc on PATH, then make plugin builds it"
+            ) from error
+        self.emulated = is_emulated(opened)
+
+    def run(self, steps: PreprocessSteps, pixels: int, out: int, stream: int) -> None:
+        """Put the work on a stream; ``pixels`` and ``out`` are addresses in device memory.
+
+        Raises:
+            BadInput: the kernel refuses such an image.
+        """
+        status = self._run(ctypes.byref(steps.as_c()), *pointers(pixels, out, stream))
+        if status != 0:
+            height, width = steps.size
+            raise BadInput(f"the preprocessing kernel refused a picture of {width}x{height} pixels (status {status})")
+
+
+def find_preprocess_kernel(plugins: Path | None) -> PreprocessKernel | None:
+    """The GPU's kernel, of the library that PSSDET_KERNELS names or that lies beside the plugins; None without one."""
+    library = kernels_beside(plugins)
+    if library is None:
+        return None
+    try:
+        kernel = PreprocessKernel(library)
+    except EnvironmentMissing:
+        return None
+    return None if kernel.emulated else kernel

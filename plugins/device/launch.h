@@ -1,0 +1,128 @@
+// How a kernel is launched: on a GPU where nvcc compiles this, in the emulator where a C++ compiler does. One source serves both.
+//
+// A kernel is a class derived from LaunchBounds and from StaticShared or DynamicShared, with
+//   Arguments                                   what it is told, a plain structure;
+//   static int64_t blocks(const Arguments&)     of a launch's grid;
+//   Kernel(const Arguments&, shared).run()      what each thread does. shared: see StaticShared and DynamicShared.
+#pragma once
+
+#include "../dcnv2/dcnv2.h"
+#include "device.h"
+
+#if defined(__CUDACC__) && !defined(__CUDACC_RTC__)
+#include <cuda_runtime.h>
+#endif
+
+namespace pssdet {
+
+// Threads of a block, and blocks that a multiprocessor has registers for. FewestThreads: a kernel that computes the same with any
+// number of whole warps says 32; the emulator, whose time is mostly that of changing between threads, then uses fewer.
+template <int Threads, int BlocksPerMultiprocessor, int FewestThreads = Threads>
+struct LaunchBounds {
+  static constexpr int kThreads = Threads, kBlocksPerMultiprocessor = BlocksPerMultiprocessor, kFewestThreads = FewestThreads;
+};
+
+// A block's shared memory is one structure, which the compiler places; the kernel is given a reference to it.
+template <typename Structure>
+struct StaticShared {
+  using Shared = Structure;
+  static constexpr bool kDynamicShared = false;
+  static constexpr int kMaxDynamicShared = 0;
+};
+
+// The launch says how many bytes there are, MaxBytes or what a shared_bytes() of the kernel's own says; the kernel is given an
+// unsigned char*, aligned to 128 bytes.
+template <int MaxBytes>
+struct DynamicShared {
+  static constexpr bool kDynamicShared = true;
+  static constexpr int kMaxDynamicShared = MaxBytes;
+  template <typename Arguments>
+  static int shared_bytes(const Arguments&) {
+    return MaxBytes;
+  }
+};
+
+#if defined(__CUDACC__)
+
+template <typename Kernel>
+__global__ void __launch_bounds__(Kernel::kThreads, Kernel::kBlocksPerMultiprocessor)
+    entry(const __grid_constant__ typename Kernel::Arguments arguments) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (Kernel::kDynamicShared) {
+    extern __shared__ __align__(128) unsigned char dynamic_shared[];
+    Kernel(arguments, dynamic_shared).run();
+  } else {
+    __shared__ typename Kernel::Shared shared;
+    Kernel(arguments, shared).run();
+  }
+#endif
+}
+
+#endif
+
+#if defined(__CUDACC__) && !defined(__CUDACC_RTC__)
+
+constexpr int kSharedWithoutAsking = 48 * 1024;
+
+inline int multiprocessors() {
+  int device = 0, count = 0;
+  if (cudaGetDevice(&device) != cudaSuccess) return 0;
+  return cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device) == cudaSuccess ? count : 0;
+}
+
+template <typename Kernel>
+pssdet_status run_grid(const typename Kernel::Arguments& arguments, unsigned blocks, void* stream) {
+  int shared_bytes = 0;
+  if constexpr (Kernel::kDynamicShared) shared_bytes = Kernel::shared_bytes(arguments);
+  if (shared_bytes > kSharedWithoutAsking &&
+      cudaFuncSetAttribute(entry<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes) != cudaSuccess) {
+    cudaGetLastError();
+    return PSSDET_CUDA_ERROR;
+  }
+  entry<Kernel><<<blocks, Kernel::kThreads, shared_bytes, static_cast<cudaStream_t>(stream)>>>(arguments);
+  return cudaGetLastError() == cudaSuccess ? PSSDET_OK : PSSDET_CUDA_ERROR;
+}
+
+#elif !defined(__CUDACC__)
+
+inline int multiprocessors() { return 1; }
+
+template <typename Kernel>
+pssdet_status run_grid(const typename Kernel::Arguments& arguments, unsigned blocks, void* /*stream*/) {
+  const emulator::Options& options = emulator::options();
+  const int threads = std::clamp(options.threads, Kernel::kFewestThreads, Kernel::kThreads);
+  if constexpr (Kernel::kDynamicShared) {
+    const auto run = [&](unsigned char* shared) { Kernel(arguments, shared).run(); };
+    emulator::launch(blocks, unsigned(threads), size_t(Kernel::shared_bytes(arguments)), run, options.reversed);
+  } else {
+    using Shared = typename Kernel::Shared;
+    const auto run = [&](unsigned char* shared) { Kernel(arguments, *reinterpret_cast<Shared*>(shared)).run(); };
+    emulator::launch(blocks, unsigned(threads), sizeof(Shared), run, options.reversed);
+  }
+  return PSSDET_OK;
+}
+
+#endif
+
+#if !defined(__CUDACC_RTC__)
+
+// One launch, on `stream` (a cudaStream_t), unless there are no blocks. PSSDET_BAD_PROBLEM if there are more than a grid has.
+template <typename Kernel>
+pssdet_status launch(const typename Kernel::Arguments& arguments, void* stream) {
+  const int64_t blocks = Kernel::blocks(arguments);
+  if (blocks > INT32_MAX) return PSSDET_BAD_PROBLEM;
+  if (blocks == 0) return PSSDET_OK;
+  return run_grid<Kernel>(arguments, unsigned(blocks), stream);
+}
+
+// Several launches with the same arguments, each after the one before; the first failure ends them.
+template <typename... Kernels, typename Arguments>
+pssdet_status launch_in_turn(const Arguments& arguments, void* stream) {
+  pssdet_status status = PSSDET_OK;
+  ((status = status == PSSDET_OK ? launch<Kernels>(arguments, stream) : status), ...);
+  return status;
+}
+
+#endif
+
+}  // namespace pssdet

@@ -1,0 +1,38 @@
+// What the C functions of all kernels check of sizes, formats and pointers. On the host.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <initializer_list>
+#include <limits>
+
+#include "../dcnv2/dcnv2.h"
+
+namespace pssdet {
+
+// What kernels count in 32 bits stays below this.
+constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+
+inline bool within(int64_t value, int64_t most) { return value >= 1 && value <= most; }
+inline bool positive(std::initializer_list<int32_t> values) {
+  for (const int32_t value : values) {
+    if (value < 1) return false;
+  }
+  return true;
+}
+
+inline bool finite_from_zero(float value) { return std::isfinite(value) && value >= 0; }
+inline bool is_share(float value) { return value >= 0 && value <= 1; }
+
+inline bool known(pssdet_dtype type) { return type == PSSDET_F32 || type == PSSDET_F16; }
+inline bool known(pssdet_layout layout) { return layout == PSSDET_NCHW || layout == PSSDET_NHWC; }
+
+inline bool usable(const void* pointer) { return pointer && reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
+inline bool usable(std::initializer_list<const void*> pointers) {
+  for (const void* pointer : pointers) {
+    if (!usable(pointer)) return false;
+  }
+  return true;
+}
+
+}  // namespace pssdet
