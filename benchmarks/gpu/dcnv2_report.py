@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from math import inf
 from typing import Any
 
 from benchmarks.documents import document, table
@@ -17,6 +18,7 @@ from benchmarks.gpu.suite import Goal, environment_section, goal_table
 GPU = "H200"
 DEEPEST = 4608
 COUNT = 13
+OURS = (SEPARATE, RAW)
 _LABELS = {"torchvision": "torchvision's deform_conv2d", "tensorrt": "TensorRT's ModulatedDeformConv2d"}
 _BATCHES = (1, 8)
 _BASELINES = {"torchvision": "torchvision", "TensorRT": "tensorrt", "convolution": "convolution"}
@@ -72,6 +74,7 @@ def _checked_steps(results: Results) -> Iterator[tuple[str, list[dict[str, Any]]
 
 def goals(results: Results) -> list[Goal]:
     """All goals in their order."""
+    eight_times = "N=8 takes at most 8 times as long as N=1"
     return [
         _total(results, 8, 415),
         _total(results, 1, 120),
@@ -83,20 +86,41 @@ def goals(results: Results) -> list[Goal]:
         _near_convolution(results, 8),
         _only_kernels(results),
         _exact(results),
-        _batch(results),
+        _ratio(results, 4, eight_times, _sum_us(results, 8), _sum_us(results, 1), most=8),
     ]
 
 
-def _sum_us(results: Results, batch: int, name: str = "") -> float | None:
-    """The time of ResNet50's layers at the main size; of the slower of our two formats if no baseline is named."""
-    result = results.result(sums_name(50, MAIN, batch))
-    times = [_median(result["times"], each) for each in ([name] if name else [SEPARATE, RAW])] if result else [None]
-    found = [time for time in times if time is not None]
-    return max(found) if len(found) == len(times) else None
+def _total(results: Results, batch: int, limit: float) -> Goal:
+    text = f"the {COUNT} layers of ResNet50 at 640x640, N={batch}, in one CUDA graph: at most {limit:g} us"
+    time, floor = _sum_us(results, batch), _floor_us(results, layers(50, MAIN, batch))
+    share = f", {floor / time:.0%} of the roofline" if time and floor else ""
+    measured = f"{time:.0f} us{share}" if time else None
+    return _speed(results, 1, text, measured, is_met=time is not None and time <= limit)
 
 
-def _ratio(one: float | None, other: float | None) -> float | None:
-    return one / other if one and other else None
+def _faster(results: Results, baseline: str, batch: int, least: float) -> Goal:
+    text = f"at least {least:g} times as fast as {_LABELS[baseline]}, half precision, N={batch}"
+    return _ratio(results, 2, text, _sum_us(results, batch, [baseline]), _sum_us(results, batch), least=least)
+
+
+def _near_convolution(results: Results, batch: int) -> Goal:
+    text = f"at most 1.5 times as long as the same plain convolutions by cuDNN, N={batch}"
+    return _ratio(results, 3, text, _sum_us(results, batch), _sum_us(results, batch, ["convolution"]), most=1.5)
+
+
+def _ratio(
+    results: Results,
+    number: int,
+    text: str,
+    one: float | None,
+    other: float | None,
+    *,
+    least: float = 0,
+    most: float = inf,
+) -> Goal:
+    ratio = one / other if one and other else None
+    measured = f"{ratio:.{1 if least else 2}f} times" if ratio else None
+    return _speed(results, number, text, measured, is_met=ratio is not None and least <= ratio <= most)
 
 
 def _speed(results: Results, number: int, text: str, measured: str | None, *, is_met: bool) -> Goal:
@@ -104,70 +128,45 @@ def _speed(results: Results, number: int, text: str, measured: str | None, *, is
     return Goal.of(number, text, measured, judged=GPU in results.identity["gpu"], is_met=is_met)
 
 
-def _total(results: Results, batch: int, limit: float) -> Goal:
-    text = f"the {COUNT} layers of ResNet50 at 640x640, N={batch}, in one CUDA graph: at most {limit:g} us"
-    time, floor = _sum_us(results, batch), _floor_us(results, layers(50, MAIN, batch))
-    if time is None:
-        return _speed(results, 1, text, None, is_met=False)
-    share = f", {floor / time:.0%} of the roofline" if floor else ""
-    return _speed(results, 1, text, f"{time:.0f} us{share}", is_met=time <= limit)
+def _sum_us(results: Results, batch: int, names: Sequence[str] = OURS) -> float | None:
+    """The time of ResNet50's layers at the main size: of the slowest of these, if all were measured."""
+    times = _times(results, sums_name(50, MAIN, batch))
+    found = [float(times[name]["median_us"]) for name in names if name in times]
+    return max(found) if len(found) == len(names) else None
 
 
-def _faster(results: Results, baseline: str, batch: int, least: float) -> Goal:
-    text = f"at least {least:g} times as fast as {_LABELS[baseline]}, half precision, N={batch}"
-    ratio = _ratio(_sum_us(results, batch, baseline), _sum_us(results, batch))
-    measured = None if ratio is None else f"{ratio:.1f} times"
-    return _speed(results, 2, text, measured, is_met=ratio is not None and ratio >= least)
-
-
-def _near_convolution(results: Results, batch: int) -> Goal:
-    text = f"at most 1.5 times as long as the same plain convolutions by cuDNN, N={batch}"
-    ratio = _ratio(_sum_us(results, batch), _sum_us(results, batch, "convolution"))
-    return _at_most(results, 3, text, ratio, 1.5)
-
-
-def _batch(results: Results) -> Goal:
-    ratio = _ratio(_sum_us(results, 8), _sum_us(results, 1))
-    return _at_most(results, 4, "N=8 takes at most 8 times as long as N=1", ratio, 8)
-
-
-def _at_most(results: Results, number: int, text: str, ratio: float | None, limit: float) -> Goal:
-    measured = None if ratio is None else f"{ratio:.2f} times"
-    return _speed(results, number, text, measured, is_met=ratio is not None and ratio <= limit)
+def _times(results: Results, step: str) -> dict[str, dict[str, Any]]:
+    found = results.result(step)
+    return found["times"] if found else {}
 
 
 def _only_kernels(results: Results) -> Goal:
     """No workspace, one launch per layer: the graphs hold as many kernels as layers and nothing else."""
     text = "no workspace, one launch per layer for any batch: graphs hold one kernel per layer and no other node"
-    counts: list[tuple[dict[str, int] | None, int]] = []
-    for batch in (1, 8):
-        result: dict[str, Any] = results.result(sums_name(50, MAIN, batch)) or {"times": {}}
-        times = [result["times"][name] for name in (SEPARATE, RAW) if name in result["times"]]
-        counts += [(time["nodes"], COUNT * time["sets"]) for time in times]
-    if not counts or any(nodes is None for nodes, _ in counts):
+    measured = [_times(results, sums_name(50, MAIN, batch)) for batch in _BATCHES]
+    ours = [times[name] for times in measured for name in OURS if name in times]
+    if not ours or any(time["nodes"] is None for time in ours):
         return Goal.of(4, text, None, judged=True, is_met=False)
-    measured = "; ".join(f"{_words(nodes)} for {wanted} layers" for nodes, wanted in counts)
+    counts = [(time["nodes"], COUNT * time["sets"]) for time in ours]
+    words = "; ".join(f"{_words(nodes)} for {wanted} layers" for nodes, wanted in counts)
     is_met = all(nodes == {"kernel": wanted} for nodes, wanted in counts)
-    return Goal.of(4, text, measured, judged=True, is_met=is_met)
+    return Goal.of(4, text, words, judged=True, is_met=is_met)
 
 
-def _words(nodes: dict[str, int] | None) -> str:
-    return ", ".join(f"{count} {name}" for name, count in sorted((nodes or {}).items()))
+def _words(nodes: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(nodes.items()))
 
 
 def _exact(results: Results) -> Goal:
     checked = [row for _, found in results.with_prefix("correctness") for row in found["rows"]]
-    errors = [error for row in checked if row["k"] == DEEPEST for error in _half_errors(row)]
+    deepest = [row for row in checked if row["k"] == DEEPEST and row["format"].startswith("fp16")]
+    errors = [error for row in deepest for error in row["errors"].values()]
     text = f"relative error against float64 at K = {DEEPEST} at most 2e-3, half precision"
-    missing = any(error is None for error in errors)
+    missing = None in errors
     worst = max((error for error in errors if error is not None), default=None)
-    measured = None if not errors else f"{'no finite result in some; ' if missing else ''}{worst or 0:.1e} at most"
+    measured = f"{'no finite result in some; ' if missing else ''}{worst or 0:.1e} at most" if errors else None
     is_met = not missing and worst is not None and worst <= 2e-3
     return Goal.of(4, text, measured, judged=True, is_met=is_met)
-
-
-def _half_errors(row: dict[str, Any]) -> list[float | None]:
-    return list(row["errors"].values()) if row["format"].startswith("fp16") else []
 
 
 def render(results: Results) -> str:
@@ -265,7 +264,7 @@ def _sums_table(results: Results) -> list[str]:
             continue
         times, network = result["times"], layers(depth, size, batch)
         floor, columns = (_floor_us(results, network, function) for function in (floor_us, im2col_floor_us))
-        ours = [_median(times, form) for form in (SEPARATE, RAW)]
+        ours = [_median(times, form) for form in OURS]
         cells = [cell for time in ours for cell in (_us(time), _share(floor, time))]
         baselines = [_us(_median(times, baseline)) for baseline in _BASELINES.values()]
         rows.append((name.removeprefix("sums "), _us(floor), *cells, _us(columns), *baselines))
