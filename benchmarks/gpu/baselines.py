@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from benchmarks.gpu.shapes import Layer, Problem
 from benchmarks.gpu.tensors import Values, draw
-from benchmarks.gpu.timing import Work
+from benchmarks.gpu.timing import Work, run_all
 from benchmarks.gpu.torch_device import Array, CudaDevice
 from pssdet.plugins.bindings.deform_conv import DeformConvFormat
 
@@ -33,13 +33,11 @@ def torchvision_half(device: CudaDevice, layers: Sequence[Layer], seed: int) -> 
     """Deformable convolutions by torchvision, float16, NCHW."""
     from torchvision.ops import deform_conv2d
 
-    calls = _half(device, layers, seed)
-
-    def work() -> None:
-        for values, options in calls:
-            deform_conv2d(values.x, values.offset, values.weight, values.bias, mask=values.mask, **options)
-
-    return work
+    calls = [
+        partial(deform_conv2d, values.x, values.offset, values.weight, values.bias, mask=values.mask, **options)
+        for values, options in _half(device, layers, seed)
+    ]
+    return partial(run_all, calls)
 
 
 def convolution_half(device: CudaDevice, layers: Sequence[Layer], seed: int) -> Work:
@@ -50,13 +48,8 @@ def convolution_half(device: CudaDevice, layers: Sequence[Layer], seed: int) -> 
     calls = []
     for values, options in _half(device, layers, seed):
         x, weight = (part.contiguous(memory_format=torch.channels_last) for part in (values.x, values.weight))
-        calls.append((x, weight, options))
-
-    def work() -> None:
-        for x, weight, options in calls:
-            functional.conv2d(x, weight, **options)
-
-    return work
+        calls.append(partial(functional.conv2d, x, weight, **options))
+    return partial(run_all, calls)
 
 
 def torchvision_double(device: CudaDevice, problem: Problem, values: Values) -> Array:  # noqa: ARG001

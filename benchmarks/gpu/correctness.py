@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu.shapes import Layer, Problem
 from benchmarks.gpu.tensors import Launch, Reach, Values, arrange, draw, near_launches
+from benchmarks.gpu.timing import run_all
 from pssdet.errors import PssDetError
 from pssdet.plugins.bindings.deform_conv import AUTO_TILE, DeformConvFormat, DeformConvLibrary
 
@@ -110,7 +111,7 @@ def check_streams(device: CudaDevice, kernels: DeformConvLibrary, layers: Sequen
             launches = near_launches(device, kernels, FORMATS[name], pair, seed)
             wanted = [_alone(launch) for launch in launches]
             copies = [[launch.unwritten() for _ in range(AT_ONCE)] for launch in launches]
-            replays = [device.record(partial(run_all, runs)) for runs in copies]
+            replays = [device.record(partial(run_all, [run.run for run in runs])) for runs in copies]
             for run in chain(*copies):
                 run.forget()
             device.at_once(replays)
@@ -119,12 +120,6 @@ def check_streams(device: CudaDevice, kernels: DeformConvLibrary, layers: Sequen
             names = " and ".join(layer.name for layer in pair)
             rows.append({"layers": names, "format": name, "runs": 2 * AT_ONCE, "different": bad})
     return rows
-
-
-def run_all(launches: Sequence[Launch], tile: int = AUTO_TILE) -> None:
-    """One after the other, on the current stream."""
-    for launch in launches:
-        launch.run(tile)
 
 
 def _alone(launch: Launch) -> Array:

@@ -17,13 +17,12 @@ from benchmarks.gpu.correctness import (
     check_streams,
     expected,
     relative_error,
-    run_all,
 )
 from benchmarks.gpu.roofline import least_bytes
 from benchmarks.gpu.shapes import CHANNELS, ODD, SIZES, Layer, Problem, layers, shapes
 from benchmarks.gpu.suite import Result, Step
 from benchmarks.gpu.tensors import Values, draw, near_launches
-from benchmarks.gpu.timing import Replay, Work, measure
+from benchmarks.gpu.timing import Replay, Work, measure, run_all
 from pssdet.plugins.bindings.deform_conv import AUTO_TILE, DeformConvFormat, DeformConvLibrary
 
 if TYPE_CHECKING:
@@ -70,12 +69,12 @@ QUICK = Workload(sizes=SIZES[:1], checked_batches=(1, 2), depths=(50,), iteratio
 
 @dataclass(frozen=True)
 class Dcnv2Bench:
-    """What the steps work with; ``second_opinion`` is another implementation in float64, if there is one."""
+    """What the steps work with; ``second_opinion`` is another implementation in float64."""
 
     device: CudaDevice
     kernels: DeformConvLibrary
     baselines: Mapping[str, Maker]
-    second_opinion: Callable[[CudaDevice, Problem, Values], Array] | None
+    second_opinion: Callable[[CudaDevice, Problem, Values], Array]
     workload: Workload
 
 
@@ -132,8 +131,6 @@ def _streams(bench: Dcnv2Bench) -> Result:
 
 def _second_opinion(bench: Dcnv2Bench) -> Result:
     """Our float64 reference against another implementation's."""
-    if bench.second_opinion is None:
-        return {"unavailable": "there is no other float64 implementation here", "rows": []}
     rows: list[Row] = []
     form = DeformConvFormat()
     for seed, layer in enumerate(bench.workload.shapes(bench.workload.sizes[0], 1)):
@@ -181,7 +178,7 @@ def _sums(bench: Dcnv2Bench, depth: int, size: tuple[int, int], batch: int) -> R
     for name, maker in bench.baselines.items() if depth == 50 else ():
         try:
             works = [maker(bench.device, layers, seed) for seed in range(sets)]
-            replays[name] = _recorded_if_possible(bench.device, works)
+            replays[name] = _recorded_if_possible(bench.device, partial(run_all, works))
         except Exception as error:  # noqa: BLE001  (a missing baseline is no failure of the kernel)
             unavailable[name] = _one_line(error)
     times = measure(bench.device.times_us, replays, sets, bench.workload.iterations)
@@ -215,20 +212,16 @@ def _recorded(bench: Dcnv2Bench, form: str, layers: Sequence[Layer], tiles: Mapp
     seeds = range(sets_needed(device, layers))
     passes = [near_launches(device, kernels, FORMATS[form], layers, seed) for seed in seeds]
     launches = [launch for each in passes for launch in each]
-    return {name: device.record(partial(run_all, launches, tile)) for name, tile in tiles.items()}
+    works = {name: [partial(launch.run, tile) for launch in launches] for name, tile in tiles.items()}
+    return {name: device.record(partial(run_all, each)) for name, each in works.items()}
 
 
-def _recorded_if_possible(device: CudaDevice, works: Sequence[Work]) -> Replay:
-    """Works in turn, launched piece by piece where they cannot be recorded."""
-
-    def all_works() -> None:
-        for work in works:
-            work()
-
+def _recorded_if_possible(device: CudaDevice, work: Work) -> Replay:
+    """What cannot be recorded is launched piece by piece."""
     try:
-        return device.record(all_works)
+        return device.record(work)
     except RuntimeError:
-        return Replay(all_works, works, is_graph=False)
+        return Replay(work, work, is_graph=False)
 
 
 def _one_line(error: BaseException) -> str:

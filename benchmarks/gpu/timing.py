@@ -31,6 +31,12 @@ class Replay:
 Clock = Callable[[Work, int], list[float]]
 
 
+def run_all(works: Sequence[Work]) -> None:
+    """One after the other."""
+    for work in works:
+        work()
+
+
 def quantile(values: Sequence[float], share: float) -> float:
     """The value below which a share of the values lies, between neighbours by a straight line."""
     ordered = sorted(values)

@@ -27,9 +27,13 @@ def absent(device, layers, seed):
     raise RuntimeError("it is\nnot here")
 
 
+def no_opinion(device, problem, values):
+    raise ImportError("there is no other float64 implementation here")
+
+
 def maker(kernels, workload=TINY, **changes):
     def make(_):
-        bench = Dcnv2Bench(NumpyDevice(), kernels, {"torchvision": baseline, "tensorrt": absent}, None, workload)
+        bench = Dcnv2Bench(NumpyDevice(), kernels, {"torchvision": baseline, "tensorrt": absent}, no_opinion, workload)
         return replace(bench, **changes)
 
     return make
@@ -124,7 +128,7 @@ def test_streams_that_disturb_each_other_are_found(tmp_path, capsys):
     class Disturbed(NumpyDevice):
         def at_once(self, replays):
             super().at_once(replays)
-            replays[0].keeps.args[-1][3].memory[70] += 1
+            replays[0].keeps.args[-1][3].__self__.memory[70] += 1
 
     workload = replace(TINY, timed_batches=(), odd={}, checked_batches=())
     assert run(tmp_path, FakeKernels(), workload=workload, device=Disturbed()) == 1
