@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.gpu.shapes import Layer, Problem
-from benchmarks.gpu.tensors import Launch, Reach, Values, arrange, draw, near_launches
+from benchmarks.gpu.tensors import Launch, Launcher, Reach, Values, draw
 from benchmarks.gpu.timing import run_all
 from pssdet.errors import PssDetError
-from pssdet.plugins.bindings.deform_conv import AUTO_TILE, DeformConvFormat, DeformConvLibrary
+from pssdet.plugins.bindings.deform_conv import AUTO_TILE, DeformConvFormat
 
 if TYPE_CHECKING:
     from benchmarks.gpu.torch_device import Array, CudaDevice
@@ -41,30 +41,28 @@ AT_ONCE = 16
 Row = dict[str, Any]
 
 
-def check_layers(
-    device: CudaDevice, kernels: DeformConvLibrary, layers: Sequence[Layer], reaches: Sequence[Reach]
-) -> list[Row]:
+def check_layers(launcher: Launcher, layers: Sequence[Layer], reaches: Sequence[Reach]) -> list[Row]:
     """Every layer in every format."""
     return [
-        _check(device, kernels, name, layer, reach, seed)
+        _check(launcher, name, layer, reach, seed)
         for seed, layer in enumerate(layers)
         for name in FORMATS
         for reach in reaches
     ]
 
 
-def _check(device: CudaDevice, kernels: DeformConvLibrary, name: str, layer: Layer, reach: Reach, seed: int) -> Row:
+def _check(launcher: Launcher, name: str, layer: Layer, reach: Reach, seed: int) -> Row:
     """One problem in one format with every tile: the relative errors, and in words whatever else was wrong."""
-    problem, form = layer.problem, FORMATS[name]
+    device, problem, form = launcher.device, layer.problem, FORMATS[name]
     row: Row = {"layer": layer.name, "batch": problem.batch, "k": problem.depth, "format": name, "reach": reach}
     row |= {"limit": LIMITS[form.data_type], "errors": {}, "failures": []}
-    obtained, size = kernels.output_size(problem), (problem.out_height, problem.out_width)
+    obtained, size = launcher.kernels.output_size(problem), (problem.out_height, problem.out_width)
     if obtained != size:
         row["failures"].append(f"the output's size is said to be {obtained}, it is {size}")
     values = draw(device, problem, form, reach, seed)
     wanted = expected(device, problem, form, values)
-    launch = arrange(device, kernels, problem, form, values)
-    for tile in (AUTO_TILE, *range(kernels.tile_count(problem, form))):
+    launch = launcher.launch(problem, form, values)
+    for tile in (AUTO_TILE, *range(launcher.kernels.tile_count(problem, form))):
         label = "auto" if tile == AUTO_TILE else f"tile {tile}"
         try:
             error, failures = _try(launch, tile, wanted, row["limit"])
@@ -77,7 +75,7 @@ def _check(device: CudaDevice, kernels: DeformConvLibrary, name: str, layer: Lay
 
 def _try(launch: Launch, tile: int, wanted: Array, limit: float) -> tuple[float | None, list[str]]:
     """The relative error of two runs, and what was wrong with them."""
-    device = launch.device
+    device = launch.launcher.device
     runs = [launch.unwritten() for _ in range(2)]
     for run in runs:
         run.run(tile)
@@ -103,12 +101,12 @@ def relative_error(device: CudaDevice, obtained: Array, wanted: Array) -> float:
     return float(difference.max()) / max(float(xp.abs(wanted).max()), 1e-30)
 
 
-def check_streams(device: CudaDevice, kernels: DeformConvLibrary, layers: Sequence[Layer]) -> list[Row]:
+def check_streams(launcher: Launcher, layers: Sequence[Layer]) -> list[Row]:
     """Layers in pairs, in both kernels, on two streams at once: each result must be what it is alone."""
-    rows = []
+    device, rows = launcher.device, []
     for name in (SEPARATE, "fp32 NCHW"):
         for seed, pair in enumerate(zip(layers, [*layers[1:], layers[0]], strict=True)):
-            launches = near_launches(device, kernels, FORMATS[name], pair, seed)
+            launches = launcher.launches(FORMATS[name], pair, seed)
             wanted = [_alone(launch) for launch in launches]
             copies = [[launch.unwritten() for _ in range(AT_ONCE)] for launch in launches]
             replays = [device.record(partial(run_all, [run.run for run in runs])) for runs in copies]
@@ -124,7 +122,7 @@ def check_streams(device: CudaDevice, kernels: DeformConvLibrary, layers: Sequen
 
 def _alone(launch: Launch) -> Array:
     launch.run()
-    launch.device.synchronize()
+    launch.launcher.device.synchronize()
     return launch.result()
 
 

@@ -21,9 +21,9 @@ from benchmarks.gpu.correctness import (
 from benchmarks.gpu.roofline import least_bytes
 from benchmarks.gpu.shapes import CHANNELS, ODD, SIZES, Layer, Problem, layers, shapes
 from benchmarks.gpu.suite import Result, Step
-from benchmarks.gpu.tensors import Values, draw, near_launches
+from benchmarks.gpu.tensors import Launcher, Values, draw
 from benchmarks.gpu.timing import Replay, Work, measure, run_all
-from pssdet.plugins.bindings.deform_conv import AUTO_TILE, DeformConvFormat, DeformConvLibrary
+from pssdet.plugins.bindings.deform_conv import AUTO_TILE, DeformConvFormat
 
 if TYPE_CHECKING:
     from benchmarks.gpu.torch_device import Array, CudaDevice
@@ -68,11 +68,9 @@ QUICK = Workload(sizes=SIZES[:1], checked_batches=(1, 2), depths=(50,), iteratio
 
 
 @dataclass(frozen=True)
-class Dcnv2Bench:
+class Dcnv2Bench(Launcher):
     """What the steps work with; ``second_opinion`` is another implementation in float64."""
 
-    device: CudaDevice
-    kernels: DeformConvLibrary
     baselines: Mapping[str, Maker]
     second_opinion: Callable[[CudaDevice, Problem, Values], Array]
     workload: Workload
@@ -114,19 +112,19 @@ def layers_name(size: tuple[int, int], batch: int) -> str:
 
 def _odd(bench: Dcnv2Bench) -> Result:
     odd = [Layer(name, problem) for name, problem in bench.workload.odd.items()]
-    return {"rows": check_layers(bench.device, bench.kernels, odd, ("near", "far"))}
+    return {"rows": check_layers(bench, odd, ("near", "far"))}
 
 
 def _correctness(bench: Dcnv2Bench, size: tuple[int, int]) -> Result:
     rows: list[Row] = []
     for batch in bench.workload.checked_batches:
         shapes = bench.workload.shapes(size, batch)
-        rows += check_layers(bench.device, bench.kernels, shapes, ("near", "far") if batch == 2 else ("near",))
+        rows += check_layers(bench, shapes, ("near", "far") if batch == 2 else ("near",))
     return {"rows": rows}
 
 
 def _streams(bench: Dcnv2Bench) -> Result:
-    return {"rows": check_streams(bench.device, bench.kernels, bench.workload.shapes(bench.workload.sizes[0], 1))}
+    return {"rows": check_streams(bench, bench.workload.shapes(bench.workload.sizes[0], 1))}
 
 
 def _second_opinion(bench: Dcnv2Bench) -> Result:
@@ -208,12 +206,11 @@ def sets_needed(device: CudaDevice, layers: Sequence[Layer]) -> int:
 
 def _recorded(bench: Dcnv2Bench, form: str, layers: Sequence[Layer], tiles: Mapping[str, int]) -> dict[str, Replay]:
     """Our kernel over all sets of tensors, once for each tile."""
-    device, kernels = bench.device, bench.kernels
-    seeds = range(sets_needed(device, layers))
-    passes = [near_launches(device, kernels, FORMATS[form], layers, seed) for seed in seeds]
+    seeds = range(sets_needed(bench.device, layers))
+    passes = [bench.launches(FORMATS[form], layers, seed) for seed in seeds]
     launches = [launch for each in passes for launch in each]
     works = {name: [partial(launch.run, tile) for launch in launches] for name, tile in tiles.items()}
-    return {name: device.record(partial(run_all, each)) for name, each in works.items()}
+    return {name: bench.device.record(partial(run_all, each)) for name, each in works.items()}
 
 
 def _recorded_if_possible(device: CudaDevice, work: Work) -> Replay:

@@ -39,14 +39,57 @@ class Values(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Launcher:
+    """A device and the kernels that run on it."""
+
+    device: CudaDevice
+    kernels: DeformConvLibrary
+
+    def launch(self, problem: Problem, form: DeformConvFormat, values: Values) -> Launch:
+        """The launch over these values, laid out as the format says."""
+        xp, offset, mask = self.device.xp, values.offset, None
+        if form.raw_mask:
+            offset = xp.concatenate([offset, values.mask], 1)
+        else:
+            mask = self._laid_out(values.mask, form.offset_type, form.offset_layout)
+        weight = np.ascontiguousarray(self.device.take(values.weight), np.float32)
+        tensors = Values(
+            self._laid_out(values.x, form.data_type, form.data_layout),
+            self._laid_out(offset, form.offset_type, form.offset_layout),
+            mask,
+            self.device.put(self.kernels.pack_weights(problem, weight, form.data_type)),
+            self.device.packed(values.bias, "float32"),
+        )
+        channels = problem.out_channels + (-problem.out_channels % 8 if form.data_layout == "NHWC" else 0)
+        size = problem.batch * channels * problem.pixels + 2 * GUARD
+        memory = self.device.full((size,), form.data_type, nan)
+        return Launch(self, problem, form, tensors, memory)
+
+    def launches(self, form: DeformConvFormat, layers: Sequence[Layer], seed: int) -> list[Launch]:
+        """One for each layer, with tensors of its own and near offsets."""
+        drawn = [
+            draw(self.device, layer.problem, form, "near", 1000 * seed + number) for number, layer in enumerate(layers)
+        ]
+        return [self.launch(layer.problem, form, values) for layer, values in zip(layers, drawn, strict=True)]
+
+    def _laid_out(self, values: Array, dtype: Dtype, layout: Layout) -> Array:
+        """NCHW, or NHWC whose channels NaNs pad to a multiple of eight."""
+        xp = self.device.xp
+        if layout == "NHWC":
+            batch, channels, *size = values.shape
+            filler = self.device.full((batch, -channels % 8, *size), "float32", nan)
+            values = xp.moveaxis(xp.concatenate([values, filler], 1), 1, -1)
+        return self.device.packed(values, dtype)
+
+
+@dataclass(frozen=True)
 class Launch:
     """All that a launch is given: tensors as its format lays them out, and ``memory``, the output between two guards.
 
     tensors: without a mask if it is in the offsets.
     """
 
-    device: CudaDevice
-    kernels: DeformConvLibrary
+    launcher: Launcher
     problem: Problem
     form: DeformConvFormat
     tensors: Values
@@ -54,13 +97,14 @@ class Launch:
 
     def run(self, tile: int = AUTO_TILE) -> None:
         """Launch on the current stream."""
-        parts = self.tensors._asdict() | {"y": self._y()}
-        addresses = {name: self.device.address(part) for name, part in parts.items() if part is not None}
-        self.kernels.run(self.problem, self.form, **addresses, tile=tile, stream=self.device.stream())
+        device, parts = self.launcher.device, self.tensors._asdict() | {"y": self._y()}
+        addresses = {name: device.address(part) for name, part in parts.items() if part is not None}
+        self.launcher.kernels.run(self.problem, self.form, **addresses, tile=tile, stream=device.stream())
 
     def unwritten(self) -> Launch:
         """The same launch with an output of its own, all NaN."""
-        return replace(self, memory=self.device.full(self.memory.shape, self.form.data_type, nan))
+        memory = self.launcher.device.full(self.memory.shape, self.form.data_type, nan)
+        return replace(self, memory=memory)
 
     def forget(self) -> None:
         """Make the output NaN again."""
@@ -68,16 +112,16 @@ class Launch:
 
     def result(self) -> Array:
         """The output as [N, O, Ho, Wo], of its own type; what NHWC pads is left out."""
-        problem, xp = self.problem, self.device.xp
+        problem, xp = self.problem, self.launcher.device.xp
         size = (problem.out_height, problem.out_width)
         if self.form.data_layout == "NCHW":
             return self._y().reshape(problem.batch, problem.out_channels, *size)
         y = self._y().reshape(problem.batch, *size, -1)[..., : problem.out_channels]
-        return self.device.packed(xp.moveaxis(y, -1, 1), self.form.data_type)
+        return self.launcher.device.packed(xp.moveaxis(y, -1, 1), self.form.data_type)
 
     def has_intact_guards(self) -> bool:
         """Whether nothing was written outside of the output."""
-        xp = self.device.xp
+        xp = self.launcher.device.xp
         return bool(xp.isnan(xp.concatenate([self.memory[:GUARD], self.memory[-GUARD:]])).all())
 
     def _y(self) -> Array:
@@ -110,47 +154,6 @@ def draw(device: CudaDevice, problem: Problem, form: DeformConvFormat, reach: Re
         _rounded(device, weight, form.data_type),
         normal(4, problem.out_channels) / 2,
     )
-
-
-def arrange(
-    device: CudaDevice, kernels: DeformConvLibrary, problem: Problem, form: DeformConvFormat, values: Values
-) -> Launch:
-    """The launch over these values."""
-
-    def laid_out(part: Array, dtype: Dtype, layout: Layout) -> Array:
-        """NCHW, or NHWC whose channels NaNs pad to a multiple of eight."""
-        if layout == "NHWC":
-            filler = device.full((part.shape[0], -part.shape[1] % 8, *part.shape[2:]), "float32", nan)
-            part = device.xp.moveaxis(device.xp.concatenate([part, filler], 1), 1, -1)
-        return device.packed(part, dtype)
-
-    offset, mask = values.offset, None
-    if form.raw_mask:
-        offset = device.xp.concatenate([offset, values.mask], 1)
-    else:
-        mask = laid_out(values.mask, form.offset_type, form.offset_layout)
-    weight = np.ascontiguousarray(device.take(values.weight), np.float32)
-    tensors = Values(
-        laid_out(values.x, form.data_type, form.data_layout),
-        laid_out(offset, form.offset_type, form.offset_layout),
-        mask,
-        device.put(kernels.pack_weights(problem, weight, form.data_type)),
-        device.packed(values.bias, "float32"),
-    )
-    channels = problem.out_channels + (-problem.out_channels % 8 if form.data_layout == "NHWC" else 0)
-    size = problem.batch * channels * problem.pixels + 2 * GUARD
-    memory = device.full((size,), form.data_type, nan)
-    return Launch(device, kernels, problem, form, tensors, memory)
-
-
-def near_launches(
-    device: CudaDevice, kernels: DeformConvLibrary, form: DeformConvFormat, layers: Sequence[Layer], seed: int
-) -> list[Launch]:
-    """Launches over layers, each with tensors of its own."""
-    return [
-        arrange(device, kernels, layer.problem, form, draw(device, layer.problem, form, "near", 1000 * seed + number))
-        for number, layer in enumerate(layers)
-    ]
 
 
 def _rounded(device: CudaDevice, values: Array, dtype: Dtype) -> Array:
