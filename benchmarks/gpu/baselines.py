@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from benchmarks.gpu.shapes import Layer, Problem
@@ -118,25 +119,27 @@ def _build(trt: Any, logger: Any, layers: Sequence[Layer], seed: int) -> Any:
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH))
     config = builder.create_builder_config()
     config.set_flag(trt.BuilderFlag.FP16)
-    constants: list[Any] = []
-    for number, layer in enumerate(layers):
-        _add(trt, network, creator, f"{number}", layer.problem, np.random.default_rng(1000 * seed + number), constants)
+    # TensorRT refers to them until the engine is built.
+    constants = [_constants(layer.problem, 1000 * seed + number) for number, layer in enumerate(layers)]
+    for number, (layer, arrays) in enumerate(zip(layers, constants, strict=True)):
+        _add(trt, network, creator, str(number), layer.problem, arrays)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise Unavailable("TensorRT built no engine")
     return plan
 
 
+def _constants(problem: Problem, seed: int) -> list[NDArray[np.float16]]:
+    """Weights and bias."""
+    random, spread = np.random.default_rng(seed), problem.depth**-0.5
+    weight = random.normal(0, spread, (problem.out_channels, problem.channels, problem.kernel_h, problem.kernel_w))
+    return [values.astype(np.float16) for values in (weight, random.normal(0, 0.5, problem.out_channels))]
+
+
 def _add(
-    trt: Any,
-    network: Any,
-    creator: Any,
-    name: str,
-    problem: Problem,
-    random: np.random.Generator,
-    constants: list[Any],
+    trt: Any, network: Any, creator: Any, name: str, problem: Problem, constants: list[NDArray[np.float16]]
 ) -> None:
-    """One layer with inputs of its own; ``constants`` keeps the arrays that TensorRT refers to."""
+    """One layer with inputs of its own."""
     out = (problem.out_height, problem.out_width)
     shapes = {
         "x": (problem.batch, problem.channels, problem.height, problem.width),
@@ -146,12 +149,7 @@ def _add(
     inputs = [network.add_input(f"{name}.{part}", trt.float16, shape) for part, shape in shapes.items()]
     for tensor in inputs:
         tensor.allowed_formats = 1 << int(trt.TensorFormat.LINEAR)
-    weight = random.normal(
-        0, problem.depth**-0.5, (problem.out_channels, problem.channels, problem.kernel_h, problem.kernel_w)
-    )
-    for values in (weight, random.normal(0, 0.5, problem.out_channels)):
-        constants.append(np.ascontiguousarray(values, np.float16))
-        inputs.append(network.add_constant(constants[-1].shape, trt.Weights(constants[-1])).get_output(0))
+    inputs += [network.add_constant(each.shape, trt.Weights(each)).get_output(0) for each in constants]
     settings = _options(problem) | {"group": (1,), "deformable_group": (1,)}
     fields = [
         trt.PluginField(key, np.array(value, np.int32), trt.PluginFieldType.INT32) for key, value in settings.items()

@@ -30,8 +30,7 @@ from benchmarks.gpu.bundle import OUTPUTS, Bundle, Tensors
 from benchmarks.gpu.engine_goals import ACCURACY_CASE, SPEED_CASE, goals
 from benchmarks.gpu.environment import ROOT
 from benchmarks.gpu.pack import SCENES
-from benchmarks.gpu.results import Results, slug
-from benchmarks.gpu.suite import Goal, add_bundles_option, exit_code, goal_table
+from benchmarks.gpu.suite import Goal, Results, add_bundles_option, exit_code, goal_table, slug
 from pssdet.errors import BadInput, GateFailed
 from pssdet.files import write_atomically
 

@@ -7,18 +7,16 @@ from math import inf
 from typing import Any
 
 from benchmarks.documents import document, table
-from benchmarks.gpu.correctness import RAW, SEPARATE
+from benchmarks.gpu.correctness import OURS
 from benchmarks.gpu.dcnv2_steps import MAIN, layers_name, sums_name
-from benchmarks.gpu.results import Results
 from benchmarks.gpu.roofline import Gpu, floor_us, gpu_named, im2col_floor_us
 from benchmarks.gpu.shapes import DEPTHS, SIZES, Layer, Problem, layers, shapes
-from benchmarks.gpu.suite import Goal, environment_section, goal_table
+from benchmarks.gpu.suite import Goal, Results, environment_section, goal_table
 
 #: The goals about times are for this GPU.
 GPU = "H200"
 DEEPEST = 4608
 COUNT = 13
-OURS = (SEPARATE, RAW)
 _LABELS = {"torchvision": "torchvision's deform_conv2d", "tensorrt": "TensorRT's ModulatedDeformConv2d"}
 _BATCHES = (1, 8)
 _BASELINES = {"torchvision": "torchvision", "TensorRT": "tensorrt", "convolution": "convolution"}
@@ -251,7 +249,7 @@ def _worst(rows: list[dict[str, Any]]) -> tuple[str, ...]:
     worst, place, _ = max(found, default=(None, _NONE, 0))
     deepest = max((error for error, _, k in found if k == DEEPEST), default=None)
     launches, failed = sum(len(row["errors"]) for row in rows), sum(len(row["failures"]) for row in rows)
-    return str(launches), _power(worst), f"{rows[0]['limit']:.0e}", place, _power(deepest), str(failed)
+    return str(launches), _cell(worst, ".1e"), f"{rows[0]['limit']:.0e}", place, _cell(deepest, ".1e"), str(failed)
 
 
 def _sums_table(results: Results) -> list[str]:
@@ -265,9 +263,9 @@ def _sums_table(results: Results) -> list[str]:
         times, network = result["times"], layers(depth, size, batch)
         floor, columns = (_floor_us(results, network, function) for function in (floor_us, im2col_floor_us))
         ours = [_median(times, form) for form in OURS]
-        cells = [cell for time in ours for cell in (_us(time), _share(floor, time))]
-        baselines = [_us(_median(times, baseline)) for baseline in _BASELINES.values()]
-        rows.append((name.removeprefix("sums "), _us(floor), *cells, _us(columns), *baselines))
+        cells = [cell for time in ours for cell in (_cell(time), _share(floor, time))]
+        baselines = [_cell(_median(times, baseline)) for baseline in _BASELINES.values()]
+        rows.append((name.removeprefix("sums "), _cell(floor), *cells, _cell(columns), *baselines))
         notes += [f"- {name}: {baseline} not measured ({why})" for baseline, why in result["unavailable"].items()]
         loose = [baseline for baseline, time in times.items() if not time["in_graph"]]
         notes += [f"- {name}: {baseline} was launched piece by piece, not in a graph" for baseline in loose]
@@ -297,9 +295,9 @@ def _layer_cells(times: dict[str, Any], tiles: list[str], floor: float | None) -
     found = {tile: _median(times, tile) for tile in tiles}
     chosen = found["auto"]
     best = min((time for tile, time in found.items() if time is not None and tile != "auto"), default=chosen)
-    cells = [f"**{_us(time)}**" if tile != "auto" and time == best else _us(time) for tile, time in found.items()]
+    cells = [f"**{_cell(time)}**" if tile != "auto" and time == best else _cell(time) for tile, time in found.items()]
     loss = f"{chosen / best - 1:+.0%}" if chosen and best else _NONE
-    return [_us(floor), _share(floor, chosen), *cells, loss]
+    return [_cell(floor), _share(floor, chosen), *cells, loss]
 
 
 def _floor_us(
@@ -314,12 +312,8 @@ def _median(times: dict[str, Any], name: str) -> float | None:
     return float(times[name]["median_us"]) if name in times else None
 
 
-def _us(value: float | None) -> str:
-    return _NONE if value is None else f"{value:.1f}"
-
-
-def _power(value: float | None) -> str:
-    return _NONE if value is None else f"{value:.1e}"
+def _cell(value: float | None, form: str = ".1f") -> str:
+    return _NONE if value is None else format(value, form)
 
 
 def _share(floor: float | None, time: float | None) -> str:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.gpu.correctness import (
     FORMATS,
-    RAW,
-    SEPARATE,
+    OURS,
     Row,
     check_layers,
     check_streams,
@@ -57,10 +56,6 @@ class Workload:
     def shapes(self, size: tuple[int, int], batch: int) -> list[Layer]:
         """The distinct shapes, which both depths share; counts are those of ResNet50."""
         return shapes(50, size, batch, self.channels)
-
-    def layers(self, depth: int, size: tuple[int, int], batch: int) -> list[Layer]:
-        """A network's layers in their order."""
-        return layers(depth, size, batch, self.channels)
 
 
 FULL = Workload()
@@ -167,15 +162,15 @@ def _ceilings(bench: Dcnv2Bench) -> Result:
 
 def _sums(bench: Dcnv2Bench, depth: int, size: tuple[int, int], batch: int) -> Result:
     """A network's layers one after the other, ours and, for ResNet50, the baselines."""
-    layers = bench.workload.layers(depth, size, batch)
-    sets = sets_needed(bench.device, layers)
+    network = layers(depth, size, batch, bench.workload.channels)
+    sets = sets_needed(bench.device, network)
     replays: dict[str, Replay] = {}
     unavailable = {}
-    for name in (SEPARATE, RAW):
-        replays |= _recorded(bench, name, layers, {name: AUTO_TILE})
+    for name in OURS:
+        replays |= _recorded(bench, name, network, {name: AUTO_TILE})
     for name, maker in bench.baselines.items() if depth == 50 else ():
         try:
-            works = [maker(bench.device, layers, seed) for seed in range(sets)]
+            works = [maker(bench.device, network, seed) for seed in range(sets)]
             replays[name] = _recorded_if_possible(bench.device, partial(run_all, works))
         except Exception as error:  # noqa: BLE001  (a missing baseline is no failure of the kernel)
             unavailable[name] = _one_line(error)
@@ -189,7 +184,7 @@ def _layers(bench: Dcnv2Bench, size: tuple[int, int], batch: int) -> Result:
     for layer in bench.workload.shapes(size, batch):
         alone = [Layer(layer.name, layer.problem)]
         sets = sets_needed(bench.device, alone)
-        for name in (SEPARATE, RAW):
+        for name in OURS:
             count = bench.kernels.tile_count(layer.problem, FORMATS[name])
             tiles = {"auto": AUTO_TILE} | {f"tile {tile}": tile for tile in range(count)}
             replays = _recorded(bench, name, alone, tiles)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.documents import document, table
-from benchmarks.gpu.results import Results
-from benchmarks.gpu.suite import environment_section
+from benchmarks.gpu.suite import Results, environment_section
 
 _METHOD = (
     "Method: drawn tensors, the same here and at home by hash. Rows (proposals, detections) are compared as sets with"

@@ -8,8 +8,7 @@ from typing import Any
 from benchmarks.gpu.engine_steps import NO_DCN, latency_name, layers_name
 from benchmarks.gpu.layer_kinds import DETECTION
 from benchmarks.gpu.matching import IOU, SCORE
-from benchmarks.gpu.results import Results
-from benchmarks.gpu.suite import Goal
+from benchmarks.gpu.suite import Goal, Results
 
 #: The goals about times are for this GPU and this case.
 GPU, SPEED_CASE, ACCURACY_CASE = "H200", "row4", "mini"

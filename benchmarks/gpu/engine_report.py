@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from benchmarks.documents import document, table
 from benchmarks.gpu.engine_goals import goals
 from benchmarks.gpu.layer_kinds import KINDS
-from benchmarks.gpu.results import Results
-from benchmarks.gpu.suite import environment_section, goal_table
+from benchmarks.gpu.suite import Results, environment_section, goal_table
 
 #: A float32 engine must find what ONNX Runtime finds; half precision reorders detections of nearly equal scores.
 FLOAT32_SHARE = 0.99

@@ -106,10 +106,6 @@ class Launch:
         memory = self.launcher.device.full(self.memory.shape, self.form.data_type, nan)
         return replace(self, memory=memory)
 
-    def forget(self) -> None:
-        """Make the output NaN again."""
-        self.memory[:] = nan
-
     def result(self) -> Array:
         """The output as [N, O, Ho, Wo], of its own type; what NHWC pads is left out."""
         problem, xp = self.problem, self.launcher.device.xp
