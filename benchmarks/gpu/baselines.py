@@ -1,7 +1,6 @@
-"""Baselines measured in the same run as our kernel: torchvision, plain convolutions by cuDNN, TensorRT's own plugin.
+"""Baselines of our kernel: torchvision, plain convolutions by cuDNN, TensorRT's own plugin.
 
-TensorRT's part runs where ``import tensorrt`` works beside PyTorch (8.6 to 10); it was written against TensorRT's
-documentation and has not been run yet.
+The last needs a TensorRT (8.6 to 10) beside PyTorch; it was written against the documentation and has not run yet.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Every kernel and tile against float64: values, unwritten or foreign memory, repeatability, two streams at once.
+"""Every kernel and tile against float64: values, unwritten or foreign memory, repeatability, two streams.
 
-The reference is written for a device's array library, so that the tests on a CPU and the comparison on a GPU are one
-code.
+The reference uses a device's array library: one code for the tests on a CPU and the comparison on a GPU.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ def check_layers(launcher: Launcher, layers: Sequence[Layer], reaches: Sequence[
 
 
 def _check(launcher: Launcher, name: str, layer: Layer, reach: Reach, seed: int) -> Row:
-    """One problem in one format with every tile: the relative errors, and in words whatever else was wrong."""
+    """Every tile on one problem in one format: relative errors, and in words what was wrong."""
     device, problem, form = launcher.device, layer.problem, FORMATS[name]
     row: Row = {"layer": layer.name, "batch": problem.batch, "k": problem.depth, "format": name, "reach": reach}
     row |= {"limit": LIMITS[form.data_type], "errors": {}, "failures": []}
@@ -103,24 +102,26 @@ def relative_error(device: CudaDevice, obtained: Array, wanted: Array) -> float:
 
 
 def check_streams(launcher: Launcher, layers: Sequence[Layer]) -> list[Row]:
-    """Layers in pairs, in both kernels, on two streams at once: each result must be what it is alone."""
-    device, rows = launcher.device, []
-    for name in (SEPARATE, "fp32 NCHW"):
-        for seed, pair in enumerate(zip(layers, [*layers[1:], layers[0]], strict=True)):
-            launches = launcher.launches(FORMATS[name], pair, seed)
-            run_all([launch.run for launch in launches])
-            device.synchronize()
-            wanted = [launch.result() for launch in launches]
-            copies = [[launch.unwritten() for _ in range(AT_ONCE)] for launch in launches]
-            replays = [device.record(partial(run_all, [run.run for run in runs])) for runs in copies]
-            for run in chain(*copies):
-                run.memory[:] = nan
-            device.at_once(replays)
-            results = ((run.result(), alone) for runs, alone in zip(copies, wanted, strict=True) for run in runs)
-            bad = sum(not _same_bits(device, result, alone) for result, alone in results)
-            names = " and ".join(layer.name for layer in pair)
-            rows.append({"layers": names, "format": name, "runs": 2 * AT_ONCE, "different": bad})
-    return rows
+    """Layers in pairs on two streams at once, in both kernels: results must be as alone."""
+    pairs = list(zip(layers, [*layers[1:], layers[0]], strict=True))
+    names = (SEPARATE, "fp32 NCHW")
+    return [_check_pair(launcher, name, pair, seed) for name in names for seed, pair in enumerate(pairs)]
+
+
+def _check_pair(launcher: Launcher, name: str, pair: Sequence[Layer], seed: int) -> Row:
+    device, launches = launcher.device, launcher.launches(FORMATS[name], pair, seed)
+    run_all([launch.run for launch in launches])
+    device.synchronize()
+    wanted = [launch.result() for launch in launches for _ in range(AT_ONCE)]
+    copies = [[launch.unwritten() for _ in range(AT_ONCE)] for launch in launches]
+    replays = [device.record(partial(run_all, [run.run for run in runs])) for runs in copies]
+    every = list(chain(*copies))
+    for run in every:
+        run.memory[:] = nan
+    device.at_once(replays)
+    same = [_same_bits(device, run.result(), alone) for run, alone in zip(every, wanted, strict=True)]
+    layers = " and ".join(layer.name for layer in pair)
+    return {"layers": layers, "format": name, "runs": len(every), "different": same.count(False)}
 
 
 def _same_bits(device: CudaDevice, first: Array, second: Array) -> bool:

@@ -1,4 +1,4 @@
-"""The GPU without PyTorch: bytes in its memory, streams, CUDA graphs and events, through cuda-bindings."""
+"""The GPU without PyTorch: memory, a stream, CUDA graphs and events, by cuda-bindings."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class BareDevice:
 
 
 def times_us(cuda: Cuda, stream: Stream, work: Work, iterations: int) -> list[float]:
-    """Microseconds of each of so many runs of what ``work`` puts on the stream, after some for warming up.
+    """Microseconds of each of so many runs of work on the stream, warmed up first.
 
     Everything is queued without waiting, so that the host's own time falls into that of the runs before.
     """

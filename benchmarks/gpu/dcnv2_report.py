@@ -1,4 +1,4 @@
-"""The results about the DCNv2 kernel, from the stored JSON alone: failed checks, goals and the report."""
+"""Failed checks, goals and the report of the DCNv2 kernel, from the stored JSON alone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def failures(results: Results) -> list[str]:
 
 
 def checks(results: Results) -> str:
-    """How many launches were compared with float64, in words."""
+    """How many launches were compared, in words."""
     made = sum(len(row["errors"]) for _, rows in _checked_steps(results) for row in rows)
     return f"{made:,} launches compared with float64"
 
@@ -64,7 +64,7 @@ def _contradictions(results: Results) -> Iterator[str]:
 
 
 def _checked_steps(results: Results) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """The steps that compare launches with float64, and what each found in every problem and format."""
+    """The steps that compare launches with float64, and their rows."""
     for name, entry in results.steps.items():
         if name == "odd shapes" or name.startswith("correctness"):
             yield name, entry["result"]["rows"]
@@ -127,7 +127,7 @@ def _speed(results: Results, number: int, text: str, measured: str | None, *, is
 
 
 def _sum_us(results: Results, batch: int, names: Sequence[str] = OURS) -> float | None:
-    """The time of ResNet50's layers at the main size: of the slowest of these, if all were measured."""
+    """The time of ResNet50's layers by the slowest of these, if all were measured."""
     times = _times(results, sums_name(50, MAIN, batch))
     found = [float(times[name]["median_us"]) for name in names if name in times]
     return max(found) if len(found) == len(names) else None
@@ -139,7 +139,7 @@ def _times(results: Results, step: str) -> dict[str, dict[str, Any]]:
 
 
 def _only_kernels(results: Results) -> Goal:
-    """No workspace, one launch per layer: the graphs hold as many kernels as layers and nothing else."""
+    """No workspace, one launch per layer: graphs of nothing else."""
     text = "no workspace, one launch per layer for any batch: graphs hold one kernel per layer and no other node"
     measured = [_times(results, sums_name(50, MAIN, batch)) for batch in _BATCHES]
     ours = [times[name] for times in measured for name in OURS if name in times]
@@ -239,7 +239,7 @@ def _correctness_table(results: Results) -> list[str]:
 
 
 def _worst(rows: list[dict[str, Any]]) -> tuple[str, ...]:
-    """Launches, the worst error, its limit and place, the worst of the deepest products, and how many failed."""
+    """Launches, the worst error, its limit and place, the worst at the deepest K, failures."""
     found = [
         (error, f"{row['layer']}, N={row['batch']}, {row['reach']} offsets, {tile}", row["k"])
         for row in rows
@@ -248,7 +248,7 @@ def _worst(rows: list[dict[str, Any]]) -> tuple[str, ...]:
     ]
     worst, place, _ = max(found, default=(None, _NONE, 0))
     deepest = max((error for error, _, k in found if k == DEEPEST), default=None)
-    launches, failed = sum(len(row["errors"]) for row in rows), sum(len(row["failures"]) for row in rows)
+    launches, failed = (sum(len(row[key]) for row in rows) for key in ("errors", "failures"))
     return str(launches), _cell(worst, ".1e"), f"{rows[0]['limit']:.0e}", place, _cell(deepest, ".1e"), str(failed)
 
 

@@ -1,4 +1,4 @@
-"""The steps about the DCNv2 kernel in their order: what each computes, and how long it may take on an H200."""
+"""The steps about the DCNv2 kernel in their order, and how long each may take on an H200."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def _second_opinion(bench: Dcnv2Bench) -> Result:
 
 
 def _ceilings(bench: Dcnv2Bench) -> Result:
-    """The best that this card reaches: a half matrix product, and a copy in its memory (bytes read and written)."""
+    """The best of this card: a half matrix product, and a copy (bytes read and written)."""
     device, side = bench.device, bench.workload.matrix_side
     left, right = (device.packed(device.normal((side, side), seed), "half") for seed in (1, 2))
     product, target = device.full((side, side), "half", 0.0), device.full((16, side, side), "half", 0.0)
@@ -194,7 +194,7 @@ def _layers(bench: Dcnv2Bench, size: tuple[int, int], batch: int) -> Result:
 
 
 def sets_needed(device: CudaDevice, layers: Sequence[Layer]) -> int:
-    """How many sets of tensors a graph goes through, so that none is left in the cache when its turn comes again."""
+    """Sets of tensors in a graph, so that none is left in the cache when its turn comes again."""
     size = sum(layer.count * least_bytes(layer.problem) for layer in layers)
     return min(max(ceil(4 * device.l2_bytes / size), 2), _MOST_SETS)
 

@@ -1,6 +1,6 @@
-"""A benchmark as steps: what is not stored yet is computed step by step, stored at once, and judged at the end.
+"""A benchmark as steps: each result is stored at once, a later run goes on from there, and all are judged.
 
-Also what the command lines of all benchmarks share, and the sections of all reports.
+Also what the command lines and the reports of all benchmarks share.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Results:
         return found["rows"] if found else []
 
     def with_prefix(self, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The steps whose names begin with ``prefix``: the rest of the name, and what the step found."""
+        """The steps whose names begin so: the rest of the name, and what the step found."""
         for name, entry in self.steps.items():
             if name.startswith(prefix):
                 yield name.removeprefix(prefix), entry["result"]
@@ -115,7 +115,7 @@ class Goal:
 
     @classmethod
     def of(cls, number: int, text: str, measured: str | None, *, judged: bool, is_met: bool) -> Goal:
-        """A goal about a figure, which is None if it was not measured, and which may be none to judge."""
+        """A goal about a figure; ``measured`` is None if there is none."""
         if measured is None:
             return cls(number, text, "-", "not measured")
         if not judged:
@@ -185,7 +185,7 @@ def measure(
     described: Mapping[str, str],
     options: argparse.Namespace,
 ) -> None:
-    """Do the steps that stored results of the same identity lack, and write the report again after each.
+    """Do the steps that stored results of this identity lack; the report is written after each.
 
     described: what the results say of this run, besides its environment.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 Work = Callable[[], None]
 
-#: Times are taken in so many turns among what is compared, so that a drift of the clocks meets all of them.
+#: What is compared takes so many turns, so that a drift of the clocks meets all of it.
 TURNS = 2
 
 

@@ -139,7 +139,7 @@ def _new_graph() -> torch.cuda.CUDAGraph:
 
 
 def _count_nodes(graph: torch.cuda.CUDAGraph) -> dict[str, int] | None:
-    """How many nodes of each type a graph has, by the driver's own functions; none where it cannot be asked."""
+    """Nodes of a graph by type, as the driver says; None where it cannot be asked."""
     try:
         handle = ctypes.c_void_p(graph.raw_cuda_graph())
         driver = ctypes.CDLL("libcuda.so.1")
