@@ -9,8 +9,18 @@ from typing import Any
 from benchmarks.documents import document, table
 from benchmarks.gpu.correctness import OURS
 from benchmarks.gpu.dcnv2_steps import MAIN, layers_name, sums_name
-from benchmarks.gpu.roofline import Gpu, floor_us, gpu_named, im2col_floor_us
-from benchmarks.gpu.shapes import DEPTHS, SIZES, Layer, Problem, layers, shapes
+from benchmarks.gpu.shapes import (
+    DEPTHS,
+    SIZES,
+    Gpu,
+    Layer,
+    Problem,
+    floor_us,
+    gpu_named,
+    im2col_floor_us,
+    layers,
+    shapes,
+)
 from benchmarks.gpu.suite import Goal, Results, environment_section, goal_table
 
 #: The goals about times are for this GPU.
@@ -202,7 +212,7 @@ def _head(results: Results) -> list[str]:
 def _roofline(results: Results) -> str:
     gpu = gpu_named(results.identity["gpu"])
     if gpu is None:
-        text = "Roofline: not computed; `benchmarks/gpu/roofline.py` does not know this GPU's peak and bandwidth."
+        text = "Roofline: not computed; `benchmarks/gpu/shapes.py` does not know this GPU's peak and bandwidth."
     else:
         peak, bandwidth = gpu.flop_per_second / 1e12, gpu.bytes_per_second / 1e12
         text = f"Roofline: {peak:g} TFLOP/s and {bandwidth:g} TB/s ({gpu.source})."

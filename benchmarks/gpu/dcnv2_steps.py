@@ -17,8 +17,7 @@ from benchmarks.gpu.correctness import (
     expected,
     relative_error,
 )
-from benchmarks.gpu.roofline import least_bytes
-from benchmarks.gpu.shapes import CHANNELS, ODD, SIZES, Layer, Problem, layers, shapes
+from benchmarks.gpu.shapes import CHANNELS, ODD, SIZES, Layer, Problem, layers, least_bytes, shapes
 from benchmarks.gpu.suite import Result, Step
 from benchmarks.gpu.tensors import Launcher, Values, draw
 from benchmarks.gpu.timing import Replay, Work, measure, run_all
@@ -182,12 +181,11 @@ def _layers(bench: Dcnv2Bench, size: tuple[int, int], batch: int) -> Result:
     """Every distinct layer, with the library's own choice of tile and with each."""
     rows = []
     for layer in bench.workload.shapes(size, batch):
-        alone = [Layer(layer.name, layer.problem)]
-        sets = sets_needed(bench.device, alone)
+        sets = sets_needed(bench.device, [layer])
         for name in OURS:
             count = bench.kernels.tile_count(layer.problem, FORMATS[name])
             tiles = {"auto": AUTO_TILE} | {f"tile {tile}": tile for tile in range(count)}
-            replays = _recorded(bench, name, alone, tiles)
+            replays = _recorded(bench, name, [layer], tiles)
             times = measure(bench.device.times_us, replays, sets, bench.workload.iterations)
             rows.append({"layer": layer.name, "format": name, "times": times})
     return {"rows": rows}
@@ -195,7 +193,7 @@ def _layers(bench: Dcnv2Bench, size: tuple[int, int], batch: int) -> Result:
 
 def sets_needed(device: CudaDevice, layers: Sequence[Layer]) -> int:
     """Sets of tensors in a graph, so that none is left in the cache when its turn comes again."""
-    size = sum(layer.count * least_bytes(layer.problem) for layer in layers)
+    size = sum(least_bytes(layer.problem) for layer in layers)
     return min(max(ceil(4 * device.l2_bytes / size), 2), _MOST_SETS)
 
 

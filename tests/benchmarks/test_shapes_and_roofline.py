@@ -4,8 +4,18 @@ from itertools import pairwise
 
 import pytest
 
-from benchmarks.gpu.roofline import GPUS, floor_us, gpu_named, im2col_floor_us, least_bytes
-from benchmarks.gpu.shapes import ODD, SIZES, Problem, layers, shapes
+from benchmarks.gpu.shapes import (
+    GPUS,
+    ODD,
+    SIZES,
+    Problem,
+    floor_us,
+    gpu_named,
+    im2col_floor_us,
+    layers,
+    least_bytes,
+    shapes,
+)
 
 # depth, size, batch, GFLOP, least MB, floor and im2col floor in us on V100 and on H200
 SUMS = """
