@@ -28,7 +28,7 @@ import numpy as np
 from benchmarks.documents import document, table
 from benchmarks.gpu.bundle import OUTPUTS, Bundle, Tensors
 from benchmarks.gpu.command import add_bundles_option, exit_code
-from benchmarks.gpu.engine_goals import ACCURACY_CASE, SPEED_CASE, goals
+from benchmarks.gpu.engine_report import ACCURACY_CASE, SPEED_CASE, goals
 from benchmarks.gpu.environment import ROOT
 from benchmarks.gpu.pack import SCENES
 from benchmarks.gpu.report_parts import goal_table

@@ -18,9 +18,8 @@ from fake_tensorrt import SCRATCH, FakePlan, expected, install
 
 from benchmarks.gpu import cuda_device, engines, tensorrt_host
 from benchmarks.gpu.cuda_device import BareDevice
-from benchmarks.gpu.host import BuildRequest
-from benchmarks.gpu.no_dcn import without_dcn
-from benchmarks.gpu.tensorrt_host import ResidentBatch
+from benchmarks.gpu.engine_steps import without_dcn
+from benchmarks.gpu.tensorrt_host import BuildRequest, ResidentBatch
 from pssdet.engines.devices import Gpu
 from pssdet.engines.precision.recipe import recipe_for
 from pssdet.engines.trt.plan import builder
@@ -189,7 +188,7 @@ class TestBuild:
         module = fake_trt_build.install(monkeypatch, request.param)
         library = tmp_path / "libpssdet_plugins.so"
         library.write_bytes(b"plugins")
-        monkeypatch.setattr(tensorrt_host, "gpu", lambda: Gpu("NVIDIA Made-Up 1", (9, 0), "13.0"))
+        monkeypatch.setattr(cuda_device, "gpu", lambda: Gpu("NVIDIA Made-Up 1", (9, 0), "13.0"))
         monkeypatch.setattr(tensorrt_host, "find_plugins", lambda: library)
         for place in (tensorrt_host, builder):
             monkeypatch.setattr(place, "load_plugins", lambda trt, path: None)
@@ -237,7 +236,7 @@ class TestBuild:
         host.check()
 
     def test_no_gpu(self, monkeypatch, tmp_path):
-        monkeypatch.setattr(tensorrt_host, "gpu", lambda: None)
+        monkeypatch.setattr(cuda_device, "gpu", lambda: None)
         with pytest.raises(EnvironmentMissing, match="no NVIDIA GPU"):
             tensorrt_host.TensorRTHost(tmp_path)
 
