@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.bundle import EXPECTED, SCHEMA, Tensors, read_card, save_arrays, write_card
-from benchmarks.gpu.detection_cases import (
-    CHECKED,
-    EVERY,
-    FORMATS,
-    Setting,
-    digest,
-    nms_inputs,
-    proposals_inputs,
-    roi_align_inputs,
-)
+from benchmarks.gpu.detection_cases import CHECKED, EVERY, KERNELS, Setting, drawn_inputs
 from benchmarks.gpu.environment import ROOT
+from benchmarks.gpu.seeded_weights import digest
 from pssdet.errors import BadInput
 from pssdet.files import staged_folder
 
@@ -50,12 +44,13 @@ def write_kernels(folder: Path, settings: list[Setting]) -> None:
     """The settings, the hashes of their inputs and the outputs of the ONNX functions."""
     expected: Tensors = {}
     inputs: dict[str, str] = {}
-    for setting in settings:
-        for half in dict.fromkeys(half for half, _ in FORMATS.values()):
-            kind = "fp16" if half else "fp32"
-            for name, tensors, outputs in _computed(setting, half=half):
-                inputs[f"{setting.name} {name} {kind}"] = digest(tensors)
-                expected |= {f"{setting.name} {name} {kind} {output}": values for output, values in outputs.items()}
+    for setting, half, kernel in product(settings, (False, True), KERNELS):
+        if half and kernel == "nms":  # it has no maps
+            continue
+        key = f"{setting.name} {kernel} {'fp16' if half else 'fp32'}"
+        tensors = drawn_inputs(setting, kernel, CHECKED, half=half)
+        inputs[key] = digest(tensors)
+        expected |= {f"{key} {output}": values for output, values in _computed(setting, kernel, tensors).items()}
     with staged_folder(folder) as stage:
         save_arrays(stage / EXPECTED, expected)
         card = {"schema": SCHEMA, "settings": [asdict(setting) for setting in settings], "inputs": inputs}
@@ -64,9 +59,7 @@ def write_kernels(folder: Path, settings: list[Setting]) -> None:
 
 def setting_of(model: str, size: tuple[int, int]) -> Setting:
     """A model's detection part."""
-    from pssdet.export.functions import nms as nms_function
-    from pssdet.export.functions import proposals as proposals_function
-    from pssdet.export.functions import roi_align as roi_align_function
+    from pssdet.export.functions import nms, proposals, roi_align
     from pssdet.models.zoo import find
 
     entry = find(model)
@@ -77,42 +70,32 @@ def setting_of(model: str, size: tuple[int, int]) -> Setting:
         arch.fpn_channels,
         arch.num_classes,
         1 if arch.num_heads > 1 else arch.num_classes,
-        proposals_function.attributes(arch, numerics),
-        roi_align_function.attributes(arch, numerics),
-        nms_function.attributes(numerics),
+        proposals.attributes(arch, numerics),
+        roi_align.attributes(arch, numerics),
+        nms.attributes(numerics),
     )
 
 
-def _computed(setting: Setting, *, half: bool) -> Iterator[tuple[str, Tensors, Tensors]]:
-    """Name, inputs and outputs of each function."""
-    from pssdet.export.functions import nms as nms_function
-    from pssdet.export.functions import proposals as proposals_function
-    from pssdet.export.functions import roi_align as roi_align_function
+def _computed(setting: Setting, kernel: str, tensors: Tensors) -> Tensors:
+    """The outputs of an ONNX function in ONNX Runtime, by the tests' own helper."""
+    from pssdet.export.functions import nms, proposals, roi_align
     from pssdet.models.architecture import Architecture
 
-    levels = len(setting.proposals["strides"])
-    arch = Architecture(anchor_sizes=tuple(16.0 * 2**i for i in range(levels)))
-    tensors = proposals_inputs(setting, CHECKED, half=half)
-    outputs = _call(proposals_function.generate_proposals(arch), setting.proposals, tensors)
-    yield "proposals", tensors, dict(zip(("proposals", "scores", "count"), outputs, strict=True))
-    tensors = roi_align_inputs(setting, CHECKED, half=half)
-    (features,) = _call(roi_align_function.multilevel_roi_align(), setting.roi_align, tensors)
-    yield "roi_align", tensors, {"features": features[::EVERY]}
-    if not half:
-        tensors = nms_inputs(setting, CHECKED)
-        outputs = _call(nms_function.multiclass_nms(), setting.nms, tensors)
-        yield "nms", tensors, dict(zip(("boxes", "scores", "labels", "count"), outputs, strict=True))
-
-
-def _call(function: Any, attributes: Any, tensors: Tensors) -> list[Any]:
-    """An ONNX function in ONNX Runtime, by the tests' own helper."""
     for folder in (ROOT / "tests" / "export", ROOT / "tests"):
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
     from single_call import SingleCall
 
-    outputs: list[Any] = SingleCall(function, dict(attributes))(*tensors.values())
-    return outputs
+    levels = len(setting.proposals["strides"])
+    arch = Architecture(anchor_sizes=tuple(16.0 * 2**i for i in range(levels)))
+    function: Any = {
+        "proposals": partial(proposals.generate_proposals, arch),
+        "roi_align": roi_align.multilevel_roi_align,
+        "nms": nms.multiclass_nms,
+    }[kernel]
+    outputs = SingleCall(function(), dict(getattr(setting, kernel)))(*tensors.values())
+    every = EVERY if kernel == "roi_align" else 1
+    return {name: values[::every] for name, values in zip(KERNELS[kernel], outputs, strict=True)}
 
 
 def _is_there(folder: Path, settings: list[Setting]) -> bool:

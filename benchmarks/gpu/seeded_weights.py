@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,14 +69,18 @@ def seed_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def parameters_hash(model: onnx.ModelProto) -> str:
-    """SHA-256 over names, shapes and values of all parameters, in the order of their names."""
+    """The digest of all parameters."""
     from onnx import numpy_helper
 
-    digest = hashlib.sha256()
-    for tensor in sorted(model.graph.initializer, key=lambda tensor: str(tensor.name)):
-        values = numpy_helper.to_array(tensor)
-        digest.update(f"{tensor.name} {values.dtype} {list(values.shape)}\n".encode() + values.tobytes())
-    return digest.hexdigest()
+    return digest({tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer})
+
+
+def digest(tensors: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 over names, types, shapes and values, in the order of the names."""
+    found = hashlib.sha256()
+    for name, values in sorted(tensors.items()):
+        found.update(f"{name} {values.dtype} {list(values.shape)}\n".encode() + values.tobytes())
+    return found.hexdigest()
 
 
 def _drawn(model: onnx.ModelProto) -> onnx.ModelProto:
