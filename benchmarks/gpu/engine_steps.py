@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu.bundle import OUTPUTS, Bundle, Tensors, save_arrays
 from benchmarks.gpu.suite import Result, Step
-from benchmarks.gpu.tensorrt_host import BuildRequest, Shapes, TensorRTHost
+from benchmarks.gpu.tensorrt_host import TensorRTHost
 from benchmarks.gpu.timing import quantile
+from pssdet.engines.trt.plan.profiles import Profile
 from pssdet.engines.trt.runtime.session import TensorRTSession
 from pssdet.errors import EnvironmentMissing
 from pssdet.models.matching import box_ious, greedy_pairs
@@ -82,31 +83,27 @@ class EngineBench:
         path = self.work / f"{self.stem}_{label}.plan"
         if label not in self.builds or not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.builds[label] = self.host.build(self._request(label), path)
+            self.builds[label] = self._build(label, path)
         return path
 
-    def _request(self, label: str) -> BuildRequest:
+    def _build(self, label: str, path: Path) -> dict[str, Any]:
         model = self.bundle.model()
         if label == "fp32":
-            return BuildRequest(label, model, "fp32", (), self.profiles())
+            return self.host.build(model, path, self.profiles(), None)
         if label == NO_DCN:
             model = without_dcn(model)
         present = {node.name for node in model.graph.node}
         kept = tuple(name for name in self.bundle.case.fp32 if name in present)
-        return BuildRequest(label, model, "fp16", kept, self.profiles())
+        return self.host.build(model, path, self.profiles(), kept)
 
-    def profiles(self) -> tuple[Shapes, ...]:
+    def profiles(self) -> tuple[Profile, ...]:
         """One for a picture alone and one for the largest batch, from the smallest sides to the largest."""
-        sizes = np.array([self.bundle.padded_size(index) for index in range(len(self.bundle))])
+        sizes = np.array([self.bundle.padded_size(index) for index in range(len(self.bundle.pictures))])
         low, high = sizes.min(axis=0).tolist(), sizes.max(axis=0).tolist()
         most = max(self.bundle.case.batches)
-        alone: Shapes = ((1, *low), (1, *high), (1, *high))
-        together: Shapes = ((2, *low), (most, *high), (most, *high))
+        alone = Profile((1, *low), (1, *high), (1, *high))
+        together = Profile((2, *low), (most, *high), (most, *high))
         return (alone, together) if most > 1 else (alone,)
-
-    def counted(self) -> int:
-        """How many pictures are compared."""
-        return min(self.workload.pictures or len(self.bundle), len(self.bundle))
 
 
 def steps(bench: EngineBench) -> Iterator[Step]:
@@ -138,19 +135,19 @@ def layers_name(batch: int) -> str:
 
 def _build(bench: EngineBench, label: str) -> Result:
     path = bench.engine(label)
-    return {**bench.builds[label], "bytes": path.stat().st_size, "profiles": bench.profiles()}
+    return {**bench.builds[label], "bytes": path.stat().st_size, "profiles": list(map(astuple, bench.profiles()))}
 
 
 def _agreement(bench: EngineBench, label: str) -> Result:
     """Every picture alone through the engine, compared with each reference of the bundle; detections are stored."""
-    count = bench.counted()
+    numbers = range(len(bench.bundle.pictures))[: bench.workload.pictures or None]
     with bench.host.session(bench.engine(label), graphs=True) as session:
-        outputs = [session.run(bench.bundle.batch([index])) for index in range(count)]
+        outputs = [session.run(bench.bundle.batch([index])) for index in numbers]
     together = {name: np.concatenate([each[name] for each in outputs]) for name in OUTPUTS}
     save_arrays(bench.output / f"{bench.stem}_{label}.npz", together)
     finite = all(bool(np.isfinite(together[name]).all()) for name in ("boxes", "scores"))
     against = {name: matched(bench.bundle.expected(name), together) for name in bench.bundle.case.references}
-    return {"pictures": count, "finite": finite, "against": against}
+    return {"pictures": len(numbers), "finite": finite, "against": against}
 
 
 def _latency(bench: EngineBench, label: str, batch: int) -> Result:

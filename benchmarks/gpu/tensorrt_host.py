@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.gpu.bundle import Tensors
 from benchmarks.gpu.cuda_device import BareDevice, times_us
 from pssdet.engines.trt.plan.capabilities import capabilities_of
 from pssdet.engines.trt.plan.inspector import prove, read_layers, summarise
-from pssdet.engines.trt.plan.profiles import BatchSize, Profile
+from pssdet.engines.trt.plan.profiles import Profile
 from pssdet.engines.trt.plan.settings import BuildSettings
 from pssdet.engines.trt.plugin_library import find_plugins, load_plugins
 from pssdet.engines.trt.runtime.buffers import BufferSet
@@ -27,24 +27,6 @@ from pssdet.files import sha256_of
 
 if TYPE_CHECKING:
     import onnx
-
-#: (N, H, W) of the smallest, the typical and the largest batch.
-Shapes = tuple[BatchSize, BatchSize, BatchSize]
-
-
-@dataclass(frozen=True)
-class BuildRequest:
-    """An engine to build.
-
-    model: as exported. fp32: the recipe's names of ONNX nodes, for ``fp16`` alone.
-    profiles: kernels are chosen for each one's typical shape; the first is the one that layers are inspected with.
-    """
-
-    label: str
-    model: onnx.ModelProto
-    precision: Literal["fp32", "fp16"]
-    fp32: tuple[str, ...]
-    profiles: tuple[Shapes, ...]
 
 
 class TensorRTHost:
@@ -85,8 +67,15 @@ class TensorRTHost:
         self._device.synchronize()
         _free(self._cuda)
 
-    def build(self, request: BuildRequest, plan: Path) -> dict[str, Any]:
+    def build(
+        self, model: onnx.ModelProto, plan: Path, profiles: tuple[Profile, ...], fp32: Sequence[str] | None
+    ) -> dict[str, Any]:
         """Write the plan, as the backend ``tensorrt`` does; half precision must be proved.
+
+        Args:
+            model: as exported.
+            profiles: layers are inspected with the first.
+            fp32: ONNX nodes that half precision leaves in float32; None: the whole engine is in float32.
 
         Returns:
             ``seconds``, ``route``, ``kept_fp32`` and ``precisions`` (layers and share of FLOPs).
@@ -98,10 +87,9 @@ class TensorRTHost:
         from pssdet.engines.trt.plan.timing_cache import timing_cache_name
 
         started = perf_counter()
-        reduced = request.precision == "fp16"
+        reduced, kept = fp32 is not None, fp32 or ()
         route = choose_route(capabilities_of(self._trt), reduced=reduced, typed=False)
-        graph, float32 = graph_for(plugin_graph(request.model), route, request.fp32, reduced=reduced)
-        profiles = tuple(Profile(*shapes) for shapes in request.profiles)
+        graph, float32 = graph_for(plugin_graph(model), route, kept, reduced=reduced)
         cache = self._caches / timing_cache_name(str(self._trt.__version__), self.name)
         # A host without network may have mere stand-ins for cuBLAS and cuDNN, which load and cannot compute.
         settings = BuildSettings(
@@ -109,11 +97,11 @@ class TensorRTHost:
         )
         built = build_plan(graph, plan, settings)
         seconds = perf_counter() - started
-        precisions = summarise(built.layers, convolution_flops(request.model, profiles[0].opt))
+        precisions = summarise(built.layers, convolution_flops(model, profiles[0].opt))
         if reduced:
             prove(precisions, "fp16")
         found = {"layers": precisions.layers, "share": precisions.share("fp16"), "wide": list(precisions.wide)}
-        return {"seconds": round(seconds, 2), "route": route, "kept_fp32": len(request.fp32), "precisions": found}
+        return {"seconds": round(seconds, 2), "route": route, "kept_fp32": len(kept), "precisions": found}
 
     def session(self, plan: Path, *, graphs: bool) -> TensorRTSession:
         """The plan opened as users open it."""
