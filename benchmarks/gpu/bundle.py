@@ -7,7 +7,7 @@ Reading needs NumPy, and ONNX for the model.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,11 +77,11 @@ class Bundle:
         lists = {name: tuple(value) for name, value in card.items() if isinstance(value, list)}
         self.case = Case(**{**card, **lists})
         with np.load(folder / PICTURES) as arrays:
-            self._arrays = {name: arrays[name] for name in arrays.files}
-        self._starts = np.concatenate([[0], np.cumsum([h * w * 3 for h, w in self._arrays["sizes"].tolist()])])
-
-    def __len__(self) -> int:
-        return len(self._arrays["sizes"])
+            sizes = arrays["sizes"]
+            pixels = np.split(arrays["pixels"], 3 * sizes.prod(axis=1).cumsum()[:-1])
+            contents = [flat.reshape(*size, 3) for flat, size in zip(pixels, sizes, strict=True)]
+            originals = map(tuple, arrays["original_sizes"].tolist())
+            self.pictures = list(map(Picture, contents, originals, arrays["scales"].tolist()))
 
     def identity(self) -> str:
         """Equal for bundles whose results belong together."""
@@ -93,26 +93,19 @@ class Bundle:
 
         return seed_weights(onnx.load(self.folder / MODEL))
 
-    def picture(self, index: int) -> Picture:
-        """One picture."""
-        height, width = self._arrays["sizes"][index].tolist()
-        flat = self._arrays["pixels"][self._starts[index] : self._starts[index + 1]]
-        rows, columns = self._arrays["original_sizes"][index].tolist()
-        return Picture(flat.reshape(height, width, 3), (rows, columns), float(self._arrays["scales"][index]))
-
     def batch(self, indices: Sequence[int]) -> Tensors:
         """The model's inputs for pictures of one padded size."""
-        return inputs_of(self.case, [self.picture(index) for index in indices])
+        return inputs_of(self.case, [self.pictures[index] for index in indices])
 
     def cycled(self, count: int) -> Tensors:
         """A batch of so many pictures of the first one's padded size, again from the start if there are fewer."""
         size = self.padded_size(0)
-        alike = [index for index in range(len(self)) if self.padded_size(index) == size]
+        alike = [index for index in range(len(self.pictures)) if self.padded_size(index) == size]
         return self.batch([alike[number % len(alike)] for number in range(count)])
 
     def padded_size(self, index: int) -> tuple[int, int]:
         """Height and width of a picture's network input."""
-        height, width = self._arrays["sizes"][index].tolist()
+        height, width = self.pictures[index].content.shape[:2]
         return _up(height), _up(width)
 
     def expected(self, reference: str) -> Tensors:
@@ -162,7 +155,12 @@ def write_bundle(
 
     onnx.save(model, folder / MODEL)
     save_arrays(folder / PICTURES, _packed(pictures))
-    save_arrays(folder / EXPECTED, dict(_named(expected)))
+    outputs = {
+        f"{reference}_{name}": np.concatenate([each[name] for each in found])
+        for reference, found in expected.items()
+        for name in OUTPUTS
+    }
+    save_arrays(folder / EXPECTED, outputs)
     write_card(folder, asdict(case), (MODEL, PICTURES, EXPECTED))
 
 
@@ -205,12 +203,6 @@ def _packed(pictures: Sequence[Picture]) -> Tensors:
         "original_sizes": np.array([each.original_size for each in pictures], np.float64),
         "scales": np.array([each.scale for each in pictures], np.float64),
     }
-
-
-def _named(expected: Mapping[str, Sequence[Tensors]]) -> Iterator[tuple[str, NDArray[Any]]]:
-    for reference, outputs in expected.items():
-        for name in OUTPUTS:
-            yield f"{reference}_{name}", np.concatenate([each[name] for each in outputs])
 
 
 def _up(side: int) -> int:

@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmarks.documents import document, table
 from benchmarks.gpu.bundle import OUTPUTS, Bundle, Tensors
-from benchmarks.gpu.engine_goals import ACCURACY_CASE, SPEED_CASE, goals
+from benchmarks.gpu.engine_report import ACCURACY_CASE, SPEED_CASE, goals
 from benchmarks.gpu.environment import ROOT
 from benchmarks.gpu.pack import SCENES
 from benchmarks.gpu.suite import Goal, Results, add_bundles_option, exit_code, goal_table, slug
@@ -129,8 +129,9 @@ def judge(outputs: Tensors, reference: Tensors, artifacts: Path, precision: Any)
     folder = artifacts / "scenes" / f"heldout-{SCENES}"
     labels = find("mini_faster").labels
     truth = read_ground_truth(ensure_dataset(folder, "heldout", SCENES), folder, labels)
-    ids = [image.id for image in sorted(truth.images, key=lambda image: image.name)][: len(outputs["count"])]
-    entries = [_coco(tensors, ids, truth.category_ids) for tensors in (reference, outputs)]
+    images = sorted(truth.images, key=lambda image: image.name)[: len(outputs["count"])]
+    ids = [image.id for image in images]
+    entries = [_coco(truth, images, each, labels) for each in (reference, outputs)]
     statistics = [coco_statistics(truth, each, ids) for each in entries]
     bootstrap = paired_bootstrap(match(truth, entries[0], ids), match(truth, entries[1], ids))
     allowed = margin(precision, statistics[0]["AP"])
@@ -147,6 +148,19 @@ def judge(outputs: Tensors, reference: Tensors, artifacts: Path, precision: Any)
         "statistics": statistics[1],
         "images": len(ids),
     }
+
+
+def _coco(truth: Any, images: Sequence[Any], tensors: Tensors, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Entries of a COCO results file; boxes are as wide as the distance of their corners."""
+    from pssdet.runtime.detections import Detections
+    from pssdet.validation.coco_statistics import coco_results
+
+    detections = []
+    for index, image in enumerate(images):
+        count = int(tensors["count"][index])
+        boxes, scores, found = (tensors[name][index, :count] for name in ("boxes", "scores", "labels"))
+        detections.append(Detections(boxes, scores, found, names, image.width, image.height, pixel_offset=0))
+    return coco_results(truth, images, detections)
 
 
 def _judge_mini(stored: Results | None, out: Path, bundles: Path, artifacts: Path) -> dict[str, Any]:
@@ -166,18 +180,6 @@ def _judge_mini(stored: Results | None, out: Path, bundles: Path, artifacts: Pat
                 outputs = {name: arrays[name] for name in OUTPUTS}
             judged[precision] = judge(outputs, bundle.expected(REFERENCE), artifacts, precision)
     return judged
-
-
-def _coco(tensors: Tensors, ids: Sequence[int], category_ids: Sequence[int]) -> list[dict[str, Any]]:
-    """A COCO results file's entries."""
-    entries = []
-    for index, image_id in enumerate(ids):
-        for number in range(int(tensors["count"][index])):
-            x1, y1, x2, y2 = tensors["boxes"][index, number].astype(np.float64).tolist()
-            label, score = int(tensors["labels"][index, number]), float(tensors["scores"][index, number])
-            bbox = [x1, y1, x2 - x1, y2 - y1]
-            entries.append({"image_id": image_id, "category_id": category_ids[label], "bbox": bbox, "score": score})
-    return entries
 
 
 def _stored(out: Path, case: str) -> list[Results]:

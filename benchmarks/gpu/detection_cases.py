@@ -5,7 +5,6 @@ Everything is made of uniform values by additions and multiplications, which no 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -16,7 +15,13 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu.bundle import Tensors
 
-#: Type and layout of the maps.
+#: The kernels, and the names of their outputs.
+KERNELS = {
+    "proposals": ("proposals", "scores", "count"),
+    "roi_align": ("features",),
+    "nms": ("boxes", "scores", "labels", "count"),
+}
+#: Whether the maps are half precision, and NHWC.
 FORMATS = {"fp32 NCHW": (False, False), "fp16 NCHW": (True, False), "fp16 NHWC": (True, True)}
 #: Pictures in a comparison.
 CHECKED = 2
@@ -99,12 +104,11 @@ def nms_inputs(setting: Setting, batch: int) -> Tensors:
     }
 
 
-def digest(tensors: Tensors) -> str:
-    """SHA-256 over names, types, shapes and values."""
-    found = hashlib.sha256()
-    for name, values in sorted(tensors.items()):
-        found.update(f"{name} {values.dtype} {list(values.shape)}\n".encode() + values.tobytes())
-    return found.hexdigest()
+def drawn_inputs(setting: Setting, kernel: str, batch: int, *, half: bool) -> Tensors:
+    """A kernel's inputs; those of NMS are float32 in any case."""
+    if kernel == "nms":
+        return nms_inputs(setting, batch)
+    return (proposals_inputs if kernel == "proposals" else roi_align_inputs)(setting, batch, half=half)
 
 
 def _image_sizes(setting: Setting, batch: int) -> NDArray[np.float32]:

@@ -44,9 +44,9 @@ def folder(tmp_path):
 def test_everything_comes_back(folder):
     bundle = Bundle(folder)
     assert (bundle.case.name, bundle.case.fp32, bundle.case.batches) == ("tiny", ("trunk/Conv_7",), (1, 2))
-    assert len(bundle) == 3
+    assert len(bundle.pictures) == 3
     for index, picture in enumerate(pictures()):
-        again = bundle.picture(index)
+        again = bundle.pictures[index]
         np.testing.assert_array_equal(again.content, picture.content)
         assert (again.original_size, again.scale) == (picture.original_size, picture.scale)
     np.testing.assert_array_equal(bundle.expected("onnxruntime")["count"], [0, 1, 2])

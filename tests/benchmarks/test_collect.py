@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.gpu import collect, pack
 from benchmarks.gpu.bundle import OUTPUTS, Bundle, Case, Picture, save_arrays, write_bundle
-from benchmarks.gpu.engine_goals import goals
+from benchmarks.gpu.engine_report import goals
 from benchmarks.gpu.engine_steps import latency_name, layers_name
 from benchmarks.gpu.suite import Results, goal_table
 from pssdet.models.zoo import find

@@ -62,7 +62,7 @@ from onnx import numpy_helper
 from pathlib import Path
 from benchmarks.gpu.seeded_weights import strip_weights
 from benchmarks.gpu.bundle import OUTPUTS, Case, Bundle, Picture, write_bundle
-from benchmarks.gpu import engine_report, engine_steps, no_dcn
+from benchmarks.gpu import engine_report, engine_steps
 import pssdet.engines.trt.graph.rewrite, pssdet.engines.trt.runtime.session
 import pssdet.engines.trt.plan.builder, pssdet.engines.devices
 weight = numpy_helper.from_array(np.ones((64, 64), np.float32), "w")
