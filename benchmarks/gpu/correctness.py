@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.gpu.shapes import Layer, Problem
+from benchmarks.gpu.suite import Result
 from benchmarks.gpu.tensors import Launch, Launcher, Reach, Values, draw
 from benchmarks.gpu.timing import run_all
 from pssdet.errors import PssDetError
@@ -38,10 +39,8 @@ LIMITS = {"half": 2e-3, "float32": 5e-5}
 #: Launches that two streams do at once, each with an output of its own.
 AT_ONCE = 16
 
-Row = dict[str, Any]
 
-
-def check_layers(launcher: Launcher, layers: Sequence[Layer], reaches: Sequence[Reach]) -> list[Row]:
+def check_layers(launcher: Launcher, layers: Sequence[Layer], reaches: Sequence[Reach]) -> list[Result]:
     """Every layer in every format."""
     return [
         _check(launcher, name, layer, reach, seed)
@@ -51,10 +50,10 @@ def check_layers(launcher: Launcher, layers: Sequence[Layer], reaches: Sequence[
     ]
 
 
-def _check(launcher: Launcher, name: str, layer: Layer, reach: Reach, seed: int) -> Row:
+def _check(launcher: Launcher, name: str, layer: Layer, reach: Reach, seed: int) -> Result:
     """Every tile on one problem in one format: relative errors, and in words what was wrong."""
     device, problem, form = launcher.device, layer.problem, FORMATS[name]
-    row: Row = {"layer": layer.name, "batch": problem.batch, "k": problem.depth, "format": name, "reach": reach}
+    row: Result = {"layer": layer.name, "batch": problem.batch, "k": problem.depth, "format": name, "reach": reach}
     row |= {"limit": LIMITS[form.data_type], "errors": {}, "failures": []}
     obtained, size = launcher.kernels.output_size(problem), (problem.out_height, problem.out_width)
     if obtained != size:
@@ -101,14 +100,14 @@ def relative_error(device: CudaDevice, obtained: Array, wanted: Array) -> float:
     return float(difference.max()) / max(float(xp.abs(wanted).max()), 1e-30)
 
 
-def check_streams(launcher: Launcher, layers: Sequence[Layer]) -> list[Row]:
+def check_streams(launcher: Launcher, layers: Sequence[Layer]) -> list[Result]:
     """Layers in pairs on two streams at once, in both kernels: results must be as alone."""
     pairs = list(zip(layers, [*layers[1:], layers[0]], strict=True))
     names = (SEPARATE, "fp32 NCHW")
     return [_check_pair(launcher, name, pair, seed) for name in names for seed, pair in enumerate(pairs)]
 
 
-def _check_pair(launcher: Launcher, name: str, pair: Sequence[Layer], seed: int) -> Row:
+def _check_pair(launcher: Launcher, name: str, pair: Sequence[Layer], seed: int) -> Result:
     device, launches = launcher.device, launcher.launches(FORMATS[name], pair, seed)
     run_all([launch.run for launch in launches])
     device.synchronize()
@@ -152,18 +151,13 @@ def convolve(
     """
     xp = device.xp
     places = [device.put(place) for place in _undisturbed(problem)]
-    images = [
-        _product(problem, _columns(xp, problem, places, x[n], offset[n], mask[n]), weight) for n in range(problem.batch)
-    ]
-    result = xp.stack(images).reshape(problem.batch, problem.out_channels, problem.out_height, problem.out_width)
-    return result + bias.reshape(1, -1, 1, 1)
-
-
-def _product(problem: Problem, columns: Array, weight: Array) -> Array:
-    """[O, pixels] of one image's columns [channels, taps * pixels]."""
-    per_group = problem.out_channels // problem.groups
-    columns = columns.reshape(problem.groups, problem.depth, problem.pixels)
-    return (weight.reshape(problem.groups, per_group, problem.depth) @ columns).reshape(problem.out_channels, -1)
+    weight = weight.reshape(problem.groups, -1, problem.depth)
+    images = []
+    for n in range(problem.batch):
+        columns = _columns(xp, problem, places, x[n], offset[n], mask[n])
+        product = weight @ columns.reshape(problem.groups, problem.depth, -1)
+        images.append(product.reshape(-1, problem.out_height, problem.out_width))
+    return xp.stack(images) + bias.reshape(-1, 1, 1)
 
 
 def _columns(xp: Any, problem: Problem, places: list[Array], x: Array, offset: Array, mask: Array) -> Array:

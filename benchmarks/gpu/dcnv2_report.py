@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from math import inf
 from typing import Any
 
@@ -265,28 +266,28 @@ def _worst(rows: list[dict[str, Any]]) -> tuple[str, ...]:
 def _sums_table(results: Results) -> list[str]:
     """One line for each network, size and batch, and what could not be measured."""
     rows, notes = [], []
-    for depth, size, batch in ((depth, size, batch) for depth in DEPTHS for size in SIZES for batch in _BATCHES):
+    for depth, size, batch in product(DEPTHS, SIZES, _BATCHES):
         name = sums_name(depth, size, batch)
         result = results.result(name)
         if result is None:
             continue
         times, network = result["times"], layers(depth, size, batch)
-        floor, columns = (_floor_us(results, network, function) for function in (floor_us, im2col_floor_us))
+        floor, columns = (_floor_us(results, network, each) for each in (floor_us, im2col_floor_us))
         ours = [_median(times, form) for form in OURS]
         cells = [cell for time in ours for cell in (_cell(time), _share(floor, time))]
         baselines = [_cell(_median(times, baseline)) for baseline in _BASELINES.values()]
         rows.append((name.removeprefix("sums "), _cell(floor), *cells, _cell(columns), *baselines))
-        notes += [f"- {name}: {baseline} not measured ({why})" for baseline, why in result["unavailable"].items()]
+        notes += [f"{name}: {baseline} not measured ({why})" for baseline, why in result["unavailable"].items()]
         loose = [baseline for baseline, time in times.items() if not time["in_graph"]]
-        notes += [f"- {name}: {baseline} was launched piece by piece, not in a graph" for baseline in loose]
+        notes += [f"{name}: {baseline} was launched piece by piece, not in a graph" for baseline in loose]
     head = ("network", "floor", "separate", "share", "raw", "share", "im2col floor", *_BASELINES)
     explained = "Microseconds for one pass; shares are of the floor."
-    return [*table(head, rows), "", explained, *([""] if notes else []), *notes]
+    return [*table(head, rows), "", explained, *([""] if notes else []), *(f"- {note}" for note in notes)]
 
 
 def _layer_tables(results: Results) -> Iterator[tuple[str, list[str]]]:
     """For each size and batch a title and a table of layers by tile."""
-    for size, batch in ((size, batch) for size in SIZES for batch in _BATCHES):
+    for size, batch in product(SIZES, _BATCHES):
         name = layers_name(size, batch)
         result = results.result(name)
         if result is None:

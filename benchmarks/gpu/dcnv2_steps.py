@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from benchmarks.gpu.correctness import (
     FORMATS,
     OURS,
-    Row,
     check_layers,
     check_streams,
     expected,
@@ -110,7 +109,7 @@ def _odd(bench: Dcnv2Bench) -> Result:
 
 
 def _correctness(bench: Dcnv2Bench, size: tuple[int, int]) -> Result:
-    rows: list[Row] = []
+    rows: list[Result] = []
     for batch in bench.workload.checked_batches:
         shapes = bench.workload.shapes(size, batch)
         rows += check_layers(bench, shapes, ("near", "far") if batch == 2 else ("near",))
@@ -123,7 +122,7 @@ def _streams(bench: Dcnv2Bench) -> Result:
 
 def _second_opinion(bench: Dcnv2Bench) -> Result:
     """Our float64 reference against another implementation's."""
-    rows: list[Row] = []
+    rows: list[Result] = []
     form = DeformConvFormat()
     for seed, layer in enumerate(bench.workload.shapes(bench.workload.sizes[0], 1)):
         values = draw(bench.device, layer.problem, form, "near", seed)
@@ -147,9 +146,7 @@ def _ceilings(bench: Dcnv2Bench) -> Result:
     def copy() -> None:
         target[:] = source
 
-    def multiply() -> None:
-        device.xp.matmul(left, right, out=product)
-
+    multiply = partial(device.xp.matmul, left, right, out=product)
     replays = {"multiply": device.record(multiply), "copy": device.record(copy)}
     times = measure(device.times_us, replays, 1, 20)
     moved = 2 * 2 * 16 * side**2
