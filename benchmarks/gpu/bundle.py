@@ -1,7 +1,6 @@
-"""A bundle: a folder with one model, its pictures and ONNX Runtime's outputs for them, which travels to a GPU host.
+"""A bundle travels to a GPU host: a folder with one model, pictures and the references' outputs for them.
 
-``case.json`` names the other files with their hashes; a picture is the network's content before normalisation, uint8.
-Reading needs NumPy, and ONNX for the model.
+``case.json`` has the hashes of the other files. Reading needs NumPy, and ONNX for the model.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ Tensors = dict[str, NDArray[Any]]
 class Case:
     """The description of a bundle, ``case.json``.
 
-    name: of the bundle. model: of the zoo. seeded: parameters are drawn, so the detections are meaningless.
-    mean, std: of the normalisation. fp32: the recipe, names of ONNX nodes that half precision leaves in float32.
+    model: its name in the zoo. seeded: parameters are drawn, so the detections are meaningless.
+    mean, std: of the normalisation. fp32: ONNX nodes that half precision leaves in float32.
     references: whose outputs ``expected.npz`` holds. batches: to be timed.
     versions: of the packages it was made with. files: SHA-256 by name.
     """
@@ -57,7 +56,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Picture:
-    """The content of one network input: uint8 [H, W, 3], the size of the picture it was resized from, the factor."""
+    """A network input before normalisation, uint8 [H, W, 3], and how it was resized."""
 
     content: NDArray[np.uint8]
     original_size: tuple[float, float]
@@ -98,7 +97,7 @@ class Bundle:
         return inputs_of(self.case, [self.pictures[index] for index in indices])
 
     def cycled(self, count: int) -> Tensors:
-        """A batch of so many pictures of the first one's padded size, again from the start if there are fewer."""
+        """A batch of so many pictures of the first one's padded size, repeated if there are fewer."""
         size = self.padded_size(0)
         alike = [index for index in range(len(self.pictures)) if self.padded_size(index) == size]
         return self.batch([alike[number % len(alike)] for number in range(count)])
@@ -127,8 +126,7 @@ def inputs_of(case: Case, pictures: Sequence[Picture]) -> Tensors:
 def normalised(content: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
     """float32 [H, W, 3], to the bit what ``models/preprocess.py`` makes of 8-bit pixels."""
     unit = content.astype(np.float32) / np.float32(255.0)
-    centre: NDArray[np.float32] = np.array(mean, np.float32)
-    spread: NDArray[np.float32] = np.array(std, np.float32)
+    centre, spread = (np.array(each).astype(np.float32) for each in (mean, std))
     return (unit - centre) / spread
 
 

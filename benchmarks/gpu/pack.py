@@ -62,7 +62,7 @@ PACKAGES = ("numpy", "onnx", "onnxruntime", "paddlepaddle", "opencv-python-headl
 class CaseSpec:
     """A case to pack.
 
-    size: height and width of every picture; None: the detector's own reader on rendered scenes, with its own weights.
+    size: height and width of every picture; None: as the detector's reader resizes it, with its own weights.
     pictures: how many.
     """
 
@@ -152,7 +152,7 @@ def pack_model(spec: CaseSpec, folder: Path, artifacts: Path) -> None:
 
 
 def check_rewrite(exported: onnx.ModelProto, source: Path) -> None:
-    """Refuse a model that the GPU host cannot rewrite, such as an export by an earlier version.
+    """Refuse a model that the GPU host cannot rewrite, as of an earlier version.
 
     Raises:
         BadInput: something in it has no place in a TensorRT graph.
@@ -182,7 +182,7 @@ def check_size(folder: Path, limit_mib: float) -> None:
 
 
 def write_kernels(folder: Path, settings: list[Setting]) -> None:
-    """Fill an empty folder: the settings, the hashes of their inputs and the outputs of the ONNX functions."""
+    """Fill an empty folder: settings, hashes of their inputs, outputs of the ONNX functions."""
     expected: Tensors = {}
     inputs: dict[str, str] = {}
     for setting, half, kernel in product(settings, (False, True), KERNELS):
@@ -248,7 +248,10 @@ def _is_packed(name: str, folder: Path) -> bool:
         card = read_card(folder)
     except BadInput:
         return False
-    return name != KERNEL_CASE or card["settings"] == json.loads(json.dumps([asdict(each) for each in _settings()]))
+    if name != KERNEL_CASE:
+        return True
+    wanted = json.dumps([asdict(each) for each in _settings()])
+    return bool(card["settings"] == json.loads(wanted))
 
 
 def _exported(entry: ZooEntry, artifacts: Path, *, seeded: bool) -> Path:
