@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +33,28 @@ Tensors = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
+class Picture:
+    """One network input before it is normalised and padded.
+
+    content: uint8 [H, W, 3]. original_size: of the picture it was resized from, by the factor ``scale``.
+    """
+
+    content: NDArray[np.uint8]
+    original_size: tuple[float, float]
+    scale: float
+
+    @property
+    def padded_size(self) -> tuple[int, int]:
+        """Height and width of the network's input."""
+        height, width = (-(-side // STRIDE) * STRIDE for side in self.content.shape[:2])
+        return height, width
+
+
+@dataclass(frozen=True)
 class Case:
     """The description of a bundle, ``case.json``.
 
-    model: its name in the zoo. seeded: parameters are drawn, so the detections are meaningless.
+    name: of the bundle. model: of the zoo. seeded: parameters are drawn, so the detections are meaningless.
     mean, std: of the normalisation. fp32: ONNX nodes that half precision leaves in float32.
     references: whose outputs ``expected.npz`` holds. batches: to be timed.
     versions: of the packages it was made with. files: SHA-256 by name.
@@ -53,14 +72,14 @@ class Case:
     files: Mapping[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 
-
-@dataclass(frozen=True)
-class Picture:
-    """A network input before normalisation, uint8 [H, W, 3], and how it was resized."""
-
-    content: NDArray[np.uint8]
-    original_size: tuple[float, float]
-    scale: float
+    def inputs(self, pictures: Sequence[Picture]) -> Tensors:
+        """The model's inputs for pictures of one padded size."""
+        return {
+            "image": np.stack([padded(normalised(each.content, self.mean, self.std)) for each in pictures]),
+            "image_size": np.array([each.content.shape[:2] for each in pictures], np.float32),
+            "original_size": np.array([each.original_size for each in pictures], np.float32),
+            "scale_factor": np.array([(each.scale, each.scale) for each in pictures], np.float32),
+        }
 
 
 class Bundle:
@@ -92,35 +111,16 @@ class Bundle:
 
         return seed_weights(onnx.load(self.folder / MODEL))
 
-    def batch(self, indices: Sequence[int]) -> Tensors:
-        """The model's inputs for pictures of one padded size."""
-        return inputs_of(self.case, [self.pictures[index] for index in indices])
-
     def cycled(self, count: int) -> Tensors:
         """A batch of so many pictures of the first one's padded size, repeated if there are fewer."""
-        size = self.padded_size(0)
-        alike = [index for index in range(len(self.pictures)) if self.padded_size(index) == size]
-        return self.batch([alike[number % len(alike)] for number in range(count)])
-
-    def padded_size(self, index: int) -> tuple[int, int]:
-        """Height and width of a picture's network input."""
-        height, width = self.pictures[index].content.shape[:2]
-        return _up(height), _up(width)
+        size = self.pictures[0].padded_size
+        alike = [each for each in self.pictures if each.padded_size == size]
+        return self.case.inputs(list(islice(cycle(alike), count)))
 
     def expected(self, reference: str) -> Tensors:
         """The outputs for all pictures, each alone in its batch."""
         with np.load(self.folder / EXPECTED) as arrays:
             return {name: arrays[f"{reference}_{name}"] for name in OUTPUTS}
-
-
-def inputs_of(case: Case, pictures: Sequence[Picture]) -> Tensors:
-    """The model's inputs for pictures of one padded size."""
-    return {
-        "image": np.stack([padded(normalised(each.content, case.mean, case.std)) for each in pictures]),
-        "image_size": np.array([each.content.shape[:2] for each in pictures], np.float32),
-        "original_size": np.array([each.original_size for each in pictures], np.float32),
-        "scale_factor": np.array([(each.scale, each.scale) for each in pictures], np.float32),
-    }
 
 
 def normalised(content: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
@@ -133,7 +133,7 @@ def normalised(content: NDArray[np.uint8], mean: Sequence[float], std: Sequence[
 def padded(content: NDArray[np.float32]) -> NDArray[np.float32]:
     """[3, H, W] with zeros at the right and bottom."""
     height, width = content.shape[:2]
-    result = np.zeros((3, _up(height), _up(width)), np.float32)
+    result = np.zeros((3, -(-height // STRIDE) * STRIDE, -(-width // STRIDE) * STRIDE), np.float32)
     result[:, :height, :width] = content.transpose(2, 0, 1)
     return result
 
@@ -201,7 +201,3 @@ def _packed(pictures: Sequence[Picture]) -> Tensors:
         "original_sizes": np.array([each.original_size for each in pictures], np.float64),
         "scales": np.array([each.scale for each in pictures], np.float64),
     }
-
-
-def _up(side: int) -> int:
-    return -(-side // STRIDE) * STRIDE

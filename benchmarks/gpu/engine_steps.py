@@ -98,7 +98,7 @@ class EngineBench:
 
     def profiles(self) -> tuple[Profile, ...]:
         """One for a picture alone and one for the largest batch, from the smallest sides to the largest."""
-        sizes = np.array([self.bundle.padded_size(index) for index in range(len(self.bundle.pictures))])
+        sizes = np.array([each.padded_size for each in self.bundle.pictures])
         low, high = sizes.min(axis=0).tolist(), sizes.max(axis=0).tolist()
         most = max(self.bundle.case.batches)
         alone = Profile((1, *low), (1, *high), (1, *high))
@@ -140,14 +140,15 @@ def _build(bench: EngineBench, label: str) -> Result:
 
 def _agreement(bench: EngineBench, label: str) -> Result:
     """Every picture alone, compared with each reference; detections are stored."""
-    numbers = range(len(bench.bundle.pictures))[: bench.workload.pictures or None]
+    bundle = bench.bundle
+    pictures = bundle.pictures[: bench.workload.pictures or None]
     with bench.host.session(bench.engine(label), graphs=True) as session:
-        outputs = [session.run(bench.bundle.batch([index])) for index in numbers]
+        outputs = [session.run(bundle.case.inputs([each])) for each in pictures]
     together = {name: np.concatenate([each[name] for each in outputs]) for name in OUTPUTS}
     save_arrays(bench.output / f"{bench.stem}_{label}.npz", together)
     finite = all(bool(np.isfinite(together[name]).all()) for name in ("boxes", "scores"))
-    against = {name: matched(bench.bundle.expected(name), together) for name in bench.bundle.case.references}
-    return {"pictures": len(numbers), "finite": finite, "against": against}
+    against = {name: matched(bundle.expected(name), together) for name in bundle.case.references}
+    return {"pictures": len(pictures), "finite": finite, "against": against}
 
 
 def _latency(bench: EngineBench, label: str, batch: int) -> Result:

@@ -34,7 +34,6 @@ from benchmarks.gpu.bundle import (
     Case,
     Picture,
     Tensors,
-    inputs_of,
     normalised,
     padded,
     read_card,
@@ -300,7 +299,7 @@ def _in_onnxruntime(model: onnx.ModelProto, case: Case, pictures: Sequence[Pictu
         path = Path(folder) / "model.onnx"
         onnx.save(model, path)
         with closing(OnnxRuntimeSession(path, (), cuda=False)) as session:
-            return [session.run(inputs_of(case, [picture])) for picture in pictures]
+            return [session.run(case.inputs([picture])) for picture in pictures]
 
 
 def _in_paddle(entry: ZooEntry, case: Case, pictures: Sequence[Picture]) -> list[Tensors]:
@@ -310,7 +309,7 @@ def _in_paddle(entry: ZooEntry, case: Case, pictures: Sequence[Picture]) -> list
 
     model = TwoStageDetector(entry.architecture, entry.numerics)
     build_detector(model, load_parameters(entry.checkpoint, parameter_shapes(model), entry.sha256)[0])
-    return [run_reference(model, inputs_of(case, [picture])) for picture in pictures]
+    return [run_reference(model, case.inputs([picture])) for picture in pictures]
 
 
 def _parser() -> argparse.ArgumentParser:

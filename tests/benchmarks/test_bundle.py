@@ -55,8 +55,8 @@ def test_everything_comes_back(folder):
 
 def test_a_batch_has_the_models_inputs(folder):
     bundle = Bundle(folder)
-    assert [bundle.padded_size(index) for index in range(3)] == [(64, 64)] * 3
-    batch = bundle.batch([2, 0])
+    assert [picture.padded_size for picture in bundle.pictures] == [(64, 64)] * 3
+    batch = bundle.case.inputs([bundle.pictures[2], bundle.pictures[0]])
     assert {name: (values.shape, values.dtype) for name, values in batch.items()} == {
         "image": ((2, 3, 64, 64), np.float32),
         "image_size": ((2, 2), np.float32),
