@@ -46,7 +46,7 @@ class Picture:
     @property
     def padded_size(self) -> tuple[int, int]:
         """Height and width of the network's input."""
-        height, width = (-(-side // STRIDE) * STRIDE for side in self.content.shape[:2])
+        height, width = (side + -side % STRIDE for side in self.content.shape[:2])
         return height, width
 
 
@@ -75,7 +75,7 @@ class Case:
     def inputs(self, pictures: Sequence[Picture]) -> Tensors:
         """The model's inputs for pictures of one padded size."""
         return {
-            "image": np.stack([padded(normalised(each.content, self.mean, self.std)) for each in pictures]),
+            "image": np.stack([network_image(each.content, self.mean, self.std) for each in pictures]),
             "image_size": np.array([each.content.shape[:2] for each in pictures], np.float32),
             "original_size": np.array([each.original_size for each in pictures], np.float32),
             "scale_factor": np.array([(each.scale, each.scale) for each in pictures], np.float32),
@@ -123,19 +123,12 @@ class Bundle:
             return {name: arrays[f"{reference}_{name}"] for name in OUTPUTS}
 
 
-def normalised(content: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
-    """float32 [H, W, 3], to the bit what ``models/preprocess.py`` makes of 8-bit pixels."""
+def network_image(content: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
+    """float32 [3, H, W], padded with zeros; to the bit what ``models/preprocess.py`` makes of 8-bit pixels."""
     unit = content.astype(np.float32) / np.float32(255.0)
     centre, spread = (np.array(each).astype(np.float32) for each in (mean, std))
-    return (unit - centre) / spread
-
-
-def padded(content: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[3, H, W] with zeros at the right and bottom."""
-    height, width = content.shape[:2]
-    result = np.zeros((3, -(-height // STRIDE) * STRIDE, -(-width // STRIDE) * STRIDE), np.float32)
-    result[:, :height, :width] = content.transpose(2, 0, 1)
-    return result
+    planes = ((unit - centre) / spread).transpose(2, 0, 1)
+    return np.pad(planes, ((0, 0), *((0, -side % STRIDE) for side in planes.shape[1:])))
 
 
 def write_bundle(

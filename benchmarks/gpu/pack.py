@@ -34,8 +34,7 @@ from benchmarks.gpu.bundle import (
     Case,
     Picture,
     Tensors,
-    normalised,
-    padded,
+    network_image,
     read_card,
     save_arrays,
     write_bundle,
@@ -272,6 +271,7 @@ def _pictures(spec: CaseSpec, entry: ZooEntry, artifacts: Path) -> Iterator[Pict
 
     scenes = artifacts / "scenes" / f"heldout-{SCENES}"
     ensure_dataset(scenes, "heldout", SCENES)
+    steps = entry.preprocessing
     for path in sorted(scenes.glob("*.jpg"))[: spec.pictures]:
         picture = load(path)
         if spec.size:
@@ -279,13 +279,12 @@ def _pictures(spec: CaseSpec, entry: ZooEntry, artifacts: Path) -> Iterator[Pict
             content = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
             yield Picture(np.asarray(content, np.uint8), (height, width), 1.0)
             continue
-        ready = prepare(picture, entry.preprocessing)
+        ready = prepare(picture, steps)
         height, width = ready.image_size
-        mean, std = (np.array(each, np.float64) for each in (entry.preprocessing.mean, entry.preprocessing.std))
-        unit = ready.image[:, :height, :width].transpose(1, 2, 0) * std + mean
+        unit = ready.image[:, :height, :width].transpose(1, 2, 0) * np.array(steps.std) + np.array(steps.mean)
         content = np.rint(255 * unit).astype(np.uint8)
         # What travels is the reader's own 8-bit picture, or nothing is packed.
-        if not np.array_equal(padded(normalised(content, tuple(mean), tuple(std))), ready.image):
+        if not np.array_equal(network_image(content, steps.mean, steps.std), ready.image):
             raise BadInput(f"{path}: this detector's reader does not resize 8-bit pixels; pack another one")
         yield Picture(content, ready.original_size, ready.scale)
 

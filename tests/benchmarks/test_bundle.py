@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from benchmarks.gpu.bundle import CARD, OUTPUTS, Bundle, Case, Picture, normalised, padded, write_bundle
+from benchmarks.gpu.bundle import CARD, OUTPUTS, Bundle, Case, Picture, network_image, write_bundle
 from pssdet.errors import BadInput
 from pssdet.models.preprocess import as_batch, prepare
 from pssdet.models.zoo import find
@@ -75,7 +75,7 @@ def test_a_picture_is_the_readers_to_the_bit():
     scale = 256 / max(content.shape[:2])
     resized = cv2.resize(content, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     assert max(resized.shape) == 256
-    np.testing.assert_array_equal(padded(normalised(resized, STEPS.mean, STEPS.std)), wanted)
+    np.testing.assert_array_equal(network_image(resized, STEPS.mean, STEPS.std), wanted)
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "pictures.npz", "expected.npz"])
