@@ -1,4 +1,4 @@
-"""The results of a GPU host, judged at home: AP of the small detector's engines, and all goals in one table.
+"""The results of a GPU host, judged at home: AP and all goals.
 
     python benchmarks/gpu/collect.py OUT [--bundles artifacts/gpu] [--results benchmarks/results]
 
@@ -14,7 +14,7 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -54,16 +54,16 @@ def collect(out: Path, bundles: Path, results: Path, artifacts: Path) -> None:
         EnvironmentMissing: a package is missing.
         GateFailed: a goal was missed.
     """
-    gpus = sorted({stored.identity["gpu"] for case in CASES for stored in _stored(out, case)})
-    if not gpus:
+    by_gpu: dict[str, dict[str, Results]] = {}
+    for case, stored in _stored(out):
+        by_gpu.setdefault(stored.identity["gpu"], {})[case] = stored
+    if not by_gpu:
         raise BadInput(f"{out} has no results of {', '.join(CASES)}; name the folder that came back from the GPU host")
     missed: list[str] = []
-    for gpu in gpus:
-        by_case = {case: each for case in CASES for each in _stored(out, case) if each.identity["gpu"] == gpu}
-        judged = _judge_mini(by_case.get("mini"), out, bundles, artifacts)
-        found = [
-            goal for case in (SPEED_CASE, ACCURACY_CASE) for goal in goals(by_case.get(case), case, judged.get("fp16"))
-        ]
+    for gpu, by_case in sorted(by_gpu.items()):
+        judged = _judge_mini(by_case.get(ACCURACY_CASE), out, bundles, artifacts)
+        found = goals(by_case.get(SPEED_CASE), SPEED_CASE)
+        found += goals(by_case.get(ACCURACY_CASE), ACCURACY_CASE, judged.get("fp16"))
         _copy(out, by_case, results)
         path = results / f"tensorrt_{slug(gpu)}"
         content = {"gpu": gpu, "goals": [asdict(goal) for goal in found], "ap": judged}
@@ -84,13 +84,11 @@ def render(gpu: str, by_case: Mapping[str, Results], found: list[Goal], judged: 
         "## AP of the small detector",
         _ap_lines(judged) if judged else "not measured",
         "## Results",
-        [f"- {case}: {_where(by_case.get(case))}" for case in CASES],
+        [f"- {case}: {_link(by_case[case]) if case in by_case else 'not measured'}" for case in CASES],
     )
 
 
-def _where(stored: Results | None) -> str:
-    if stored is None:
-        return "not measured"
+def _link(stored: Results) -> str:
     return f"[{stored.path.stem}.md]({stored.path.stem}.md), {len(stored.steps)} steps"
 
 
@@ -182,11 +180,13 @@ def _judge_mini(stored: Results | None, out: Path, bundles: Path, artifacts: Pat
     return judged
 
 
-def _stored(out: Path, case: str) -> list[Results]:
-    """The results of a case: the full runs, else the quick ones."""
-    read = [Results.read(path) for path in sorted(out.glob(f"{case}_*.json"))]
-    found = [each for each in read if each is not None and "gpu" in each.identity]
-    return [each for each in found if not each.identity["quick"]] or found
+def _stored(out: Path) -> Iterator[tuple[str, Results]]:
+    """Each case's results: the full runs, else the quick ones."""
+    for case in CASES:
+        read = [Results.read(path) for path in sorted(out.glob(f"{case}_*.json"))]
+        found = [each for each in read if each is not None and "gpu" in each.identity]
+        full = [each for each in found if not each.identity["quick"]]
+        yield from ((case, each) for each in full or found)
 
 
 def _copy(out: Path, by_case: Mapping[str, Results], results: Path) -> None:

@@ -56,7 +56,8 @@ def proposals_call(
         "workspace": device.put(np.zeros(library.workspace(problem), np.uint8)),
     }
     dtype, layout = _names(form)
-    return _call(device, partial(library.proposals, problem, dtype=dtype, layouts=[layout] * len(maps)), outputs, given)
+    launch = partial(library.proposals, problem, dtype=dtype, layouts=[layout] * len(maps))
+    return _call(device, launch, outputs, given)
 
 
 def roi_align_call(
@@ -99,7 +100,7 @@ CALLS = {"proposals": proposals_call, "roi_align": roi_align_call, "nms": nms_ca
 def _maps(
     device: BareDevice, tensors: Tensors, form: str, prefixes: tuple[str, ...]
 ) -> tuple[tuple[tuple[int, int], ...], list[Memory]]:
-    """Heights and widths of the maps whose names begin so, level by level, and the maps on the device."""
+    """Sizes of the maps whose names begin so, level by level, and the maps on the device."""
     maps = [values for prefix in prefixes for name, values in tensors.items() if name.startswith(prefix)]
     half, last = FORMATS[form]
     sizes = tuple((int(each.shape[2]), int(each.shape[3])) for each in maps)
@@ -107,7 +108,7 @@ def _maps(
 
 
 def laid_out(maps: NDArray[np.float32], *, half: bool, last: bool) -> NDArray[Any]:
-    """Maps [N, C, h, w] as a kernel reads them: NHWC has its channels padded with NaN to a multiple of 8."""
+    """Maps [N, C, h, w] as a kernel reads them; NaN pads NHWC to a multiple of 8 channels."""
     typed = maps.astype(np.float16 if half else np.float32)
     if not last:
         return np.ascontiguousarray(typed)

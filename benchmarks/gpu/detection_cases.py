@@ -1,6 +1,6 @@
-"""Drawn tensors for the detection kernels: the same values on every machine, from seeds.
+"""Drawn tensors for the detection kernels, from seeds.
 
-Everything is made of uniform values by additions and multiplications, which no mathematical library rounds otherwise.
+Uniform values, added and multiplied, are the same on every machine.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KERNELS = {
 FORMATS = {"fp32 NCHW": (False, False), "fp16 NCHW": (True, False), "fp16 NHWC": (True, True)}
 #: Pictures in a comparison.
 CHECKED = 2
-#: Of RoIAlign's regions every so many are compared: features are large, and must travel.
+#: Every so many of RoIAlign's regions are compared: features are large.
 EVERY = 8
 
 
@@ -86,7 +86,7 @@ def roi_align_inputs(setting: Setting, batch: int, *, half: bool) -> Tensors:
 
 
 def nms_inputs(setting: Setting, batch: int) -> Tensors:
-    """``boxes`` [N, R, box classes, 4] in clusters, ``scores`` [N, R, classes], most low, ``region_count``."""
+    """``boxes`` [N, R, box classes, 4] in clusters, ``scores`` [N, R, classes], ``region_count``."""
     draw = _generator(3)
     height, width = setting.size
     centre = draw(batch, setting.regions // 4 + 1, 1, 2) * np.array([width, height])

@@ -46,7 +46,7 @@ _METHOD = (
 
 
 def gpu_bench(bundle: Path) -> KernelBench:
-    """This machine's GPU and the built library; the GPU comes first, since a machine without one needs nothing else."""
+    """The GPU comes first: a machine without one needs nothing else."""
     return KernelBench(BareDevice(), DetectionLibrary(find_kernels(cuda=True)), KernelBundle(bundle))
 
 

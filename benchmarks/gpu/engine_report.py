@@ -1,4 +1,4 @@
-"""The goals about whole engines, and one model's results as Markdown, made from the stored JSON alone."""
+"""The goals about whole engines, and one model's results as Markdown, from the stored JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MATCHED, _DETECTION_SHARE, _DCN = 0.99, 0.15, 1.10
 #: The goal about detection plugins is about these parts of the detector.
 DETECTION = ("proposals", "RoIAlign", "NMS", "decoding")
 
-#: A float32 engine must find what ONNX Runtime finds; half precision reorders detections of nearly equal scores.
+#: A float32 engine must find what ONNX Runtime finds; half precision reorders near ties.
 FLOAT32_SHARE = 0.99
 _METHOD = (
     "Method: with copies is a call as users make it, from arrays of the host to arrays of the host, by the host's"
@@ -151,7 +151,8 @@ def render(results: Results) -> str:
 def _engines(results: Results) -> list[str]:
     rows = []
     for step, result in results.with_prefix("build "):
-        memory: dict[str, int] = next((found["memory"] for _, found in results.with_prefix(f"latency {step} ")), {})
+        timed = results.with_prefix(f"latency {step} ")
+        memory: dict[str, int] = next((found["memory"] for _, found in timed), {})
         layers = ", ".join(f"{count} {kind}" for kind, count in result["precisions"]["layers"].items())
         share = result["precisions"]["share"]
         sizes = [_mib(result["bytes"]), _mib(memory.get("scratch")), _mib(memory.get("device"))]
@@ -179,16 +180,16 @@ def _agreement(results: Results) -> list[str]:
 
 
 def _latency(results: Results) -> list[str]:
-    rows = []
+    rows, lacking = [], []
     for step, found in results.with_prefix("latency "):
+        lacking += [f"- {step}, without copies: {why}" for why in found["unavailable"]]
         for row in found["rows"]:
             graph = "not taken" if row["graph"] and row.get("fallback") else _yes(row["graph"])
             times = [f"{row[name] / 1e3:.3f}" for name in ("median_us", "p95_us", "p99_us")]
             each = f"{row['median_us'] / 1e3 / found['batch']:.3f}"
             rows.append((step, _yes(row["copies"]), graph, *times, each, str(row["runs"])))
     head = ("engine", "copies", "CUDA graph", "median", "p95", "p99", "median per image", "runs")
-    lacking = [(step, why) for step, found in results.with_prefix("latency ") for why in found["unavailable"]]
-    return measured_table(head, rows, "Milliseconds.", *(f"- {step}, without copies: {why}" for step, why in lacking))
+    return measured_table(head, rows, "Milliseconds.", *lacking)
 
 
 def _shares(results: Results) -> list[str]:

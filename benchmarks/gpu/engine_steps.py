@@ -1,4 +1,4 @@
-"""The steps about one model's engines: builds, agreement with the references, latency, time of layers."""
+"""The steps about one model's engines: builds, agreement, latency, time of layers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WARM_UP = 5
 #: Detections above this score are compared, at this IoU.
 SCORE, IOU = 0.3, 0.9
 
-#: Parts of a layer's name, the first that is found decides. TensorRT joins the ONNX nodes' names where it fuses them.
+#: The first part that is found in a layer's name decides; TensorRT joins names of fused nodes.
 _MARKS = (
     ("Reformat", "reformats"),
     ("DeformConv", "deformable convolutions"),
@@ -98,7 +98,7 @@ class EngineBench:
 
     def profiles(self) -> tuple[Profile, ...]:
         """One for a picture alone and one for the largest batch, from the smallest sides to the largest."""
-        sizes = np.array([self.bundle.padded_size(index) for index in range(len(self.bundle.pictures))])
+        sizes = np.array([each.padded_size for each in self.bundle.pictures])
         low, high = sizes.min(axis=0).tolist(), sizes.max(axis=0).tolist()
         most = max(self.bundle.case.batches)
         alone = Profile((1, *low), (1, *high), (1, *high))
@@ -139,19 +139,20 @@ def _build(bench: EngineBench, label: str) -> Result:
 
 
 def _agreement(bench: EngineBench, label: str) -> Result:
-    """Every picture alone through the engine, compared with each reference of the bundle; detections are stored."""
-    numbers = range(len(bench.bundle.pictures))[: bench.workload.pictures or None]
+    """Every picture alone, compared with each reference; detections are stored."""
+    bundle = bench.bundle
+    pictures = bundle.pictures[: bench.workload.pictures or None]
     with bench.host.session(bench.engine(label), graphs=True) as session:
-        outputs = [session.run(bench.bundle.batch([index])) for index in numbers]
+        outputs = [session.run(bundle.case.inputs([each])) for each in pictures]
     together = {name: np.concatenate([each[name] for each in outputs]) for name in OUTPUTS}
     save_arrays(bench.output / f"{bench.stem}_{label}.npz", together)
     finite = all(bool(np.isfinite(together[name]).all()) for name in ("boxes", "scores"))
-    against = {name: matched(bench.bundle.expected(name), together) for name in bench.bundle.case.references}
-    return {"pictures": len(numbers), "finite": finite, "against": against}
+    against = {name: matched(bundle.expected(name), together) for name in bundle.case.references}
+    return {"pictures": len(pictures), "finite": finite, "against": against}
 
 
 def _latency(bench: EngineBench, label: str, batch: int) -> Result:
-    """With copies, as users run it, by the host's clock; without, by events on the GPU; with and without a graph."""
+    """With copies by the host's clock, without them by events; with and without a graph."""
     inputs, path = bench.bundle.cycled(batch), bench.engine(label)
     rows, unavailable = [], []
     for graphs in (True, False):
@@ -199,29 +200,30 @@ def _layers(bench: EngineBench, batch: int) -> Result:
 
 
 def kind_of(layer: str) -> str:
-    """The part that a layer belongs to; one that spans several counts where its first mark says."""
+    """The part of the detector that a layer belongs to."""
     return next((kind for mark, kind in _MARKS if mark in layer), _OTHER)
 
 
 def layer_shares(layers_us: Mapping[str, float]) -> dict[str, float]:
-    """Each part's share of the time, in the order of ``KINDS``; those that take none are left out."""
+    """Each part's share of the time, in the order of ``KINDS``, without those that take none."""
     total = sum(layers_us.values())
     sums = {kind: sum(time for name, time in layers_us.items() if kind_of(name) == kind) for kind in KINDS}
     return {kind: time / total for kind, time in sums.items() if time > 0}
 
 
 def matched(reference: Tensors, candidate: Tensors) -> dict[str, Any]:
-    """How many of the reference's detections above a score the candidate has: same label, boxes that overlap so far.
+    """How many of the reference's detections the candidate has: same label, boxes that overlap.
 
     The candidate's partner may have any score. Pairs are made greedily, the reference's best first.
 
     Args:
-        reference, candidate: a model's outputs for the same pictures; the candidate's may be the first ones only.
+        reference: a model's outputs for all pictures.
+        candidate: likewise, for all or for the first ones.
 
     Returns:
-        ``detections`` of the reference above the score, ``matched`` of them, ``share`` (1 if there are none), the
-        pairs' largest ``score_difference`` and least ``iou``, ``extra`` detections of the candidate above the score
-        without a partner, and ``worst``, the index of the picture that lacks most (-1 if none lacks any).
+        ``detections`` of the reference, ``matched`` of them, ``share`` (1 if there are none), the
+        pairs' largest ``score_difference`` and least ``iou``, ``extra`` detections of the candidate
+        and ``worst``, the index of the picture that lacks most (-1 if none lacks any).
     """
     found = [_pairs(_of(reference, index), _of(candidate, index)) for index in range(len(candidate["count"]))]
     drifts, ious, expected, extra = zip(*found, strict=True)
@@ -249,7 +251,7 @@ def _of(outputs: Tensors, index: int) -> tuple[NDArray[Any], NDArray[Any], NDArr
 def _pairs(
     reference: tuple[NDArray[Any], ...], candidate: tuple[NDArray[Any], ...]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], int, int]:
-    """Score difference and IoU of each pair, how many there should be, and how many of the candidate's are left."""
+    """Score difference and IoU of each pair; how many there should be; the candidate's that are left."""
     boxes, scores, labels = (part[reference[1] > SCORE] for part in reference)
     overlaps = box_ious(boxes, candidate[0])
     partners = (overlaps >= IOU) & (labels[:, None] == candidate[2])
@@ -259,9 +261,9 @@ def _pairs(
 
 
 def without_dcn(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose DeformConv nodes are convolutions of the same sizes and weights, without the offsets' predictors.
+    """A copy with plain convolutions of the same sizes and weights, without predictors of offsets.
 
-    Inputs and outputs keep their names and shapes. The detections are meaningless; only the time counts.
+    The detections are meaningless; only the time counts.
     """
     import onnx
 

@@ -34,9 +34,7 @@ from benchmarks.gpu.bundle import (
     Case,
     Picture,
     Tensors,
-    inputs_of,
-    normalised,
-    padded,
+    network_image,
     read_card,
     save_arrays,
     write_bundle,
@@ -62,7 +60,7 @@ PACKAGES = ("numpy", "onnx", "onnxruntime", "paddlepaddle", "opencv-python-headl
 class CaseSpec:
     """A case to pack.
 
-    size: height and width of every picture; None: the detector's own reader on rendered scenes, with its own weights.
+    size: height and width of every picture; None: as the detector's reader resizes it, with its own weights.
     pictures: how many.
     """
 
@@ -152,7 +150,7 @@ def pack_model(spec: CaseSpec, folder: Path, artifacts: Path) -> None:
 
 
 def check_rewrite(exported: onnx.ModelProto, source: Path) -> None:
-    """Refuse a model that the GPU host cannot rewrite, such as an export by an earlier version.
+    """Refuse a model that the GPU host cannot rewrite, as of an earlier version.
 
     Raises:
         BadInput: something in it has no place in a TensorRT graph.
@@ -182,7 +180,7 @@ def check_size(folder: Path, limit_mib: float) -> None:
 
 
 def write_kernels(folder: Path, settings: list[Setting]) -> None:
-    """Fill an empty folder: the settings, the hashes of their inputs and the outputs of the ONNX functions."""
+    """Fill an empty folder: settings, hashes of their inputs, outputs of the ONNX functions."""
     expected: Tensors = {}
     inputs: dict[str, str] = {}
     for setting, half, kernel in product(settings, (False, True), KERNELS):
@@ -248,7 +246,10 @@ def _is_packed(name: str, folder: Path) -> bool:
         card = read_card(folder)
     except BadInput:
         return False
-    return name != KERNEL_CASE or card["settings"] == json.loads(json.dumps([asdict(each) for each in _settings()]))
+    if name != KERNEL_CASE:
+        return True
+    wanted = json.dumps([asdict(each) for each in _settings()])
+    return bool(card["settings"] == json.loads(wanted))
 
 
 def _exported(entry: ZooEntry, artifacts: Path, *, seeded: bool) -> Path:
@@ -270,6 +271,7 @@ def _pictures(spec: CaseSpec, entry: ZooEntry, artifacts: Path) -> Iterator[Pict
 
     scenes = artifacts / "scenes" / f"heldout-{SCENES}"
     ensure_dataset(scenes, "heldout", SCENES)
+    steps = entry.preprocessing
     for path in sorted(scenes.glob("*.jpg"))[: spec.pictures]:
         picture = load(path)
         if spec.size:
@@ -277,13 +279,12 @@ def _pictures(spec: CaseSpec, entry: ZooEntry, artifacts: Path) -> Iterator[Pict
             content = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
             yield Picture(np.asarray(content, np.uint8), (height, width), 1.0)
             continue
-        ready = prepare(picture, entry.preprocessing)
+        ready = prepare(picture, steps)
         height, width = ready.image_size
-        mean, std = (np.array(each, np.float64) for each in (entry.preprocessing.mean, entry.preprocessing.std))
-        unit = ready.image[:, :height, :width].transpose(1, 2, 0) * std + mean
+        unit = ready.image[:, :height, :width].transpose(1, 2, 0) * np.array(steps.std) + np.array(steps.mean)
         content = np.rint(255 * unit).astype(np.uint8)
         # What travels is the reader's own 8-bit picture, or nothing is packed.
-        if not np.array_equal(padded(normalised(content, tuple(mean), tuple(std))), ready.image):
+        if not np.array_equal(network_image(content, steps.mean, steps.std), ready.image):
             raise BadInput(f"{path}: this detector's reader does not resize 8-bit pixels; pack another one")
         yield Picture(content, ready.original_size, ready.scale)
 
@@ -297,7 +298,7 @@ def _in_onnxruntime(model: onnx.ModelProto, case: Case, pictures: Sequence[Pictu
         path = Path(folder) / "model.onnx"
         onnx.save(model, path)
         with closing(OnnxRuntimeSession(path, (), cuda=False)) as session:
-            return [session.run(inputs_of(case, [picture])) for picture in pictures]
+            return [session.run(case.inputs([picture])) for picture in pictures]
 
 
 def _in_paddle(entry: ZooEntry, case: Case, pictures: Sequence[Picture]) -> list[Tensors]:
@@ -307,7 +308,7 @@ def _in_paddle(entry: ZooEntry, case: Case, pictures: Sequence[Picture]) -> list
 
     model = TwoStageDetector(entry.architecture, entry.numerics)
     build_detector(model, load_parameters(entry.checkpoint, parameter_shapes(model), entry.sha256)[0])
-    return [run_reference(model, inputs_of(case, [picture])) for picture in pictures]
+    return [run_reference(model, case.inputs([picture])) for picture in pictures]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,8 +1,7 @@
-"""A model without its large parameters, which are drawn again from seeds: the same values on every machine.
+"""A model that travels without its large parameters, which are drawn again from seeds.
 
-This keeps models small that travel to a GPU host for their speed and agreement alone. The values of a large float32
-parameter are drawn from a uniform distribution of its mean and spread, with its name as the seed. Uniform values need
-only whole numbers and one multiplication; a logarithm might round differently in another mathematical library. A hash
+A large float32 parameter is drawn from a uniform distribution of its mean and spread, with its name
+as the seed. Uniform values need no logarithm, which another library might round differently. A hash
 over all parameters proves that both sides have the same.
 """
 
@@ -28,14 +27,14 @@ _FILLED, _HASH = "pssdet.filled", "pssdet.parameters"
 
 
 def draw(name: str, shape: tuple[int, ...], mean: float, spread: float) -> NDArray[np.float32]:
-    """The values of a parameter: uniform, of this mean and standard deviation, a function of the arguments alone."""
+    """A parameter's values: uniform, of this mean and standard deviation."""
     unit = np.random.RandomState(zlib.crc32(name.encode())).random_sample(shape)
     half_width = np.sqrt(3.0) * spread
     return np.asarray(mean + half_width * (2.0 * unit - 1.0), np.float32)
 
 
 def strip_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose large float32 parameters have no values; how to draw them, and the hash, are in its metadata."""
+    """A copy without large float32 parameters; its metadata say how to draw them, and the hash."""
     import onnx
     from onnx import helper, numpy_helper
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class TensorRTHost:
-    """A GPU host with TensorRT. Timing caches stay in the folder ``caches``, one for each TensorRT and GPU.
+    """A GPU host with TensorRT; the folder ``caches`` gets a timing cache for each TensorRT and GPU.
 
     Raises:
         EnvironmentMissing: there is no GPU, no TensorRT, no cuda-bindings or no plugin library.
@@ -92,7 +92,7 @@ class TensorRTHost:
         route = choose_route(capabilities_of(self._trt), reduced=reduced, typed=False)
         graph, float32 = graph_for(plugin_graph(model), route, kept, reduced=reduced)
         cache = self._caches / timing_cache_name(str(self._trt.__version__), self.name)
-        # A host without network may have mere stand-ins for cuBLAS and cuDNN, which load and cannot compute.
+        # A host may have mere stand-ins for cuBLAS and cuDNN, which load and cannot compute.
         settings = BuildSettings(
             profiles, route, float32=float32, plugins=self._plugins, timing_cache=cache, external_kernels=False
         )
@@ -114,7 +114,7 @@ class TensorRTHost:
 
 
 class ResidentBatch:
-    """An engine with a batch's inputs and outputs in the GPU's memory: the session's own parts, without its copies."""
+    """An engine with a batch in the GPU's memory: the session's parts, without its copies."""
 
     def __init__(self, cuda: Cuda, plan: Path, plugins: Path, inputs: Tensors, *, graphs: bool) -> None:
         self._cuda = cuda
@@ -147,19 +147,18 @@ class ResidentBatch:
         return times_us(self._cuda, self._stream, self._compute, iterations)
 
     def layers_us(self, iterations: int) -> dict[str, float]:
-        """Microseconds of each layer, by its name and the ONNX nodes that it was made of, the mean over the runs."""
+        """Mean microseconds of each layer, by its name and the ONNX nodes that it was made of."""
         recorder = _recorder(self._engine.tensorrt)
         self._context.context.profiler = recorder
         for _ in range(iterations):
             self._compute()
             self._stream.synchronize()
         nodes = self._nodes()
-        return {
-            f"{name} {nodes.get(name, '')}".strip(): 1e3 * time / iterations for name, time in recorder.times_ms.items()
-        }
+        times = recorder.times_ms.items()
+        return {f"{name} {nodes.get(name, '')}".strip(): 1e3 * time / iterations for name, time in times}
 
     def memory(self) -> dict[str, int]:
-        """Bytes: ``scratch`` that a context computes in, ``device`` taken by opening the engine with this batch."""
+        """Bytes: ``scratch`` of a context, ``device`` taken by opening the engine with this batch."""
         return {"scratch": self._engine.scratch_size, "device": self._taken}
 
     def close(self) -> None:

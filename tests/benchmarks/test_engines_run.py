@@ -130,7 +130,7 @@ class TestRun:
         assert requests["fp16"].fp32 == bundle.case.fp32
         assert requests["fp32"].fp32 is None
         assert not any(node.op_type == "DeformConv" for node in requests["no_dcn"].model.graph.node)
-        sizes = [bundle.padded_size(index) for index in range(3)]
+        sizes = [picture.padded_size for picture in bundle.pictures]
         lowest, highest = (tuple(function(side) for side in zip(*sizes, strict=True)) for function in (min, max))
         alone, together = requests["fp16"].profiles
         assert alone == Profile((1, *lowest), (1, *highest), (1, *highest))

@@ -73,7 +73,7 @@ outputs = {{name: np.zeros(1) for name in OUTPUTS}}
 write_bundle(Path({str(tmp_path)!r}), case, strip_weights(model), [picture], {{"onnxruntime": [outputs]}})
 bundle = Bundle(Path({str(tmp_path)!r}))
 assert numpy_helper.to_array(bundle.model().graph.initializer[0]).shape == (64, 64)
-assert bundle.batch([0])["image"].shape == (1, 3, 64, 64)
+assert bundle.case.inputs(bundle.pictures)["image"].shape == (1, 3, 64, 64)
 print("read")
 """
     )
