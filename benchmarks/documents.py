@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pssdet.files import write_atomically
@@ -18,6 +18,13 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
         "|" + "-|" * len(titles),
         *(f"| {' | '.join(cells)} |" for cells in rows),
     ]
+
+
+def measured_table(head: Iterable[str], rows: Sequence[Iterable[str]], *notes: str) -> list[str]:
+    """A table with notes below it; without rows it was not measured."""
+    if not rows:
+        return ["not measured"]
+    return [*table(head, rows), *(("", *notes) if notes else ())]
 
 
 def document(*blocks: str | Iterable[str]) -> str:

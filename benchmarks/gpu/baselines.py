@@ -1,78 +1,160 @@
-"""Baselines measured in the same run as our kernel: torchvision, plain convolutions by cuDNN, TensorRT's own plugin."""
+"""Baselines of our kernel: torchvision, plain convolutions by cuDNN, TensorRT's own plugin.
+
+The last needs a TensorRT (8.6 to 10) beside PyTorch; it was written against the documentation and has not run yet.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
-from benchmarks.gpu.device import Array, ArrayDevice, Work
-from benchmarks.gpu.kernels import Format
 from benchmarks.gpu.shapes import Layer, Problem
-from benchmarks.gpu.tensorrt_baseline import tensorrt_half
 from benchmarks.gpu.tensors import Values, draw
+from benchmarks.gpu.timing import Work, run_all
+from benchmarks.gpu.torch_device import Array, CudaDevice
+from pssdet.plugins.bindings.deform_conv import DeformConvFormat
 
 #: Everything in half precision, as the baselines take it.
-HALF = Format(channels_last=False, half_offset=True)
+HALF = DeformConvFormat("half", offset_type="half")
+_PLUGIN = "ModulatedDeformConv2d"
 
 
-def torchvision_half(device: ArrayDevice, layers: Sequence[Layer], seed: int) -> Work:
+class Unavailable(RuntimeError):
+    """The baseline cannot be measured on this machine; the message says why."""
+
+
+def torchvision_half(device: CudaDevice, layers: Sequence[Layer], seed: int) -> Work:
     """Deformable convolutions by torchvision, float16, NCHW."""
     from torchvision.ops import deform_conv2d
 
-    calls = []
-    for number, layer in enumerate(layers):
-        values = _half(draw(device, layer.problem, HALF, "near", 1000 * seed + number))
-        calls.append((values, _options(layer.problem)))
-
-    def work() -> None:
-        for values, options in calls:
-            deform_conv2d(values.x, values.offset, values.weight, values.bias, mask=values.mask, **options)
-
-    return work
+    calls = [
+        partial(deform_conv2d, values.x, values.offset, values.weight, values.bias, mask=values.mask, **options)
+        for values, options in _half(device, layers, seed)
+    ]
+    return partial(run_all, calls)
 
 
-def convolution_half(device: ArrayDevice, layers: Sequence[Layer], seed: int) -> Work:
+def convolution_half(device: CudaDevice, layers: Sequence[Layer], seed: int) -> Work:
     """Plain convolutions of the same sizes: cuDNN's fastest, float16, channels last.
 
     Without a bias, for which PyTorch would launch another kernel.
     """
     calls = []
-    for number, layer in enumerate(layers):
-        values = _half(draw(device, layer.problem, HALF, "near", 1000 * seed + number))
+    for values, options in _half(device, layers, seed):
         x, weight = (part.contiguous(memory_format=torch.channels_last) for part in (values.x, values.weight))
-        calls.append((x, weight, _options(layer.problem)))
-
-    def work() -> None:
-        for x, weight, options in calls:
-            functional.conv2d(x, weight, **options)
-
-    return work
+        calls.append(partial(functional.conv2d, x, weight, **options))
+    return partial(run_all, calls)
 
 
-def torchvision_double(device: ArrayDevice, problem: Problem, values: Values) -> Array:  # noqa: ARG001
+def torchvision_double(device: CudaDevice, problem: Problem, values: Values) -> Array:  # noqa: ARG001
     """The result of torchvision in float64: a second opinion on our reference."""
     from torchvision.ops import deform_conv2d
 
-    x, offset, mask, weight, bias = (
-        part.double() for part in (values.x, values.offset, values.mask, values.weight, values.bias)
-    )
+    x, offset, mask, weight, bias = (part.double() for part in values)
     return deform_conv2d(x, offset, weight, bias, mask=mask, **_options(problem))
+
+
+def tensorrt_half(device: CudaDevice, layers: Sequence[Layer], seed: int) -> Work:
+    """TensorRT's built-in plugin, float16: one execution of an engine with all layers side by side."""
+    try:
+        import tensorrt as trt
+    except ImportError as error:
+        raise Unavailable("tensorrt cannot be imported") from error
+    logger = trt.Logger(trt.Logger.ERROR)
+    trt.init_libnvinfer_plugins(logger, "")
+    plan = _build(trt, logger, layers, seed)
+    engine = trt.Runtime(logger).deserialize_cuda_engine(plan)
+    context = engine.create_execution_context()
+    buffers = []
+    for number in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(number)
+        buffer = device.packed(device.normal(tuple(engine.get_tensor_shape(name)), 1000 * seed + number), "half")
+        if name.endswith("offset"):
+            buffer *= 1.5
+        context.set_tensor_address(name, buffer.data_ptr())
+        buffers.append(buffer)
+
+    # The context refers to the engine and the buffers.
+    return partial(_execute, context, (engine, buffers))
 
 
 BASELINES = {"torchvision": torchvision_half, "convolution": convolution_half, "tensorrt": tensorrt_half}
 
 
-def _half(values: Values) -> Values:
-    parts = (values.x, values.offset, values.mask, values.weight, values.bias)
-    return Values(*(part.half().contiguous() for part in parts))
+def _half(device: CudaDevice, layers: Sequence[Layer], seed: int) -> list[tuple[Values, dict[str, tuple[int, ...]]]]:
+    """Each layer's tensors and options."""
+    calls = []
+    for number, layer in enumerate(layers):
+        values = draw(device, layer.problem, HALF, "near", 1000 * seed + number)
+        calls.append((Values(*(part.half().contiguous() for part in values)), _options(layer.problem)))
+    return calls
 
 
-def _options(problem: Problem) -> dict[str, tuple[int, int]]:
+def _options(problem: Problem) -> dict[str, tuple[int, ...]]:
     """Stride, padding and dilation; the layers are padded equally on all sides."""
     return {
         "stride": (problem.stride_h, problem.stride_w),
         "padding": (problem.pad_top, problem.pad_left),
         "dilation": (problem.dilation_h, problem.dilation_w),
     }
+
+
+def _execute(context: Any, _keeps: object) -> None:
+    if not context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
+        raise Unavailable("TensorRT's execution failed")
+
+
+def _build(trt: Any, logger: Any, layers: Sequence[Layer], seed: int) -> Any:
+    creator = trt.get_plugin_registry().get_plugin_creator(_PLUGIN, "1", "")
+    if creator is None:
+        raise Unavailable(f"this TensorRT ({trt.__version__}) has no {_PLUGIN}")
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH))
+    config = builder.create_builder_config()
+    config.set_flag(trt.BuilderFlag.FP16)
+    # TensorRT refers to them until the engine is built.
+    constants = [_constants(layer.problem, 1000 * seed + number) for number, layer in enumerate(layers)]
+    for number, (layer, arrays) in enumerate(zip(layers, constants, strict=True)):
+        _add(trt, network, creator, str(number), layer.problem, arrays)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise Unavailable("TensorRT built no engine")
+    return plan
+
+
+def _constants(problem: Problem, seed: int) -> list[NDArray[np.float16]]:
+    """Weights and bias."""
+    random, spread = np.random.default_rng(seed), problem.depth**-0.5
+    weight = random.normal(0, spread, (problem.out_channels, problem.channels, problem.kernel_h, problem.kernel_w))
+    return [values.astype(np.float16) for values in (weight, random.normal(0, 0.5, problem.out_channels))]
+
+
+def _add(
+    trt: Any, network: Any, creator: Any, name: str, problem: Problem, constants: list[NDArray[np.float16]]
+) -> None:
+    """One layer with inputs of its own."""
+    out = (problem.out_height, problem.out_width)
+    shapes = {
+        "x": (problem.batch, problem.channels, problem.height, problem.width),
+        "offset": (problem.batch, 2 * problem.taps, *out),
+        "mask": (problem.batch, problem.taps, *out),
+    }
+    inputs = [network.add_input(f"{name}.{part}", trt.float16, shape) for part, shape in shapes.items()]
+    for tensor in inputs:
+        tensor.allowed_formats = 1 << int(trt.TensorFormat.LINEAR)
+    inputs += [network.add_constant(each.shape, trt.Weights(each)).get_output(0) for each in constants]
+    settings = _options(problem) | {"group": (1,), "deformable_group": (1,)}
+    fields = [
+        trt.PluginField(key, np.array(value, np.int32), trt.PluginFieldType.INT32) for key, value in settings.items()
+    ]
+    plugin = creator.create_plugin(name, trt.PluginFieldCollection(fields))
+    output = network.add_plugin_v2(inputs, plugin).get_output(0)
+    output.name, output.dtype = f"{name}.y", trt.float16
+    output.allowed_formats = 1 << int(trt.TensorFormat.LINEAR)
+    network.mark_output(output)

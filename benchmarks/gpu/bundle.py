@@ -1,14 +1,14 @@
-"""A bundle: a folder with one model, its pictures and ONNX Runtime's outputs for them, which travels to a GPU host.
+"""A bundle travels to a GPU host: a folder with one model, pictures and the references' outputs for them.
 
-``case.json`` names the other files with their hashes; a picture is the network's content before normalisation, uint8.
-Reading needs NumPy, and ONNX for the model.
+``case.json`` has the hashes of the other files. Reading needs NumPy, and ONNX for the model.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +33,29 @@ Tensors = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
+class Picture:
+    """One network input before it is normalised and padded.
+
+    content: uint8 [H, W, 3]. original_size: of the picture it was resized from, by the factor ``scale``.
+    """
+
+    content: NDArray[np.uint8]
+    original_size: tuple[float, float]
+    scale: float
+
+    @property
+    def padded_size(self) -> tuple[int, int]:
+        """Height and width of the network's input."""
+        height, width = (side + -side % STRIDE for side in self.content.shape[:2])
+        return height, width
+
+
+@dataclass(frozen=True)
 class Case:
     """The description of a bundle, ``case.json``.
 
     name: of the bundle. model: of the zoo. seeded: parameters are drawn, so the detections are meaningless.
-    mean, std: of the normalisation. fp32: the recipe, names of ONNX nodes that half precision leaves in float32.
+    mean, std: of the normalisation. fp32: ONNX nodes that half precision leaves in float32.
     references: whose outputs ``expected.npz`` holds. batches: to be timed.
     versions: of the packages it was made with. files: SHA-256 by name.
     """
@@ -54,14 +72,14 @@ class Case:
     files: Mapping[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 
-
-@dataclass(frozen=True)
-class Picture:
-    """The content of one network input: uint8 [H, W, 3], the size of the picture it was resized from, the factor."""
-
-    content: NDArray[np.uint8]
-    original_size: tuple[float, float]
-    scale: float
+    def inputs(self, pictures: Sequence[Picture]) -> Tensors:
+        """The model's inputs for pictures of one padded size."""
+        return {
+            "image": np.stack([network_image(each.content, self.mean, self.std) for each in pictures]),
+            "image_size": np.array([each.content.shape[:2] for each in pictures], np.float32),
+            "original_size": np.array([each.original_size for each in pictures], np.float32),
+            "scale_factor": np.array([(each.scale, each.scale) for each in pictures], np.float32),
+        }
 
 
 class Bundle:
@@ -77,11 +95,11 @@ class Bundle:
         lists = {name: tuple(value) for name, value in card.items() if isinstance(value, list)}
         self.case = Case(**{**card, **lists})
         with np.load(folder / PICTURES) as arrays:
-            self._arrays = {name: arrays[name] for name in arrays.files}
-        self._starts = np.concatenate([[0], np.cumsum([h * w * 3 for h, w in self._arrays["sizes"].tolist()])])
-
-    def __len__(self) -> int:
-        return len(self._arrays["sizes"])
+            sizes = arrays["sizes"]
+            pixels = np.split(arrays["pixels"], 3 * sizes.prod(axis=1).cumsum()[:-1])
+            contents = [flat.reshape(*size, 3) for flat, size in zip(pixels, sizes, strict=True)]
+            originals = map(tuple, arrays["original_sizes"].tolist())
+            self.pictures = list(map(Picture, contents, originals, arrays["scales"].tolist()))
 
     def identity(self) -> str:
         """Equal for bundles whose results belong together."""
@@ -93,27 +111,11 @@ class Bundle:
 
         return seed_weights(onnx.load(self.folder / MODEL))
 
-    def picture(self, index: int) -> Picture:
-        """One picture."""
-        height, width = self._arrays["sizes"][index].tolist()
-        flat = self._arrays["pixels"][self._starts[index] : self._starts[index + 1]]
-        rows, columns = self._arrays["original_sizes"][index].tolist()
-        return Picture(flat.reshape(height, width, 3), (rows, columns), float(self._arrays["scales"][index]))
-
-    def batch(self, indices: Sequence[int]) -> Tensors:
-        """The model's inputs for pictures of one padded size."""
-        return inputs_of(self.case, [self.picture(index) for index in indices])
-
     def cycled(self, count: int) -> Tensors:
-        """A batch of so many pictures of the first one's padded size, again from the start if there are fewer."""
-        size = self.padded_size(0)
-        alike = [index for index in range(len(self)) if self.padded_size(index) == size]
-        return self.batch([alike[number % len(alike)] for number in range(count)])
-
-    def padded_size(self, index: int) -> tuple[int, int]:
-        """Height and width of a picture's network input."""
-        height, width = self._arrays["sizes"][index].tolist()
-        return _up(height), _up(width)
+        """A batch of so many pictures of the first one's padded size, repeated if there are fewer."""
+        size = self.pictures[0].padded_size
+        alike = [each for each in self.pictures if each.padded_size == size]
+        return self.case.inputs(list(islice(cycle(alike), count)))
 
     def expected(self, reference: str) -> Tensors:
         """The outputs for all pictures, each alone in its batch."""
@@ -121,30 +123,12 @@ class Bundle:
             return {name: arrays[f"{reference}_{name}"] for name in OUTPUTS}
 
 
-def inputs_of(case: Case, pictures: Sequence[Picture]) -> Tensors:
-    """The model's inputs for pictures of one padded size."""
-    return {
-        "image": np.stack([padded(normalised(each.content, case.mean, case.std)) for each in pictures]),
-        "image_size": np.array([each.content.shape[:2] for each in pictures], np.float32),
-        "original_size": np.array([each.original_size for each in pictures], np.float32),
-        "scale_factor": np.array([(each.scale, each.scale) for each in pictures], np.float32),
-    }
-
-
-def normalised(content: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
-    """float32 [H, W, 3], to the bit what ``models/preprocess.py`` makes of 8-bit pixels."""
+def network_image(content: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
+    """float32 [3, H, W], padded with zeros; to the bit what ``models/preprocess.py`` makes of 8-bit pixels."""
     unit = content.astype(np.float32) / np.float32(255.0)
-    centre: NDArray[np.float32] = np.array(mean, np.float32)
-    spread: NDArray[np.float32] = np.array(std, np.float32)
-    return (unit - centre) / spread
-
-
-def padded(content: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[3, H, W] with zeros at the right and bottom."""
-    height, width = content.shape[:2]
-    result = np.zeros((3, _up(height), _up(width)), np.float32)
-    result[:, :height, :width] = content.transpose(2, 0, 1)
-    return result
+    centre, spread = (np.array(each).astype(np.float32) for each in (mean, std))
+    planes = ((unit - centre) / spread).transpose(2, 0, 1)
+    return np.pad(planes, ((0, 0), *((0, -side % STRIDE) for side in planes.shape[1:])))
 
 
 def write_bundle(
@@ -162,7 +146,12 @@ def write_bundle(
 
     onnx.save(model, folder / MODEL)
     save_arrays(folder / PICTURES, _packed(pictures))
-    save_arrays(folder / EXPECTED, dict(_named(expected)))
+    outputs = {
+        f"{reference}_{name}": np.concatenate([each[name] for each in found])
+        for reference, found in expected.items()
+        for name in OUTPUTS
+    }
+    save_arrays(folder / EXPECTED, outputs)
     write_card(folder, asdict(case), (MODEL, PICTURES, EXPECTED))
 
 
@@ -205,13 +194,3 @@ def _packed(pictures: Sequence[Picture]) -> Tensors:
         "original_sizes": np.array([each.original_size for each in pictures], np.float64),
         "scales": np.array([each.scale for each in pictures], np.float64),
     }
-
-
-def _named(expected: Mapping[str, Sequence[Tensors]]) -> Iterator[tuple[str, NDArray[Any]]]:
-    for reference, outputs in expected.items():
-        for name in OUTPUTS:
-            yield f"{reference}_{name}", np.concatenate([each[name] for each in outputs])
-
-
-def _up(side: int) -> int:
-    return -(-side // STRIDE) * STRIDE

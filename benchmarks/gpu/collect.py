@@ -1,4 +1,4 @@
-"""The results of a GPU host, judged at home: AP of the small detector's engines, and all goals in one table.
+"""The results of a GPU host, judged at home: AP and all goals.
 
     python benchmarks/gpu/collect.py OUT [--bundles artifacts/gpu] [--results benchmarks/results]
 
@@ -14,7 +14,7 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,10 @@ import numpy as np
 
 from benchmarks.documents import document, table
 from benchmarks.gpu.bundle import OUTPUTS, Bundle, Tensors
-from benchmarks.gpu.command import add_bundles_option, exit_code
-from benchmarks.gpu.engine_goals import ACCURACY_CASE, SPEED_CASE, goals
+from benchmarks.gpu.engine_report import ACCURACY_CASE, SPEED_CASE, goals
 from benchmarks.gpu.environment import ROOT
 from benchmarks.gpu.pack import SCENES
-from benchmarks.gpu.report_parts import goal_table
-from benchmarks.gpu.results import Results, slug
-from benchmarks.gpu.suite import Goal
+from benchmarks.gpu.suite import Goal, Results, add_bundles_option, exit_code, goal_table, slug
 from pssdet.errors import BadInput, GateFailed
 from pssdet.files import write_atomically
 
@@ -57,16 +54,16 @@ def collect(out: Path, bundles: Path, results: Path, artifacts: Path) -> None:
         EnvironmentMissing: a package is missing.
         GateFailed: a goal was missed.
     """
-    gpus = sorted({stored.identity["gpu"] for case in CASES for stored in _stored(out, case)})
-    if not gpus:
+    by_gpu: dict[str, dict[str, Results]] = {}
+    for case, stored in _stored(out):
+        by_gpu.setdefault(stored.identity["gpu"], {})[case] = stored
+    if not by_gpu:
         raise BadInput(f"{out} has no results of {', '.join(CASES)}; name the folder that came back from the GPU host")
     missed: list[str] = []
-    for gpu in gpus:
-        by_case = {case: each for case in CASES for each in _stored(out, case) if each.identity["gpu"] == gpu}
-        judged = _judge_mini(by_case.get("mini"), out, bundles, artifacts)
-        found = [
-            goal for case in (SPEED_CASE, ACCURACY_CASE) for goal in goals(by_case.get(case), case, judged.get("fp16"))
-        ]
+    for gpu, by_case in sorted(by_gpu.items()):
+        judged = _judge_mini(by_case.get(ACCURACY_CASE), out, bundles, artifacts)
+        found = goals(by_case.get(SPEED_CASE), SPEED_CASE)
+        found += goals(by_case.get(ACCURACY_CASE), ACCURACY_CASE, judged.get("fp16"))
         _copy(out, by_case, results)
         path = results / f"tensorrt_{slug(gpu)}"
         content = {"gpu": gpu, "goals": [asdict(goal) for goal in found], "ap": judged}
@@ -87,13 +84,11 @@ def render(gpu: str, by_case: Mapping[str, Results], found: list[Goal], judged: 
         "## AP of the small detector",
         _ap_lines(judged) if judged else "not measured",
         "## Results",
-        [f"- {case}: {_where(by_case.get(case))}" for case in CASES],
+        [f"- {case}: {_link(by_case[case]) if case in by_case else 'not measured'}" for case in CASES],
     )
 
 
-def _where(stored: Results | None) -> str:
-    if stored is None:
-        return "not measured"
+def _link(stored: Results) -> str:
     return f"[{stored.path.stem}.md]({stored.path.stem}.md), {len(stored.steps)} steps"
 
 
@@ -132,8 +127,9 @@ def judge(outputs: Tensors, reference: Tensors, artifacts: Path, precision: Any)
     folder = artifacts / "scenes" / f"heldout-{SCENES}"
     labels = find("mini_faster").labels
     truth = read_ground_truth(ensure_dataset(folder, "heldout", SCENES), folder, labels)
-    ids = [image.id for image in sorted(truth.images, key=lambda image: image.name)][: len(outputs["count"])]
-    entries = [_coco(tensors, ids, truth.category_ids) for tensors in (reference, outputs)]
+    images = sorted(truth.images, key=lambda image: image.name)[: len(outputs["count"])]
+    ids = [image.id for image in images]
+    entries = [_coco(truth, images, each, labels) for each in (reference, outputs)]
     statistics = [coco_statistics(truth, each, ids) for each in entries]
     bootstrap = paired_bootstrap(match(truth, entries[0], ids), match(truth, entries[1], ids))
     allowed = margin(precision, statistics[0]["AP"])
@@ -150,6 +146,19 @@ def judge(outputs: Tensors, reference: Tensors, artifacts: Path, precision: Any)
         "statistics": statistics[1],
         "images": len(ids),
     }
+
+
+def _coco(truth: Any, images: Sequence[Any], tensors: Tensors, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Entries of a COCO results file; boxes are as wide as the distance of their corners."""
+    from pssdet.runtime.detections import Detections
+    from pssdet.validation.coco_statistics import coco_results
+
+    detections = []
+    for index, image in enumerate(images):
+        count = int(tensors["count"][index])
+        boxes, scores, found = (tensors[name][index, :count] for name in ("boxes", "scores", "labels"))
+        detections.append(Detections(boxes, scores, found, names, image.width, image.height, pixel_offset=0))
+    return coco_results(truth, images, detections)
 
 
 def _judge_mini(stored: Results | None, out: Path, bundles: Path, artifacts: Path) -> dict[str, Any]:
@@ -171,23 +180,13 @@ def _judge_mini(stored: Results | None, out: Path, bundles: Path, artifacts: Pat
     return judged
 
 
-def _coco(tensors: Tensors, ids: Sequence[int], category_ids: Sequence[int]) -> list[dict[str, Any]]:
-    """A COCO results file's entries."""
-    entries = []
-    for index, image_id in enumerate(ids):
-        for number in range(int(tensors["count"][index])):
-            x1, y1, x2, y2 = tensors["boxes"][index, number].astype(np.float64).tolist()
-            label, score = int(tensors["labels"][index, number]), float(tensors["scores"][index, number])
-            bbox = [x1, y1, x2 - x1, y2 - y1]
-            entries.append({"image_id": image_id, "category_id": category_ids[label], "bbox": bbox, "score": score})
-    return entries
-
-
-def _stored(out: Path, case: str) -> list[Results]:
-    """The results of a case: the full runs, else the quick ones."""
-    read = [Results.read(path) for path in sorted(out.glob(f"{case}_*.json"))]
-    found = [each for each in read if each is not None and "gpu" in each.identity]
-    return [each for each in found if not each.identity["quick"]] or found
+def _stored(out: Path) -> Iterator[tuple[str, Results]]:
+    """Each case's results: the full runs, else the quick ones."""
+    for case in CASES:
+        read = [Results.read(path) for path in sorted(out.glob(f"{case}_*.json"))]
+        found = [each for each in read if each is not None and "gpu" in each.identity]
+        full = [each for each in found if not each.identity["quick"]]
+        yield from ((case, each) for each in full or found)
 
 
 def _copy(out: Path, by_case: Mapping[str, Results], results: Path) -> None:

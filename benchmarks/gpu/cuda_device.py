@@ -1,9 +1,8 @@
-"""The GPU without PyTorch: bytes in its memory, streams, CUDA graphs and events, through cuda-bindings."""
+"""The GPU without PyTorch: memory, a stream, CUDA graphs and events, by cuda-bindings."""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.gpu.device import Replay, Work
+from benchmarks.gpu.timing import Replay, Work
 from pssdet.engines.devices import gpu
 from pssdet.engines.trt.runtime.cuda import Cuda, DeviceBuffer, Graph, PinnedBuffer, Stream
 from pssdet.errors import EnvironmentMissing
@@ -28,11 +27,10 @@ class Memory:
     buffer: DeviceBuffer
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    size: int
 
 
 class BareDevice:
-    """A ``Device`` with one stream.
+    """The first GPU, with one stream.
 
     Raises:
         EnvironmentMissing: there is no GPU or no cuda-bindings.
@@ -61,17 +59,17 @@ class BareDevice:
         buffer = DeviceBuffer(self._cuda, values.nbytes)
         staging = PinnedBuffer(self._cuda, values.nbytes)
         staging.bytes[:] = values.reshape(-1).view(np.uint8)
-        self._cuda.copy_to_device(buffer, staging, values.nbytes, self._stream)
+        self._cuda.copy_to_device(buffer, staging, staging.size, self._stream)
         self._stream.synchronize()
         staging.close()
-        memory = Memory(buffer, values.shape, values.dtype, values.nbytes)
+        memory = Memory(buffer, values.shape, values.dtype)
         weakref.finalize(memory, buffer.close)
         return memory
 
     def take(self, array: Memory) -> NDArray[Any]:
         """An array's values on the host."""
-        staging = PinnedBuffer(self._cuda, array.size)
-        self._cuda.copy_to_host(staging, array.buffer, array.size, self._stream)
+        staging = PinnedBuffer(self._cuda, array.buffer.size)
+        self._cuda.copy_to_host(staging, array.buffer, staging.size, self._stream)
         self._stream.synchronize()
         values: NDArray[Any] = staging.bytes.copy().view(array.dtype).reshape(array.shape)
         staging.close()
@@ -96,14 +94,13 @@ class BareDevice:
         graph = Graph(self._cuda, self._stream, work)
         return Replay(partial(graph.launch, self._stream), (graph, work))
 
-    def times_us(self, replays: Sequence[Replay], iterations: int) -> list[float]:
-        """Microseconds of each of so many runs of one replay."""
-        (replay,) = replays
-        return times_us(self._cuda, self._stream, replay.run, iterations)
+    def times_us(self, work: Work, iterations: int) -> list[float]:
+        """Microseconds of each of so many runs, warmed up first."""
+        return times_us(self._cuda, self._stream, work, iterations)
 
 
-def times_us(cuda: Cuda, stream: Stream, work: Callable[[], None], iterations: int) -> list[float]:
-    """Microseconds of each of so many runs of what ``work`` puts on the stream, after some for warming up.
+def times_us(cuda: Cuda, stream: Stream, work: Work, iterations: int) -> list[float]:
+    """Microseconds of each of so many runs of work on the stream, warmed up first.
 
     Everything is queued without waiting, so that the host's own time falls into that of the runs before.
     """

@@ -18,57 +18,74 @@ if __name__ == "__main__":
     # Instead of this script's own folder, whose modules would hide others of the same names.
     sys.path[0:1] = [str(Path(__file__).resolve().parents[2] / folder) for folder in (".", "src")]
 
-from benchmarks.gpu.command import add_run_options, exit_code, measure
-from benchmarks.gpu.dcnv2_goals import goals
-from benchmarks.gpu.dcnv2_report import checks, failures, render
+from benchmarks.gpu.dcnv2_report import checks, failures, goals, render
 from benchmarks.gpu.dcnv2_steps import FULL, QUICK, Dcnv2Bench, Workload, steps
-from benchmarks.gpu.environment import ROOT, hash_of
-from benchmarks.gpu.kernels import Library
-from benchmarks.gpu.suite import Suite
+from benchmarks.gpu.environment import ROOT, SOURCES, hash_of
+from benchmarks.gpu.suite import Suite, add_run_options, exit_code, measure
 from pssdet.errors import EnvironmentMissing
+from pssdet.files import sha256_of
+from pssdet.plugins.bindings.deform_conv import DeformConvLibrary
 from pssdet.plugins.bindings.libraries import find_kernels
 
 
 def main(arguments: Sequence[str] | None = None, make_bench: Callable[[Workload], Dcnv2Bench] | None = None) -> int:
     """Run the benchmark; the exit code."""
-    options = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(description="The DCNv2 kernel on a GPU: correctness and speed.")
+    add_run_options(parser, "640x640 only, few iterations")
+    options = parser.parse_args(arguments)
 
     def work() -> None:
         bench = (make_bench or gpu_bench)(QUICK if options.quick else FULL)
-        identity = {
-            "kernels": bench.kernels.identity(),
-            "benchmark": hash_of(ROOT / "benchmarks" / "gpu"),
-        }
-        described = bench.device.describe() | bench.kernels.describe()
-        measure(suite(bench), "dcnv2", identity, described, options)
+        version, path = bench.kernels.version, bench.kernels.path
+        identity = {"kernels": kernels_identity(path), "benchmark": hash_of(ROOT / "benchmarks" / "gpu")}
+        described = {"kernel library": f"version {version}, {path.name}, sha256 {sha256_of(path)}"}
+
+        def check() -> None:
+            bench.device.synchronize()
+            bench.device.full((1,), "float32", 0.0)
+
+        suite = Suite(bench.device.name, list(steps(bench)), check, render, failures, checks, goals)
+        measure(suite, "dcnv2", identity, bench.device.describe() | described, options)
 
     return exit_code(work)
 
 
-def suite(bench: Dcnv2Bench) -> Suite:
-    """The benchmark of a device and its kernels."""
-
-    def check() -> None:
-        bench.device.synchronize()
-        bench.device.full((1,), "float32", 0.0)
-
-    return Suite(bench.device.name, list(steps(bench)), check, render, failures, checks, goals)
-
-
 def gpu_bench(workload: Workload) -> Dcnv2Bench:
-    """The GPU, the library and the baselines of this machine."""
+    """The GPU, the library and the baselines of this machine.
+
+    Raises:
+        EnvironmentMissing: one of them is missing.
+    """
     try:
         from benchmarks.gpu.baselines import BASELINES, torchvision_double
         from benchmarks.gpu.torch_device import CudaDevice
     except ImportError as error:
         raise EnvironmentMissing(f"PyTorch cannot be imported ({error}); this needs PyTorch and a GPU") from error
-    return Dcnv2Bench(CudaDevice(), Library(find_kernels(cuda=True)), BASELINES, torchvision_double, workload)
+    return Dcnv2Bench(CudaDevice(), open_kernels(find_kernels(cuda=True)), BASELINES, torchvision_double, workload)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="The DCNv2 kernel on a GPU: correctness and speed.")
-    add_run_options(parser, "640x640 only, few iterations")
-    return parser
+def open_kernels(path: Path) -> DeformConvLibrary:
+    """A library of CUDA kernels.
+
+    Raises:
+        EnvironmentMissing: it cannot be loaded, or is without its CUDA part.
+    """
+    kernels = DeformConvLibrary(path)
+    if not kernels.has_cuda:
+        raise EnvironmentMissing(f"{path} is without its CUDA kernels; build it with CUDA: make gpu-dcnv2")
+    return kernels
+
+
+def kernels_identity(path: Path) -> str:
+    """The hash of the sources if the library is newer than they are, else its own.
+
+    Two builds of the same sources differ: nvcc puts numbers of its own into each.
+    """
+    sources = [source for folder in SOURCES for source in folder.rglob("*") if source.is_file()]
+    built = path.absolute().is_relative_to(ROOT / "build")
+    if built and all(source.stat().st_mtime <= path.stat().st_mtime for source in sources):
+        return f"sources {hash_of(*SOURCES)}"
+    return f"file {sha256_of(path)}"
 
 
 if __name__ == "__main__":

@@ -1,16 +1,37 @@
-"""The results about the DCNv2 kernel: failed checks, and the report, made from the stored JSON alone."""
+"""Failed checks, goals and the report of the DCNv2 kernel, from the stored JSON alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from math import inf
+from typing import Any
 
-from benchmarks.documents import document
-from benchmarks.gpu.dcnv2_goals import goals
-from benchmarks.gpu.dcnv2_tables import checked_steps, correctness_table, layer_tables, sums_table
-from benchmarks.gpu.report_parts import environment_section, goal_table
-from benchmarks.gpu.results import Results
-from benchmarks.gpu.roofline import Gpu, gpu_named
+from benchmarks.documents import document, table
+from benchmarks.gpu.correctness import OURS
+from benchmarks.gpu.dcnv2_steps import MAIN, layers_name, sums_name
+from benchmarks.gpu.shapes import (
+    DEPTHS,
+    SIZES,
+    Gpu,
+    Layer,
+    Problem,
+    floor_us,
+    gpu_named,
+    im2col_floor_us,
+    layers,
+    shapes,
+)
+from benchmarks.gpu.suite import Goal, Results, environment_section, goal_table
 
+#: The goals about times are for this GPU.
+GPU = "H200"
+DEEPEST = 4608
+COUNT = 13
+_LABELS = {"torchvision": "torchvision's deform_conv2d", "tensorrt": "TensorRT's ModulatedDeformConv2d"}
+_BATCHES = (1, 8)
+_BASELINES = {"torchvision": "torchvision", "TensorRT": "tensorrt", "convolution": "convolution"}
+_NONE = "-"
 _SHOWN = 20
 _METHOD = (
     "Method: random tensors, offsets of 1.5 pixels' standard deviation. A CUDA graph holds one pass over each of some"
@@ -28,48 +49,151 @@ def failures(results: Results) -> list[str]:
 
 
 def checks(results: Results) -> str:
-    """How many launches were compared with float64, in words."""
-    made = sum(len(row["errors"]) for _, rows in checked_steps(results) for row in rows)
+    """How many launches were compared, in words."""
+    made = sum(len(row["errors"]) for _, rows in _checked_steps(results) for row in rows)
     return f"{made:,} launches compared with float64"
 
 
 def _failed_launches(results: Results) -> Iterator[str]:
-    for step, rows in checked_steps(results):
+    for step, rows in _checked_steps(results):
         for row in rows:
             where = f"{step}, {row['layer']}, N={row['batch']}, {row['format']}, {row['reach']} offsets"
             yield from (f"{where}: {failure}" for failure in row["failures"])
 
 
 def _disturbed_streams(results: Results) -> Iterator[str]:
-    for row in (results.result("two streams") or {"rows": []})["rows"]:
+    for row in results.rows("two streams"):
         if row["different"]:
             yield f"two streams, {row['layers']}, {row['format']}: {row['different']} of {row['runs']} results differ"
 
 
 def _contradictions(results: Results) -> Iterator[str]:
-    for row in (results.result("second opinion") or {"rows": []})["rows"]:
+    for row in results.rows("second opinion"):
         difference = row["difference"]
         if difference is None or difference > row["limit"]:
             yield f"second opinion, {row['layer']}: the float64 reference differs from torchvision's by {difference}"
 
 
+def _checked_steps(results: Results) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The steps that compare launches with float64, and their rows."""
+    for name, entry in results.steps.items():
+        if name == "odd shapes" or name.startswith("correctness"):
+            yield name, entry["result"]["rows"]
+
+
+def goals(results: Results) -> list[Goal]:
+    """All goals in their order."""
+    eight_times = "N=8 takes at most 8 times as long as N=1"
+    return [
+        _total(results, 8, 415),
+        _total(results, 1, 120),
+        _faster(results, "torchvision", 1, 3),
+        _faster(results, "torchvision", 8, 4),
+        _faster(results, "tensorrt", 1, 2),
+        _faster(results, "tensorrt", 8, 3),
+        _near_convolution(results, 1),
+        _near_convolution(results, 8),
+        _only_kernels(results),
+        _exact(results),
+        _ratio(results, 4, eight_times, _sum_us(results, 8), _sum_us(results, 1), most=8),
+    ]
+
+
+def _total(results: Results, batch: int, limit: float) -> Goal:
+    text = f"the {COUNT} layers of ResNet50 at 640x640, N={batch}, in one CUDA graph: at most {limit:g} us"
+    time, floor = _sum_us(results, batch), _floor_us(results, layers(50, MAIN, batch))
+    share = f", {floor / time:.0%} of the roofline" if time and floor else ""
+    measured = f"{time:.0f} us{share}" if time else None
+    return _speed(results, 1, text, measured, is_met=time is not None and time <= limit)
+
+
+def _faster(results: Results, baseline: str, batch: int, least: float) -> Goal:
+    text = f"at least {least:g} times as fast as {_LABELS[baseline]}, half precision, N={batch}"
+    return _ratio(results, 2, text, _sum_us(results, batch, [baseline]), _sum_us(results, batch), least=least)
+
+
+def _near_convolution(results: Results, batch: int) -> Goal:
+    text = f"at most 1.5 times as long as the same plain convolutions by cuDNN, N={batch}"
+    return _ratio(results, 3, text, _sum_us(results, batch), _sum_us(results, batch, ["convolution"]), most=1.5)
+
+
+def _ratio(
+    results: Results,
+    number: int,
+    text: str,
+    one: float | None,
+    other: float | None,
+    *,
+    least: float = 0,
+    most: float = inf,
+) -> Goal:
+    ratio = one / other if one and other else None
+    measured = f"{ratio:.{1 if least else 2}f} times" if ratio else None
+    return _speed(results, number, text, measured, is_met=ratio is not None and least <= ratio <= most)
+
+
+def _speed(results: Results, number: int, text: str, measured: str | None, *, is_met: bool) -> Goal:
+    """A goal about times."""
+    return Goal.of(number, text, measured, judged=GPU in results.identity["gpu"], is_met=is_met)
+
+
+def _sum_us(results: Results, batch: int, names: Sequence[str] = OURS) -> float | None:
+    """The time of ResNet50's layers by the slowest of these, if all were measured."""
+    times = _times(results, sums_name(50, MAIN, batch))
+    found = [float(times[name]["median_us"]) for name in names if name in times]
+    return max(found) if len(found) == len(names) else None
+
+
+def _times(results: Results, step: str) -> dict[str, dict[str, Any]]:
+    found = results.result(step)
+    return found["times"] if found else {}
+
+
+def _only_kernels(results: Results) -> Goal:
+    """No workspace, one launch per layer: graphs of nothing else."""
+    text = "no workspace, one launch per layer for any batch: graphs hold one kernel per layer and no other node"
+    measured = [_times(results, sums_name(50, MAIN, batch)) for batch in _BATCHES]
+    ours = [times[name] for times in measured for name in OURS if name in times]
+    if not ours or any(time["nodes"] is None for time in ours):
+        return Goal.of(4, text, None, judged=True, is_met=False)
+    counts = [(time["nodes"], COUNT * time["sets"]) for time in ours]
+    words = "; ".join(f"{_words(nodes)} for {wanted} layers" for nodes, wanted in counts)
+    is_met = all(nodes == {"kernel": wanted} for nodes, wanted in counts)
+    return Goal.of(4, text, words, judged=True, is_met=is_met)
+
+
+def _words(nodes: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(nodes.items()))
+
+
+def _exact(results: Results) -> Goal:
+    checked = [row for _, found in results.with_prefix("correctness") for row in found["rows"]]
+    deepest = [row for row in checked if row["k"] == DEEPEST and row["format"].startswith("fp16")]
+    errors = [error for row in deepest for error in row["errors"].values()]
+    text = f"relative error against float64 at K = {DEEPEST} at most 2e-3, half precision"
+    missing = None in errors
+    worst = max((error for error in errors if error is not None), default=None)
+    measured = f"{'no finite result in some; ' if missing else ''}{worst or 0:.1e} at most" if errors else None
+    is_met = not missing and worst is not None and worst <= 2e-3
+    return Goal.of(4, text, measured, judged=True, is_met=is_met)
+
+
 def render(results: Results) -> str:
     """The whole document."""
-    gpu = gpu_named(results.identity["gpu"])
     return document(
         f"# DCNv2 on {results.identity['gpu']}",
         _head(results),
-        _roofline(results, gpu),
+        _roofline(results),
         _METHOD,
         "## Goals",
         goal_table(goals(results)),
         "Speed is judged by the slower of our two formats, and on an H200 only.",
         "## Correctness",
-        correctness_table(results),
+        _correctness_table(results),
         _other_checks(results),
         "## Layers in sequence",
-        sums_table(results, gpu),
-        *(block for title, lines in layer_tables(results, gpu) for block in (f"## {title}", lines)),
+        _sums_table(results),
+        *(block for title, lines in _layer_tables(results) for block in (f"## {title}", lines)),
         environment_section(results),
         "Made by `python benchmarks/gpu/dcnv2.py`.",
     )
@@ -86,9 +210,10 @@ def _head(results: Results) -> list[str]:
     return lines
 
 
-def _roofline(results: Results, gpu: Gpu | None) -> str:
+def _roofline(results: Results) -> str:
+    gpu = gpu_named(results.identity["gpu"])
     if gpu is None:
-        text = "Roofline: not computed; `benchmarks/gpu/roofline.py` does not know this GPU's peak and bandwidth."
+        text = "Roofline: not computed; `benchmarks/gpu/shapes.py` does not know this GPU's peak and bandwidth."
     else:
         peak, bandwidth = gpu.flop_per_second / 1e12, gpu.bytes_per_second / 1e12
         text = f"Roofline: {peak:g} TFLOP/s and {bandwidth:g} TB/s ({gpu.source})."
@@ -101,7 +226,7 @@ def _roofline(results: Results, gpu: Gpu | None) -> str:
 
 def _other_checks(results: Results) -> list[str]:
     """Repeatability, two streams, the reference itself."""
-    streams = (results.result("two streams") or {"rows": []})["rows"]
+    streams = results.rows("two streams")
     runs, different = (sum(row[key] for row in streams) for key in ("runs", "different"))
     opinion = results.result("second opinion") or {"rows": [], "unavailable": "the step is not done"}
     found = [row["difference"] for row in opinion["rows"] if row["difference"] is not None]
@@ -111,3 +236,96 @@ def _other_checks(results: Results) -> list[str]:
         f"Two streams at once: {f'{different} of {runs} results differ from those alone' if runs else 'not measured'}.",
         f"The float64 reference against torchvision's float64: {said}.",
     ]
+
+
+def _correctness_table(results: Results) -> list[str]:
+    """One line for each step of checks and each format."""
+    rows = []
+    for step, checked in _checked_steps(results):
+        for form in dict.fromkeys(row["format"] for row in checked):
+            of_form = [row for row in checked if row["format"] == form]
+            rows.append((step, form, *_worst(of_form)))
+    head = ("what", "format", "launches", "worst relative error", "limit", "in", f"at K = {DEEPEST}", "failures")
+    return table(head, rows)
+
+
+def _worst(rows: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Launches, the worst error, its limit and place, the worst at the deepest K, failures."""
+    found = [
+        (error, f"{row['layer']}, N={row['batch']}, {row['reach']} offsets, {tile}", row["k"])
+        for row in rows
+        for tile, error in row["errors"].items()
+        if error is not None
+    ]
+    worst, place, _ = max(found, default=(None, _NONE, 0))
+    deepest = max((error for error, _, k in found if k == DEEPEST), default=None)
+    launches, failed = (sum(len(row[key]) for row in rows) for key in ("errors", "failures"))
+    return str(launches), _cell(worst, ".1e"), f"{rows[0]['limit']:.0e}", place, _cell(deepest, ".1e"), str(failed)
+
+
+def _sums_table(results: Results) -> list[str]:
+    """One line for each network, size and batch, and what could not be measured."""
+    rows, notes = [], []
+    for depth, size, batch in product(DEPTHS, SIZES, _BATCHES):
+        name = sums_name(depth, size, batch)
+        result = results.result(name)
+        if result is None:
+            continue
+        times, network = result["times"], layers(depth, size, batch)
+        floor, columns = (_floor_us(results, network, each) for each in (floor_us, im2col_floor_us))
+        ours = [_median(times, form) for form in OURS]
+        cells = [cell for time in ours for cell in (_cell(time), _share(floor, time))]
+        baselines = [_cell(_median(times, baseline)) for baseline in _BASELINES.values()]
+        rows.append((name.removeprefix("sums "), _cell(floor), *cells, _cell(columns), *baselines))
+        notes += [f"{name}: {baseline} not measured ({why})" for baseline, why in result["unavailable"].items()]
+        loose = [baseline for baseline, time in times.items() if not time["in_graph"]]
+        notes += [f"{name}: {baseline} was launched piece by piece, not in a graph" for baseline in loose]
+    head = ("network", "floor", "separate", "share", "raw", "share", "im2col floor", *_BASELINES)
+    explained = "Microseconds for one pass; shares are of the floor."
+    return [*table(head, rows), "", explained, *([""] if notes else []), *(f"- {note}" for note in notes)]
+
+
+def _layer_tables(results: Results) -> Iterator[tuple[str, list[str]]]:
+    """For each size and batch a title and a table of layers by tile."""
+    for size, batch in product(SIZES, _BATCHES):
+        name = layers_name(size, batch)
+        result = results.result(name)
+        if result is None:
+            continue
+        tiles = list(dict.fromkeys(tile for row in result["rows"] for tile in row["times"]))
+        floors = {layer.name: _floor_us(results, [layer]) for layer in shapes(50, size, batch)}
+        rows = [
+            (row["layer"], row["format"], *_layer_cells(row["times"], tiles, floors[row["layer"]]))
+            for row in result["rows"]
+        ]
+        head = ("layer", "format", "floor", "share", *tiles, "auto against the best")
+        yield f"L{name[1:]}", [*table(head, rows), "", "Microseconds for one launch; the best tile in bold."]
+
+
+def _layer_cells(times: dict[str, Any], tiles: list[str], floor: float | None) -> list[str]:
+    found = {tile: _median(times, tile) for tile in tiles}
+    chosen = found["auto"]
+    best = min((time for tile, time in found.items() if time is not None and tile != "auto"), default=chosen)
+    cells = [f"**{_cell(time)}**" if tile != "auto" and time == best else _cell(time) for tile, time in found.items()]
+    loss = f"{chosen / best - 1:+.0%}" if chosen and best else _NONE
+    return [_cell(floor), _share(floor, chosen), *cells, loss]
+
+
+def _floor_us(
+    results: Results, network: list[Layer], floor: Callable[[Problem, Gpu], float] = floor_us
+) -> float | None:
+    """The least time of each layer once, if the GPU is known."""
+    gpu = gpu_named(results.identity["gpu"])
+    return sum(floor(layer.problem, gpu) for layer in network) if gpu else None
+
+
+def _median(times: dict[str, Any], name: str) -> float | None:
+    return float(times[name]["median_us"]) if name in times else None
+
+
+def _cell(value: float | None, form: str = ".1f") -> str:
+    return _NONE if value is None else format(value, form)
+
+
+def _share(floor: float | None, time: float | None) -> str:
+    return f"{floor / time:.0%}" if floor and time else "not computed"

@@ -1,20 +1,34 @@
-"""The steps about the DCNv2 kernel in their order: what each computes, and how long it may take on an H200."""
+"""The steps about the DCNv2 kernel in their order, and how long each may take on an H200."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
-from math import isfinite
+from math import ceil, isfinite
+from typing import TYPE_CHECKING
 
-from benchmarks.gpu.correctness import FORMATS, RAW, SEPARATE, Row, check, check_streams, relative_error
-from benchmarks.gpu.device import Array, ArrayDevice
-from benchmarks.gpu.kernels import Format, Kernels
-from benchmarks.gpu.shapes import CHANNELS, ODD, SIZES, Layer, Problem, layers, shapes
+from benchmarks.gpu.correctness import (
+    FORMATS,
+    OURS,
+    check_layers,
+    check_streams,
+    expected,
+    relative_error,
+)
+from benchmarks.gpu.shapes import CHANNELS, ODD, SIZES, Layer, Problem, layers, least_bytes, shapes
 from benchmarks.gpu.suite import Result, Step
-from benchmarks.gpu.tensors import Values, draw, expected
-from benchmarks.gpu.timing import Maker, layer_times, measure, ours, record_sets, sets_needed
+from benchmarks.gpu.tensors import Launcher, Values, draw
+from benchmarks.gpu.timing import Replay, Work, measure, run_all
+from pssdet.plugins.bindings.deform_conv import AUTO_TILE, DeformConvFormat
 
+if TYPE_CHECKING:
+    from benchmarks.gpu.torch_device import Array, CudaDevice
+
+#: Makes the work of one pass over layers, from a seed for its tensors.
+Maker = Callable[["CudaDevice", Sequence[Layer], int], Work]
+
+_MOST_SETS = 32
 #: torchvision's largest difference from our reference in float64, relative to the largest value.
 SECOND_OPINION_LIMIT = 1e-9
 #: The goals are about this size.
@@ -41,23 +55,17 @@ class Workload:
         """The distinct shapes, which both depths share; counts are those of ResNet50."""
         return shapes(50, size, batch, self.channels)
 
-    def layers(self, depth: int, size: tuple[int, int], batch: int) -> list[Layer]:
-        """A network's layers in their order."""
-        return layers(depth, size, batch, self.channels)
-
 
 FULL = Workload()
 QUICK = Workload(sizes=SIZES[:1], checked_batches=(1, 2), depths=(50,), iterations=20)
 
 
 @dataclass(frozen=True)
-class Dcnv2Bench:
-    """What the steps work with; ``second_opinion`` is another implementation in float64, if there is one."""
+class Dcnv2Bench(Launcher):
+    """What the steps work with; ``second_opinion`` is another implementation in float64."""
 
-    device: ArrayDevice
-    kernels: Kernels
     baselines: Mapping[str, Maker]
-    second_opinion: Callable[[ArrayDevice, Problem, Values], Array] | None
+    second_opinion: Callable[[CudaDevice, Problem, Values], Array]
     workload: Workload
 
 
@@ -96,35 +104,26 @@ def layers_name(size: tuple[int, int], batch: int) -> str:
 
 
 def _odd(bench: Dcnv2Bench) -> Result:
-    rows: list[Row] = []
-    for seed, (name, problem) in enumerate(bench.workload.odd.items()):
-        for form in FORMATS:
-            rows.append(check(bench.device, bench.kernels, form, Layer(name, problem), "near", seed))
-            rows.append(check(bench.device, bench.kernels, form, Layer(name, problem), "far", seed))
-    return {"rows": rows}
+    odd = [Layer(name, problem) for name, problem in bench.workload.odd.items()]
+    return {"rows": check_layers(bench, odd, ("near", "far"))}
 
 
 def _correctness(bench: Dcnv2Bench, size: tuple[int, int]) -> Result:
-    rows: list[Row] = []
+    rows: list[Result] = []
     for batch in bench.workload.checked_batches:
-        for seed, layer in enumerate(bench.workload.shapes(size, batch)):
-            for form in FORMATS:
-                rows.append(check(bench.device, bench.kernels, form, layer, "near", seed))
-                if batch == 2:
-                    rows.append(check(bench.device, bench.kernels, form, layer, "far", seed))
+        shapes = bench.workload.shapes(size, batch)
+        rows += check_layers(bench, shapes, ("near", "far") if batch == 2 else ("near",))
     return {"rows": rows}
 
 
 def _streams(bench: Dcnv2Bench) -> Result:
-    return {"rows": check_streams(bench.device, bench.kernels, bench.workload.shapes(bench.workload.sizes[0], 1))}
+    return {"rows": check_streams(bench, bench.workload.shapes(bench.workload.sizes[0], 1))}
 
 
 def _second_opinion(bench: Dcnv2Bench) -> Result:
     """Our float64 reference against another implementation's."""
-    if bench.second_opinion is None:
-        return {"unavailable": "there is no other float64 implementation here", "rows": []}
-    rows: list[Row] = []
-    form = Format(half=False, channels_last=False)
+    rows: list[Result] = []
+    form = DeformConvFormat()
     for seed, layer in enumerate(bench.workload.shapes(bench.workload.sizes[0], 1)):
         values = draw(bench.device, layer.problem, form, "near", seed)
         try:
@@ -138,53 +137,78 @@ def _second_opinion(bench: Dcnv2Bench) -> Result:
 
 
 def _ceilings(bench: Dcnv2Bench) -> Result:
-    """The best that this card reaches: a half matrix product, and a copy in its memory (bytes read and written)."""
+    """The best of this card: a half matrix product, and a copy (bytes read and written)."""
     device, side = bench.device, bench.workload.matrix_side
-    left, right = (device.packed(device.normal((side, side), seed), "float16") for seed in (1, 2))
-    product, target = device.full((side, side), "float16", 0.0), device.full((16, side, side), "float16", 0.0)
-    source = device.full((16, side, side), "float16", 1.0)
+    left, right = (device.packed(device.normal((side, side), seed), "half") for seed in (1, 2))
+    product, target = device.full((side, side), "half", 0.0), device.full((16, side, side), "half", 0.0)
+    source = device.full((16, side, side), "half", 1.0)
 
     def copy() -> None:
         target[:] = source
 
-    def multiply() -> None:
-        device.xp.matmul(left, right, out=product)
-
+    multiply = partial(device.xp.matmul, left, right, out=product)
     replays = {"multiply": device.record(multiply), "copy": device.record(copy)}
-    times = measure(device, replays, 1, 20)
+    times = measure(device.times_us, replays, 1, 20)
     moved = 2 * 2 * 16 * side**2
     return {
-        "tflop_per_second": 2e-6 * side**3 / times["multiply"].median_us,
-        "tb_per_second": 1e-6 * moved / times["copy"].median_us,
+        "tflop_per_second": 2e-6 * side**3 / times["multiply"]["median_us"],
+        "tb_per_second": 1e-6 * moved / times["copy"]["median_us"],
     }
 
 
 def _sums(bench: Dcnv2Bench, depth: int, size: tuple[int, int], batch: int) -> Result:
     """A network's layers one after the other, ours and, for ResNet50, the baselines."""
-    device, layers = bench.device, bench.workload.layers(depth, size, batch)
-    sets = sets_needed(device, layers)
-    replays, unavailable = {}, {}
-    for name in (SEPARATE, RAW):
-        maker = ours(bench.kernels, FORMATS[name])
-        replays[name] = record_sets(device, [maker(device, layers, seed) for seed in range(sets)])
+    network = layers(depth, size, batch, bench.workload.channels)
+    sets = sets_needed(bench.device, network)
+    replays: dict[str, Replay] = {}
+    unavailable = {}
+    for name in OURS:
+        replays |= _recorded(bench, name, network, {name: AUTO_TILE})
     for name, maker in bench.baselines.items() if depth == 50 else ():
         try:
-            works = [maker(device, layers, seed) for seed in range(sets)]
-            replays[name] = record_sets(device, works, strict=False)
+            works = [maker(bench.device, network, seed) for seed in range(sets)]
+            replays[name] = _recorded_if_possible(bench.device, partial(run_all, works))
         except Exception as error:  # noqa: BLE001  (a missing baseline is no failure of the kernel)
             unavailable[name] = _one_line(error)
-    times = measure(device, replays, sets, bench.workload.iterations)
-    return {"times": {name: asdict(timing) for name, timing in times.items()}, "unavailable": unavailable}
+    times = measure(bench.device.times_us, replays, sets, bench.workload.iterations)
+    return {"times": times, "unavailable": unavailable}
 
 
 def _layers(bench: Dcnv2Bench, size: tuple[int, int], batch: int) -> Result:
-    """Every distinct layer, each tile."""
+    """Every distinct layer, with the library's own choice of tile and with each."""
     rows = []
     for layer in bench.workload.shapes(size, batch):
-        for name in (SEPARATE, RAW):
-            times = layer_times(bench.device, bench.kernels, FORMATS[name], layer, bench.workload.iterations)
+        sets = sets_needed(bench.device, [layer])
+        for name in OURS:
+            count = bench.kernels.tile_count(layer.problem, FORMATS[name])
+            tiles = {"auto": AUTO_TILE} | {f"tile {tile}": tile for tile in range(count)}
+            replays = _recorded(bench, name, [layer], tiles)
+            times = measure(bench.device.times_us, replays, sets, bench.workload.iterations)
             rows.append({"layer": layer.name, "format": name, "times": times})
     return {"rows": rows}
+
+
+def sets_needed(device: CudaDevice, layers: Sequence[Layer]) -> int:
+    """Sets of tensors in a graph, so that none is left in the cache when its turn comes again."""
+    size = sum(least_bytes(layer.problem) for layer in layers)
+    return min(max(ceil(4 * device.l2_bytes / size), 2), _MOST_SETS)
+
+
+def _recorded(bench: Dcnv2Bench, form: str, layers: Sequence[Layer], tiles: Mapping[str, int]) -> dict[str, Replay]:
+    """Our kernel over all sets of tensors, once for each tile."""
+    seeds = range(sets_needed(bench.device, layers))
+    passes = [bench.launches(FORMATS[form], layers, seed) for seed in seeds]
+    launches = [launch for each in passes for launch in each]
+    works = {name: [partial(launch.run, tile) for launch in launches] for name, tile in tiles.items()}
+    return {name: bench.device.record(partial(run_all, each)) for name, each in works.items()}
+
+
+def _recorded_if_possible(device: CudaDevice, work: Work) -> Replay:
+    """What cannot be recorded is launched piece by piece."""
+    try:
+        return device.record(work)
+    except RuntimeError:
+        return Replay(work, work, is_graph=False)
 
 
 def _one_line(error: BaseException) -> str:

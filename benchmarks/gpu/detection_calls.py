@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.gpu.bundle import Tensors
-from benchmarks.gpu.detection_cases import Setting
-from benchmarks.gpu.device import Array, Device
+from benchmarks.gpu.cuda_device import BareDevice, Memory
+from benchmarks.gpu.detection_cases import FORMATS, Setting
 from pssdet.plugins.bindings.detection import DetectionLibrary, MulticlassNmsParams, ProposalsParams, RoiAlignParams
 
-#: What outputs hold before: a value that no kernel writes.
-_UNWRITTEN = {np.dtype(np.float32): np.nan, np.dtype(np.float16): np.nan, np.dtype(np.int32): -7}
+_INTEGERS = ("labels", "count")
+#: What integer outputs hold before: a value that no kernel writes. The others are NaN.
+_UNWRITTEN = -7
 
 
 @dataclass(frozen=True)
@@ -26,111 +28,87 @@ class Call:
     """
 
     run: Callable[[], None]
-    outputs: Mapping[str, Array]
+    outputs: Mapping[str, Memory]
     keeps: object
 
-    def results(self, device: Device) -> Tensors:
+    def results(self, device: BareDevice) -> Tensors:
         """Its outputs on the host."""
         device.synchronize()
         return {name: np.array(device.take(array)) for name, array in self.outputs.items()}
 
 
 def proposals_call(
-    device: Device, library: DetectionLibrary, setting: Setting, tensors: Tensors, *, half: bool, last: bool
+    device: BareDevice, library: DetectionLibrary, setting: Setting, form: str, tensors: Tensors
 ) -> Call:
     """``GenerateProposals``; outputs proposals, scores and count."""
-    levels = len(setting.proposals["strides"])
-    batch = len(tensors["image_size"])
-    attributes: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in setting.proposals.items()}
-    sizes = tuple(tuple(tensors[f"score_{level}"].shape[2:]) for level in range(levels))
-    problem = ProposalsParams(batch, sizes, **attributes)
-    maps = {
-        kind: [device.put(laid_out(tensors[f"{kind}_{level}"], half=half, last=last)) for level in range(levels)]
-        for kind in ("score", "delta")
-    }
-    image_size = device.put(tensors["image_size"])
+    sizes, maps = _maps(device, tensors, form, ("score_", "delta_"))
+    batch, levels = len(tensors["image_size"]), len(sizes) // 2
+    problem = ProposalsParams(batch, sizes[:levels], **_attributes(setting.proposals))
     shape = (batch, setting.regions)
-    outputs = _unwritten(device, {"proposals": (*shape, 4), "scores": shape, "count": (batch,)}, integers=("count",))
-    workspace = device.put(np.zeros(library.workspace(problem), np.uint8))
-
-    def run() -> None:
-        library.proposals(
-            problem,
-            dtype="half" if half else "float32",
-            layouts=["NHWC" if last else "NCHW"] * (2 * levels),
-            scores=[device.address(each) for each in maps["score"]],
-            deltas=[device.address(each) for each in maps["delta"]],
-            image_size=device.address(image_size),
-            proposals=device.address(outputs["proposals"]),
-            proposal_scores=device.address(outputs["scores"]),
-            count=device.address(outputs["count"]),
-            workspace=device.address(workspace),
-            stream=device.stream(),
-        )
-
-    return Call(run, outputs, (maps, image_size, workspace))
+    outputs = _unwritten(device, {"proposals": (*shape, 4), "scores": shape, "count": (batch,)})
+    given = {
+        "scores": maps[:levels],
+        "deltas": maps[levels:],
+        "image_size": device.put(tensors["image_size"]),
+        "proposals": outputs["proposals"],
+        "proposal_scores": outputs["scores"],
+        "count": outputs["count"],
+        "workspace": device.put(np.zeros(library.workspace(problem), np.uint8)),
+    }
+    dtype, layout = _names(form)
+    launch = partial(library.proposals, problem, dtype=dtype, layouts=[layout] * len(maps))
+    return _call(device, launch, outputs, given)
 
 
 def roi_align_call(
-    device: Device, library: DetectionLibrary, setting: Setting, tensors: Tensors, *, half: bool, last: bool
+    device: BareDevice, library: DetectionLibrary, setting: Setting, form: str, tensors: Tensors
 ) -> Call:
     """``MultilevelRoiAlign``; the output is features [N * R, C, S, S] of the maps' type."""
-    given = dict(setting.roi_align)
-    strides = given["strides"]
+    sizes, maps = _maps(device, tensors, form, ("map_",))
     batch, regions = tensors["rois"].shape[:2]
-    maps = [device.put(laid_out(tensors[f"map_{level}"], half=half, last=last)) for level in range(len(strides))]
-    rois = device.put(tensors["rois"])
-    sizes = tuple(tuple(tensors[f"map_{level}"].shape[2:]) for level in range(len(strides)))
-    aligned = given.pop("coordinate_transformation_mode") == "half_pixel"
-    attributes = {**given, "strides": tuple(strides), "aligned": aligned}
-    problem = RoiAlignParams(batch, regions, setting.channels, sizes, **attributes)
-    side = problem.output_size
-    shape = (batch * regions, setting.channels, side, side)
-    outputs = _unwritten(device, {"features": shape}, kind=np.float16 if half else np.float32)
-
-    def run() -> None:
-        library.roi_align(
-            problem,
-            dtype="half" if half else "float32",
-            layout="NHWC" if last else "NCHW",
-            maps=[device.address(each) for each in maps],
-            rois=device.address(rois),
-            features=device.address(outputs["features"]),
-            stream=device.stream(),
-        )
-
-    return Call(run, outputs, (maps, rois))
+    attributes = _attributes(setting.roi_align)
+    aligned = attributes.pop("coordinate_transformation_mode") == "half_pixel"
+    problem = RoiAlignParams(batch, regions, setting.channels, sizes, **attributes, aligned=aligned)
+    shape = (batch * regions, setting.channels, problem.output_size, problem.output_size)
+    outputs = _unwritten(device, {"features": shape}, np.float16 if FORMATS[form][0] else np.float32)
+    given = {"maps": maps, "rois": device.put(tensors["rois"]), **outputs}
+    dtype, layout = _names(form)
+    return _call(device, partial(library.roi_align, problem, dtype=dtype, layout=layout), outputs, given)
 
 
-def nms_call(device: Device, library: DetectionLibrary, setting: Setting, tensors: Tensors) -> Call:
+def nms_call(device: BareDevice, library: DetectionLibrary, setting: Setting, _: str, tensors: Tensors) -> Call:
     """``MulticlassNms``; outputs boxes, scores, labels and count."""
     batch, regions, classes = tensors["scores"].shape
     problem = MulticlassNmsParams(batch, regions, classes, setting.box_classes, **setting.nms)
-    inputs = {name: device.put(values) for name, values in tensors.items()}
     shape = (batch, int(setting.nms["max_detections"]))
-    shapes = {"boxes": (*shape, 4), "scores": shape, "labels": shape, "count": (batch,)}
-    outputs = _unwritten(device, shapes, integers=("labels", "count"))
-    workspace = device.put(np.zeros(library.workspace(problem), np.uint8))
+    outputs = _unwritten(device, {"boxes": (*shape, 4), "scores": shape, "labels": shape, "count": (batch,)})
+    given = {
+        **{name: device.put(values) for name, values in tensors.items()},
+        "best_boxes": outputs["boxes"],
+        "best_scores": outputs["scores"],
+        "labels": outputs["labels"],
+        "count": outputs["count"],
+        "workspace": device.put(np.zeros(library.workspace(problem), np.uint8)),
+    }
+    return _call(device, partial(library.multiclass_nms, problem), outputs, given)
 
-    def run() -> None:
-        library.multiclass_nms(
-            problem,
-            boxes=device.address(inputs["boxes"]),
-            scores=device.address(inputs["scores"]),
-            region_count=device.address(inputs["region_count"]),
-            best_boxes=device.address(outputs["boxes"]),
-            best_scores=device.address(outputs["scores"]),
-            labels=device.address(outputs["labels"]),
-            count=device.address(outputs["count"]),
-            workspace=device.address(workspace),
-            stream=device.stream(),
-        )
 
-    return Call(run, outputs, (inputs, workspace))
+#: By the kernel's name.
+CALLS = {"proposals": proposals_call, "roi_align": roi_align_call, "nms": nms_call}
+
+
+def _maps(
+    device: BareDevice, tensors: Tensors, form: str, prefixes: tuple[str, ...]
+) -> tuple[tuple[tuple[int, int], ...], list[Memory]]:
+    """Sizes of the maps whose names begin so, level by level, and the maps on the device."""
+    maps = [values for prefix in prefixes for name, values in tensors.items() if name.startswith(prefix)]
+    half, last = FORMATS[form]
+    sizes = tuple((int(each.shape[2]), int(each.shape[3])) for each in maps)
+    return sizes, [device.put(laid_out(each, half=half, last=last)) for each in maps]
 
 
 def laid_out(maps: NDArray[np.float32], *, half: bool, last: bool) -> NDArray[Any]:
-    """Maps [N, C, h, w] as a kernel reads them: NHWC has its channels padded with NaN to a multiple of 8."""
+    """Maps [N, C, h, w] as a kernel reads them; NaN pads NHWC to a multiple of 8 channels."""
     typed = maps.astype(np.float16 if half else np.float32)
     if not last:
         return np.ascontiguousarray(typed)
@@ -140,8 +118,29 @@ def laid_out(maps: NDArray[np.float32], *, half: bool, last: bool) -> NDArray[An
     return padded
 
 
-def _unwritten(
-    device: Device, shapes: Mapping[str, tuple[int, ...]], *, integers: tuple[str, ...] = (), kind: Any = np.float32
-) -> dict[str, Array]:
-    types = {name: np.dtype(np.int32 if name in integers else kind) for name in shapes}
-    return {name: device.put(np.full(shape, _UNWRITTEN[types[name]], types[name])) for name, shape in shapes.items()}
+def _names(form: str) -> tuple[Any, Any]:
+    """The library's names of a format's type and layout."""
+    half, last = FORMATS[form]
+    return "half" if half else "float32", "NHWC" if last else "NCHW"
+
+
+def _attributes(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+
+
+def _unwritten(device: BareDevice, shapes: Mapping[str, tuple[int, ...]], kind: Any = np.float32) -> dict[str, Memory]:
+    return {
+        name: device.put(np.full(shape, _UNWRITTEN, np.int32) if name in _INTEGERS else np.full(shape, np.nan, kind))
+        for name, shape in shapes.items()
+    }
+
+
+def _call(
+    device: BareDevice, launch: Callable[..., None], outputs: Mapping[str, Memory], given: Mapping[str, Any]
+) -> Call:
+    """A call whose launch takes the addresses of these arrays, by its arguments' names."""
+    addresses = {
+        name: [device.address(each) for each in array] if isinstance(array, list) else device.address(array)
+        for name, array in given.items()
+    }
+    return Call(partial(launch, **addresses, stream=device.stream()), outputs, given)

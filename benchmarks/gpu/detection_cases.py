@@ -1,11 +1,10 @@
-"""Drawn tensors for the detection kernels: the same values on every machine, from seeds.
+"""Drawn tensors for the detection kernels, from seeds.
 
-Everything is made of uniform values by additions and multiplications, which no mathematical library rounds otherwise.
+Uniform values, added and multiplied, are the same on every machine.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -16,11 +15,17 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu.bundle import Tensors
 
-#: Type and layout of the maps.
+#: The kernels, and the names of their outputs.
+KERNELS = {
+    "proposals": ("proposals", "scores", "count"),
+    "roi_align": ("features",),
+    "nms": ("boxes", "scores", "labels", "count"),
+}
+#: Whether the maps are half precision, and NHWC.
 FORMATS = {"fp32 NCHW": (False, False), "fp16 NCHW": (True, False), "fp16 NHWC": (True, True)}
 #: Pictures in a comparison.
 CHECKED = 2
-#: Of RoIAlign's regions every so many are compared: features are large, and must travel.
+#: Every so many of RoIAlign's regions are compared: features are large.
 EVERY = 8
 
 
@@ -81,7 +86,7 @@ def roi_align_inputs(setting: Setting, batch: int, *, half: bool) -> Tensors:
 
 
 def nms_inputs(setting: Setting, batch: int) -> Tensors:
-    """``boxes`` [N, R, box classes, 4] in clusters, ``scores`` [N, R, classes], most low, ``region_count``."""
+    """``boxes`` [N, R, box classes, 4] in clusters, ``scores`` [N, R, classes], ``region_count``."""
     draw = _generator(3)
     height, width = setting.size
     centre = draw(batch, setting.regions // 4 + 1, 1, 2) * np.array([width, height])
@@ -99,12 +104,11 @@ def nms_inputs(setting: Setting, batch: int) -> Tensors:
     }
 
 
-def digest(tensors: Tensors) -> str:
-    """SHA-256 over names, types, shapes and values."""
-    found = hashlib.sha256()
-    for name, values in sorted(tensors.items()):
-        found.update(f"{name} {values.dtype} {list(values.shape)}\n".encode() + values.tobytes())
-    return found.hexdigest()
+def drawn_inputs(setting: Setting, kernel: str, batch: int, *, half: bool) -> Tensors:
+    """A kernel's inputs; those of NMS are float32 in any case."""
+    if kernel == "nms":
+        return nms_inputs(setting, batch)
+    return (proposals_inputs if kernel == "proposals" else roi_align_inputs)(setting, batch, half=half)
 
 
 def _image_sizes(setting: Setting, batch: int) -> NDArray[np.float32]:

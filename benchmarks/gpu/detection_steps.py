@@ -1,38 +1,37 @@
-"""The steps about the detection kernels alone: agreement with the bundle, repeatability, times."""
+"""The steps about the detection kernels: agreement with the bundle, repeatability, times."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.gpu.bundle import CARD, EXPECTED, Tensors, read_card
-from benchmarks.gpu.detection_calls import Call, nms_call, proposals_call, roi_align_call
-from benchmarks.gpu.detection_cases import (
-    CHECKED,
-    EVERY,
-    FORMATS,
-    Setting,
-    digest,
-    nms_inputs,
-    proposals_inputs,
-    roi_align_inputs,
-)
-from benchmarks.gpu.detection_checks import Row, check_features, check_rows, same
-from benchmarks.gpu.device import Device
+from benchmarks.gpu.cuda_device import BareDevice
+from benchmarks.gpu.detection_calls import CALLS, Call
+from benchmarks.gpu.detection_cases import CHECKED, EVERY, FORMATS, KERNELS, Setting, drawn_inputs
+from benchmarks.gpu.seeded_weights import digest
 from benchmarks.gpu.suite import Result, Step
 from benchmarks.gpu.timing import measure
 from pssdet.errors import BadInput
 from pssdet.files import sha256_of
+from pssdet.models.matching import match_detections
 from pssdet.plugins.bindings.detection import DetectionLibrary
 
-BATCHES = (1, 4, 8)
-KERNELS = ("proposals", "roi_align", "nms")
 _PER_RECORD = 10
+#: This share of the rows must have a partner: an overlap at the threshold decides either way.
+LEAST_SHARE = 0.98
+#: A partner's box is so near, pixels; its score so near.
+BOX, SCORE = 0.05, 1e-5
+#: Features, relative to the largest: half precision's own rounding is 5e-4.
+FEATURES = {"fp32": 1e-4, "fp16": 2e-3}
+
+Row = dict[str, Any]
 
 
 class KernelBundle:
@@ -63,18 +62,18 @@ class KernelBundle:
         key = f"{setting.name} {kernel} {kind}"
         if digest(tensors) != self._inputs[key]:
             raise BadInput(f"the tensors drawn here for {key} are not those drawn at home; pack with this version")
-        return {name.removeprefix(f"{key} "): v for name, v in self._arrays.items() if name.startswith(f"{key} ")}
+        return {name: self._arrays[f"{key} {name}"] for name in KERNELS[kernel]}
 
 
 @dataclass(frozen=True)
 class KernelBench:
     """What the steps work with."""
 
-    device: Device
+    device: BareDevice
     library: DetectionLibrary
     bundle: KernelBundle
     iterations: int = 300
-    batches: Sequence[int] = BATCHES
+    batches: Sequence[int] = (1, 4, 8)
 
 
 def steps(bench: KernelBench) -> Iterator[Step]:
@@ -98,9 +97,9 @@ def forms_of(kernel: str) -> Sequence[str]:
 
 def _checked(bench: KernelBench, setting: Setting, kernel: str, form: str) -> Row:
     kind = form.split(maxsplit=1)[0]
-    tensors = _inputs(setting, kernel, CHECKED, half=FORMATS[form][0])
+    tensors = drawn_inputs(setting, kernel, CHECKED, half=FORMATS[form][0])
     expected = bench.bundle.of(setting, kernel, kind, tensors)
-    calls = [_call(bench, setting, kernel, form, tensors) for _ in range(2)]
+    calls = [CALLS[kernel](bench.device, bench.library, setting, form, tensors) for _ in range(2)]
     for call in calls:
         call.run()
     first, second = (call.results(bench.device) for call in calls)
@@ -108,7 +107,7 @@ def _checked(bench: KernelBench, setting: Setting, kernel: str, form: str) -> Ro
         row = check_features(expected["features"], first["features"][::EVERY], kind)
     else:
         row = check_rows(expected, first, "boxes" if kernel == "nms" else "proposals")
-    if not same(first, second):
+    if any(first[name].tobytes() != second[name].tobytes() for name in first):
         row["failures"].append("two runs differ")
     return {"kernel": kernel, "format": form, **row}
 
@@ -119,11 +118,10 @@ def _times(bench: KernelBench, setting: Setting, batch: int) -> Result:
     replays: dict[str, Any] = {}
     for kernel in KERNELS:
         for form in forms_of(kernel):
-            tensors = _inputs(setting, kernel, batch, half=FORMATS[form][0])
-            call = _call(bench, setting, kernel, form, tensors)
+            tensors = drawn_inputs(setting, kernel, batch, half=FORMATS[form][0])
+            call = CALLS[kernel](bench.device, bench.library, setting, form, tensors)
             replays[f"{kernel} {form}"] = device.record(partial(_repeated, call))
-    timings = measure(device, replays, _PER_RECORD, bench.iterations)
-    return {"batch": batch, "times": {name: asdict(timing) for name, timing in timings.items()}}
+    return {"batch": batch, "times": measure(device.times_us, replays, _PER_RECORD, bench.iterations)}
 
 
 def _repeated(call: Call) -> None:
@@ -131,15 +129,47 @@ def _repeated(call: Call) -> None:
         call.run()
 
 
-def _inputs(setting: Setting, kernel: str, batch: int, *, half: bool) -> Tensors:
-    if kernel == "nms":
-        return nms_inputs(setting, batch)
-    return (proposals_inputs if kernel == "proposals" else roi_align_inputs)(setting, batch, half=half)
+def check_rows(expected: Tensors, obtained: Tensors, boxes: str) -> Row:
+    """Boxes with scores, and labels where there are any, image by image, as sets.
+
+    boxes: name of the output that holds them.
+    """
+    failures, rows, matched, worst = [], 0, 0, 0.0
+    if not np.array_equal(expected["count"], obtained["count"]):
+        failures.append(f"counts are {obtained['count'].tolist()} instead of {expected['count'].tolist()}")
+    for image, count in enumerate(expected["count"].tolist()):
+        wanted = _rows(expected, boxes, image, count)
+        found = _rows(obtained, boxes, image, max(int(obtained["count"][image]), 0))
+        if not np.isfinite(found).all():
+            failures.append(f"image {image} has values that are not finite, or were not written")
+            continue
+        if (np.diff(found[:, 1]) > 0).any():
+            failures.append(f"the scores of image {image} do not fall")
+        match = match_detections(found, wanted, SCORE, BOX)
+        rows, matched, worst = rows + count, matched + match.matched, max(worst, match.box)
+    share = matched / rows if rows else 1.0
+    if share < LEAST_SHARE:
+        failures.append(f"{matched} of {rows} rows found, {LEAST_SHARE:.0%} must be")
+    return {"rows": rows, "matched": matched, "difference": worst, "limit": BOX, "failures": failures}
 
 
-def _call(bench: KernelBench, setting: Setting, kernel: str, form: str, tensors: Tensors) -> Call:
-    if kernel == "nms":
-        return nms_call(bench.device, bench.library, setting, tensors)
-    half, last = FORMATS[form]
-    make = proposals_call if kernel == "proposals" else roi_align_call
-    return make(bench.device, bench.library, setting, tensors, half=half, last=last)
+def check_features(expected: NDArray[Any], obtained: NDArray[Any], kind: str) -> Row:
+    """Features by value; a region on the border of two levels may come from either."""
+    limit, failures = FEATURES[kind], []
+    values = obtained.astype(np.float64)
+    if not np.isfinite(values).all():
+        failures.append("values that are not finite, or were not written")
+        values = np.nan_to_num(values)
+    differences = np.abs(values - expected).max(axis=(1, 2, 3)) / max(float(np.abs(expected).max()), 1e-30)
+    good = differences <= limit
+    if good.mean() < LEAST_SHARE:
+        failures.append(f"{int(good.sum())} of {len(good)} regions within {limit:.0e}, {LEAST_SHARE:.0%} must be")
+    worst = float(differences[good].max(initial=0.0))
+    return {"rows": len(good), "matched": int(good.sum()), "difference": worst, "limit": limit, "failures": failures}
+
+
+def _rows(tensors: Tensors, boxes: str, image: int, count: int) -> NDArray[np.float64]:
+    """Rows (label, score, x1, y1, x2, y2) of an image; proposals are of one class."""
+    scores = tensors["scores"][image, :count]
+    labels = tensors["labels"][image, :count] if "labels" in tensors else np.zeros(len(scores))
+    return np.column_stack((labels, scores, tensors[boxes][image, :count])).astype(np.float64)

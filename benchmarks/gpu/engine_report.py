@@ -1,16 +1,25 @@
-"""The results about one model's engines as Markdown, made from the stored JSON alone."""
+"""The goals about whole engines, and one model's results as Markdown, from the stored JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from math import isnan, nan
+from pathlib import Path
+from typing import Any
 
-from benchmarks.documents import document, table
-from benchmarks.gpu.engine_goals import goals
-from benchmarks.gpu.layer_kinds import KINDS
-from benchmarks.gpu.report_parts import environment_section, goal_table
-from benchmarks.gpu.results import Results
+from benchmarks.documents import document, measured_table, table
+from benchmarks.gpu.engine_steps import IOU, KINDS, NO_DCN, SCORE, latency_name, layers_name
+from benchmarks.gpu.suite import Goal, Results, environment_section, goal_table
 
-#: A float32 engine must find what ONNX Runtime finds; half precision reorders detections of nearly equal scores.
+#: The goals about times are for this GPU and this case.
+GPU, SPEED_CASE, ACCURACY_CASE = "H200", "row4", "mini"
+#: Batch and most microseconds per image.
+_LIMITS = ((1, 1200.0), (8, 350.0))
+_MATCHED, _DETECTION_SHARE, _DCN = 0.99, 0.15, 1.10
+#: The goal about detection plugins is about these parts of the detector.
+DETECTION = ("proposals", "RoIAlign", "NMS", "decoding")
+
+#: A float32 engine must find what ONNX Runtime finds; half precision reorders near ties.
 FLOAT32_SHARE = 0.99
 _METHOD = (
     "Method: with copies is a call as users make it, from arrays of the host to arrays of the host, by the host's"
@@ -19,6 +28,75 @@ _METHOD = (
     " place of deformable ones. An agreement says how many of the reference's detections above the score the engine"
     " has: same label, boxes that overlap so far, each picture alone; the reference ran on a CPU, in float32."
 )
+
+
+def goals(results: Results | None, case: str, verdicts: Mapping[str, Any] | None = None) -> list[Goal]:
+    """The goals about a case; without results they are not measured.
+
+    verdicts: a comparison in AP as ``collect.py`` stores it, for the precision fp16; None before that.
+    """
+    results = results or Results(Path(), {"gpu": "", "quick": False})
+    if case == SPEED_CASE:
+        batches = [batch for batch, _ in _LIMITS]
+        return [
+            *(_time(results, batch, limit) for batch, limit in _LIMITS),
+            *(_detection(results, batch) for batch in batches),
+            *(_deforming(results, batch) for batch in batches),
+        ]
+    return [_matching(results), _ap(verdicts)] if case == ACCURACY_CASE else []
+
+
+def _time(results: Results, batch: int, limit: float) -> Goal:
+    text = f"Faster R50 at 640x640, half precision, N={batch}, in one CUDA graph: at most {limit / 1e3:g} ms per image"
+    time = _median_us(results, "fp16", batch) / batch
+    return _speed(results, 1, text, time, limit, f"{time / 1e3:.3f} ms")
+
+
+def _detection(results: Results, batch: int) -> Goal:
+    text = f"proposals, RoIAlign, NMS and decoding at most {_DETECTION_SHARE:.0%} of the engine's time, N={batch}"
+    found = results.result(layers_name(batch))
+    share = sum(found["shares"].get(kind, 0.0) for kind in DETECTION) if found else nan
+    return _speed(results, 2, text, share, _DETECTION_SHARE, f"{share:.1%}")
+
+
+def _deforming(results: Results, batch: int) -> Goal:
+    text = f"at most {_DCN - 1:.0%} longer than with plain convolutions instead of deformable ones, N={batch}"
+    ratio = _median_us(results, "fp16", batch) / _median_us(results, NO_DCN, batch)
+    return _speed(results, 3, text, ratio, _DCN, f"{ratio - 1:+.1%}")
+
+
+def _median_us(results: Results, label: str, batch: int) -> float:
+    """Of one batch without copies, in a CUDA graph; NaN if it was not measured."""
+    found = results.result(latency_name(label, batch))
+    rows = found["rows"] if found else ()
+    return next((float(row["median_us"]) for row in rows if row["graph"] and not row["copies"]), nan)
+
+
+def _speed(results: Results, number: int, text: str, value: float, limit: float, words: str) -> Goal:
+    judged = GPU in results.identity["gpu"] and not results.identity["quick"]
+    return Goal.of(number, text, None if isnan(value) else words, judged=judged, is_met=value <= limit)
+
+
+def _matching(results: Results) -> Goal:
+    text = (
+        f"of Paddle's detections above score {SCORE} in the small detector's scenes, the FP16 engine has at least"
+        f" {_MATCHED:.0%} at IoU {IOU}"
+    )
+    found = results.result("agreement fp16")
+    if found is None or "paddle" not in found["against"]:
+        return Goal.of(4, text, None, judged=False, is_met=False)
+    figures = found["against"]["paddle"]
+    measured = f"{figures['share']:.2%} of {figures['detections']} in {found['pictures']} scenes"
+    is_met = figures["detections"] > 0 and figures["share"] >= _MATCHED
+    return Goal.of(4, text, measured, judged=not results.identity["quick"], is_met=is_met)
+
+
+def _ap(verdicts: Mapping[str, Any] | None) -> Goal:
+    text = "the FP16 engine's AP on them against Paddle's: PASS at the 99.9 % margin"
+    if verdicts is None:
+        return Goal.of(5, text, None, judged=False, is_met=False)
+    measured = f"{verdicts['verdict']}: {verdicts['reason']}"
+    return Goal.of(5, text, measured, judged=True, is_met=verdicts["verdict"] == "PASS")
 
 
 def failures(results: Results) -> list[str]:
@@ -73,23 +151,14 @@ def render(results: Results) -> str:
 def _engines(results: Results) -> list[str]:
     rows = []
     for step, result in results.with_prefix("build "):
-        memory: dict[str, int] = next((found["memory"] for _, found in results.with_prefix(f"latency {step} ")), {})
+        timed = results.with_prefix(f"latency {step} ")
+        memory: dict[str, int] = next((found["memory"] for _, found in timed), {})
         layers = ", ".join(f"{count} {kind}" for kind, count in result["precisions"]["layers"].items())
         share = result["precisions"]["share"]
         sizes = [_mib(result["bytes"]), _mib(memory.get("scratch")), _mib(memory.get("device"))]
         rows.append((step, f"{result['seconds']:.0f} s", *sizes, layers, "-" if share is None else f"{share:.1%}"))
-    if not rows:
-        return ["not measured"]
-    head = (
-        "engine",
-        "build",
-        "plan",
-        "scratch",
-        "GPU memory at the first batch",
-        "layers",
-        "convolution FLOPs in fp16",
-    )
-    return table(head, rows)
+    memory_head = ("plan", "scratch", "GPU memory at the first batch")
+    return measured_table(("engine", "build", *memory_head, "layers", "convolution FLOPs in fp16"), rows)
 
 
 def _agreement(results: Results) -> list[str]:
@@ -106,27 +175,21 @@ def _agreement(results: Results) -> list[str]:
         for step, found in results.with_prefix("agreement ")
         for reference, figures in found["against"].items()
     ]
-    if not rows:
-        return ["not measured"]
-    first = next(found for _, found in results.with_prefix("agreement "))["against"]
-    limits = next(iter(first.values()))
-    note = f"Detections above {limits['above']}, IoU at least {limits['at_iou']}; score and IoU are the pairs' worst."
-    return [*table(("engine", "against", "pictures", "matched", "extra", "score", "IoU"), rows), "", note]
+    note = f"Detections above {SCORE}, IoU at least {IOU}; score and IoU are the pairs' worst."
+    return measured_table(("engine", "against", "pictures", "matched", "extra", "score", "IoU"), rows, note)
 
 
 def _latency(results: Results) -> list[str]:
-    rows = []
+    rows, lacking = [], []
     for step, found in results.with_prefix("latency "):
+        lacking += [f"- {step}, without copies: {why}" for why in found["unavailable"]]
         for row in found["rows"]:
             graph = "not taken" if row["graph"] and row.get("fallback") else _yes(row["graph"])
             times = [f"{row[name] / 1e3:.3f}" for name in ("median_us", "p95_us", "p99_us")]
             each = f"{row['median_us'] / 1e3 / found['batch']:.3f}"
             rows.append((step, _yes(row["copies"]), graph, *times, each, str(row["runs"])))
-    if not rows:
-        return ["not measured"]
     head = ("engine", "copies", "CUDA graph", "median", "p95", "p99", "median per image", "runs")
-    lacking = [(step, why) for step, found in results.with_prefix("latency ") for why in found["unavailable"]]
-    return [*table(head, rows), "", "Milliseconds.", *(f"- {step}, without copies: {why}" for step, why in lacking)]
+    return measured_table(head, rows, "Milliseconds.", *lacking)
 
 
 def _shares(results: Results) -> list[str]:
@@ -143,8 +206,8 @@ def _shares(results: Results) -> list[str]:
     return [*lines, "", f"The slowest of {found[0][0]}, microseconds:", "", *table(("layer", "us"), slowest)]
 
 
-def _percent(shares: dict[str, float], kinds: list[str]) -> Iterator[str]:
-    return (f"{shares[kind]:.1%}" if kind in shares else "-" for kind in kinds)
+def _percent(shares: dict[str, float], kinds: list[str]) -> list[str]:
+    return [f"{shares[kind]:.1%}" if kind in shares else "-" for kind in kinds]
 
 
 def _yes(value: bool) -> str:  # noqa: FBT001

@@ -1,27 +1,50 @@
-"""The steps about one model's engines: builds, agreement with the references, latency, time of layers."""
+"""The steps about one model's engines: builds, agreement, latency, time of layers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.gpu.bundle import OUTPUTS, Bundle, Tensors, save_arrays
-from benchmarks.gpu.host import BuildRequest, Host, Precision, Session, Shapes
-from benchmarks.gpu.layer_kinds import shares
-from benchmarks.gpu.matching import matched
-from benchmarks.gpu.no_dcn import without_dcn
 from benchmarks.gpu.suite import Result, Step
+from benchmarks.gpu.tensorrt_host import TensorRTHost
 from benchmarks.gpu.timing import quantile
+from pssdet.engines.trt.plan.profiles import Profile
+from pssdet.engines.trt.runtime.session import TensorRTSession
 from pssdet.errors import EnvironmentMissing
+from pssdet.models.matching import box_ious, greedy_pairs
+
+if TYPE_CHECKING:
+    import onnx
 
 NO_DCN = "no_dcn"
 WARM_UP = 5
+#: Detections above this score are compared, at this IoU.
+SCORE, IOU = 0.3, 0.9
+
+#: The first part that is found in a layer's name decides; TensorRT joins names of fused nodes.
+_MARKS = (
+    ("Reformat", "reformats"),
+    ("DeformConv", "deformable convolutions"),
+    ("GenerateProposals", "proposals"),
+    ("MultilevelRoiAlign", "RoIAlign"),
+    ("MulticlassNms", "NMS"),
+    ("/decode/", "decoding"),
+    ("finish/", "decoding"),
+    ("propose/", "proposals"),
+    ("head/", "head"),
+    ("trunk/", "trunk"),
+)
+_OTHER = "other"
+#: The parts of the detector that layers belong to.
+KINDS = tuple(dict.fromkeys([*(kind for _, kind in _MARKS), _OTHER]))
 
 
 @dataclass(frozen=True)
@@ -47,7 +70,7 @@ class EngineBench:
     output: gets the detections, ``<stem>_<precision>.npz``.
     """
 
-    host: Host
+    host: TensorRTHost
     bundle: Bundle
     work: Path
     output: Path
@@ -60,31 +83,27 @@ class EngineBench:
         path = self.work / f"{self.stem}_{label}.plan"
         if label not in self.builds or not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.builds[label] = self.host.build(self._request(label), path)
+            self.builds[label] = self._build(label, path)
         return path
 
-    def _request(self, label: str) -> BuildRequest:
+    def _build(self, label: str, path: Path) -> dict[str, Any]:
         model = self.bundle.model()
-        precision: Precision = "fp32" if label == "fp32" else "fp16"
-        fp32: Sequence[str] = self.bundle.case.fp32 if precision == "fp16" else ()
+        if label == "fp32":
+            return self.host.build(model, path, self.profiles(), None)
         if label == NO_DCN:
             model = without_dcn(model)
-            present = {node.name for node in model.graph.node}
-            fp32 = [name for name in fp32 if name in present]
-        return BuildRequest(label, model, precision, fp32, self.profiles())
+        present = {node.name for node in model.graph.node}
+        kept = tuple(name for name in self.bundle.case.fp32 if name in present)
+        return self.host.build(model, path, self.profiles(), kept)
 
-    def profiles(self) -> tuple[Shapes, ...]:
+    def profiles(self) -> tuple[Profile, ...]:
         """One for a picture alone and one for the largest batch, from the smallest sides to the largest."""
-        sizes = np.array([self.bundle.padded_size(index) for index in range(len(self.bundle))])
+        sizes = np.array([each.padded_size for each in self.bundle.pictures])
         low, high = sizes.min(axis=0).tolist(), sizes.max(axis=0).tolist()
         most = max(self.bundle.case.batches)
-        alone: Shapes = ((1, *low), (1, *high), (1, *high))
-        together: Shapes = ((2, *low), (most, *high), (most, *high))
+        alone = Profile((1, *low), (1, *high), (1, *high))
+        together = Profile((2, *low), (most, *high), (most, *high))
         return (alone, together) if most > 1 else (alone,)
-
-    def counted(self) -> int:
-        """How many pictures are compared."""
-        return min(self.workload.pictures or len(self.bundle), len(self.bundle))
 
 
 def steps(bench: EngineBench) -> Iterator[Step]:
@@ -116,27 +135,24 @@ def layers_name(batch: int) -> str:
 
 def _build(bench: EngineBench, label: str) -> Result:
     path = bench.engine(label)
-    return {**bench.builds[label], "bytes": path.stat().st_size, "profiles": bench.profiles()}
+    return {**bench.builds[label], "bytes": path.stat().st_size, "profiles": list(map(astuple, bench.profiles()))}
 
 
 def _agreement(bench: EngineBench, label: str) -> Result:
-    """Every picture alone through the engine, compared with each reference of the bundle; detections are stored."""
-    count = bench.counted()
+    """Every picture alone, compared with each reference; detections are stored."""
+    bundle = bench.bundle
+    pictures = bundle.pictures[: bench.workload.pictures or None]
     with bench.host.session(bench.engine(label), graphs=True) as session:
-        outputs = [session.run(bench.bundle.batch([index])) for index in range(count)]
+        outputs = [session.run(bundle.case.inputs([each])) for each in pictures]
     together = {name: np.concatenate([each[name] for each in outputs]) for name in OUTPUTS}
     save_arrays(bench.output / f"{bench.stem}_{label}.npz", together)
     finite = all(bool(np.isfinite(together[name]).all()) for name in ("boxes", "scores"))
-    against = {name: _matched(bench.bundle.expected(name), together, count) for name in bench.bundle.case.references}
-    return {"pictures": count, "finite": finite, "against": against}
-
-
-def _matched(reference: Tensors, obtained: Tensors, count: int) -> dict[str, Any]:
-    return matched({name: value[:count] for name, value in reference.items()}, obtained)
+    against = {name: matched(bundle.expected(name), together) for name in bundle.case.references}
+    return {"pictures": len(pictures), "finite": finite, "against": against}
 
 
 def _latency(bench: EngineBench, label: str, batch: int) -> Result:
-    """With copies, as users run it, by the host's clock; without, by events on the GPU; with and without a graph."""
+    """With copies by the host's clock, without them by events; with and without a graph."""
     inputs, path = bench.bundle.cycled(batch), bench.engine(label)
     rows, unavailable = [], []
     for graphs in (True, False):
@@ -147,14 +163,13 @@ def _latency(bench: EngineBench, label: str, batch: int) -> Result:
             memory = resident.memory()
             try:
                 times = resident.times_us(bench.workload.iterations)
+                rows.append({"copies": False, "graph": graphs, **spread(times)})
             except EnvironmentMissing as error:  # no graph of this engine: the other times are worth having
                 unavailable.append(str(error))
-            else:
-                rows.append({"copies": False, "graph": graphs, **spread(times)})
     return {"batch": batch, "rows": rows, "memory": memory, "unavailable": unavailable}
 
 
-def _host_times_us(session: Session, inputs: Tensors, iterations: int) -> list[float]:
+def _host_times_us(session: TensorRTSession, inputs: Tensors, iterations: int) -> list[float]:
     for _ in range(WARM_UP):
         session.run(inputs)
     times = []
@@ -167,10 +182,8 @@ def _host_times_us(session: Session, inputs: Tensors, iterations: int) -> list[f
 
 def spread(times_us: Sequence[float]) -> dict[str, float | int]:
     """Median, 95th and 99th percentile in microseconds, and of how many runs."""
-    found = {
-        name: quantile(times_us, share) for name, share in (("median_us", 0.5), ("p95_us", 0.95), ("p99_us", 0.99))
-    }
-    return {**found, "runs": len(times_us)}
+    shares = {"median_us": 0.5, "p95_us": 0.95, "p99_us": 0.99}
+    return {**{name: quantile(times_us, share) for name, share in shares.items()}, "runs": len(times_us)}
 
 
 def _layers(bench: EngineBench, batch: int) -> Result:
@@ -181,6 +194,99 @@ def _layers(bench: EngineBench, batch: int) -> Result:
         "batch": batch,
         "layers": len(times),
         "total_us": sum(times.values()),
-        "shares": shares(times),
+        "shares": layer_shares(times),
         "slowest": [{"name": name[:200], "us": time} for name, time in slowest[:15]],
     }
+
+
+def kind_of(layer: str) -> str:
+    """The part of the detector that a layer belongs to."""
+    return next((kind for mark, kind in _MARKS if mark in layer), _OTHER)
+
+
+def layer_shares(layers_us: Mapping[str, float]) -> dict[str, float]:
+    """Each part's share of the time, in the order of ``KINDS``, without those that take none."""
+    total = sum(layers_us.values())
+    sums = {kind: sum(time for name, time in layers_us.items() if kind_of(name) == kind) for kind in KINDS}
+    return {kind: time / total for kind, time in sums.items() if time > 0}
+
+
+def matched(reference: Tensors, candidate: Tensors) -> dict[str, Any]:
+    """How many of the reference's detections the candidate has: same label, boxes that overlap.
+
+    The candidate's partner may have any score. Pairs are made greedily, the reference's best first.
+
+    Args:
+        reference: a model's outputs for all pictures.
+        candidate: likewise, for all or for the first ones.
+
+    Returns:
+        ``detections`` of the reference, ``matched`` of them, ``share`` (1 if there are none), the
+        pairs' largest ``score_difference`` and least ``iou``, ``extra`` detections of the candidate
+        and ``worst``, the index of the picture that lacks most (-1 if none lacks any).
+    """
+    found = [_pairs(_of(reference, index), _of(candidate, index)) for index in range(len(candidate["count"]))]
+    drifts, ious, expected, extra = zip(*found, strict=True)
+    total, pairs = sum(expected), sum(map(len, ious))
+    missing = np.array(expected) - [len(each) for each in ious]
+    return {
+        "detections": total,
+        "matched": pairs,
+        "share": pairs / total if total else 1.0,
+        "extra": sum(extra),
+        "worst": int(missing.argmax()) if missing.any() else -1,
+        "score_difference": float(np.abs(np.concatenate(drifts)).max(initial=0.0)),
+        "iou": float(np.concatenate(ious).min(initial=1.0)),
+        "above": SCORE,
+        "at_iou": IOU,
+    }
+
+
+def _of(outputs: Tensors, index: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    count = int(outputs["count"][index])
+    boxes, scores, labels = (outputs[name][index, :count] for name in ("boxes", "scores", "labels"))
+    return boxes.astype(np.float64), scores.astype(np.float64), labels
+
+
+def _pairs(
+    reference: tuple[NDArray[Any], ...], candidate: tuple[NDArray[Any], ...]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], int, int]:
+    """Score difference and IoU of each pair; how many there should be; the candidate's that are left."""
+    boxes, scores, labels = (part[reference[1] > SCORE] for part in reference)
+    overlaps = box_ious(boxes, candidate[0])
+    partners = (overlaps >= IOU) & (labels[:, None] == candidate[2])
+    rows, columns = greedy_pairs(np.where(partners, -overlaps, np.inf), row_by_row=True).T
+    left = np.delete(candidate[1], columns)
+    return candidate[1][columns] - scores[rows], overlaps[rows, columns], len(scores), int((left > SCORE).sum())
+
+
+def without_dcn(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy with plain convolutions of the same sizes and weights, without predictors of offsets.
+
+    The detections are meaningless; only the time counts.
+    """
+    import onnx
+
+    from pssdet.engines.precision.region import prune
+
+    plain = onnx.ModelProto()
+    plain.CopyFrom(model)
+    graph = plain.graph
+    for node in graph.node:
+        if node.op_type == "DeformConv":
+            x, weight, _, *bias = node.input[:4]
+            inputs = [name for name in (x, weight, *bias) if name]
+            kept = [attribute for attribute in node.attribute if attribute.name != "offset_group"]
+            convolution = onnx.helper.make_node("Conv", inputs, list(node.output), name=node.name)
+            convolution.attribute.extend(kept)
+            node.CopyFrom(convolution)
+    needed = {output.name for output in graph.output}
+    used = []
+    for node in reversed(graph.node):
+        if needed & set(node.output):
+            used.append(node)
+            needed |= set(node.input)
+    del graph.node[:]
+    graph.node.extend(reversed(used))
+    prune(graph)
+    return plain

@@ -21,18 +21,16 @@ if __name__ == "__main__":
     sys.path[0:1] = [str(Path(__file__).resolve().parents[2] / folder) for folder in (".", "src")]
 
 from benchmarks.gpu.bundle import Bundle
-from benchmarks.gpu.command import add_bundles_option, add_run_options, exit_code, measure, stem_of
-from benchmarks.gpu.engine_goals import goals
-from benchmarks.gpu.engine_report import checks, failures, render
+from benchmarks.gpu.engine_report import checks, failures, goals, render
 from benchmarks.gpu.engine_steps import FULL, QUICK, EngineBench, steps
 from benchmarks.gpu.environment import ROOT, hash_of
-from benchmarks.gpu.host import Host
-from benchmarks.gpu.suite import Suite
+from benchmarks.gpu.suite import Suite, add_bundles_option, add_run_options, exit_code, measure, stem_of
+from benchmarks.gpu.tensorrt_host import TensorRTHost
 
 CASES = ("mini", "row4", "row1", "row2")
 
 
-def main(arguments: Sequence[str] | None = None, make_host: Callable[[Path], Host] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, make_host: Callable[[Path], TensorRTHost] = TensorRTHost) -> int:
     """Run one case; the exit code.
 
     make_host: from the folder of the timing caches.
@@ -41,7 +39,7 @@ def main(arguments: Sequence[str] | None = None, make_host: Callable[[Path], Hos
 
     def work() -> None:
         # The GPU first: without one, what else is missing does not matter.
-        host = (make_host or gpu_host)(options.timing_cache or options.work)
+        host = make_host(options.timing_cache or options.work)
         bundle = Bundle(options.bundles / options.case)
         identity = {
             "case": options.case,
@@ -54,22 +52,11 @@ def main(arguments: Sequence[str] | None = None, make_host: Callable[[Path], Hos
         packed = {f"at home, {name}": version for name, version in bundle.case.versions.items()}
         stem = stem_of(options.case, host.name, options)
         bench = EngineBench(host, bundle, options.work, options.output, stem, QUICK if options.quick else FULL)
-        measure(suite(bench, options.case), options.case, identity, host.describe() | packed, options)
+        judged = partial(goals, case=options.case)
+        suite = Suite(host.name, list(steps(bench)), host.check, render, failures, checks, judged)
+        measure(suite, options.case, identity, host.describe() | packed, options)
 
     return exit_code(work)
-
-
-def suite(bench: EngineBench, case: str) -> Suite:
-    """The steps of a case and how they are judged."""
-    judged = partial(goals, case=case)
-    return Suite(bench.host.name, list(steps(bench)), bench.host.check, render, failures, checks, judged)
-
-
-def gpu_host(caches: Path) -> Host:
-    """TensorRT on this machine's GPU."""
-    from benchmarks.gpu.tensorrt_host import TensorRTHost
-
-    return TensorRTHost(caches)
 
 
 def _parser() -> argparse.ArgumentParser:

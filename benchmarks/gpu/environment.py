@@ -65,17 +65,17 @@ def hash_of(*folders: Path) -> str:
     return digest.hexdigest()
 
 
-def describe(run: Run = output_of) -> dict[str, str]:
+def describe() -> dict[str, str]:
     """Date, host, commit, sources and the driver's figures."""
     packages = {name: _version(name) for name in ("numpy", "torchvision", "tensorrt", "onnx", "cuda-bindings")}
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "commit": commit(run),
+        "commit": commit(),
         "sources of the plugins": hash_of(ROOT / "plugins"),
         "system": platform.platform(),
         "Python": platform.python_version(),
         **packages,
-        **driver_figures(run),
+        **driver_figures(),
     }
 
 

@@ -11,12 +11,16 @@ tensors. A bundle that is already there and whole is kept. Exit code: 0 done, 1 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if __name__ == "__main__":
     # Instead of this script's own folder, whose modules would hide others of the same names.
@@ -24,10 +28,22 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from benchmarks.gpu.bundle import Bundle, Case, Picture, Tensors, inputs_of, normalised, padded, write_bundle
-from benchmarks.gpu.command import exit_code, say
+from benchmarks.gpu.bundle import (
+    EXPECTED,
+    SCHEMA,
+    Case,
+    Picture,
+    Tensors,
+    network_image,
+    read_card,
+    save_arrays,
+    write_bundle,
+    write_card,
+)
+from benchmarks.gpu.detection_cases import CHECKED, EVERY, KERNELS, Setting, drawn_inputs
 from benchmarks.gpu.environment import ROOT
-from benchmarks.gpu.seeded_weights import seed_weights, strip_weights
+from benchmarks.gpu.seeded_weights import digest, seed_weights, strip_weights
+from benchmarks.gpu.suite import exit_code, say
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.files import staged_folder
 
@@ -39,14 +55,12 @@ if TYPE_CHECKING:
 SCENES = 300
 PACKAGES = ("numpy", "onnx", "onnxruntime", "paddlepaddle", "opencv-python-headless")
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class CaseSpec:
     """A case to pack.
 
-    size: height and width of every picture; None: the detector's own reader on rendered scenes, with its own weights.
+    size: height and width of every picture; None: as the detector's reader resizes it, with its own weights.
     pictures: how many.
     """
 
@@ -67,7 +81,7 @@ SPECS = {
         CaseSpec("row2", "cascade_rcnn_dcn_r50_vd_fpn_3x_server_side", (1024, 1344), 4, (1, 4)),
     )
 }
-KERNELS = "kernels"
+KERNEL_CASE = "kernels"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work() -> None:
         try:
             for name in options.cases:
-                pack(name, options.destination / name, options.artifacts, say)
+                pack(name, options.destination / name, options.artifacts)
                 check_size(options.destination / name, options.limit_mib)
         except ImportError as error:
             raise EnvironmentMissing(f"packing needs every package of this project ({error}); make venv") from error
@@ -85,28 +99,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return exit_code(work)
 
 
-def pack(name: str, folder: Path, artifacts: Path, say: Say) -> None:
+def pack(name: str, folder: Path, artifacts: Path) -> None:
     """One case into a folder, unless it is there.
 
     Raises:
         BadInput: the folder cannot be written to.
         GateFailed: the export could not be verified.
     """
-    if name == KERNELS:
-        from benchmarks.gpu.detection_pack import pack_kernels
-
-        pack_kernels(folder, say)
-        return
-    if _is_whole(folder):
+    if _is_packed(name, folder):
         say(f"{name}: {folder} is there")
         return
-    spec = SPECS[name]
     with staged_folder(folder) as stage:
-        pack_model(spec, stage, artifacts, say)
+        if name == KERNEL_CASE:
+            write_kernels(stage, _settings())
+        else:
+            pack_model(SPECS[name], stage, artifacts)
     say(f"{name}: wrote {folder}")
 
 
-def pack_model(spec: CaseSpec, folder: Path, artifacts: Path, say: Say) -> None:
+def pack_model(spec: CaseSpec, folder: Path, artifacts: Path) -> None:
     """A model, its pictures and the detections in them."""
     import onnx
 
@@ -115,7 +126,7 @@ def pack_model(spec: CaseSpec, folder: Path, artifacts: Path, say: Say) -> None:
     from pssdet.models.zoo import find
 
     entry = find(spec.model)
-    source = _exported(entry, artifacts, seeded=spec.size is not None, say=say)
+    source = _exported(entry, artifacts, seeded=spec.size is not None)
     exported = onnx.load(source / MODEL_ONNX)
     check_rewrite(exported, source)
     travelling = exported if spec.size is None else strip_weights(exported)
@@ -139,7 +150,7 @@ def pack_model(spec: CaseSpec, folder: Path, artifacts: Path, say: Say) -> None:
 
 
 def check_rewrite(exported: onnx.ModelProto, source: Path) -> None:
-    """Refuse a model that the GPU host cannot rewrite, such as an export by an earlier version.
+    """Refuse a model that the GPU host cannot rewrite, as of an earlier version.
 
     Raises:
         BadInput: something in it has no place in a TensorRT graph.
@@ -168,15 +179,80 @@ def check_size(folder: Path, limit_mib: float) -> None:
         )
 
 
-def _is_whole(folder: Path) -> bool:
+def write_kernels(folder: Path, settings: list[Setting]) -> None:
+    """Fill an empty folder: settings, hashes of their inputs, outputs of the ONNX functions."""
+    expected: Tensors = {}
+    inputs: dict[str, str] = {}
+    for setting, half, kernel in product(settings, (False, True), KERNELS):
+        if half and kernel == "nms":  # it has no maps
+            continue
+        key = f"{setting.name} {kernel} {'fp16' if half else 'fp32'}"
+        tensors = drawn_inputs(setting, kernel, CHECKED, half=half)
+        inputs[key] = digest(tensors)
+        expected |= {f"{key} {output}": values for output, values in _computed(setting, kernel, tensors).items()}
+    save_arrays(folder / EXPECTED, expected)
+    card = {"schema": SCHEMA, "settings": [asdict(setting) for setting in settings], "inputs": inputs}
+    write_card(folder, card, (EXPECTED,))
+
+
+def setting_of(model: str, size: tuple[int, int]) -> Setting:
+    """A model's detection part."""
+    from pssdet.export.functions import nms, proposals, roi_align
+    from pssdet.models.zoo import find
+
+    entry = find(model)
+    arch, numerics = entry.architecture, entry.numerics
+    return Setting(
+        model,
+        size,
+        arch.fpn_channels,
+        arch.num_classes,
+        1 if arch.num_heads > 1 else arch.num_classes,
+        proposals.attributes(arch, numerics),
+        roi_align.attributes(arch, numerics),
+        nms.attributes(numerics),
+    )
+
+
+def _computed(setting: Setting, kernel: str, tensors: Tensors) -> Tensors:
+    """The outputs of an ONNX function in ONNX Runtime, by the tests' own helper."""
+    from pssdet.export.functions import nms, proposals, roi_align
+    from pssdet.models.architecture import Architecture
+
+    for folder in (ROOT / "tests" / "export", ROOT / "tests"):
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+    from single_call import SingleCall
+
+    levels = len(setting.proposals["strides"])
+    arch = Architecture(anchor_sizes=tuple(16.0 * 2**i for i in range(levels)))
+    function: Any = {
+        "proposals": partial(proposals.generate_proposals, arch),
+        "roi_align": roi_align.multilevel_roi_align,
+        "nms": nms.multiclass_nms,
+    }[kernel]
+    outputs = SingleCall(function(), dict(getattr(setting, kernel)))(*tensors.values())
+    every = EVERY if kernel == "roi_align" else 1
+    return {name: values[::every] for name, values in zip(KERNELS[kernel], outputs, strict=True)}
+
+
+def _settings() -> list[Setting]:
+    return [setting_of(spec.model, spec.size) for spec in SPECS.values() if spec.size]
+
+
+def _is_packed(name: str, folder: Path) -> bool:
+    """Whether the folder has every file; of the kernels, for the settings of today."""
     try:
-        Bundle(folder)
+        card = read_card(folder)
     except BadInput:
         return False
-    return True
+    if name != KERNEL_CASE:
+        return True
+    wanted = json.dumps([asdict(each) for each in _settings()])
+    return bool(card["settings"] == json.loads(wanted))
 
 
-def _exported(entry: ZooEntry, artifacts: Path, *, seeded: bool, say: Say) -> Path:
+def _exported(entry: ZooEntry, artifacts: Path, *, seeded: bool) -> Path:
     """The folder of the exported model; exported there if need be."""
     from pssdet.export.pipeline import export_model
     from pssdet.models.card import MODEL_CARD
@@ -195,6 +271,7 @@ def _pictures(spec: CaseSpec, entry: ZooEntry, artifacts: Path) -> Iterator[Pict
 
     scenes = artifacts / "scenes" / f"heldout-{SCENES}"
     ensure_dataset(scenes, "heldout", SCENES)
+    steps = entry.preprocessing
     for path in sorted(scenes.glob("*.jpg"))[: spec.pictures]:
         picture = load(path)
         if spec.size:
@@ -202,20 +279,17 @@ def _pictures(spec: CaseSpec, entry: ZooEntry, artifacts: Path) -> Iterator[Pict
             content = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
             yield Picture(np.asarray(content, np.uint8), (height, width), 1.0)
             continue
-        ready = prepare(picture, entry.preprocessing)
+        ready = prepare(picture, steps)
         height, width = ready.image_size
-        mean, std = (np.array(each, np.float64) for each in (entry.preprocessing.mean, entry.preprocessing.std))
-        unit = ready.image[:, :height, :width].transpose(1, 2, 0) * std + mean
+        unit = ready.image[:, :height, :width].transpose(1, 2, 0) * np.array(steps.std) + np.array(steps.mean)
         content = np.rint(255 * unit).astype(np.uint8)
         # What travels is the reader's own 8-bit picture, or nothing is packed.
-        if not np.array_equal(padded(normalised(content, tuple(mean), tuple(std))), ready.image):
+        if not np.array_equal(network_image(content, steps.mean, steps.std), ready.image):
             raise BadInput(f"{path}: this detector's reader does not resize 8-bit pixels; pack another one")
         yield Picture(content, ready.original_size, ready.scale)
 
 
 def _in_onnxruntime(model: onnx.ModelProto, case: Case, pictures: Sequence[Picture]) -> list[Tensors]:
-    import tempfile
-
     import onnx
 
     from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
@@ -224,7 +298,7 @@ def _in_onnxruntime(model: onnx.ModelProto, case: Case, pictures: Sequence[Pictu
         path = Path(folder) / "model.onnx"
         onnx.save(model, path)
         with closing(OnnxRuntimeSession(path, (), cuda=False)) as session:
-            return [session.run(inputs_of(case, [picture])) for picture in pictures]
+            return [session.run(case.inputs([picture])) for picture in pictures]
 
 
 def _in_paddle(entry: ZooEntry, case: Case, pictures: Sequence[Picture]) -> list[Tensors]:
@@ -234,12 +308,12 @@ def _in_paddle(entry: ZooEntry, case: Case, pictures: Sequence[Picture]) -> list
 
     model = TwoStageDetector(entry.architecture, entry.numerics)
     build_detector(model, load_parameters(entry.checkpoint, parameter_shapes(model), entry.sha256)[0])
-    return [run_reference(model, inputs_of(case, [picture])) for picture in pictures]
+    return [run_reference(model, case.inputs([picture])) for picture in pictures]
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Pack bundles for a GPU host.")
-    names = (KERNELS, *SPECS)
+    names = (KERNEL_CASE, *SPECS)
     parser.add_argument("destination", type=Path, help="gets one folder per case")
     parser.add_argument("--cases", nargs="+", choices=names, default=names, help="default: all")
     parser.add_argument("--limit-mib", type=float, default=56, help="most that one folder may have (%(default)s)")

@@ -1,8 +1,7 @@
-"""A model without its large parameters, which are drawn again from seeds: the same values on every machine.
+"""A model that travels without its large parameters, which are drawn again from seeds.
 
-This keeps models small that travel to a GPU host for their speed and agreement alone. The values of a large float32
-parameter are drawn from a uniform distribution of its mean and spread, with its name as the seed. Uniform values need
-only whole numbers and one multiplication; a logarithm might round differently in another mathematical library. A hash
+A large float32 parameter is drawn from a uniform distribution of its mean and spread, with its name
+as the seed. Uniform values need no logarithm, which another library might round differently. A hash
 over all parameters proves that both sides have the same.
 """
 
@@ -11,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,16 +27,16 @@ _FILLED, _HASH = "pssdet.filled", "pssdet.parameters"
 
 
 def draw(name: str, shape: tuple[int, ...], mean: float, spread: float) -> NDArray[np.float32]:
-    """The values of a parameter: uniform, of this mean and standard deviation, a function of the arguments alone."""
+    """A parameter's values: uniform, of this mean and standard deviation."""
     unit = np.random.RandomState(zlib.crc32(name.encode())).random_sample(shape)
     half_width = np.sqrt(3.0) * spread
     return np.asarray(mean + half_width * (2.0 * unit - 1.0), np.float32)
 
 
 def strip_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose large float32 parameters have no values; how to draw them, and the hash, are in its metadata."""
+    """A copy without large float32 parameters; its metadata say how to draw them, and the hash."""
     import onnx
-    from onnx import numpy_helper
+    from onnx import helper, numpy_helper
 
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -45,10 +45,9 @@ def strip_weights(model: onnx.ModelProto) -> onnx.ModelProto:
         if tensor.data_type == onnx.TensorProto.FLOAT and np.prod(tensor.dims) > LARGE:
             values = numpy_helper.to_array(tensor).astype(np.float64)
             filled[tensor.name] = (float(values.mean()), float(values.std()))
-            empty = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-            tensor.CopyFrom(empty)
-    _describe(copy, _FILLED, json.dumps(filled))
-    _describe(copy, _HASH, parameters_hash(_drawn(copy)))
+            tensor.CopyFrom(onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims))
+    described = {_FILLED: json.dumps(filled), _HASH: parameters_hash(_drawn(copy, filled))}
+    helper.set_model_props(copy, _properties(copy) | described)
     return copy
 
 
@@ -58,31 +57,35 @@ def seed_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     Raises:
         BadInput: the parameters drawn here are not those that the model was packed with.
     """
-    described = {entry.key: entry.value for entry in model.metadata_props}
+    described = _properties(model)
     if _FILLED not in described:
         return model
-    whole = _drawn(model)
+    whole = _drawn(model, json.loads(described[_FILLED]))
     if parameters_hash(whole) != described[_HASH]:
         raise BadInput("the parameters drawn here differ from the packed model's; pack it again with this version")
     return whole
 
 
 def parameters_hash(model: onnx.ModelProto) -> str:
-    """SHA-256 over names, shapes and values of all parameters, in the order of their names."""
+    """The digest of all parameters."""
     from onnx import numpy_helper
 
-    digest = hashlib.sha256()
-    for tensor in sorted(model.graph.initializer, key=lambda tensor: str(tensor.name)):
-        values = numpy_helper.to_array(tensor)
-        digest.update(f"{tensor.name} {values.dtype} {list(values.shape)}\n".encode() + values.tobytes())
-    return digest.hexdigest()
+    return digest({tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer})
 
 
-def _drawn(model: onnx.ModelProto) -> onnx.ModelProto:
+def digest(tensors: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 over names, types, shapes and values, in the order of the names."""
+    found = hashlib.sha256()
+    for name, values in sorted(tensors.items()):
+        found.update(f"{name} {values.dtype} {list(values.shape)}\n".encode() + values.tobytes())
+    return found.hexdigest()
+
+
+def _drawn(model: onnx.ModelProto, filled: Mapping[str, tuple[float, float]]) -> onnx.ModelProto:
+    """A copy with the parameters of which mean and spread are given."""
     import onnx
     from onnx import numpy_helper
 
-    filled = json.loads(next(entry.value for entry in model.metadata_props if entry.key == _FILLED))
     whole = onnx.ModelProto()
     whole.CopyFrom(model)
     for tensor in whole.graph.initializer:
@@ -92,6 +95,5 @@ def _drawn(model: onnx.ModelProto) -> onnx.ModelProto:
     return whole
 
 
-def _describe(model: onnx.ModelProto, key: str, value: str) -> None:
-    entry = model.metadata_props.add()
-    entry.key, entry.value = key, value
+def _properties(model: onnx.ModelProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in model.metadata_props}

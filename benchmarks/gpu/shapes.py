@@ -1,4 +1,8 @@
-"""The convolutions that are checked and timed: the detectors' DCN layers, and odd ones."""
+"""The convolutions that are checked and timed, and the least time that a GPU can take for each.
+
+Bytes are counted in half precision and once: the input, offsets and masks, the weights and the output. An im2col
+implementation writes its columns besides, and reads them again in a second kernel.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ SIZES = ((640, 640), (800, 1344), (1024, 1504))
 #: DCN layers of the stages c3, c4, c5.
 DEPTHS = {50: (4, 6, 3), 101: (4, 23, 3)}
 CHANNELS = (128, 256, 512)
+_HALF = 2
 
 
 @dataclass(frozen=True)
@@ -43,22 +48,18 @@ class Layer:
     count: int = 1
 
 
-def stages(
-    depth: int, size: tuple[int, int], batch: int, channels: Sequence[int] = CHANNELS
-) -> list[tuple[Layer, Layer]]:
-    """The network's DCN layers by stage: the first of c3, c4 and c5, which has stride 2, and its equal followers."""
+def shapes(depth: int, size: tuple[int, int], batch: int, channels: Sequence[int] = CHANNELS) -> list[Layer]:
+    """The distinct shapes of a network, each with its count: six for either depth.
+
+    The first of c3, c4 and c5, which has stride 2, and its equal followers.
+    """
     found = []
     for number, (count, width) in enumerate(zip(DEPTHS[depth], channels, strict=True), start=3):
         rows, columns = (side >> (number - 1) for side in size)
         first = Problem(batch, width, rows, columns, width, stride_h=2, stride_w=2)
         later = Problem(batch, width, first.out_height, first.out_width, width)
-        found.append((Layer(f"c{number}.0", first), Layer(f"c{number}.1", later, count - 1)))
+        found += [Layer(f"c{number}.0", first), Layer(f"c{number}.1", later, count - 1)]
     return found
-
-
-def shapes(depth: int, size: tuple[int, int], batch: int, channels: Sequence[int] = CHANNELS) -> list[Layer]:
-    """The distinct shapes of a network, each with its count: six for either depth."""
-    return [layer for pair in stages(depth, size, batch, channels) for layer in pair]
 
 
 def layers(depth: int, size: tuple[int, int], batch: int, channels: Sequence[int] = CHANNELS) -> list[Layer]:
@@ -87,3 +88,58 @@ ODD = {
     "as many offset groups as channels": Problem(1, 8, 9, 8, 16, offset_groups=8),
     "padding wider than the image": Problem(1, 16, 2, 3, 8, pad_top=4, pad_left=5, pad_bottom=4, pad_right=5),
 }
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU's dense half-precision peak (float32 sums) and its memory's bandwidth."""
+
+    flop_per_second: float
+    bytes_per_second: float
+    source: str
+
+
+#: By a part of the name that the driver gives.
+GPUS = {
+    "H200": Gpu(790e12, 4.3e12, "measured on such a card: random bf16 matrix product, device-to-device copy"),
+    "V100-SXM2": Gpu(125e12, 900e9, "data sheet"),
+    "A100-SXM4-40GB": Gpu(312e12, 1555e9, "data sheet"),
+    "A100-SXM4-80GB": Gpu(312e12, 2039e9, "data sheet"),
+    "H100 80GB HBM3": Gpu(989e12, 3.35e12, "data sheet"),
+    "Tesla T4": Gpu(65e12, 320e9, "data sheet"),
+}
+
+
+def gpu_named(name: str) -> Gpu | None:
+    """The figures of a GPU, if they are known."""
+    return next((gpu for part, gpu in GPUS.items() if part in name), None)
+
+
+def _tensor_bytes(problem: Problem) -> dict[str, int]:
+    """Bytes of each tensor in half precision; ``columns`` is what im2col writes."""
+    in_pixels, out_pixels = problem.height * problem.width, problem.pixels
+    return {
+        "x": _HALF * problem.batch * problem.channels * in_pixels,
+        "offsets": _HALF * problem.batch * 3 * problem.offset_groups * problem.taps * out_pixels,
+        "weights": _HALF * problem.out_channels * problem.depth,
+        "y": _HALF * problem.batch * problem.out_channels * out_pixels,
+        "columns": _HALF * problem.batch * problem.channels * problem.taps * out_pixels,
+    }
+
+
+def least_bytes(problem: Problem) -> int:
+    """Bytes that any implementation moves."""
+    return sum(size for name, size in _tensor_bytes(problem).items() if name != "columns")
+
+
+def floor_us(problem: Problem, gpu: Gpu) -> float:
+    """The least time of a fused implementation, in microseconds: that of its operations or of its bytes."""
+    return 1e6 * max(problem.flop / gpu.flop_per_second, least_bytes(problem) / gpu.bytes_per_second)
+
+
+def im2col_floor_us(problem: Problem, gpu: Gpu) -> float:
+    """The least time of two kernels: sampling into a column buffer, and the matrix product over it."""
+    size = _tensor_bytes(problem)
+    sampling = (size["x"] + size["offsets"] + size["columns"]) / gpu.bytes_per_second
+    moved = (size["columns"] + size["weights"] + size["y"]) / gpu.bytes_per_second
+    return 1e6 * (sampling + max(problem.flop / gpu.flop_per_second, moved))

@@ -1,15 +1,20 @@
-"""A launch's tensors: drawn at random, laid out in memory as the kernels take them, and the expected result."""
+"""A launch and its tensors: drawn at random, and laid out in memory as the kernels take them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import nan, prod, sqrt
-from typing import Literal
+from math import nan, sqrt
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from benchmarks.gpu.device import Array, ArrayDevice, Kind, host_float32
-from benchmarks.gpu.exact import convolve
-from benchmarks.gpu.kernels import AUTO, Addresses, Format, Kernels
-from benchmarks.gpu.shapes import Problem
+import numpy as np
+
+from benchmarks.gpu.shapes import Layer, Problem
+from pssdet.plugins.bindings.c_types import Dtype, Layout
+from pssdet.plugins.bindings.deform_conv import AUTO_TILE, DeformConvFormat, DeformConvLibrary
+
+if TYPE_CHECKING:
+    from benchmarks.gpu.torch_device import Array, CudaDevice
 
 #: near: the offsets of a trained network, 1.5 pixels; far: half the image, and some beyond any image or no numbers.
 Reach = Literal["near", "far"]
@@ -20,8 +25,7 @@ _EXTREMES = ((97, 1e4), (101, -1e4), (103, float("inf")), (107, -float("inf")), 
 GUARD = 64
 
 
-@dataclass(frozen=True)
-class Values:
+class Values(NamedTuple):
     """float32 tensors in NCHW and OIHW order, whose values the format's types hold exactly.
 
     mask: what samples are multiplied by; its value before the sigmoid where the format has a raw mask.
@@ -35,50 +39,92 @@ class Values:
 
 
 @dataclass(frozen=True)
-class Launch:
-    """All that a launch is given; ``memory`` holds the output between two guards."""
+class Launcher:
+    """A device and the kernels that run on it."""
 
+    device: CudaDevice
+    kernels: DeformConvLibrary
+
+    def launch(self, problem: Problem, form: DeformConvFormat, values: Values) -> Launch:
+        """The launch over these values, laid out as the format says."""
+        xp, offset, mask = self.device.xp, values.offset, None
+        if form.raw_mask:
+            offset = xp.concatenate([offset, values.mask], 1)
+        else:
+            mask = self._laid_out(values.mask, form.offset_type, form.offset_layout)
+        weight = np.ascontiguousarray(self.device.take(values.weight), np.float32)
+        tensors = Values(
+            self._laid_out(values.x, form.data_type, form.data_layout),
+            self._laid_out(offset, form.offset_type, form.offset_layout),
+            mask,
+            self.device.put(self.kernels.pack_weights(problem, weight, form.data_type)),
+            self.device.packed(values.bias, "float32"),
+        )
+        channels = problem.out_channels + (-problem.out_channels % 8 if form.data_layout == "NHWC" else 0)
+        size = problem.batch * channels * problem.pixels + 2 * GUARD
+        memory = self.device.full((size,), form.data_type, nan)
+        return Launch(self, problem, form, tensors, memory)
+
+    def launches(self, form: DeformConvFormat, layers: Sequence[Layer], seed: int) -> list[Launch]:
+        """One for each layer, with tensors of its own and near offsets."""
+        drawn = [
+            draw(self.device, layer.problem, form, "near", 1000 * seed + number) for number, layer in enumerate(layers)
+        ]
+        return [self.launch(layer.problem, form, values) for layer, values in zip(layers, drawn, strict=True)]
+
+    def _laid_out(self, values: Array, dtype: Dtype, layout: Layout) -> Array:
+        """NCHW, or NHWC whose channels NaNs pad to a multiple of eight."""
+        xp = self.device.xp
+        if layout == "NHWC":
+            batch, channels, *size = values.shape
+            filler = self.device.full((batch, -channels % 8, *size), "float32", nan)
+            values = xp.moveaxis(xp.concatenate([values, filler], 1), 1, -1)
+        return self.device.packed(values, dtype)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """All that a launch is given: tensors as its format lays them out, and ``memory``, the output between two guards.
+
+    tensors: without a mask if it is in the offsets.
+    """
+
+    launcher: Launcher
     problem: Problem
-    form: Format
-    x: Array
-    offset: Array
-    mask: Array | None
-    weight: Array
-    bias: Array
+    form: DeformConvFormat
+    tensors: Values
     memory: Array
 
-    def run(self, device: ArrayDevice, kernels: Kernels, tile: int = AUTO) -> None:
+    def run(self, tile: int = AUTO_TILE) -> None:
         """Launch on the current stream."""
-        parts = (self.x, self.offset, self.mask, self.weight, self.bias, self._y())
-        addresses = Addresses(*(0 if part is None else device.address(part) for part in parts))
-        kernels.run(self.problem, self.form, addresses, tile, device.stream())
+        device, parts = self.launcher.device, self.tensors._asdict() | {"y": self._y()}
+        addresses = {name: device.address(part) for name, part in parts.items() if part is not None}
+        self.launcher.kernels.run(self.problem, self.form, **addresses, tile=tile, stream=device.stream())
 
-    def unwritten(self, device: ArrayDevice) -> Launch:
+    def unwritten(self) -> Launch:
         """The same launch with an output of its own, all NaN."""
-        return replace(self, memory=_poisoned(device, self.problem, self.form))
+        memory = self.launcher.device.full(self.memory.shape, self.form.data_type, nan)
+        return replace(self, memory=memory)
 
-    def forget(self) -> None:
-        """Make the output NaN again."""
-        self.memory[:] = nan
-
-    def result(self, device: ArrayDevice) -> Array:
+    def result(self) -> Array:
         """The output as [N, O, Ho, Wo], of its own type; what NHWC pads is left out."""
-        problem = self.problem
-        if not self.form.channels_last:
-            return self._y().reshape(problem.batch, problem.out_channels, problem.out_height, problem.out_width)
-        y = self._y().reshape(problem.batch, problem.out_height, problem.out_width, -1)
-        return device.packed(device.xp.moveaxis(y[..., : problem.out_channels], -1, 1), _kind(half=self.form.half))
+        problem, xp = self.problem, self.launcher.device.xp
+        size = (problem.out_height, problem.out_width)
+        if self.form.data_layout == "NCHW":
+            return self._y().reshape(problem.batch, problem.out_channels, *size)
+        y = self._y().reshape(problem.batch, *size, -1)[..., : problem.out_channels]
+        return self.launcher.device.packed(xp.moveaxis(y, -1, 1), self.form.data_type)
 
-    def has_intact_guards(self, device: ArrayDevice) -> bool:
+    def has_intact_guards(self) -> bool:
         """Whether nothing was written outside of the output."""
-        outside = device.xp.concatenate([self.memory[:GUARD], self.memory[-GUARD:]])
-        return bool(device.xp.isnan(outside).all())
+        xp = self.launcher.device.xp
+        return bool(xp.isnan(xp.concatenate([self.memory[:GUARD], self.memory[-GUARD:]])).all())
 
     def _y(self) -> Array:
         return self.memory[GUARD:-GUARD]
 
 
-def draw(device: ArrayDevice, problem: Problem, form: Format, reach: Reach, seed: int) -> Values:
+def draw(device: CudaDevice, problem: Problem, form: DeformConvFormat, reach: Reach, seed: int) -> Values:
     """Tensors with the statistics of a network's layer: input and result of deviation near one."""
     taps, side = problem.offset_groups * problem.taps, max(problem.height, problem.width)
     out = (problem.out_height, problem.out_width)
@@ -93,76 +139,18 @@ def draw(device: ArrayDevice, problem: Problem, form: Format, reach: Reach, seed
     if not form.raw_mask:
         mask = 1 / (1 + device.xp.exp(-mask))
     offset = normal(3, problem.batch, 2 * taps, *out) * (NEAR if reach == "near" else side / 2)
-    offset = _rounded(device, offset, half=form.half_offset)
+    offset = _rounded(device, offset, form.offset_type)
     if reach == "far":
         for distance, value in _EXTREMES:
             offset.reshape(-1)[distance::distance] = value
     return Values(
-        _rounded(device, x, half=form.half),
+        _rounded(device, x, form.data_type),
         offset,
-        _rounded(device, mask, half=form.half_offset),
-        _rounded(device, weight, half=form.half),
+        _rounded(device, mask, form.offset_type),
+        _rounded(device, weight, form.data_type),
         normal(4, problem.out_channels) / 2,
     )
 
 
-def arrange(device: ArrayDevice, kernels: Kernels, problem: Problem, form: Format, values: Values) -> Launch:
-    """The tensors as the format lays them out in the device's memory."""
-    offset, mask = values.offset, None
-    if form.raw_mask:
-        offset = device.xp.concatenate([offset, values.mask], 1)
-    else:
-        mask = _laid_out(device, values.mask, half=form.half_offset, last=form.offset_channels_last)
-    packed = kernels.pack_weights(problem, host_float32(device, values.weight), half=form.half)
-    return Launch(
-        problem,
-        form,
-        _laid_out(device, values.x, half=form.half, last=form.channels_last),
-        _laid_out(device, offset, half=form.half_offset, last=form.offset_channels_last),
-        mask,
-        device.put(packed),
-        device.packed(values.bias, "float32"),
-        _poisoned(device, problem, form),
-    )
-
-
-def expected(device: ArrayDevice, problem: Problem, form: Format, values: Values) -> Array:
-    """The result in float64."""
-    xp = device.xp
-    x, offset, mask, weight, bias = (
-        xp.asarray(part, dtype=xp.float64)
-        for part in (values.x, values.offset, values.mask, values.weight, values.bias)
-    )
-    if form.raw_mask:
-        mask = 1 / (1 + xp.exp(-mask))
-    y = convolve(device, problem, x, offset, mask, weight, bias)
-    return xp.where(y < 0, 0.0, y) if form.relu else y
-
-
-def _kind(*, half: bool) -> Kind:
-    return "float16" if half else "float32"
-
-
-def _pitch(channels: int) -> int:
-    return -(-channels // 8) * 8
-
-
-def _rounded(device: ArrayDevice, values: Array, *, half: bool) -> Array:
-    return device.packed(device.packed(values, _kind(half=half)), "float32")
-
-
-def _laid_out(device: ArrayDevice, values: Array, *, half: bool, last: bool) -> Array:
-    """NCHW, or NHWC whose channels NaNs pad to a multiple of eight."""
-    if last:
-        gap = _pitch(values.shape[1]) - values.shape[1]
-        if gap:
-            filler = device.full((values.shape[0], gap, *values.shape[2:]), "float32", nan)
-            values = device.xp.concatenate([values, filler], 1)
-        values = device.xp.moveaxis(values, 1, -1)
-    return device.packed(values, _kind(half=half))
-
-
-def _poisoned(device: ArrayDevice, problem: Problem, form: Format) -> Array:
-    channels = _pitch(problem.out_channels) if form.channels_last else problem.out_channels
-    size = prod((problem.batch, channels, problem.pixels))
-    return device.full((size + 2 * GUARD,), _kind(half=form.half), nan)
+def _rounded(device: CudaDevice, values: Array, dtype: Dtype) -> Array:
+    return device.packed(device.packed(values, dtype), "float32")

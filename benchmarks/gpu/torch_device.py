@@ -11,56 +11,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.gpu.device import Array, Kind, Replay, Work
+from benchmarks.gpu.timing import Replay, Work
 from pssdet.errors import EnvironmentMissing
+from pssdet.plugins.bindings.c_types import Dtype
+
+#: An array of PyTorch.
+Array = Any
 
 _WARM_UP = 10
 _NODE_TYPES = {0: "kernel", 1: "memcpy", 2: "memset", 3: "host", 4: "graph", 5: "empty", 10: "alloc", 11: "free"}
 
 
-class TorchArrays:
-    """Arrays of PyTorch on any of its devices."""
+class CudaDevice:
+    """The first GPU; in the tests NumPy takes its place.
 
-    xp: Any = torch
-
-    def __init__(self, where: str) -> None:
-        self._where = where
-
-    def normal(self, shape: Sequence[int], seed: int) -> Array:
-        """float32 values of a standard normal distribution."""
-        generator = torch.Generator(self._where).manual_seed(seed)
-        return torch.randn(tuple(shape), generator=generator, device=self._where)
-
-    def full(self, shape: Sequence[int], kind: Kind, value: float) -> Array:
-        """An array of one value."""
-        return torch.full(tuple(shape), value, dtype=getattr(torch, kind), device=self._where)
-
-    def packed(self, array: Array, kind: Kind) -> Array:
-        """The values as that type, without gaps in memory."""
-        return array.to(getattr(torch, kind)).contiguous()
-
-    def put(self, values: NDArray[Any]) -> Array:
-        """An array from the host, its type kept."""
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self._where)
-
-    def take(self, array: Array) -> NDArray[Any]:
-        """An array's values on the host."""
-        return np.asarray(array.cpu().numpy())
-
-    def address(self, array: Array) -> int:
-        """Where the array's first value lies in the device's memory."""
-        return int(array.data_ptr())
-
-
-class CudaDevice(TorchArrays):
-    """The first GPU.
+    xp: the library of its arrays, whose functions are used by the names that NumPy and PyTorch share.
 
     Raises:
         EnvironmentMissing: there is none.
     """
 
+    xp: Any = torch
+
     def __init__(self) -> None:
-        super().__init__("cuda")
         if not torch.cuda.is_available():
             raise EnvironmentMissing("PyTorch finds no GPU; run this on a machine with an NVIDIA GPU and its driver")
         self._properties = torch.cuda.get_device_properties(0)
@@ -83,6 +56,31 @@ class CudaDevice(TorchArrays):
             "CUDA of PyTorch": str(torch.version.cuda),
             "cuDNN": str(torch.backends.cudnn.version()),
         }
+
+    def normal(self, shape: Sequence[int], seed: int) -> Array:
+        """float32 values of a standard normal distribution."""
+        generator = torch.Generator("cuda").manual_seed(seed)
+        return torch.randn(tuple(shape), generator=generator, device="cuda")
+
+    def full(self, shape: Sequence[int], dtype: Dtype, value: float) -> Array:
+        """An array of one value."""
+        return torch.full(tuple(shape), value, dtype=getattr(torch, dtype), device="cuda")
+
+    def packed(self, array: Array, dtype: Dtype) -> Array:
+        """The values as that type, without gaps in memory."""
+        return array.to(getattr(torch, dtype)).contiguous()
+
+    def put(self, values: NDArray[Any]) -> Array:
+        """An array from the host, its type kept."""
+        return torch.from_numpy(np.ascontiguousarray(values)).to("cuda")
+
+    def take(self, array: Array) -> NDArray[Any]:
+        """An array's values on the host."""
+        return np.asarray(array.cpu().numpy())
+
+    def address(self, array: Array) -> int:
+        """Where the array's first value lies in the device's memory."""
+        return int(array.data_ptr())
 
     def stream(self) -> int:
         """Handle of the stream that work is now given to."""
@@ -117,17 +115,17 @@ class CudaDevice(TorchArrays):
         torch.cuda.synchronize()
         return Replay(graph.replay, work, nodes)
 
-    def times_us(self, replays: Sequence[Replay], iterations: int) -> list[float]:
-        """Microseconds of each of so many runs, which take turns among the replays; warmed up first.
+    def times_us(self, work: Work, iterations: int) -> list[float]:
+        """Microseconds of each of so many runs, warmed up first.
 
         Everything is queued without waiting, so that the host's own time falls into that of the runs before.
         """
         starts, ends = ([torch.cuda.Event(enable_timing=True) for _ in range(iterations)] for _ in range(2))
-        for number in range(_WARM_UP):
-            replays[number % len(replays)].run()
-        for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        for _ in range(_WARM_UP):
+            work()
+        for start, end in zip(starts, ends, strict=True):
             start.record()
-            replays[number % len(replays)].run()
+            work()
             end.record()
         torch.cuda.synchronize()
         return [1e3 * float(start.elapsed_time(end)) for start, end in zip(starts, ends, strict=True)]
@@ -141,7 +139,7 @@ def _new_graph() -> torch.cuda.CUDAGraph:
 
 
 def _count_nodes(graph: torch.cuda.CUDAGraph) -> dict[str, int] | None:
-    """How many nodes of each type a graph has, by the driver's own functions; none where it cannot be asked."""
+    """Nodes of a graph by type, as the driver says; None where it cannot be asked."""
     try:
         handle = ctypes.c_void_p(graph.raw_cuda_graph())
         driver = ctypes.CDLL("libcuda.so.1")

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from benchmarks.gpu.bundle import CARD, OUTPUTS, Bundle, Case, Picture, normalised, padded, write_bundle
+from benchmarks.gpu.bundle import CARD, OUTPUTS, Bundle, Case, Picture, network_image, write_bundle
 from pssdet.errors import BadInput
 from pssdet.models.preprocess import as_batch, prepare
 from pssdet.models.zoo import find
@@ -44,9 +44,9 @@ def folder(tmp_path):
 def test_everything_comes_back(folder):
     bundle = Bundle(folder)
     assert (bundle.case.name, bundle.case.fp32, bundle.case.batches) == ("tiny", ("trunk/Conv_7",), (1, 2))
-    assert len(bundle) == 3
+    assert len(bundle.pictures) == 3
     for index, picture in enumerate(pictures()):
-        again = bundle.picture(index)
+        again = bundle.pictures[index]
         np.testing.assert_array_equal(again.content, picture.content)
         assert (again.original_size, again.scale) == (picture.original_size, picture.scale)
     np.testing.assert_array_equal(bundle.expected("onnxruntime")["count"], [0, 1, 2])
@@ -55,8 +55,8 @@ def test_everything_comes_back(folder):
 
 def test_a_batch_has_the_models_inputs(folder):
     bundle = Bundle(folder)
-    assert [bundle.padded_size(index) for index in range(3)] == [(64, 64)] * 3
-    batch = bundle.batch([2, 0])
+    assert [picture.padded_size for picture in bundle.pictures] == [(64, 64)] * 3
+    batch = bundle.case.inputs([bundle.pictures[2], bundle.pictures[0]])
     assert {name: (values.shape, values.dtype) for name, values in batch.items()} == {
         "image": ((2, 3, 64, 64), np.float32),
         "image_size": ((2, 2), np.float32),
@@ -75,7 +75,7 @@ def test_a_picture_is_the_readers_to_the_bit():
     scale = 256 / max(content.shape[:2])
     resized = cv2.resize(content, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     assert max(resized.shape) == 256
-    np.testing.assert_array_equal(padded(normalised(resized, STEPS.mean, STEPS.std)), wanted)
+    np.testing.assert_array_equal(network_image(resized, STEPS.mean, STEPS.std), wanted)
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "pictures.npz", "expected.npz"])

@@ -9,10 +9,9 @@ import pytest
 
 from benchmarks.gpu import collect, pack
 from benchmarks.gpu.bundle import OUTPUTS, Bundle, Case, Picture, save_arrays, write_bundle
-from benchmarks.gpu.engine_goals import goals
+from benchmarks.gpu.engine_report import goals
 from benchmarks.gpu.engine_steps import latency_name, layers_name
-from benchmarks.gpu.report_parts import goal_table
-from benchmarks.gpu.results import Results
+from benchmarks.gpu.suite import Results, goal_table
 from pssdet.models.zoo import find
 from pssdet.validation.scenes.dataset import ensure_dataset
 

@@ -3,12 +3,11 @@
 import pytest
 
 from benchmarks.gpu import environment
-from benchmarks.gpu.dcnv2_goals import goals
-from benchmarks.gpu.dcnv2_report import failures, render
-from benchmarks.gpu.dcnv2_steps import FULL, layers_name, sums_name
-from benchmarks.gpu.results import Results, slug
-from benchmarks.gpu.shapes import SIZES, Layer, Problem, shapes
-from benchmarks.gpu.timing import quantile, sets_needed
+from benchmarks.gpu.dcnv2_report import failures, goals, render
+from benchmarks.gpu.dcnv2_steps import layers_name, sets_needed, sums_name
+from benchmarks.gpu.shapes import SIZES, Layer, Problem, layers, shapes
+from benchmarks.gpu.suite import Results, slug
+from benchmarks.gpu.timing import quantile
 
 MAIN = SIZES[0]
 
@@ -166,8 +165,8 @@ def test_enough_sets_that_the_cache_holds_none():
 
     small = [Layer("a", Problem(1, 8, 8, 8, 8))]
     assert sets_needed(Device, small) == 32
-    assert sets_needed(Device, FULL.layers(50, MAIN, 1)) == 5  # 58 MB each
-    assert sets_needed(Device, FULL.layers(50, MAIN, 8)) == 2
+    assert sets_needed(Device, layers(50, MAIN, 1)) == 5  # 58 MB each
+    assert sets_needed(Device, layers(50, MAIN, 8)) == 2
 
 
 def test_names_of_files():

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,9 +27,13 @@ def absent(device, layers, seed):
     raise RuntimeError("it is\nnot here")
 
 
+def no_opinion(device, problem, values):
+    raise ImportError("there is no other float64 implementation here")
+
+
 def maker(kernels, workload=TINY, **changes):
     def make(_):
-        bench = Dcnv2Bench(NumpyDevice(), kernels, {"torchvision": baseline, "tensorrt": absent}, None, workload)
+        bench = Dcnv2Bench(NumpyDevice(), kernels, {"torchvision": baseline, "tensorrt": absent}, no_opinion, workload)
         return replace(bench, **changes)
 
     return make
@@ -123,7 +128,7 @@ def test_streams_that_disturb_each_other_are_found(tmp_path, capsys):
     class Disturbed(NumpyDevice):
         def at_once(self, replays):
             super().at_once(replays)
-            replays[0].keeps.args[-1][3].memory[70] += 1
+            replays[0].keeps.args[-1][3].__self__.memory[70] += 1
 
     workload = replace(TINY, timed_batches=(), odd={}, checked_batches=())
     assert run(tmp_path, FakeKernels(), workload=workload, device=Disturbed()) == 1
@@ -150,7 +155,7 @@ def test_a_reference_that_somebody_contradicts(tmp_path, capsys):
 
 def test_a_stopped_run_goes_on(tmp_path, capsys):
     class Stopped(NumpyDevice):
-        def times_us(self, replays, iterations):
+        def times_us(self, work, iterations):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -169,8 +174,7 @@ def test_a_stopped_run_goes_on(tmp_path, capsys):
 
 def test_results_of_other_kernels_are_not_continued(good, tmp_path, capsys):
     class Newer(FakeKernels):
-        def identity(self):
-            return "newer"
+        path = Path(__file__)
 
     path = tmp_path / "dcnv2_made_up_1.json"
     path.write_bytes((good / path.name).read_bytes())

@@ -12,10 +12,10 @@ from fake_gpu import NumpyDevice
 from parallel import shared_folder
 
 from benchmarks.gpu import detection_kernels, detection_steps
-from benchmarks.gpu.detection_cases import Setting, digest, nms_inputs, proposals_inputs, roi_align_inputs
-from benchmarks.gpu.detection_checks import check_features, check_rows
-from benchmarks.gpu.detection_pack import setting_of, write_kernels
-from benchmarks.gpu.detection_steps import KernelBench, KernelBundle
+from benchmarks.gpu.detection_cases import Setting, nms_inputs, proposals_inputs, roi_align_inputs
+from benchmarks.gpu.detection_steps import KernelBench, KernelBundle, check_features, check_rows
+from benchmarks.gpu.pack import setting_of, write_kernels
+from benchmarks.gpu.seeded_weights import digest
 from pssdet.plugins.bindings.detection import DetectionLibrary
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +40,7 @@ def settings():
 @pytest.fixture(scope="module")
 def bundles(settings, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundles")
+    (folder / "kernels").mkdir()
     write_kernels(folder / "kernels", settings)
     return folder
 

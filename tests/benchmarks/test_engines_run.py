@@ -14,6 +14,7 @@ from fake_host import FakeHost
 from benchmarks.gpu import engine_steps, engines, pack
 from benchmarks.gpu.bundle import OUTPUTS, Bundle
 from benchmarks.gpu.engine_steps import EngineWorkload
+from pssdet.engines.trt.plan.profiles import Profile
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = EngineWorkload(iterations=3, profiled=1, pictures=2)
@@ -76,7 +77,8 @@ def done(bundles, tmp_path_factory):
 class TestBundle:
     def test_what_was_packed(self, bundles, mini_folder):
         bundle = Bundle(bundles / "mini")
-        assert (len(bundle), bundle.case.references, bundle.case.seeded) == (3, ("onnxruntime", "paddle"), False)
+        assert (len(bundle.pictures), bundle.case.references) == (3, ("onnxruntime", "paddle"))
+        assert not bundle.case.seeded
         assert bundle.case.fp32
         names = {node.name for node in onnx.load(mini_folder / "model.onnx").graph.node}
         assert set(bundle.case.fp32) <= names
@@ -125,14 +127,14 @@ class TestRun:
         requests = {request.label: request for request in done[1].requests}
         assert [request.label for request in done[1].requests] == ["fp16", "fp32", "no_dcn"]
         bundle = Bundle(bundles / "mini")
-        assert (requests["fp16"].precision, requests["fp16"].fp32) == ("fp16", bundle.case.fp32)
-        assert (requests["fp32"].precision, requests["fp32"].fp32) == ("fp32", ())
+        assert requests["fp16"].fp32 == bundle.case.fp32
+        assert requests["fp32"].fp32 is None
         assert not any(node.op_type == "DeformConv" for node in requests["no_dcn"].model.graph.node)
-        sizes = [bundle.padded_size(index) for index in range(3)]
+        sizes = [picture.padded_size for picture in bundle.pictures]
         lowest, highest = (tuple(function(side) for side in zip(*sizes, strict=True)) for function in (min, max))
         alone, together = requests["fp16"].profiles
-        assert alone == ((1, *lowest), (1, *highest), (1, *highest))
-        assert together == ((2, *lowest), (2, *highest), (2, *highest))
+        assert alone == Profile((1, *lowest), (1, *highest), (1, *highest))
+        assert together == Profile((2, *lowest), (2, *highest), (2, *highest))
 
     def test_the_engines_detections_are_the_references(self, done):
         steps = stored(done[0])["steps"]

@@ -6,7 +6,7 @@ import pytest
 from fake_gpu import NumpyDevice
 from onnx import TensorProto, helper
 
-from benchmarks.gpu.exact import convolve
+from benchmarks.gpu.correctness import convolve
 from benchmarks.gpu.shapes import ODD, Problem
 
 
@@ -86,7 +86,7 @@ def test_points_that_are_no_numbers_read_zero():
 def test_without_offsets_it_is_a_convolution():
     problem = Problem(1, 2, 5, 6, 3)
     x, offset, mask, weight, _ = draw(problem, 0.0)
-    obtained = convolve(NumpyDevice(), problem, x, offset * 0, np.ones_like(mask), weight, None)
+    obtained = convolve(NumpyDevice(), problem, x, offset * 0, np.ones_like(mask), weight, np.zeros(3))
     padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
     wanted = sum(
         np.einsum("nchw,oc->nohw", padded[:, :, i : i + 5, j : j + 6], weight[:, :, i, j])

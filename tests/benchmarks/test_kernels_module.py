@@ -2,15 +2,15 @@
 
 import shutil
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.gpu.dcnv2 import kernels_identity, open_kernels
 from benchmarks.gpu.environment import ROOT
-from benchmarks.gpu.kernels import AUTO, Addresses, Format, KernelFailed, Library
 from benchmarks.gpu.shapes import ODD, Problem
-from pssdet.errors import EnvironmentMissing
+from pssdet.errors import BadInput, EnvironmentMissing
+from pssdet.plugins.bindings.deform_conv import AUTO_TILE, DeformConvFormat, DeformConvLibrary
 from pssdet.plugins.bindings.libraries import find_kernels
 
 #: Written against the header alone: every field is named, so that a wrong order on either side shows.
@@ -56,6 +56,7 @@ pssdet_status pssdet_dcnv2_run(const pssdet_dcnv2_problem* p, const pssdet_dcnv2
 }
 """
 PROBLEM = Problem(*range(1, 18))
+TENSORS = {"x": 16, "offset": 32, "weight": 64, "bias": 80, "y": 96}
 
 
 @pytest.fixture(scope="module")
@@ -66,73 +67,71 @@ def stub(tmp_path_factory):
     (folder / "stub.cpp").write_text(STUB)
     command = ["g++", "-std=c++17", "-shared", "-fPIC", "-I", ROOT / "plugins" / "dcnv2", "-o", folder / "libstub.so"]
     subprocess.run([*command, folder / "stub.cpp"], check=True)
-    return Library(folder / "libstub.so")
+    return DeformConvLibrary(folder / "libstub.so")
 
 
 def seen(stub, name, count, kind):
-    return list((kind * count).in_dll(stub._library._library, name))
+    return list((kind * count).in_dll(stub._library, name))
 
 
 def test_every_field_arrives_under_its_name(stub):
     from ctypes import c_int32, c_void_p
 
-    form = Format(
-        half=True, channels_last=False, half_offset=True, offset_channels_last=False, raw_mask=True, relu=False
-    )
-    stub.run(PROBLEM, form, Addresses(16, 32, 0, 64, 80, 96), 2, 112)
+    form = DeformConvFormat("half", "NCHW", "half", "NCHW", raw_mask=True, relu=False)
+    stub.run(PROBLEM, form, **TENSORS, tile=2, stream=112)
     assert seen(stub, "seen_problem", 17, c_int32) == list(range(1, 18))
     assert seen(stub, "seen_format", 6, c_int32) == [1, 0, 1, 0, 1, 0]
     assert seen(stub, "seen_pointers", 7, c_void_p) == [16, 32, None, 64, 80, 96, 112]
     assert seen(stub, "seen_tile", 1, c_int32) == [2]
-    other = Format(half=False, offset_channels_last=True, relu=True)
+    other = DeformConvFormat("float32", "NHWC", "float32", "NHWC", relu=True)
     assert stub.tile_count(PROBLEM, other) == 5
     assert seen(stub, "seen_format", 6, c_int32) == [0, 1, 0, 1, 0, 1]
-    stub.run(PROBLEM, form, Addresses(16, 32, 48, 64, 80, (1 << 47) + 16), AUTO, 0)
+    stub.run(PROBLEM, form, **TENSORS | {"mask": 48, "y": (1 << 47) + 16}, tile=AUTO_TILE, stream=0)
     assert seen(stub, "seen_pointers", 7, c_void_p)[2:] == [48, 64, 80, (1 << 47) + 16, None]
     assert seen(stub, "seen_tile", 1, c_int32) == [-1]
 
 
 def test_a_status_becomes_an_error(stub):
-    addresses = Addresses(16, 32, 0, 64, 80, 96)
-    with pytest.raises(KernelFailed, match="refused"):
-        stub.run(PROBLEM, Format(), addresses, 3, 0)
-    with pytest.raises(KernelFailed, match="CUDA"):
-        stub.run(PROBLEM, Format(), addresses, 4, 0)
-    with pytest.raises(KernelFailed, match="output_size"):
+    with pytest.raises(BadInput, match="contradict each other"):
+        stub.run(PROBLEM, DeformConvFormat(), **TENSORS, tile=3)
+    with pytest.raises(EnvironmentMissing, match="the GPU refused the launch"):
+        stub.run(PROBLEM, DeformConvFormat(), **TENSORS, tile=4)
+    with pytest.raises(BadInput, match="contradict each other"):
         stub.output_size(Problem(0, *range(2, 18)))
 
 
 def test_host_functions(stub):
     assert stub.output_size(PROBLEM) == (31, 32)
-    assert "version 1, libstub.so" in stub.describe()["kernel library"]
-    assert stub.identity().startswith("file ")
+    assert (stub.version, stub.path.name) == ("1", "libstub.so")
+    assert kernels_identity(stub.path).startswith("file ")
     problem, values = Problem(1, 1, 1, 1, 5, 1, 1), np.arange(5, dtype="f4").reshape(5, 1, 1, 1)
-    assert stub.pack_weights(problem, values, half=True).view(np.uint16).tolist() == [0, 1, 2, 3, 4]
-    assert stub.pack_weights(problem, values, half=False).tolist() == [0, 2, 4, 6, 8]
+    assert stub.pack_weights(problem, values, "half").reshape(-1).view(np.uint16).tolist() == [0, 1, 2, 3, 4]
+    assert stub.pack_weights(problem, values).reshape(-1).tolist() == [0, 2, 4, 6, 8]
 
 
 def test_the_built_library_packs_and_counts():
     """The host functions of the real library, which need no GPU; where it is built."""
     try:
-        library = Library(find_kernels(cuda=True))
+        library = open_kernels(find_kernels(cuda=True))
     except EnvironmentMissing as missing:
         pytest.skip(str(missing))
     for problem in ODD.values():
         assert library.output_size(problem) == (problem.out_height, problem.out_width)
         shape = (problem.out_channels, problem.channels // problem.groups, problem.kernel_h, problem.kernel_w)
         weight = np.random.default_rng(1).normal(size=shape).astype("f4")
-        for half, kind in ((True, "f2"), (False, "f4")):
-            packed = library.pack_weights(problem, weight, half=half)
-            assert packed.tolist() == np.moveaxis(weight, 1, -1).astype(kind).reshape(-1).tolist()
-    assert library.tile_count(ODD["3x3 on 9x11"], Format()) >= 1
-    assert library.tile_count(ODD["groups"], Format()) == 0
+        for dtype in ("half", "float32"):
+            packed = library.pack_weights(problem, weight, dtype)
+            assert packed.tolist() == np.moveaxis(weight, 1, -1).astype(dtype).tolist()
+    fused = DeformConvFormat("half", "NHWC")
+    assert library.tile_count(ODD["3x3 on 9x11"], fused) >= 1
+    assert library.tile_count(ODD["groups"], fused) == 0
 
 
 class TestWhatIsNoLibrary:
     def test_another_file(self, tmp_path):
         (tmp_path / "lib.so").write_text("no library")
         with pytest.raises(EnvironmentMissing, match="cannot be loaded"):
-            Library(tmp_path / "lib.so")
+            open_kernels(tmp_path / "lib.so")
 
     def test_a_library_without_its_cuda_part(self, tmp_path):
         if not shutil.which("g++"):
@@ -140,4 +139,4 @@ class TestWhatIsNoLibrary:
         (tmp_path / "empty.cpp").write_text('extern "C" const char* pssdet_dcnv2_version() { return "1"; }')
         subprocess.run(["g++", "-shared", "-fPIC", "-o", tmp_path / "e.so", tmp_path / "empty.cpp"], check=True)
         with pytest.raises(EnvironmentMissing, match="without its CUDA kernels"):
-            Library(Path(tmp_path / "e.so"))
+            open_kernels(tmp_path / "e.so")

@@ -62,7 +62,7 @@ from onnx import numpy_helper
 from pathlib import Path
 from benchmarks.gpu.seeded_weights import strip_weights
 from benchmarks.gpu.bundle import OUTPUTS, Case, Bundle, Picture, write_bundle
-from benchmarks.gpu import engine_report, engine_steps, no_dcn
+from benchmarks.gpu import engine_report, engine_steps
 import pssdet.engines.trt.graph.rewrite, pssdet.engines.trt.runtime.session
 import pssdet.engines.trt.plan.builder, pssdet.engines.devices
 weight = numpy_helper.from_array(np.ones((64, 64), np.float32), "w")
@@ -73,7 +73,7 @@ outputs = {{name: np.zeros(1) for name in OUTPUTS}}
 write_bundle(Path({str(tmp_path)!r}), case, strip_weights(model), [picture], {{"onnxruntime": [outputs]}})
 bundle = Bundle(Path({str(tmp_path)!r}))
 assert numpy_helper.to_array(bundle.model().graph.initializer[0]).shape == (64, 64)
-assert bundle.batch([0])["image"].shape == (1, 3, 64, 64)
+assert bundle.case.inputs(bundle.pictures)["image"].shape == (1, 3, 64, 64)
 print("read")
 """
     )

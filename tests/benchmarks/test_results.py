@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks.gpu.results import SCHEMA, Results
+from benchmarks.gpu.suite import SCHEMA, Results
 
 IDENTITY = {"case": "row4", "bundle": "hash", "gpu": "NVIDIA Made-Up 1", "quick": False}
 STEPS = {"build no_dcn": {"seconds": 1.0, "result": {"bytes": 7}}, "latency fp16 N=1": {"seconds": 2.0, "result": {}}}

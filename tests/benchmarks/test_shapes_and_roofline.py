@@ -4,9 +4,18 @@ from itertools import pairwise
 
 import pytest
 
-from benchmarks.gpu.roofline import GPUS, floor_us, gpu_named, im2col_floor_us, least_bytes, sum_floor_us
-from benchmarks.gpu.roofline import sum_im2col_floor_us as sum_columns_us
-from benchmarks.gpu.shapes import ODD, SIZES, Problem, layers, shapes
+from benchmarks.gpu.shapes import (
+    GPUS,
+    ODD,
+    SIZES,
+    Problem,
+    floor_us,
+    gpu_named,
+    im2col_floor_us,
+    layers,
+    least_bytes,
+    shapes,
+)
 
 # depth, size, batch, GFLOP, least MB, floor and im2col floor in us on V100 and on H200
 SUMS = """
@@ -33,7 +42,11 @@ def test_sums(line):
     v100, h200 = GPUS["V100-SXM2"], GPUS["H200"]
     found = [sum(layer.problem.flop for layer in network) / 1e9]
     found.append(sum(least_bytes(layer.problem) for layer in network) / 1e6)
-    found += [function(network, gpu) for gpu in (v100, h200) for function in (sum_floor_us, sum_columns_us)]
+    found += [
+        sum(floor(layer.problem, gpu) for layer in network)
+        for gpu in (v100, h200)
+        for floor in (floor_us, im2col_floor_us)
+    ]
     assert [f"{value:.1f}" for value in found] == figures
 
 

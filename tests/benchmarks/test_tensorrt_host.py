@@ -18,12 +18,12 @@ from fake_tensorrt import SCRATCH, FakePlan, expected, install
 
 from benchmarks.gpu import cuda_device, engines, tensorrt_host
 from benchmarks.gpu.cuda_device import BareDevice
-from benchmarks.gpu.host import BuildRequest
-from benchmarks.gpu.no_dcn import without_dcn
+from benchmarks.gpu.engine_steps import without_dcn
 from benchmarks.gpu.tensorrt_host import ResidentBatch
 from pssdet.engines.devices import Gpu
 from pssdet.engines.precision.recipe import recipe_for
 from pssdet.engines.trt.plan import builder
+from pssdet.engines.trt.plan.profiles import Profile
 from pssdet.engines.trt.runtime.cuda import Cuda
 from pssdet.errors import EnvironmentMissing
 
@@ -173,7 +173,7 @@ class TestBareDevice:
             cuda.enqueue(device.stream(), lambda: setattr(cuda, "clock", cuda.clock + 2))
 
         replay = device.record(work)
-        assert device.times_us([replay], 5) == [2e3 * TICK_MS] * 5
+        assert device.times_us(replay.run, 5) == [2e3 * TICK_MS] * 5
 
     def test_without_a_gpu(self, monkeypatch):
         monkeypatch.setattr(cuda_device, "gpu", lambda: None)
@@ -189,7 +189,7 @@ class TestBuild:
         module = fake_trt_build.install(monkeypatch, request.param)
         library = tmp_path / "libpssdet_plugins.so"
         library.write_bytes(b"plugins")
-        monkeypatch.setattr(tensorrt_host, "gpu", lambda: Gpu("NVIDIA Made-Up 1", (9, 0), "13.0"))
+        monkeypatch.setattr(cuda_device, "gpu", lambda: Gpu("NVIDIA Made-Up 1", (9, 0), "13.0"))
         monkeypatch.setattr(tensorrt_host, "find_plugins", lambda: library)
         for place in (tensorrt_host, builder):
             monkeypatch.setattr(place, "load_plugins", lambda trt, path: None)
@@ -201,30 +201,26 @@ class TestBuild:
     def test_a_proved_half_engine_and_one_without_dcn(self, host, mini_folder, tmp_path):
         model = onnx.load(mini_folder / "model.onnx")
         recipe = recipe_for("mini_faster", model.graph).fp32
-        alone = ((1, 160, 192), (1, 256, 256), (1, 256, 256))
-        profiles = (alone, ((2, 160, 192), (8, 256, 256), (8, 256, 256)))
-        found = host.build(BuildRequest("fp16", model, "fp16", recipe, profiles), tmp_path / "fp16.plan")
+        alone = Profile((1, 160, 192), (1, 256, 256), (1, 256, 256))
+        profiles = (alone, Profile((2, 160, 192), (8, 256, 256), (8, 256, 256)))
+        found = host.build(model, tmp_path / "fp16.plan", profiles, recipe)
         assert found["precisions"]["share"] >= 0.9
         assert found["kept_fp32"] == len(recipe) > 0
         assert (tmp_path / "fp16.plan").stat().st_size > 0
         assert len(list((tmp_path / "caches").glob("*.timing"))) == 1
         plain = without_dcn(model)
         kept = [name for name in recipe if name in {node.name for node in plain.graph.node}]
-        assert (
-            host.build(BuildRequest("no_dcn", plain, "fp16", kept, profiles), tmp_path / "no_dcn.plan")["precisions"][
-                "share"
-            ]
-            >= 0.9
-        )
-        whole = host.build(BuildRequest("fp32", model, "fp32", (), profiles), tmp_path / "fp32.plan")
+        half = host.build(plain, tmp_path / "no_dcn.plan", profiles, kept)
+        assert half["precisions"]["share"] >= 0.9
+        whole = host.build(model, tmp_path / "fp32.plan", profiles, None)
         assert whole["precisions"]["share"] == 0.0
 
     @pytest.mark.parametrize("host", ["8.6.0"], indirect=True)
     def test_no_kernels_of_libraries_that_may_be_stand_ins(self, host, mini_folder, tmp_path, monkeypatch):
         monkeypatch.setattr(builder, "unloadable_sources", lambda able: ())
         model = onnx.load(mini_folder / "model.onnx")
-        shapes = ((1, 160, 192), (1, 256, 256), (1, 256, 256))
-        host.build(BuildRequest("fp32", model, "fp32", (), (shapes,)), tmp_path / "fp32.plan")
+        profile = Profile((1, 160, 192), (1, 256, 256), (1, 256, 256))
+        host.build(model, tmp_path / "fp32.plan", (profile,), None)
         sources = host.module.TacticSource
         used = {source.name for source in sources if host.module.config.sources >> int(source) & 1}
         assert used
@@ -237,7 +233,7 @@ class TestBuild:
         host.check()
 
     def test_no_gpu(self, monkeypatch, tmp_path):
-        monkeypatch.setattr(tensorrt_host, "gpu", lambda: None)
+        monkeypatch.setattr(cuda_device, "gpu", lambda: None)
         with pytest.raises(EnvironmentMissing, match="no NVIDIA GPU"):
             tensorrt_host.TensorRTHost(tmp_path)
 

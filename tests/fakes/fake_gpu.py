@@ -2,13 +2,14 @@
 
 import ctypes
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
-from benchmarks.gpu.device import Replay
-from benchmarks.gpu.exact import convolve
-from benchmarks.gpu.kernels import KernelFailed
+from benchmarks.gpu.correctness import convolve
+from benchmarks.gpu.timing import Replay
+from pssdet.errors import BadInput
 
 
 class NumpyDevice:
@@ -53,11 +54,11 @@ class NumpyDevice:
         work()
         return Replay(work, work, {"kernel": 1})
 
-    def times_us(self, replays, iterations):
+    def times_us(self, work, iterations):
         times = []
-        for number in range(iterations):
+        for _ in range(iterations):
             started = perf_counter()
-            replays[number % len(replays)].run()
+            work()
             times.append(1e6 * (perf_counter() - started))
         return times
 
@@ -69,52 +70,47 @@ class FakeKernels:
     fault: str = ""
     tiles: int = 2
     launches: int = 0
-
-    def identity(self):
-        return "fake"
-
-    def describe(self):
-        return {"kernel library": "fake"}
+    version = "1"
+    path = Path(__file__)
 
     def output_size(self, problem):
         return problem.out_height, problem.out_width
 
-    def pack_weights(self, problem, oihw, half):
-        return np.moveaxis(oihw, 1, -1).astype("f2" if half else "f4").reshape(-1)
+    def pack_weights(self, problem, oihw, dtype):
+        return np.ascontiguousarray(np.moveaxis(oihw, 1, -1), dtype)
 
     def tile_count(self, problem, form):
-        fused = form.half and form.channels_last and problem.groups == problem.offset_groups == 1
+        fused = (form.data_type, form.data_layout) == ("half", "NHWC") and problem.groups == problem.offset_groups == 1
         return self.tiles if fused and problem.channels % 8 == problem.out_channels % 8 == 0 else 0
 
-    def run(self, problem, form, tensors, tile, stream):
+    def run(self, problem, form, *, x, offset, weight, y, mask=0, bias, tile, stream):
         assert stream == 7
         self.launches += 1
         fault = self.fault if tile == 1 else ""
         if fault == "refuses":
-            raise KernelFailed("refused the problem")
+            raise BadInput("refused the problem")
         out = (problem.out_height, problem.out_width)
         taps = problem.taps * problem.offset_groups
-        x = tensor(
-            tensors.x, form.half, form.channels_last, problem.batch, problem.channels, problem.height, problem.width
-        )
-        layout = (form.half_offset, form.offset_channels_last, problem.batch)
-        offset = tensor(tensors.offset, *layout, 3 * taps if form.raw_mask else 2 * taps, *out)
+        size = (problem.batch, problem.channels, problem.height, problem.width)
+        x = tensor(x, form.data_type, form.data_layout, *size)
+        layout = (form.offset_type, form.offset_layout, problem.batch)
+        offset = tensor(offset, *layout, 3 * taps if form.raw_mask else 2 * taps, *out)
         if form.raw_mask:
-            assert tensors.mask == 0
+            assert mask == 0
             offset, mask = offset[:, : 2 * taps], 1 / (1 + np.exp(-offset[:, 2 * taps :].astype("f8")))
         else:
-            mask = tensor(tensors.mask, *layout, taps, *out)
+            mask = tensor(mask, *layout, taps, *out)
         packed = (problem.out_channels, problem.kernel_h, problem.kernel_w, problem.channels // problem.groups)
-        weight = np.moveaxis(memory(tensors.weight, form.half, packed), -1, 1)
-        bias = memory(tensors.bias, 0, (problem.out_channels,))
+        weight = np.moveaxis(memory(weight, form.data_type, packed), -1, 1)
+        bias = memory(bias, "float32", (problem.out_channels,))
         exact = [part.astype("f8") for part in (x, offset, mask, np.ascontiguousarray(weight), bias)]
-        y = convolve(NumpyDevice(), problem, *exact)
+        result = convolve(NumpyDevice(), problem, *exact)
         if form.relu:
-            y = np.maximum(y, 0)
-        self._write(problem, form, tensors.y, y, fault)
+            result = np.maximum(result, 0)
+        self._write(form, y, result, fault)
 
-    def _write(self, problem, form, address, y, fault):
-        target = tensor(address, form.half, form.channels_last, *y.shape)
+    def _write(self, form, address, y, fault):
+        target = tensor(address, form.data_type, form.data_layout, *y.shape)
         if fault == "wrong":
             y = y * 1.01
         if fault == "random":
@@ -123,20 +119,19 @@ class FakeKernels:
         if fault == "unwritten":
             target[-1, -1, -1, -1] = np.nan
         if fault == "outside":
-            memory(address - 4, 1, (1,))[:] = 0
+            memory(address - 4, "half", (1,))[:] = 0
 
 
-def memory(address, half, shape):
+def memory(address, dtype, shape):
     """A view of so many values at an address."""
     count = int(np.prod(shape))
-    kind = np.float16 if half else np.float32
-    buffer = (ctypes.c_char * (count * np.dtype(kind).itemsize)).from_address(address)
-    return np.frombuffer(buffer, kind).reshape(shape)
+    buffer = (ctypes.c_char * (count * np.dtype(dtype).itemsize)).from_address(address)
+    return np.frombuffer(buffer, dtype).reshape(shape)
 
 
-def tensor(address, half, channels_last, batch, channels, height, width):
+def tensor(address, dtype, layout, batch, channels, height, width):
     """A view as [N, C, H, W] of what lies at an address."""
-    if not channels_last:
-        return memory(address, half, (batch, channels, height, width))
+    if layout == "NCHW":
+        return memory(address, dtype, (batch, channels, height, width))
     pitch = (channels + 7) // 8 * 8
-    return np.moveaxis(memory(address, half, (batch, height, width, pitch))[..., :channels], -1, 1)
+    return np.moveaxis(memory(address, dtype, (batch, height, width, pitch))[..., :channels], -1, 1)

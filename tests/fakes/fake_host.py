@@ -1,7 +1,7 @@
 """A GPU host without a GPU: engines are the requested models in ONNX Runtime. Its figures are test data."""
 
-import json
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -31,26 +31,29 @@ class FakeHost:
     def check(self):
         pass
 
-    def build(self, request, plan):
-        if request.label in self.broken:
-            raise RuntimeError(f"no {request.label} today")
-        self.requests.append(request)
-        onnx.save(request.model, plan)
-        plan.with_suffix(".json").write_text(json.dumps({"label": request.label}))
-        found = {"layers": {"fp16": 7, "fp32": 3}, "share": 0.95 if request.precision == "fp16" else None, "wide": []}
-        return {"seconds": 1.5, "route": "made up", "kept_fp32": len(request.fp32), "precisions": found}
+    def build(self, model, plan, profiles, fp32):
+        label = label_of(plan)
+        if label in self.broken:
+            raise RuntimeError(f"no {label} today")
+        self.requests.append(SimpleNamespace(label=label, model=model, profiles=profiles, fp32=fp32))
+        onnx.save(model, plan)
+        found = {"layers": {"fp16": 7, "fp32": 3}, "share": None if fp32 is None else 0.95, "wide": []}
+        return {"seconds": 1.5, "route": "made up", "kept_fp32": len(fp32 or ()), "precisions": found}
 
     @contextmanager
     def session(self, plan, *, graphs):
-        label = json.loads(plan.with_suffix(".json").read_text())["label"]
-        session = FakeSession(plan, self.shift.get(label, 0.0), self.fallback if graphs else None)
+        shift = self.shift.get(label_of(plan), 0.0)
+        session = FakeSession(plan, shift, self.fallback if graphs else None)
         yield session
         session.close()
 
     @contextmanager
     def resident(self, plan, inputs, *, graphs):
-        label = json.loads(plan.with_suffix(".json").read_text())["label"]
-        yield FakeResident(label, len(inputs["image"]), graphs, self.fallback if graphs else None)
+        yield FakeResident(label_of(plan), len(inputs["image"]), graphs, self.fallback if graphs else None)
+
+
+def label_of(plan):
+    return next(label for label in ("fp16", "fp32", "no_dcn") if plan.stem.endswith(label))
 
 
 class FakeSession:
