@@ -2,10 +2,10 @@
 
     python benchmarks/gpu/collect.py OUT [--bundles artifacts/gpu] [--results benchmarks/results]
 
-OUT is the folder that the benchmarks wrote to (--output) and that was copied back. Its .json and .md files are copied
-to the results; AP of ``mini`` and its verdict against Paddle are computed from the detections and the scenes'
-annotations; and ``tensorrt_<gpu>.md`` says of every goal whether it is met. Needs what ``make venv`` installs. Exit
-code: 0 done, 1 a goal was missed, 2 usage or nothing to collect, 3 a package is missing.
+OUT is the folder that the benchmarks wrote to (--output), copied back. Its .json and .md files are
+copied to the results; AP of ``mini`` and its verdict against Paddle are computed from the detections;
+and ``tensorrt_<gpu>.md`` says of every goal whether it is met. Needs what ``make venv`` installs.
+Exit code: 0 done, 1 a goal was missed, 2 usage or nothing to collect, 3 a package is missing.
 """
 
 from __future__ import annotations
