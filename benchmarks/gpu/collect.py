@@ -70,7 +70,8 @@ def collect(out: Path, bundles: Path, results: Path, artifacts: Path) -> None:
         _copy(out, by_case, results)
         path = results / f"tensorrt_{slug(gpu)}"
         content = {"gpu": gpu, "goals": [asdict(goal) for goal in found], "ap": judged}
-        write_atomically(path.with_suffix(".json"), (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+        text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+        write_atomically(path.with_suffix(".json"), text.encode())
         write_atomically(path.with_suffix(".md"), render(gpu, by_case, found, judged).encode())
         print(f"wrote {path}.md")
         missed += [f"{goal.text}: {goal.measured}" for goal in found if goal.verdict == "missed"]
