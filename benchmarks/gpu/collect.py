@@ -2,10 +2,10 @@
 
     python benchmarks/gpu/collect.py OUT [--bundles artifacts/gpu] [--results benchmarks/results]
 
-OUT is the folder that the benchmarks wrote to (--output) and that was copied back. Its .json and .md files are copied
-to the results; AP of ``mini`` and its verdict against Paddle are computed from the detections and the scenes'
-annotations; and ``tensorrt_<gpu>.md`` says of every goal whether it is met. Needs what ``make venv`` installs. Exit
-code: 0 done, 1 a goal was missed, 2 usage or nothing to collect, 3 a package is missing.
+OUT is the folder that the benchmarks wrote to (--output), copied back. Its .json and .md files are
+copied to the results; AP of ``mini`` and its verdict against Paddle are computed from the detections;
+and ``tensorrt_<gpu>.md`` says of every goal whether it is met. Needs what ``make venv`` installs.
+Exit code: 0 done, 1 a goal was missed, 2 usage or nothing to collect, 3 a package is missing.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def collect(out: Path, bundles: Path, results: Path, artifacts: Path) -> None:
         _copy(out, by_case, results)
         path = results / f"tensorrt_{slug(gpu)}"
         content = {"gpu": gpu, "goals": [asdict(goal) for goal in found], "ap": judged}
-        write_atomically(path.with_suffix(".json"), (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+        text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+        write_atomically(path.with_suffix(".json"), text.encode())
         write_atomically(path.with_suffix(".md"), render(gpu, by_case, found, judged).encode())
         print(f"wrote {path}.md")
         missed += [f"{goal.text}: {goal.measured}" for goal in found if goal.verdict == "missed"]

@@ -15,9 +15,8 @@ from benchmarks.gpu.cuda_device import BareDevice, Memory
 from benchmarks.gpu.detection_cases import FORMATS, Setting
 from pssdet.plugins.bindings.detection import DetectionLibrary, MulticlassNmsParams, ProposalsParams, RoiAlignParams
 
-_INTEGERS = ("labels", "count")
-#: What integer outputs hold before: a value that no kernel writes. The others are NaN.
-_UNWRITTEN = -7
+#: What outputs hold before: values that no kernel writes.
+_UNWRITTEN = {"labels": np.int32(-7), "count": np.int32(-7)}
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,8 @@ def nms_call(device: BareDevice, library: DetectionLibrary, setting: Setting, _:
     batch, regions, classes = tensors["scores"].shape
     problem = MulticlassNmsParams(batch, regions, classes, setting.box_classes, **setting.nms)
     shape = (batch, int(setting.nms["max_detections"]))
-    outputs = _unwritten(device, {"boxes": (*shape, 4), "scores": shape, "labels": shape, "count": (batch,)})
+    shapes = {"boxes": (*shape, 4), "scores": shape, "labels": shape, "count": (batch,)}
+    outputs = _unwritten(device, shapes)
     given = {
         **{name: device.put(values) for name, values in tensors.items()},
         "best_boxes": outputs["boxes"],
@@ -128,11 +128,9 @@ def _attributes(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
 
 
-def _unwritten(device: BareDevice, shapes: Mapping[str, tuple[int, ...]], kind: Any = np.float32) -> dict[str, Memory]:
-    return {
-        name: device.put(np.full(shape, _UNWRITTEN, np.int32) if name in _INTEGERS else np.full(shape, np.nan, kind))
-        for name, shape in shapes.items()
-    }
+def _unwritten(device: BareDevice, shapes: Mapping[str, Any], kind: Any = np.float32) -> dict[str, Memory]:
+    filled = {name: np.full(shape, _UNWRITTEN.get(name, kind(np.nan))) for name, shape in shapes.items()}
+    return {name: device.put(values) for name, values in filled.items()}
 
 
 def _call(

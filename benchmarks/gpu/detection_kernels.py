@@ -2,9 +2,9 @@
 
     python benchmarks/gpu/detection_kernels.py [--bundles artifacts/gpu] [--output benchmarks/results] [--quick]
 
-Needs a GPU, NumPy, cuda-bindings, the folder ``kernels`` of ``pack.py`` and the built kernel library (make plugin, or
-PSSDET_KERNELS). Writes kernels_<gpu>.json and .md. A step's result is stored as soon as it is done; a run that was
-stopped resumes. Exit code: 0 all well, 1 a check failed, 2 usage, 3 no GPU.
+Needs a GPU, NumPy, cuda-bindings, the folder ``kernels`` of ``pack.py`` and the built kernel library
+(make plugin, or PSSDET_KERNELS). Writes kernels_<gpu>.json and .md. A run that was stopped resumes.
+Exit code: 0 all well, 1 a check failed, 2 usage, 3 no GPU.
 """
 
 from __future__ import annotations

@@ -130,10 +130,7 @@ def _repeated(call: Call) -> None:
 
 
 def check_rows(expected: Tensors, obtained: Tensors, boxes: str) -> Row:
-    """Boxes with scores, and labels where there are any, image by image, as sets.
-
-    boxes: name of the output that holds them.
-    """
+    """Boxes, scores and any labels, image by image, as sets; ``boxes`` names their output."""
     failures, rows, matched, worst = [], 0, 0, 0.0
     if not np.array_equal(expected["count"], obtained["count"]):
         failures.append(f"counts are {obtained['count'].tolist()} instead of {expected['count'].tolist()}")
@@ -160,7 +157,8 @@ def check_features(expected: NDArray[Any], obtained: NDArray[Any], kind: str) ->
     if not np.isfinite(values).all():
         failures.append("values that are not finite, or were not written")
         values = np.nan_to_num(values)
-    differences = np.abs(values - expected).max(axis=(1, 2, 3)) / max(float(np.abs(expected).max()), 1e-30)
+    largest = max(float(np.abs(expected).max()), 1e-30)
+    differences = np.abs(values - expected).max(axis=(1, 2, 3)) / largest
     good = differences <= limit
     if good.mean() < LEAST_SHARE:
         failures.append(f"{int(good.sum())} of {len(good)} regions within {limit:.0e}, {LEAST_SHARE:.0%} must be")

@@ -66,7 +66,7 @@ def _deforming(results: Results, batch: int) -> Goal:
 
 
 def _median_us(results: Results, label: str, batch: int) -> float:
-    """Of one batch without copies, in a CUDA graph; NaN if it was not measured."""
+    """Without copies, in a CUDA graph; NaN if it was not measured."""
     found = results.result(latency_name(label, batch))
     rows = found["rows"] if found else ()
     return next((float(row["median_us"]) for row in rows if row["graph"] and not row["copies"]), nan)
@@ -156,7 +156,8 @@ def _engines(results: Results) -> list[str]:
         layers = ", ".join(f"{count} {kind}" for kind, count in result["precisions"]["layers"].items())
         share = result["precisions"]["share"]
         sizes = [_mib(result["bytes"]), _mib(memory.get("scratch")), _mib(memory.get("device"))]
-        rows.append((step, f"{result['seconds']:.0f} s", *sizes, layers, "-" if share is None else f"{share:.1%}"))
+        half = "-" if share is None else f"{share:.1%}"
+        rows.append((step, f"{result['seconds']:.0f} s", *sizes, layers, half))
     memory_head = ("plan", "scratch", "GPU memory at the first batch")
     return measured_table(("engine", "build", *memory_head, "layers", "convolution FLOPs in fp16"), rows)
 
@@ -197,17 +198,13 @@ def _shares(results: Results) -> list[str]:
     if not found:
         return ["not measured"]
     kinds = [kind for kind in KINDS if any(kind in result["shares"] for _, result in found)]
-    rows = [
-        (step, str(result["layers"]), f"{result['total_us'] / 1e3:.3f} ms", *_percent(result["shares"], kinds))
-        for step, result in found
-    ]
+    rows = []
+    for step, result in found:
+        shares = [f"{result['shares'][kind]:.1%}" if kind in result["shares"] else "-" for kind in kinds]
+        rows.append((step, str(result["layers"]), f"{result['total_us'] / 1e3:.3f} ms", *shares))
     lines = table(("engine", "layers", "sum", *kinds), rows)
     slowest = [(each["name"], f"{each['us']:.1f}") for each in found[0][1]["slowest"]]
     return [*lines, "", f"The slowest of {found[0][0]}, microseconds:", "", *table(("layer", "us"), slowest)]
-
-
-def _percent(shares: dict[str, float], kinds: list[str]) -> list[str]:
-    return [f"{shares[kind]:.1%}" if kind in shares else "-" for kind in kinds]
 
 
 def _yes(value: bool) -> str:  # noqa: FBT001

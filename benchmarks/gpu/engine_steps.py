@@ -135,7 +135,8 @@ def layers_name(batch: int) -> str:
 
 def _build(bench: EngineBench, label: str) -> Result:
     path = bench.engine(label)
-    return {**bench.builds[label], "bytes": path.stat().st_size, "profiles": list(map(astuple, bench.profiles()))}
+    profiles = [astuple(each) for each in bench.profiles()]
+    return {**bench.builds[label], "bytes": path.stat().st_size, "profiles": profiles}
 
 
 def _agreement(bench: EngineBench, label: str) -> Result:
@@ -164,7 +165,7 @@ def _latency(bench: EngineBench, label: str, batch: int) -> Result:
             try:
                 times = resident.times_us(bench.workload.iterations)
                 rows.append({"copies": False, "graph": graphs, **spread(times)})
-            except EnvironmentMissing as error:  # no graph of this engine: the other times are worth having
+            except EnvironmentMissing as error:  # the other times are worth having
                 unavailable.append(str(error))
     return {"batch": batch, "rows": rows, "memory": memory, "unavailable": unavailable}
 
@@ -207,7 +208,9 @@ def kind_of(layer: str) -> str:
 def layer_shares(layers_us: Mapping[str, float]) -> dict[str, float]:
     """Each part's share of the time, in the order of ``KINDS``, without those that take none."""
     total = sum(layers_us.values())
-    sums = {kind: sum(time for name, time in layers_us.items() if kind_of(name) == kind) for kind in KINDS}
+    sums = dict.fromkeys(KINDS, 0.0)
+    for name, time in layers_us.items():
+        sums[kind_of(name)] += time
     return {kind: time / total for kind, time in sums.items() if time > 0}
 
 

@@ -2,10 +2,10 @@
 
     python benchmarks/gpu/engines.py CASE [--bundles artifacts/gpu] [--output benchmarks/results] [--quick] [--fresh]
 
-CASE is a folder of ``pack.py``: mini, row4, row1 or row2. Needs a GPU, NumPy, ONNX, TensorRT, cuda-bindings and the
-built plugin library (make plugin), and no network. Writes <case>_<gpu>.json, .md and the engines' detections, .npz,
-from which ``collect.py`` computes AP at home. A step's result is stored as soon as it is done; a run that was stopped
-resumes. Exit code: 0 all well, 1 a check failed or a goal was missed, 2 usage, 3 no GPU or no TensorRT.
+CASE is a folder of ``pack.py``: mini, row4, row1 or row2. Needs a GPU, NumPy, ONNX, TensorRT,
+cuda-bindings and the built plugin library (make plugin). Writes <case>_<gpu>.json, .md and the
+detections, .npz, from which ``collect.py`` computes AP at home. A run that was stopped resumes.
+Exit code: 0 all well, 1 a check failed or a goal was missed, 2 usage, 3 no GPU or no TensorRT.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None, make_host: Callable[[Path], Ten
         }
         packed = {f"at home, {name}": version for name, version in bundle.case.versions.items()}
         stem = stem_of(options.case, host.name, options)
-        bench = EngineBench(host, bundle, options.work, options.output, stem, QUICK if options.quick else FULL)
+        workload = QUICK if options.quick else FULL
+        bench = EngineBench(host, bundle, options.work, options.output, stem, workload)
         judged = partial(goals, case=options.case)
         suite = Suite(host.name, list(steps(bench)), host.check, render, failures, checks, judged)
         measure(suite, options.case, identity, host.describe() | packed, options)

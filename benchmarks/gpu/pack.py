@@ -2,10 +2,10 @@
 
     python benchmarks/gpu/pack.py DEST [--cases mini row4 ...] [--limit-mib 56]
 
-One folder per case below DEST: the exported model (seeded ones without their large parameters), pictures, and what
-ONNX Runtime (for ``mini`` also Paddle) finds in them on the CPU; ``kernels`` has the ONNX functions' outputs for drawn
-tensors. A bundle that is already there and whole is kept. Exit code: 0 done, 1 an export failed, 2 usage,
-3 a package is missing.
+One folder per case below DEST: the exported model (seeded ones without their large parameters),
+pictures, and what ONNX Runtime (for ``mini`` also Paddle) finds in them on the CPU; ``kernels`` has
+the ONNX functions' outputs for drawn tensors. A bundle that is there and whole is kept.
+Exit code: 0 done, 1 an export failed, 2 usage, 3 a package is missing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A model that travels without its large parameters, which are drawn again from seeds.
 
-A large float32 parameter is drawn from a uniform distribution of its mean and spread, with its name
-as the seed. Uniform values need no logarithm, which another library might round differently. A hash
-over all parameters proves that both sides have the same.
+A large float32 parameter is uniform, of its mean and spread, with its name as the seed: other
+distributions need a logarithm, which libraries round differently. A hash over all parameters
+proves that both sides have the same.
 """
 
 from __future__ import annotations

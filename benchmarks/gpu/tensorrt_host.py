@@ -71,7 +71,7 @@ class TensorRTHost:
     def build(
         self, model: onnx.ModelProto, plan: Path, profiles: tuple[Profile, ...], fp32: Sequence[str] | None
     ) -> dict[str, Any]:
-        """Write the plan, as the backend ``tensorrt`` does; half precision must be proved.
+        """Write the plan as the backend ``tensorrt`` does; half precision must be proved.
 
         Args:
             model: as exported.
