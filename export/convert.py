@@ -17,7 +17,7 @@ from pssdet.errors import EnvironmentMissing, GateFailed
 from pssdet.export.simplify import rename
 from pssdet.export.tracing import OPSET
 from pssdet.models.architecture import ROI_SIZE
-from pssdet.models.network import classifier, detector, neck_and_heads, resnet_vd
+from pssdet.models.network import classifier, detector, layers
 
 _CHILD = "from paddle2onnx import export; import sys; export(*sys.argv[1:4], opset_version=int(sys.argv[4]))"
 
@@ -61,7 +61,7 @@ def _convert(layer: nn.Layer, shape: list[int | None]) -> onnx.ModelProto:
 
 def _run_paddle2onnx(layer: nn.Layer, shape: list[int | None], prefix: Path) -> onnx.ModelProto:
     # No control flow depends on tensors, so the source is run as it is instead of being rewritten.
-    paddle.jit.ignore_module([resnet_vd, neck_and_heads, detector, classifier, sys.modules[__name__]])
+    paddle.jit.ignore_module([layers, detector, classifier, sys.modules[__name__]])
     layer.eval()
     spec: Any = paddle.static.InputSpec(shape, "float32", "input")
     paddle.jit.save(layer, str(prefix), input_spec=[spec])

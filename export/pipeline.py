@@ -12,8 +12,7 @@ import onnx
 from pssdet.console import Progress
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 from pssdet.errors import GateFailed
-from pssdet.export.classifier import ClassifierExport
-from pssdet.export.detector import DetectorExport
+from pssdet.export.tasks import ClassifierExport, DetectorExport
 from pssdet.files import staged_folder
 from pssdet.models.card import (
     MODEL_CARD,
@@ -28,7 +27,7 @@ from pssdet.models.card import (
 from pssdet.models.classification import ClassifierEntry
 from pssdet.models.network.classifier import Classifier
 from pssdet.models.network.detector import TwoStageDetector
-from pssdet.models.network.reference_run import load_parameters_into, parameter_shapes
+from pssdet.models.network.reference_run import parameter_shapes, with_parameters
 from pssdet.models.parameters import load_parameters
 from pssdet.models.stages import first_broken
 from pssdet.models.zoo import ZooEntry
@@ -67,8 +66,7 @@ def export_model(
         known = "" if weights else entry.sha256
         shapes = parameter_shapes(task.model)
         parameters, source = load_parameters(weights or entry.checkpoint, shapes, known, task.rename)
-        load_parameters_into(task.model, parameters)
-        task.model.eval()
+        with_parameters(task.model, parameters)
         progress("converting to ONNX")
         converted, graph = task.convert()
         onnx.save(converted, file)
@@ -92,7 +90,6 @@ def export_model(
 
 
 def _task(entry: ZooEntry | ClassifierEntry) -> DetectorExport | ClassifierExport:
-    """What is particular to the kind of model; both classes have the same methods."""
     if isinstance(entry, ZooEntry):
         return DetectorExport(entry, TwoStageDetector(entry.architecture, entry.numerics))
     return ClassifierExport(entry, Classifier(entry.architecture))

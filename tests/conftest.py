@@ -32,9 +32,9 @@ def row4_parameters():
 @pytest.fixture(scope="session")
 def row4_model(row4_parameters):
     from pssdet.models.network.detector import TwoStageDetector
-    from pssdet.models.network.reference_run import build_detector
+    from pssdet.models.network.reference_run import with_parameters
 
-    return build_detector(TwoStageDetector(ROW4.architecture, ROW4.numerics), row4_parameters)
+    return with_parameters(TwoStageDetector(ROW4.architecture, ROW4.numerics), row4_parameters)
 
 
 @pytest.fixture(scope="session")

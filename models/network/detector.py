@@ -30,8 +30,7 @@ from pssdet.models.architecture import (
     SCORE_THRESHOLD,
     Architecture,
 )
-from pssdet.models.network.neck_and_heads import BoxHead, CascadeHead, Fpn, RpnHead
-from pssdet.models.network.resnet_vd import ResNetVd
+from pssdet.models.network.layers import BoxHead, CascadeHead, Fpn, ResNetVd, RpnHead
 from pssdet.models.numerics import Numerics, base_anchors
 
 # Importing Paddle replaces the handler of SIGTERM by one that ends the process without clean-up.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import paddle
@@ -14,19 +14,14 @@ from pssdet.models.architecture import MAX_DETECTIONS
 from pssdet.models.network.detector import TwoStageDetector
 from pssdet.models.stages import region_stages
 
+_Model = TypeVar("_Model", bound=nn.Layer)
 
-def build_detector(model: TwoStageDetector, parameters: Mapping[str, NDArray[np.float32]]) -> TwoStageDetector:
-    """The detector with these parameters, ready for inference."""
+
+def with_parameters(model: _Model, parameters: Mapping[str, NDArray[np.float32]]) -> _Model:
+    """The model with these parameters, ready for inference."""
     model.set_state_dict({name: paddle.to_tensor(value) for name, value in parameters.items()})
     model.eval()
     return model
-
-
-def load_parameters_into(model: nn.Layer, parameters: Mapping[str, NDArray[np.float32]]) -> None:
-    """Give the named parameters of a model their values; the others keep theirs."""
-    state = model.state_dict()
-    for name, value in parameters.items():
-        state[name].set_value(paddle.to_tensor(value))
 
 
 def parameter_shapes(model: nn.Layer) -> dict[str, tuple[int, ...]]:
