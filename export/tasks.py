@@ -21,9 +21,15 @@ from pssdet.export.compose import INPUTS, OUTPUTS, adopted, assemble, compose
 from pssdet.export.convert import convert_classifier, convert_head, convert_trunk
 from pssdet.export.tracing import OPSET
 from pssdet.models.card import ClassifierCard, GraphRecord, ModelCard, StageRecord, TensorRecord
-from pssdet.models.centre_crop import CentreCrop, crop_centre, normalise, resize_short_side
 from pssdet.models.checkpoint_formats.classifier_names import rename_classifier
-from pssdet.models.classification import CLASSIFIER_STAGES, ClassifierEntry
+from pssdet.models.classification import (
+    CLASSIFIER_STAGES,
+    CentreCrop,
+    ClassifierEntry,
+    crop_centre,
+    normalise,
+    resize_short_side,
+)
 from pssdet.models.network.classifier import Classifier, run_classifier
 from pssdet.models.network.detector import TwoStageDetector
 from pssdet.models.network.reference_run import run_reference

@@ -76,14 +76,6 @@ class ConfigValue:
         if not any(same(self.value, each) for each in supported):
             self.refuse(" or ".join(repr_yaml(each) for each in supported))
 
-    def must_be_true(self) -> None:
-        """Accept true alone."""
-        self.only(*[True])
-
-    def must_be_false(self) -> None:
-        """Accept false alone."""
-        self.only(*[False])
-
     def integer(self, low: int, high: int, *, step: int = 1) -> int:
         """A whole number, multiple of ``step``."""
         value = self.value
@@ -138,6 +130,11 @@ class ConfigNode:
             if key in values:
                 return ConfigValue(self.errors, _joined(place, key), values[key], given=True)
         return ConfigValue(self.errors, _joined(self._sources[0][0], key), default, given=False)
+
+    def fixed(self, **defaults: object) -> None:
+        """Accept these keys with their default alone."""
+        for key, default in defaults.items():
+            self.get(key, default).only(default)
 
     def shared(self, key: str, root: ConfigNode, default: object) -> ConfigValue:
         """The value of a key, or where it is not given that of the same key at the top of the file."""

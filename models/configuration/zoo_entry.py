@@ -8,27 +8,18 @@ from pathlib import Path
 
 from pssdet.console import ERR
 from pssdet.errors import BadInput
-from pssdet.models.configuration.dygraph import read_dygraph
-from pssdet.models.configuration.includes import BASE, Loaded, load
 from pssdet.models.configuration.node import ConfigErrors, ConfigNode, repr_yaml
 from pssdet.models.configuration.preprocessing import sides_of
-from pssdet.models.configuration.static import read_static
-from pssdet.models.configuration.tree import Tagged
-from pssdet.models.configuration.variant import BLOCKS, Variant
+from pssdet.models.configuration.variant import BLOCKS, Variant, read_dygraph, read_static
+from pssdet.models.configuration.yaml_files import BASE, Loaded, Tagged, load
 from pssdet.models.labels import COCO, numbered
 from pssdet.models.zoo import CLASSIFIERS, ZOO, ZooEntry
 
 #: Keys that only one of the two formats has.
 _DYGRAPH_KEYS = (
     *("FasterRCNN.neck", "FasterRCNN.bbox_post_process", "CascadeRCNN.neck", "CascadeRCNN.bbox_post_process"),
-    *(
-        "RPNHead.anchor_generator",
-        "BBoxPostProcess",
-        "FPN.out_channel",
-        "TwoFCHead.out_channel",
-        "BBoxHead.roi_extractor",
-    ),
-    *("TrainDataset", "EvalDataset", "TestDataset", "epoch", "snapshot_epoch"),
+    *("RPNHead.anchor_generator", "BBoxPostProcess", "FPN.out_channel", "TwoFCHead.out_channel"),
+    *("BBoxHead.roi_extractor", "TrainDataset", "EvalDataset", "TestDataset", "epoch", "snapshot_epoch"),
 )
 _STATIC_KEYS = (
     *("FasterRCNN.fpn", "FasterRCNN.roi_extractor", "CascadeRCNN.fpn", "CascadeRCNN.roi_extractor", "FPNRPNHead"),

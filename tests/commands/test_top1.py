@@ -24,7 +24,7 @@ def pictures(tmp_path_factory):
 def orders(pictures):
     """The classes of each picture, best first, as Paddle has them."""
     from pssdet.images import load
-    from pssdet.models.centre_crop import crop_centre
+    from pssdet.models.classification import crop_centre
     from pssdet.models.network.classifier import Classifier, run_classifier
     from pssdet.models.network.reference_run import parameter_shapes, with_parameters
     from pssdet.models.seeded import seeded_parameters
