@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import overload
 
 import onnx
 
@@ -20,7 +18,6 @@ from pssdet.models.card import (
     ClassifierCard,
     FileRecord,
     ModelCard,
-    StageRecord,
     encode,
     installed_versions,
 )
@@ -36,10 +33,6 @@ from pssdet.models.zoo import ZooEntry
 PACKAGES = ("paddlepaddle", "paddle2onnx", "onnx", "onnxruntime", "numpy", "opencv-python-headless")
 
 
-@overload
-def export_model(entry: ZooEntry, weights: str, output: Path, progress: Progress = ...) -> ModelCard: ...
-@overload
-def export_model(entry: ClassifierEntry, weights: str, output: Path, progress: Progress = ...) -> ClassifierCard: ...
 def export_model(
     entry: ZooEntry | ClassifierEntry, weights: str, output: Path, progress: Progress = lambda _: None
 ) -> ModelCard | ClassifierCard:
@@ -73,7 +66,8 @@ def export_model(
         progress("verifying against Paddle")
         with closing(OnnxRuntimeSession(file, task.tapped, cuda=False)) as session:
             records = task.compare(session)
-        _require_agreement(records)
+        if broken := first_broken(records):
+            raise GateFailed(f"the exported model differs from Paddle {broken}; nothing was written")
         card = task.card(
             model=entry.name,
             architecture=entry.architecture,
@@ -93,13 +87,3 @@ def _task(entry: ZooEntry | ClassifierEntry) -> DetectorExport | ClassifierExpor
     if isinstance(entry, ZooEntry):
         return DetectorExport(entry, TwoStageDetector(entry.architecture, entry.numerics))
     return ClassifierExport(entry, Classifier(entry.architecture))
-
-
-def _require_agreement(records: Sequence[StageRecord]) -> None:
-    """Refuse an export that differs from Paddle.
-
-    Raises:
-        GateFailed: at some stage, which the message names.
-    """
-    if broken := first_broken(records):
-        raise GateFailed(f"the exported model differs from Paddle {broken}; nothing was written")

@@ -21,7 +21,7 @@ from pssdet.export.compose import INPUTS, OUTPUTS, adopted, assemble, compose
 from pssdet.export.convert import convert_classifier, convert_head, convert_trunk
 from pssdet.export.tracing import OPSET
 from pssdet.models.card import ClassifierCard, GraphRecord, ModelCard, StageRecord, TensorRecord
-from pssdet.models.checkpoint_formats.classifier_names import rename_classifier
+from pssdet.models.checkpoint_formats.parameter_names import rename_classifier
 from pssdet.models.classification import (
     CLASSIFIER_STAGES,
     CentreCrop,

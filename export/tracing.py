@@ -18,14 +18,6 @@ OPSET = 19
 IR_VERSION = 9
 DOMAIN = "pssdet"
 
-#: Constant's attribute that holds a value of each kind of function attribute.
-_CONSTANT_ATTRIBUTE = {
-    onnx.AttributeProto.FLOAT: "value_float",
-    onnx.AttributeProto.INT: "value_int",
-    onnx.AttributeProto.FLOATS: "value_floats",
-    onnx.AttributeProto.INTS: "value_ints",
-}
-
 
 @dataclass(frozen=True)
 class AttributeRef:
@@ -91,7 +83,8 @@ class Tracer:
     def attribute(self, name: str) -> Value:
         """A function's attribute as a tensor: a scalar, or one-dimensional for lists."""
         ref = self.ref(name)
-        return self._once(ref, {_CONSTANT_ATTRIBUTE[ref.kind]: ref})
+        kind = onnx.AttributeProto.AttributeType.Name(ref.kind).lower()
+        return self._once(ref, {f"value_{kind}": ref})
 
     def value(self, name: str) -> Value:
         """An input, or any tensor by name."""

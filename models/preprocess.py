@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, NamedTuple, Protocol
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -56,6 +56,10 @@ class NetworkInput(NamedTuple):
     image_size: tuple[int, int]
     original_size: tuple[int, int]
     scale: float
+
+
+#: All of a ``NetworkInput`` but its image.
+Sizes = tuple[tuple[int, int], tuple[int, int], float]
 
 
 def prepare(picture: NDArray[np.uint8], steps: Preprocessing) -> NetworkInput:
@@ -156,36 +160,14 @@ def padded_to(picture: NetworkInput, height: int, width: int) -> NetworkInput:
 
 def as_batch(pictures: Sequence[NetworkInput]) -> dict[str, NDArray[np.float32]]:
     """Prepared pictures of one padded size as the inputs of an exported model, by name."""
-    return {"image": np.stack([each.image for each in pictures]), **sizes_of_batch(pictures)}
+    return {"image": np.stack([each.image for each in pictures]), **sizes_of_batch([each[1:] for each in pictures])}
 
 
-class PictureSizes(Protocol):
-    """The sizes of a picture that are inputs of the network; see ``NetworkInput``."""
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """(h, w) of the content before padding."""
-        ...
-
-    @property
-    def original_size(self) -> tuple[int, int]:
-        """(h, w) of the picture."""
-        ...
-
-    @property
-    def scale(self) -> float:
-        """Network pixels per original pixel."""
-        ...
-
-
-def sizes_of_batch(pictures: Sequence[PictureSizes]) -> dict[str, NDArray[np.float32]]:
+def sizes_of_batch(sizes: Sequence[Sizes]) -> dict[str, NDArray[np.float32]]:
     """The inputs of an exported model beside ``image``, by name."""
-
-    def pairs(values: Sequence[tuple[float, float]]) -> NDArray[np.float32]:
-        return np.array(values, np.float32)
-
+    images, originals, scales = zip(*sizes, strict=True)
     return {
-        "image_size": pairs([each.image_size for each in pictures]),
-        "original_size": pairs([each.original_size for each in pictures]),
-        "scale_factor": pairs([(each.scale, each.scale) for each in pictures]),
+        "image_size": np.array(images, np.float32),
+        "original_size": np.array(originals, np.float32),
+        "scale_factor": np.array([(scale, scale) for scale in scales], np.float32),
     }

@@ -22,7 +22,6 @@ from pssdet.models.matching import match_detections, pair_proposals
 StageTensors = Mapping[str, NDArray[Any]]
 _Floats = NDArray[np.floating[Any]]
 
-
 #: Names of the exported graph's nodes begin so where they come from the trunk and from the head.
 TRUNK_NODES = "trunk/"
 HEAD_NODES = "head/"
@@ -91,12 +90,8 @@ INT8 = Limits(
     same_counts=False,
 )
 
-_LIMITS: dict[Precision, Limits] = {"fp32": FLOAT32, "fp16": HALF, "int8": INT8}
-
-
-def limits_of(precision: Precision) -> Limits:
-    """The limits that an engine of that precision must keep."""
-    return _LIMITS[precision]
+#: What an engine of each precision must keep.
+LIMITS: dict[Precision, Limits] = {"fp32": FLOAT32, "fp16": HALF, "int8": INT8}
 
 
 def map_stages(arch: Architecture) -> tuple[str, ...]:

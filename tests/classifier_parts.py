@@ -39,7 +39,7 @@ def reference_input():
 
 def under_old_names(parameters, arch):
     """The classifier's parameters as a checkpoint of PaddleClas 2.0 names them."""
-    from pssdet.models.checkpoint_formats.classifier_names import _layers
+    from pssdet.models.checkpoint_formats.parameter_names import _layers
 
     prefixes = {f"backbone.{own}.": f"{old}." for own, old, _ in _layers(arch.backbone)} | {"fc.": "out."}
     renamed = {}

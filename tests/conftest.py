@@ -24,7 +24,7 @@ def _few_threads():
 def row4_parameters():
     from pssdet.models.network.detector import TwoStageDetector
     from pssdet.models.network.reference_run import parameter_shapes
-    from pssdet.models.seeded import seeded_parameters
+    from pssdet.models.parameters import seeded_parameters
 
     return seeded_parameters(parameter_shapes(TwoStageDetector(ROW4.architecture, ROW4.numerics)))
 

@@ -7,7 +7,7 @@ from reference import DATA, ROWS
 from static_parameters import static_parameters
 
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
-from pssdet.models.checkpoint_formats.static_names import to_structured
+from pssdet.models.checkpoint_formats.parameter_names import to_structured
 from pssdet.models.parameters import load_parameters
 from pssdet.models.stages import tap_names
 from pssdet.models.zoo import find

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import onnx
 
-from pssdet.export.functions.proposals import ANY_SCORE, keep_selected, padded_with_nothing, widened
-from pssdet.export.tracing import Tracer, concat, function, top_k, where
+from pssdet.export.functions.proposals import ANY_SCORE, best_of, keep_selected, widened
+from pssdet.export.tracing import Tracer, concat, function, where
 from pssdet.models.architecture import MAX_DETECTIONS, NMS_THRESHOLD, SCORE_THRESHOLD
 from pssdet.models.numerics import DYGRAPH, Numerics
 
@@ -53,8 +53,7 @@ def multiclass_nms() -> onnx.FunctionProto:
     )
     kept = t.op("Reshape", keep_selected(class_scores, selected), concat([batch, t.constant([-1])], 0))
     most = t.attribute("max_detections")
-    best, order = top_k(padded_with_nothing(kept, most), most)
-    order = order.at_most(kept.dim(1) - 1)
+    best, order = best_of(kept, most)
     found = best > ANY_SCORE
     candidates = t.op("Reshape", class_boxes, concat([batch, t.constant([-1, 4])], 0))
     t.op("Where", found.unsqueeze(-1), candidates.rows(order), 0.0, name="best_boxes")

@@ -72,8 +72,7 @@ def _best_of_level(score_map: Value, delta_map: Value, top_n: Value) -> tuple[Va
     """The level's best scores [N, k], their flat (y, x, anchor) indices [N, k] and deltas [N, k, 4]."""
     flat = score_map.transpose(0, 2, 3, 1).reshape(0, -1)
     deltas = delta_map.transpose(0, 2, 3, 1).reshape(0, -1, 4)
-    scores, indices = top_k(padded_with_nothing(flat, top_n), top_n)
-    indices = indices.at_most(flat.dim(1) - 1)
+    scores, indices = best_of(flat, top_n)
     return scores, indices, deltas.rows(indices)
 
 
@@ -137,8 +136,7 @@ def _select(t: Tracer, boxes: Value, scores: Value, batch: Value, offset: Value)
     kept = keep_selected(level_scores, selected)
     joint = t.op("Reshape", kept, concat([batch, t.constant([-1])], 0))
     candidates = t.op("Reshape", boxes, concat([batch, t.constant([-1, 4])], 0))
-    best, order = top_k(padded_with_nothing(joint, post_top_n), post_top_n)
-    order = order.at_most(joint.dim(1) - 1)
+    best, order = best_of(joint, post_top_n)
     exists = best > ANY_SCORE
     t.op("Where", exists.unsqueeze(-1), candidates.rows(order), 0.0, name="proposals")
     t.op("Identity", best, name="scores")
@@ -156,10 +154,11 @@ def widened(boxes: Value, offset: Value) -> Value:
     return where(proper, concat([x1, y1, x2 + offset, y2 + offset], -1), 0.0)
 
 
-def padded_with_nothing(scores: Value, count: Value) -> Value:
-    """Scores [N, M] and ``count`` more of -inf, so that TopK finds that many whatever M is."""
+def best_of(scores: Value, count: Value) -> tuple[Value, Value]:
+    """The best of scores [N, M] and their indices, both [N, count]; past M -inf and the last index."""
     pads = concat([scores.tracer.constant([0, 0, 0]), count.reshape(1)], 0)
-    return scores.tracer.op("Pad", scores, pads, NOTHING)
+    best, order = top_k(scores.tracer.op("Pad", scores, pads, NOTHING), count)
+    return best, order.at_most(scores.dim(1) - 1)
 
 
 def keep_selected(scores: Value, selected: Value) -> Value:

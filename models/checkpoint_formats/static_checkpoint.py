@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.models.checkpoint_formats.archives import require_name
-from pssdet.models.checkpoint_formats.static_names import to_structured
+from pssdet.models.checkpoint_formats.parameter_names import to_structured
 from pssdet.models.checkpoint_formats.untrusted import AGAIN, FOREIGN, ByteReader, Refused, check_shape, to_float32
 
 _MAX_PROGRAM = 32 << 20

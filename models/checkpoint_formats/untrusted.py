@@ -19,6 +19,11 @@ class Refused(Exception):
     """What is wrong with a file and what to do about it, without the file's name."""
 
 
+def first_few(names: Sequence[str]) -> str:
+    """The first five names, for a message."""
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+
+
 class ByteReader:
     """Bytes that are taken from front to back; no length reaches past the end.
 

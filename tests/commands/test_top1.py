@@ -27,7 +27,7 @@ def orders(pictures):
     from pssdet.models.classification import crop_centre
     from pssdet.models.network.classifier import Classifier, run_classifier
     from pssdet.models.network.reference_run import parameter_shapes, with_parameters
-    from pssdet.models.seeded import seeded_parameters
+    from pssdet.models.parameters import seeded_parameters
 
     model = Classifier(NARROW)
     with_parameters(model, seeded_parameters(parameter_shapes(model)))

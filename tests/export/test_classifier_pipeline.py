@@ -24,7 +24,7 @@ from pssdet.models.card import encode, read_classifier_card, read_engine_card, r
 from pssdet.models.classification import CLASSIFIER_STAGES, RESNET50_VD_SSLD
 from pssdet.models.network.classifier import Classifier, run_classifier
 from pssdet.models.network.reference_run import parameter_shapes, with_parameters
-from pssdet.models.seeded import seeded_parameters
+from pssdet.models.parameters import seeded_parameters
 
 
 @pytest.fixture(scope="module")

@@ -16,15 +16,13 @@ from classifier_parts import (
 
 from pssdet.errors import BadInput
 from pssdet.models.checkpoint_formats.checkpoint import match_parameters, read_checkpoint
-from pssdet.models.checkpoint_formats.classifier_names import rename_classifier
-from pssdet.models.checkpoint_formats.static_names import to_structured
+from pssdet.models.checkpoint_formats.parameter_names import rename_classifier, to_structured
 from pssdet.models.classification import ClassifierArchitecture
 from pssdet.models.network.classifier import Classifier, run_classifier
 from pssdet.models.network.detector import TwoStageDetector
 from pssdet.models.network.reference_run import parameter_shapes, with_parameters
 from pssdet.models.numerics import DYGRAPH
-from pssdet.models.parameters import load_parameters
-from pssdet.models.seeded import seeded_parameters
+from pssdet.models.parameters import load_parameters, seeded_parameters
 
 R50 = ClassifierArchitecture()
 
