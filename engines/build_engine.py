@@ -34,7 +34,7 @@ from pssdet.models.card import (
     read_engine_card,
     read_model_card,
 )
-from pssdet.models.sample import sample_batches, sample_of_shape
+from pssdet.models.preprocess import sample_batches, sample_of_shape
 from pssdet.models.stages import LIMITS, compare, compare_detections, first_broken, tap_names
 
 

@@ -22,8 +22,8 @@ from pssdet.models.card import (
     installed_versions,
 )
 from pssdet.models.classification import ClassifierEntry
-from pssdet.models.network.classifier import Classifier
 from pssdet.models.network.detector import TwoStageDetector
+from pssdet.models.network.layers import Classifier
 from pssdet.models.network.reference_run import parameter_shapes, with_parameters
 from pssdet.models.parameters import load_parameters
 from pssdet.models.stages import first_broken

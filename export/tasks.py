@@ -30,11 +30,11 @@ from pssdet.models.classification import (
     normalise,
     resize_short_side,
 )
-from pssdet.models.network.classifier import Classifier, run_classifier
 from pssdet.models.network.detector import TwoStageDetector
-from pssdet.models.network.reference_run import run_reference
+from pssdet.models.network.layers import Classifier
+from pssdet.models.network.reference_run import run_classifier, run_reference
 from pssdet.models.parameters import Parameters
-from pssdet.models.sample import sample_batches, sample_picture
+from pssdet.models.preprocess import sample_batches, sample_picture
 from pssdet.models.stages import FLOAT32, HEAD_NODES, TRUNK_NODES, compare, map_record, tap_names
 from pssdet.models.zoo import ZooEntry
 

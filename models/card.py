@@ -271,8 +271,9 @@ def _read(path: Path, kind: type[_Card], command: str) -> _Card:
     folder = path.parent
     if kind is EngineCard and (folder / MODEL_CARD).is_file() and not path.is_file():
         _refuse_classifier(folder)
-        inside = [str(each.parent) for each in sorted(folder.glob(f"*/{ENGINE_CARD}"))]
-        raise BadInput(f"{folder} is an exported model, an engine is needed; {_choice(inside, command)}")
+        inside = " or ".join(str(each.parent) for each in sorted(folder.glob(f"*/{ENGINE_CARD}")))
+        advice = f"choose {inside}" if inside else f"make one with {command}"
+        raise BadInput(f"{folder} is an exported model, an engine is needed; {advice}")
     try:
         content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -299,10 +300,6 @@ def _refuse_classifier(folder: Path) -> None:
         return
     if task == "classification":
         raise BadInput(f"{folder} is an exported classifier, a detector is needed; pssdet top1 measures a classifier")
-
-
-def _choice(engines: list[str], command: str) -> str:
-    return f"choose {' or '.join(engines)}" if engines else f"make one with {command}"
 
 
 def encode(card: ModelCard | EngineCard | ClassifierCard) -> bytes:

@@ -27,7 +27,7 @@ SEEDED = "none"
 Parameters = dict[str, NDArray[np.float32]]
 ParameterShapes = Mapping[str, tuple[int, ...]]
 
-#: Standard deviation of weights, times 1/sqrt(inputs of one output); first match wins.
+#: Standard deviation of weights, times 1/sqrt(inputs of one output), where it is not sqrt(2); first match wins.
 _GAINS = (
     ("conv_offset", 0.3),
     ("rpn_rois_score", 1.2),
@@ -161,12 +161,8 @@ def _values(name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
     if len(shape) == 1:
         return _bias(name, shape, rng)
     fan_in = int(np.prod(shape[1:])) if len(shape) == 4 else shape[0]
-    gain = next((gain for part, gain in _GAINS if part in name), 2.0**0.5)
-    return rng.normal(0.0, _deviation(gain, fan_in), shape)
-
-
-def _deviation(gain: float, fan_in: int) -> float:
-    return float(np.sqrt(2.0 / fan_in) if gain == 2.0**0.5 else gain / np.sqrt(fan_in))
+    gain = next((gain for part, gain in _GAINS if part in name), 0.0)
+    return rng.normal(0.0, gain / np.sqrt(fan_in) if gain else np.sqrt(2.0 / fan_in), shape)
 
 
 def _bias(name: str, shape: tuple[int, ...], rng: np.random.RandomState) -> NDArray[np.float64]:

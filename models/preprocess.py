@@ -1,8 +1,9 @@
-"""Preprocessing of the detectors, exactly as each detector's authors did it: the steps as data, and the steps done."""
+"""Preprocessing of the detectors, as their authors did it: as data, and done; and a picture for proofs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
@@ -10,7 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.errors import BadInput
+from pssdet.images import load
 from pssdet.opencv import cv2
+
+#: The bundled picture: a rendered scene on which exports and engines are proved.
+PICTURE = Path(__file__).resolve().parent / "assets" / "rendered_scene.jpg"
 
 _INTERPOLATION = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
 
@@ -171,3 +176,31 @@ def sizes_of_batch(sizes: Sequence[Sizes]) -> dict[str, NDArray[np.float32]]:
         "original_size": np.array(originals, np.float32),
         "scale_factor": np.array([(scale, scale) for scale in scales], np.float32),
     }
+
+
+def sample_picture() -> NDArray[np.uint8]:
+    """The bundled picture, uint8 [480, 853, 3] RGB."""
+    return load(PICTURE)
+
+
+def sample_batches(steps: Preprocessing) -> Iterator[tuple[str, dict[str, NDArray[np.float32]]]]:
+    """Named batches as a model takes them: the picture alone, and its mirror image together with it."""
+    picture = sample_picture()
+    mirrored = np.ascontiguousarray(picture[:, ::-1])
+    yield "picture", as_batch([prepare(picture, steps)])
+    yield "batch of two", as_batch([prepare(each, steps) for each in (mirrored, picture)])
+
+
+def sample_of_shape(steps: Preprocessing, n: int, height: int, width: int) -> dict[str, NDArray[np.float32]]:
+    """A batch of the picture and its mirror image in turn, resized to fit and padded to exactly that shape.
+
+    Args:
+        n: images in the batch.
+        height: of the padded images, a multiple of the preprocessing's stride; so is ``width``.
+    """
+    picture = sample_picture()
+    if height > width:
+        picture = np.ascontiguousarray(picture.transpose(1, 0, 2))
+    fitting = msgspec.structs.replace(steps, short_side=min(height, width), long_side=max(height, width))
+    pictures = [prepare(each, fitting) for each in (picture, np.ascontiguousarray(picture[:, ::-1]))]
+    return as_batch([padded_to(pictures[index % 2], height, width) for index in range(n)])

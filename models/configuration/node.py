@@ -101,6 +101,13 @@ class ConfigValue:
         self.refuse(f"a list of {count or '1 to 16'} numbers from {low:g} to {high:g}")
         return (low,) * max(count, 1)
 
+    def node(self) -> ConfigNode:
+        """A mapping."""
+        if isinstance(self.value, dict):
+            return ConfigNode(self._errors, (self.place, self.value))
+        self.refuse("a mapping")
+        return empty()
+
     def boolean(self) -> bool:
         """True or false."""
         if isinstance(self.value, bool):
@@ -149,11 +156,7 @@ class ConfigNode:
 
     def child(self, key: str) -> ConfigNode:
         """The mapping under a key; an empty one if there is none."""
-        setting = self.get(key, {})
-        if not isinstance(setting.value, dict):
-            setting.refuse("a mapping")
-            return empty()
-        return ConfigNode(self.errors, (setting.place, setting.value))
+        return self.get(key, {}).node()
 
     def unread(self) -> Iterable[str]:
         """Places of the keys that nobody read."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from pssdet.models.architecture import PADDING_MULTIPLE
-from pssdet.models.configuration.node import MISSING, ConfigErrors, ConfigNode, ConfigValue, empty, is_number, repr_yaml
+from pssdet.models.configuration.node import MISSING, ConfigNode, ConfigValue, empty, is_number, repr_yaml
 from pssdet.models.configuration.yaml_files import Tagged
 from pssdet.models.preprocess import Preprocessing
 
@@ -114,19 +114,12 @@ def _steps(
     steps = [step for item in items for step in unpack(item)]
     found = [name for name, _ in steps]
     if found == list(names):
-        return [_step(reader.errors, setting.place, name, settings) for name, settings in steps]
+        return [ConfigValue(reader.errors, f"{setting.place}.{name}", each, given=True).node() for name, each in steps]
     if setting.given:
         reader.errors.add(setting.place, f"is {repr_yaml(found)} (supported: {repr_yaml(names)})")
     else:
         setting.refuse(repr_yaml(names))
     return [empty() for _ in names]
-
-
-def _step(errors: ConfigErrors, place: str, name: str, settings: object) -> ConfigNode:
-    if isinstance(settings, dict):
-        return ConfigNode(errors, (f"{place}.{name}", settings))
-    errors.add(f"{place}.{name}", f"is {repr_yaml(settings)} (supported: a mapping)")
-    return empty()
 
 
 def _of_mapping(item: object) -> list[Step]:

@@ -317,10 +317,7 @@ def _cascade_weights(assigner: ConfigNode) -> tuple[tuple[float, float, float, f
 
 def _static_suppression(setting: ConfigValue, root: ConfigNode) -> None:
     """A mapping is of MultiClassNMS; another class would bear its tag."""
-    if isinstance(setting.value, dict):
-        nms = ConfigNode(root.errors, (setting.place, setting.value))
-    else:
-        nms = component(setting, root, "MultiClassNMS")
+    nms = setting.node() if isinstance(setting.value, dict) else component(setting, root, "MultiClassNMS")
     _suppression(nms)
     nms.fixed(normalized=False, background_label=0)
 

@@ -1,4 +1,4 @@
-"""The layers of the detectors and of the classifier, in Paddle, under the names of the published parameters.
+"""The layers of the detectors, and the classifier, in Paddle, under the names of the published parameters.
 
 A sub-layer bears the name that it has in PaddleDetection's checkpoints, so that ``state_dict()`` has their keys.
 Second-stage heads keep the column order of their era: with the background class first, the first four box deltas
@@ -13,6 +13,7 @@ from paddle import Tensor, nn
 from paddle.vision.ops import deform_conv2d
 
 from pssdet.models.architecture import ROI_SIZE, Architecture, block_names
+from pssdet.models.classification import CLASSIFIER_STAGES, ClassifierArchitecture
 from pssdet.models.numerics import Numerics
 
 _TAPS = 9  # a 3x3 kernel
@@ -224,3 +225,25 @@ class CascadeHead(nn.Layer):  # type: ignore[misc]
         hidden = self.head[head](features)
         score, delta = getattr(self, f"bbox_score_stage{head}"), getattr(self, f"bbox_delta_stage{head}")
         return score(hidden), delta(hidden)
+
+
+class Classifier(nn.Layer):  # type: ignore[misc]
+    """The detectors' backbone without deformable convolutions, mean over the map, one linear layer."""
+
+    def __init__(self, arch: ClassifierArchitecture) -> None:
+        super().__init__()
+        self.arch = arch
+        self.backbone = ResNetVd(arch.backbone)
+        self.fc = nn.Linear(arch.backbone.layer_widths[-1], arch.num_classes)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Every stage of a normalised image [N, 3, H, W] of any size.
+
+        Returns:
+            The maps c2..c5, pooled [N, C], logits [N, classes] and probabilities [N, classes].
+        """
+        features = self.backbone(image)
+        pooled = paddle.mean(features[-1], axis=[2, 3])
+        logits = self.fc(pooled)
+        values = (*features, pooled, logits, F.softmax(logits, axis=-1))
+        return dict(zip(CLASSIFIER_STAGES, values, strict=True))

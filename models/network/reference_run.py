@@ -1,4 +1,4 @@
-"""The Paddle detector run like an exported model: same inputs, same outputs, same layout."""
+"""The models in Paddle run like exported ones: same inputs, same outputs, same layout."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from paddle import nn
 
 from pssdet.models.architecture import MAX_DETECTIONS
 from pssdet.models.network.detector import TwoStageDetector
+from pssdet.models.network.layers import Classifier
 from pssdet.models.stages import region_stages
 
 _Model = TypeVar("_Model", bound=nn.Layer)
@@ -52,6 +53,12 @@ def run_reference(model: TwoStageDetector, inputs: Mapping[str, NDArray[np.float
         join = np.stack if name.startswith("rois_") else np.concatenate
         arrays[name] = join([_padded(x, slots) for x in lists[name]])
     return arrays | _outputs(lists["detections"])
+
+
+def run_classifier(model: Classifier, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """Every stage of a batch [N, 3, H, W], as arrays."""
+    with paddle.no_grad():
+        return {name: value.numpy() for name, value in model(paddle.to_tensor(image)).items()}
 
 
 def _padded(rows: NDArray[Any], slots: int, filler: float = 0.0) -> NDArray[Any]:

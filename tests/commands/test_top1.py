@@ -25,8 +25,8 @@ def orders(pictures):
     """The classes of each picture, best first, as Paddle has them."""
     from pssdet.images import load
     from pssdet.models.classification import crop_centre
-    from pssdet.models.network.classifier import Classifier, run_classifier
-    from pssdet.models.network.reference_run import parameter_shapes, with_parameters
+    from pssdet.models.network.layers import Classifier
+    from pssdet.models.network.reference_run import parameter_shapes, run_classifier, with_parameters
     from pssdet.models.parameters import seeded_parameters
 
     model = Classifier(NARROW)

@@ -17,7 +17,7 @@ from pssdet.engines.options import BuildOptions
 from pssdet.engines.registry import choose_backend, open_engine
 from pssdet.errors import BadInput, GateFailed
 from pssdet.models.card import read_engine_card
-from pssdet.models.sample import PICTURE
+from pssdet.models.preprocess import PICTURE
 from pssdet.runtime.detector import Detector
 
 

@@ -22,8 +22,8 @@ from pssdet.export.pipeline import export_model
 from pssdet.export.tasks import ClassifierExport
 from pssdet.models.card import encode, read_classifier_card, read_engine_card, read_model_card
 from pssdet.models.classification import CLASSIFIER_STAGES, RESNET50_VD_SSLD
-from pssdet.models.network.classifier import Classifier, run_classifier
-from pssdet.models.network.reference_run import parameter_shapes, with_parameters
+from pssdet.models.network.layers import Classifier
+from pssdet.models.network.reference_run import parameter_shapes, run_classifier, with_parameters
 from pssdet.models.parameters import seeded_parameters
 
 

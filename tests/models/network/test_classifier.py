@@ -18,9 +18,9 @@ from pssdet.errors import BadInput
 from pssdet.models.checkpoint_formats.checkpoint import match_parameters, read_checkpoint
 from pssdet.models.checkpoint_formats.parameter_names import rename_classifier, to_structured
 from pssdet.models.classification import ClassifierArchitecture
-from pssdet.models.network.classifier import Classifier, run_classifier
 from pssdet.models.network.detector import TwoStageDetector
-from pssdet.models.network.reference_run import parameter_shapes, with_parameters
+from pssdet.models.network.layers import Classifier
+from pssdet.models.network.reference_run import parameter_shapes, run_classifier, with_parameters
 from pssdet.models.numerics import DYGRAPH
 from pssdet.models.parameters import load_parameters, seeded_parameters
 
