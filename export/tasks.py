@@ -1,8 +1,4 @@
-"""What is particular to the export of a detector, and of a classifier; both classes have the same methods.
-
-A detector's trunk and heads are converted apart and composed with the functions. A classifier is one graph, its
-checkpoints come under several schemes of names, and its pictures are centre crops.
-"""
+"""What is particular to the export of a detector, and of a classifier; both classes have the same methods."""
 
 from __future__ import annotations
 
@@ -61,7 +57,7 @@ class DetectorExport:
         return tap_names(self.entry.architecture)
 
     def rename(self, found: Parameters, source: str) -> Parameters:
-        """Nothing to do: whatever its format, a detector's checkpoint is read under the model's names."""
+        """Nothing to do: a detector's checkpoint is read under the model's names."""
         del source
         return found
 
@@ -82,10 +78,7 @@ class DetectorExport:
         return composed, GraphRecord(OPSET, converted + nodes - network, nodes)
 
     def compare(self, session: Session) -> list[StageRecord]:
-        """Agreement at every stage, for the bundled picture alone and in a batch with its mirror image.
-
-        A model that detects nothing is compared all the same.
-        """
+        """Agreement at every stage, for the bundled picture alone and in a batch with its mirror image."""
         records: list[StageRecord] = []
         for name, inputs in sample_batches(self.entry.preprocessing):
             expected, obtained = run_reference(self.model, inputs), session.run(inputs)
@@ -112,12 +105,7 @@ def _inlined_nodes(model: onnx.ModelProto) -> int:
 
 @dataclass(frozen=True)
 class ClassifierExport:
-    """A classifier as the pipeline exports it.
-
-    Attributes:
-        entry: the classifier.
-        model: it in Paddle; the pipeline gives it its parameters.
-    """
+    """A classifier as the pipeline exports it; see ``DetectorExport``."""
 
     entry: ClassifierEntry
     model: Classifier
@@ -137,20 +125,11 @@ class ClassifierExport:
         )
 
     def rename(self, found: Parameters, source: str) -> Parameters:
-        """The parameters of a classifier published under any of the known schemes of names.
-
-        Raises:
-            BadInput: the names are of no scheme, or of several.
-        """
+        """The parameters of a classifier published under any of the known schemes of names."""
         return rename_classifier(found, self.entry.architecture.backbone, source)
 
     def convert(self) -> tuple[onnx.ModelProto, GraphRecord]:
-        """The classifier in ONNX.
-
-        Raises:
-            GateFailed: paddle2onnx failed.
-            EnvironmentMissing: paddle2onnx is not installed.
-        """
+        """The classifier in ONNX; raises as for a detector."""
         converted = convert_classifier(self.model).graph
         graph = adopted(converted, TRUNK_NODES, "image", list(CLASSIFIER_STAGES))
         return assemble(graph, _CLASSIFIER_INPUTS, self.outputs), GraphRecord(

@@ -1,8 +1,7 @@
 """Image classifiers as data: their architecture, which are published, and how their pictures are prepared.
 
-The only one is the backbone that PSS-DET's detectors start from, with the head it was distilled with: by
-it the headline's top-1 accuracy can be checked. It shares the detectors' layers and nothing else, so it
-has its own entry, card, export and check; the commands for detectors refuse it by its name.
+The only one is the backbone that the detectors start from, with the head it was distilled with: by it the
+headline's top-1 accuracy can be checked. The commands for detectors refuse it by its name.
 """
 
 from __future__ import annotations
@@ -112,7 +111,7 @@ def crop_centre(picture: NDArray[np.uint8], steps: CentreCrop) -> NDArray[np.flo
     Sources: ``ResizeImage``, ``CropImage`` and ``NormalizeImage`` of PaddleClas 2.0.
 
     Raises:
-        BadInput: the picture is not such an array, or so long and narrow that resizing it takes too much memory.
+        BadInput: the picture is not such an array, or too long and narrow to be resized in memory.
     """
     resized = resize_short_side(picture, steps.resize_short)
     top, left = ((side - steps.crop) // 2 for side in resized.shape[:2])
@@ -120,11 +119,7 @@ def crop_centre(picture: NDArray[np.uint8], steps: CentreCrop) -> NDArray[np.flo
 
 
 def resize_short_side(picture: NDArray[np.uint8], target: int) -> NDArray[np.uint8]:
-    """The picture with its shorter side at ``target`` pixels, both sides rounded to whole ones.
-
-    Raises:
-        BadInput: as ``crop_centre``.
-    """
+    """The picture with its shorter side at ``target`` pixels, both rounded; raises as ``crop_centre``."""
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
         raise BadInput(f"a picture must be a uint8 array [height, width, 3], not {picture.dtype} {list(picture.shape)}")
     height, width = picture.shape[:2]
@@ -137,7 +132,7 @@ def resize_short_side(picture: NDArray[np.uint8], target: int) -> NDArray[np.uin
 
 
 def normalise(picture: NDArray[np.uint8], steps: CentreCrop) -> NDArray[np.float32]:
-    """An RGB picture [H, W, 3] as float32 [3, H, W], mean and deviation of ImageNet's channels taken out."""
+    """An RGB picture [H, W, 3], normalised, as float32 [3, H, W]."""
     mean, std = np.array(steps.mean, np.float32), np.array(steps.std, np.float32)
     values = (picture.astype(np.float32) * np.float32(1.0 / 255.0) - mean) / std
     return np.ascontiguousarray(values.transpose(2, 0, 1))

@@ -1,4 +1,4 @@
-"""The parameters of a model, from a checkpoint or from a seed, and the record of where they came from."""
+"""The parameters of a model, from a checkpoint or from a seed."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def resolve_weights(source: str, sha256: str = "") -> Path:
 
 
 def _hash_of(path: Path) -> str:
-    """SHA-256 of a file; of a folder, that of a listing of its files as ``sha256sum *`` prints it."""
+    """SHA-256 of a file; of a folder, that of what ``sha256sum *`` prints."""
     try:
         if path.is_dir():
             listing = "".join(f"{sha256_of(path / name)}  {name}\n" for name in list_folder(path))
@@ -137,10 +137,9 @@ def _is_address(source: str) -> bool:
 def seeded_parameters(shapes: ParameterShapes) -> Parameters:
     """Random values for all parameters, float32, by name, for measuring and testing without a checkpoint.
 
-    Every array is a function of its name and shape alone: CRC-32 of the name seeds NumPy's legacy
-    generator, whose streams never change between versions. The spreads are chosen so that activations
-    keep their size through the network, offsets reach a few pixels, and boxes and scores vary.
-    The detections mean nothing in a picture; they are numbers to be reproduced.
+    An array depends on its name and shape alone: CRC-32 of the name seeds NumPy's legacy generator, whose streams
+    never change. Activations keep their size through the network, offsets reach a few pixels, boxes and scores vary;
+    the detections mean nothing.
 
     Args:
         shapes: structured parameter name to shape; convolutions OIHW, linear layers [in, out].

@@ -85,11 +85,7 @@ def prepare(picture: NDArray[np.uint8], steps: Preprocessing) -> NetworkInput:
 
 
 def checked_scale(picture: NDArray[np.uint8], steps: Preprocessing) -> float:
-    """The factor by which a picture is resized.
-
-    Raises:
-        BadInput: as ``prepare``.
-    """
+    """The factor by which a picture is resized; raises as ``prepare``."""
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
         raise BadInput(
             f"a picture must be a uint8 array [height, width, 3], not {picture.dtype} {list(picture.shape)}; convert it"
@@ -129,7 +125,7 @@ def _normalise(picture: NDArray[np.generic], steps: Preprocessing) -> NDArray[np
 
 
 def network_sizes(size: tuple[int, int], scale: float, stride: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Of a picture of ``size`` (h, w) that is resized by ``scale``: (h, w) without padding, and (H, W) with it."""
+    """Of a picture of ``size`` (h, w) resized by ``scale``: (h, w) without padding, (H, W) with it."""
     content = (round(size[0] * scale), round(size[1] * scale))
     return content, _padded_size(content, stride)
 
@@ -148,8 +144,8 @@ def _pad(content: NDArray[np.generic], stride: int) -> NDArray[np.float32]:
 def padded_alike(pictures: Sequence[NetworkInput]) -> list[NetworkInput]:
     """The pictures with more zeros at the right and bottom, up to their largest height and width.
 
-    Only the images grow; the sizes of the content, to which boxes are clipped, stay each picture's
-    own. More padding than a picture's own changes what these networks find in it.
+    The sizes of the content, to which boxes are clipped, stay. More padding than a picture's own changes what these
+    networks find in it.
     """
     height, width = (max(each.image.shape[axis] for each in pictures) for axis in (1, 2))
     return [padded_to(each, height, width) for each in pictures]
@@ -192,12 +188,7 @@ def sample_batches(steps: Preprocessing) -> Iterator[tuple[str, dict[str, NDArra
 
 
 def sample_of_shape(steps: Preprocessing, n: int, height: int, width: int) -> dict[str, NDArray[np.float32]]:
-    """A batch of the picture and its mirror image in turn, resized to fit and padded to exactly that shape.
-
-    Args:
-        n: images in the batch.
-        height: of the padded images, a multiple of the preprocessing's stride; so is ``width``.
-    """
+    """``n`` times the picture and its mirror image in turn, resized to fit and padded to that height and width."""
     picture = sample_picture()
     if height > width:
         picture = np.ascontiguousarray(picture.transpose(1, 0, 2))

@@ -1,8 +1,7 @@
 """The stages of a two-stage detector, and whether two runs of it agree at each of them.
 
-Both runs give tensors in the layout of the exported model: N images, R region slots of which
-``proposal_count`` are used, the rest zero. Limits are those that float32 programs of the same detector
-keep in practice with a margin of ten; a wrong convention breaks them by far.
+Both give tensors in the layout of the exported model: N images, R region slots of which ``proposal_count`` are used,
+the rest zero. Float32 programs keep the limits with a margin of ten; a wrong convention breaks them by far.
 """
 
 from __future__ import annotations

@@ -38,8 +38,8 @@ def multilevel_roi_align() -> onnx.FunctionProto:
     """The function; inputs P2..P5 [N, C, h, w] and regions [N, R, 4] in network pixels.
 
     Output: features [N * R, C, output_size, output_size], image by image in the regions' order. With
-    sampling ratio 0 the regions must be clipped to their picture: ONNX Runtime keeps a table of all samples, of
-    which a huge region has more than fit into memory; and with ``half_pixel`` none may be inverted, as in Paddle.
+    sampling ratio 0 the regions must be clipped, or ONNX Runtime's table of samples outgrows the memory; with
+    ``half_pixel`` none may be inverted, as in Paddle.
     """
     levels = len(ROI_LEVELS)
     t = Tracer("roi_align_", attributes(Architecture(), DYGRAPH))
@@ -64,9 +64,9 @@ def multilevel_roi_align() -> onnx.FunctionProto:
 
 
 def _finite(boxes: Value) -> Value:
-    """NaN becomes 0 and infinity far: ONNX Runtime refuses the whole batch for one region that is not finite.
+    """NaN becomes 0 and infinity far: ONNX Runtime refuses a batch with a region that is not finite.
 
-    Such regions come from an earlier head of a cascade whose features or deltas are not finite.
+    Such regions come from a cascade's earlier head whose features or deltas are not finite.
     """
     known = where(boxes.tracer.op("IsNaN", boxes), 0.0, boxes)
     return known.at_most(_FARTHEST).at_least(-_FARTHEST)

@@ -1,9 +1,7 @@
 """Paddle's checkpoints, read as untrusted input and recognised by what they hold, not by their names.
 
-A ``.pdparams`` file is a pickle of a dictionary: parameter name to NumPy array. It is never unpickled:
-``inert_pickle`` records what the file says, and the arrays are made here from the records. Beside the
-file and the arrays this takes at most a few times the largest array. The other formats of the static
-era are read in ``static_checkpoint``; whatever the format, parameters get their structured names.
+A ``.pdparams`` file is a pickle of parameter names and NumPy arrays. It is never unpickled: ``inert_pickle``
+records what it says, and the arrays are made here, in a few times the memory of the largest.
 """
 
 from __future__ import annotations
@@ -39,8 +37,7 @@ _OTHER_FILES = (
 def read_checkpoint(path: Path) -> Arrays:
     """The parameters of a checkpoint by structured name; no code of the file is run.
 
-    Arrays of float16 and float64 are converted. Names that share one array in the file share it here. That
-    optimiser variables were left out is noted on stderr.
+    Names that share one array in the file share it here. Optimiser variables are left out, with a note on stderr.
 
     Args:
         path: a ``.pdparams`` file; of the static era also a tar archive, plain or compressed with gzip,
@@ -119,7 +116,7 @@ def _parse(content: bytes) -> tuple[Arrays, int]:
 
 
 def _parse_pickle(content: bytes) -> tuple[Arrays, int]:
-    """The arrays of a pickle, which are made only of what is a parameter by its name."""
+    """The arrays of what is a parameter by its name."""
     records = read_records(content)
     names, ignored = {name: name for name in records}, 0
     if is_static(records):

@@ -1,9 +1,8 @@
 """A reader of pickled dictionaries of NumPy arrays that calls nothing of what a pickle names.
 
-Not an unpickler: a small interpreter of the few opcodes that such a file needs. It keeps records of
-what the file says about its arrays, makes no call, and refuses everything else. Large contents are
-views of the file; opcodes, tuples, marks and dictionaries are counted, so that the records take some
-tens of MB at most, whatever the file says.
+Not an unpickler: a small interpreter of the few opcodes that such a file needs. It records what the file
+says of its arrays and refuses everything else. Contents are views of the file; what is counted keeps the records
+within some tens of MB.
 """
 
 from __future__ import annotations

@@ -1,11 +1,7 @@
 """Parameter names of published checkpoints, and the structured names that the models here bear.
 
-Only names differ: shapes and the order of columns are kept.
-
-Static detectors: which heads a file holds shows in the whole set of names alone, since ``fc6_w`` is the only head of a
-Faster R-CNN and the first of a cascade.
-
-ResNet-vd classifiers: four schemes are in the wild,
+Only names differ: shapes and the order of columns are kept. Of a static detector, the whole set of names tells the
+heads: ``fc6_w`` is the only one of a Faster R-CNN and the first of a cascade. Of ResNet-vd classifiers there are
 
 - PaddleClas up to 2.1 (``dygraph/*.pdparams``): ``bb_0_0.conv0._conv.weight``, ``out.weight``;
 - PaddleClas from 2.2 (``dygraph/legendary_models/*.pdparams``): ``blocks.0.conv0.conv.weight``, ``fc.weight``;
@@ -160,7 +156,7 @@ def rename_classifier(found: Mapping[str, _T], backbone: Architecture, source: s
 
 
 def _known_names(backbone: Architecture) -> dict[str, str]:
-    """Every name of every scheme, and what it is called here."""
+    """Every name of every scheme, and what it is here."""
     known: dict[str, str] = {}
     norm = ("weight", "bias", "_mean", "_variance")
     for own, old, new in _layers(backbone):
@@ -174,7 +170,7 @@ def _known_names(backbone: Architecture) -> dict[str, str]:
 
 
 def _layers(backbone: Architecture) -> Iterator[tuple[str, str, str]]:
-    """Every convolution with its norm: its name in the backbone here, in PaddleClas up to 2.1, and from 2.2 on."""
+    """Every convolution's name here, in PaddleClas up to 2.1, and from 2.2 on."""
     for index in (1, 2, 3):
         yield f"conv1.conv1_{index}", f"conv1_{index}", f"stem.{index - 1}"
     block = 0

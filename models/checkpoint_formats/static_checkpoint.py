@@ -1,9 +1,8 @@
 """Checkpoints of PaddleDetection's static era, read as untrusted input.
 
 They have one file per variable, or are an inference model: a program that names the variables, and one file
-with the values of all. ``archives`` lists their files. A variable is a stream of one tensor; the program and the
-descriptions of tensors are protocol buffers. Nothing is copied before its size was compared with the bytes that
-remain, so the memory taken is that of the stream and of the array.
+with all values. The program and the descriptions of tensors are protocol buffers. Nothing is copied before its
+size was compared with the bytes that remain.
 """
 
 from __future__ import annotations
@@ -97,7 +96,7 @@ def _messages(message: memoryview, number: int) -> Iterator[memoryview]:
 
 
 def _stored_name(variable: memoryview) -> str:
-    """The name in a ``VarDesc`` (1) if it is persistable (3) and of the type (2) of tensors; else empty."""
+    """The name (1) of a ``VarDesc`` that is persistable (3) and of the type (2) of tensors; else empty."""
     fields = dict(read_fields(Stream(variable, _PROGRAM), _MAX_VARIABLE_FIELDS))
     name, kind = fields.get(1), fields.get(2)
     if not fields.get(3) or not isinstance(name, memoryview) or not isinstance(kind, memoryview):
@@ -208,7 +207,7 @@ def _require_version(stream: Stream) -> None:
 
 
 def _read_description(stream: Stream) -> tuple[int, tuple[int, ...]]:
-    """The type and the shape in a ``TensorDesc``; repeated numbers may be packed into one field or not."""
+    """Type and shape in a ``TensorDesc``; repeated numbers may be packed into one field."""
     codes, shape = [], []
     for number, value in read_fields(stream):
         match number, value:

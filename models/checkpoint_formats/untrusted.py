@@ -1,4 +1,4 @@
-"""What the readers of all checkpoint formats share: refusals, bytes that are taken in order, checked arrays."""
+"""What the readers of all formats share: refusals, bytes taken in order, checked arrays."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Reading a configuration so that nothing in it is passed over: what is not understood is noted by its place.
+"""Reading a configuration so that nothing in it is passed over.
 
-A ``ConfigNode`` is a mapping of the file; ``get`` gives one of its values as a ``ConfigValue``, whose checks note
-what they cannot accept and go on with something harmless, so that one error can name everything.
+A ``ConfigNode`` is a mapping of the file; ``get`` gives a ``ConfigValue``, whose checks note what they cannot
+accept and go on with something harmless, so that one error names everything.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""The detector that a configuration describes, in the dygraph format of 2021 and later or the static one of 2020.
+"""The detector that a configuration describes, in the dygraph format of 2021 or the static one of 2020.
 
-Every ``get`` names the default of PaddleDetection's constructor, which counts for what the file leaves out; ``fixed``
-lists keys of which nothing but that default is supported. The dygraph defaults are the same from release 2.0 to 2.7
-and in the development branch of October 2024, but for ``NormalizeImage.std``, which must be given; the static ones
-are those of releases 0.3 to 2.4.
+``get`` names the default of PaddleDetection's constructor, ``fixed`` those that nothing may replace. Dygraph defaults
+are those of releases 2.0 to 2.7 and of October 2024, but for ``NormalizeImage.std``, which must be given; static ones
+those of releases 0.3 to 2.4.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from pssdet.models.configuration.preprocessing import dygraph_preprocessing, sta
 from pssdet.models.numerics import DYGRAPH, STATIC, Numerics
 from pssdet.models.preprocess import Preprocessing
 
-#: What can be built: enough for every published two-stage detector, and little enough for a machine's memory.
+#: What can be built: enough for every published detector, and little enough for memory.
 MAX_CLASSES = 2000
 MAX_CHANNELS = 512
 MAX_HEAD_WIDTH = 4096
@@ -43,7 +42,7 @@ MAX_RATIO = 100.0
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 #: Normalisations that compute alike once trained, under the same parameter names.
 NORMS = ("bn", "sync_bn")
-#: Keys at the top of a file of each format that do not change what a trained detector finds.
+#: Keys at the top of each format's files that do not change what a trained detector finds.
 DYGRAPH_IRRELEVANT = (
     *("TrainReader", "EvalReader", "TrainDataset", "EvalDataset", "TestDataset", "worker_num", "metric", "map_type"),
     *("epoch", "cycle_epoch", "LearningRate", "OptimizerBuilder", "early_stop", "find_unused_parameters", "to_static"),
@@ -197,12 +196,7 @@ def _post_process(post: ConfigNode, root: ConfigNode, classes: ConfigValue) -> t
 
 
 def read_static(root: ConfigNode, architecture: str) -> Variant:
-    """The detector; what is not understood goes to ``root.errors``.
-
-    Args:
-        root: the whole configuration.
-        architecture: ``FasterRCNN`` or ``CascadeRCNN``.
-    """
+    """The detector, ``FasterRCNN`` or ``CascadeRCNN``; what is not understood goes to ``root.errors``."""
     root.ignore(*STATIC_IRRELEVANT)
     cascade = architecture == "CascadeRCNN"
     parts = root.child(architecture)
@@ -242,10 +236,7 @@ def _static_backbone(resnet: ConfigNode, root: ConfigNode) -> Architecture:
     blocks = _resnet_blocks(resnet, root, "affine_channel")
     resnet.fixed(feature_maps=[2, 3, 4, 5], nonlocal_stages=[], gcb_stages=[])
     resnet.shared("weight_prefix_name", root, "").only("")
-    return Architecture(
-        blocks=blocks,
-        dcn_stages=_static_dcn_stages(resnet.get("dcn_v2_stages", [])),
-    )
+    return Architecture(blocks=blocks, dcn_stages=_static_dcn_stages(resnet.get("dcn_v2_stages", [])))
 
 
 def _static_dcn_stages(setting: ConfigValue) -> tuple[int, ...]:
@@ -307,7 +298,7 @@ def _faster_weights(head: ConfigNode) -> tuple[float, float, float, float]:
 
 
 def _cascade_weights(assigner: ConfigNode) -> tuple[tuple[float, float, float, float], ...]:
-    """Regression weights of the three heads: the assigner's number for x and y, half of it for sizes."""
+    """Regression weights of the heads: the assigner's number for x and y, half of it for sizes."""
     assigner.ignore("batch_size_per_im", "fg_fraction", "fg_thresh", "bg_thresh_hi", "bg_thresh_lo", "num_classes")
     assigner.ignore("shuffle_before_sample")
     assigner.fixed(class_aware=False)
@@ -323,7 +314,7 @@ def _static_suppression(setting: ConfigValue, root: ConfigNode) -> None:
 
 
 def _resnet_blocks(resnet: ConfigNode, root: ConfigNode, default_norm: str) -> tuple[int, int, int, int]:
-    """``ResNet`` of either format: blocks of a ResNet-vd of that depth, with a supported normalisation."""
+    """``ResNet`` of either format: its blocks."""
     depth = resnet.get("depth", 50)
     depth.only(*BLOCKS)
     resnet.get("variant", "b").only("d")

@@ -1,12 +1,10 @@
 """The YAML files of one configuration, read as untrusted input and merged as PaddleDetection merges them.
 
-Nothing of a file is ever constructed or run. Scalars get the types that PyYAML gives them, since that is what
-PaddleDetection reads with: ``1e-3`` is text there, and of a key that is given twice the last one counts. Aliases share
-what they name; what a file would unfold to is counted, so that no few lines can stand for millions.
+Nothing is constructed or run. As in PyYAML, ``1e-3`` is text, and the last of equal keys counts. What aliases
+unfold to is counted, so that no few lines stand for millions.
 
-A dygraph configuration names its bases in ``_BASE_``, a static one its readers in ``_READER_``; both are
-found from the folder of the file that names them. Mappings merge key by key, the including file over the
-included and a later base over an earlier one; anything else, tagged mappings too, is replaced whole.
+A dygraph file names its bases in ``_BASE_``, a static one its readers in ``_READER_``, from its own folder.
+Mappings merge key by key: the including file wins, and a later base; all else is replaced whole.
 """
 
 from __future__ import annotations
@@ -152,14 +150,14 @@ class BadYaml(Exception):
 
 
 class Tagged(msgspec.Struct, frozen=True):
-    """A value with a tag of PaddleDetection's, such as ``!ResizeImage``, which is kept as a name."""
+    """A value with a tag of PaddleDetection's, such as ``!ResizeImage``."""
 
     tag: str
     value: object
 
 
 def parse(text: str) -> object:
-    """The only document of a text: dictionaries with text keys, lists, text, numbers, None and ``Tagged``.
+    """The only document of a text: dictionaries, lists, text, numbers, None and ``Tagged``.
 
     Raises:
         BadYaml: it is not YAML, or is hostile.
@@ -257,7 +255,7 @@ class _Builder:
         return merged | values
 
     def _scalar(self, event: Any, tag: str | None) -> object:
-        """A scalar by its tag; one that PyYAML would make a date stays text, since no setting is a date."""
+        """A scalar by its tag; a date stays text, since no setting is one."""
         text: str = event.value
         resolved = tag or self._loader.resolve(self._yaml.ScalarNode, text, event.implicit)
         if not resolved.startswith(_STANDARD):

@@ -86,7 +86,7 @@ def summary(entry: ZooEntry) -> str:
 
 
 def evaluated_otherwise(entry: ZooEntry, loaded: Loaded) -> str:
-    """A note for a detector whose AP was measured at another size than ``TestReader``'s; empty for others."""
+    """A note if AP was measured at another size than ``TestReader``'s; else empty."""
     evaluated = sides_of(loaded.values.get("EvalReader"))
     size = entry.preprocessing.short_side, entry.preprocessing.long_side
     if evaluated in ((), size):
@@ -98,11 +98,7 @@ def evaluated_otherwise(entry: ZooEntry, loaded: Loaded) -> str:
 
 
 def _require_own_name(path: Path, entry: ZooEntry) -> None:
-    """Engines and reports know a model by its name, so a variant must not bear that of another one.
-
-    Raises:
-        BadInput: it does.
-    """
+    """Engines and reports know a model by its name, so a variant must not bear that of another one."""
     if entry.name in {each.name for each in CLASSIFIERS} or any(
         entry.name == each.name and _computes(entry) != _computes(each) for each in ZOO
     ):
@@ -114,11 +110,7 @@ def _computes(entry: ZooEntry) -> Variant:
 
 
 def _variant(path: Path, loaded: Loaded, root: ConfigNode) -> Variant:
-    """The detector, read in the configuration's own format.
-
-    Raises:
-        BadInput: it is of neither format or of both, or of another detector.
-    """
+    """The detector, unless the file is of neither format or of both, or of another detector."""
     values = loaded.values
     dygraph = [key for key in _DYGRAPH_KEYS if _has(values, key)]
     static = [key for key in _STATIC_KEYS if _has(values, key)]

@@ -1,6 +1,5 @@
-"""The layers of the detectors, and the classifier, in Paddle, under the names of the published parameters.
+"""The layers of the detectors, and the classifier, in Paddle, named as in PaddleDetection's checkpoints.
 
-A sub-layer bears the name that it has in PaddleDetection's checkpoints, so that ``state_dict()`` has their keys.
 Second-stage heads keep the column order of their era: with the background class first, the first four box deltas
 belong to it and mean nothing. A cascade predicts eight: a background box and the one box of all classes.
 """
