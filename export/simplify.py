@@ -1,4 +1,4 @@
-"""Simplifications of a converted graph: no identities, no batch norms, no separate biases, nothing dead."""
+"""Simplifications of a converted graph: no identities, batch norms, separate biases or dead nodes."""
 
 from __future__ import annotations
 

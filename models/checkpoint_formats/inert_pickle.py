@@ -157,9 +157,6 @@ class _Interpreter(ByteReader):
         if not 2 <= protocol <= 5:
             raise Refused(f"is a pickle of protocol {protocol}, not 2 to 5; {FOREIGN}")
 
-    def frame(self) -> None:
-        self.take(8)  # a hint for buffering; the length is of no use here
-
     # The stack and the memo.
 
     def push(self, value: object) -> None:
@@ -283,9 +280,9 @@ class _Interpreter(ByteReader):
 
 
 #: What each admitted opcode does.
-_HANDLERS: dict[int, Callable[[_Interpreter], None]] = {
+_HANDLERS: dict[int, Callable[[_Interpreter], object]] = {
     0x80: _Interpreter.protocol,
-    0x95: _Interpreter.frame,
+    0x95: lambda r: r.take(8),  # the length of a frame, a hint for buffering
     ord("("): _Interpreter.mark,
     ord("}"): _Interpreter.push_dict,
     ord("s"): lambda r: r.set_items(r.pop_last(2)),

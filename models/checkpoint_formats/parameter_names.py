@@ -1,6 +1,6 @@
 """Parameter names of published checkpoints, and the structured names that the models here bear.
 
-Only names differ: shapes and the order of columns are kept. Of a static detector, the whole set of names tells the
+Only names differ: shapes and the order of columns are kept. Of a static detector, all names together tell the
 heads: ``fc6_w`` is the only one of a Faster R-CNN and the first of a cascade. Of ResNet-vd classifiers there are
 
 - PaddleClas up to 2.1 (``dygraph/*.pdparams``): ``bb_0_0.conv0._conv.weight``, ``out.weight``;

@@ -54,7 +54,7 @@ def read_configuration(path: Path) -> ZooEntry:
 
 
 def describe(path: Path, loaded: Loaded) -> ZooEntry:
-    """The same for a configuration that was loaded from a file of that name."""
+    """The same for a configuration that was loaded."""
     values = loaded.values
     errors = ConfigErrors()
     variant = _variant(path, loaded, ConfigNode(errors, ("", values)))
@@ -66,9 +66,7 @@ def describe(path: Path, loaded: Loaded) -> ZooEntry:
         title=_title(variant),
         checkpoint="",
         published=None,
-        architecture=variant.architecture,
-        numerics=variant.numerics,
-        preprocessing=variant.preprocessing,
+        **variant._asdict(),
         labels=_labels(values, variant.architecture.num_classes),
     )
 
