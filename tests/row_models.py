@@ -73,7 +73,7 @@ def row_model(row, folder, exported=None):
 
 def write_row(row, folder):
     """Its model.onnx, converted without the verification that a user's export goes through."""
-    from pssdet.export.tasks import DetectorExport
+    from pssdet.export.pipeline import DetectorExport
 
     onnx.save(DetectorExport(*_detector(row)).convert()[0], folder / "model.onnx")
     return folder / "model.onnx"

@@ -18,8 +18,7 @@ from classifier_parts import (
 
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 from pssdet.errors import BadInput, GateFailed
-from pssdet.export.pipeline import export_model
-from pssdet.export.tasks import ClassifierExport
+from pssdet.export.pipeline import ClassifierExport, export_model
 from pssdet.models.card import encode, read_classifier_card, read_engine_card, read_model_card
 from pssdet.models.classification import CLASSIFIER_STAGES, RESNET50_VD_SSLD
 from pssdet.models.network.layers import Classifier
