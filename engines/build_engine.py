@@ -34,8 +34,8 @@ from pssdet.models.card import (
     read_engine_card,
     read_model_card,
 )
-from pssdet.models.sample import sample_batches, sample_of_shape
-from pssdet.models.stages import compare, compare_detections, first_broken, limits_of, tap_names
+from pssdet.models.preprocess import sample_batches, sample_of_shape
+from pssdet.models.stages import LIMITS, compare, compare_detections, first_broken, tap_names
 
 
 def engine_folder(model: Path, backend: Backend[Any], precision: Precision, *, stages: bool = False) -> Path:
@@ -116,7 +116,7 @@ def _build_and_prove(
 def _prove(model: Path, folder: Path, backend: Backend[Any], engine: EngineCard) -> list[StageRecord]:
     """Compare the engine with the exported model: stage by stage if it returns its stages, else by its detections.
 
-    See ``stages.limits_of`` for reduced precision.
+    See ``stages.LIMITS`` for reduced precision.
 
     Raises:
         GateFailed: they differ beyond the limits of the precision.
@@ -131,7 +131,7 @@ def _prove(model: Path, folder: Path, backend: Backend[Any], engine: EngineCard)
     ):
         for name, inputs in _proof_inputs(engine):
             expected, obtained = original.run(inputs), session.run(inputs)
-            limits = limits_of(engine.precision)
+            limits = LIMITS[engine.precision]
             if tapped:
                 records += compare(name, card.architecture, expected, obtained, limits)
             else:

@@ -15,7 +15,7 @@ from pssdet.engines.options import BuildOptions
 from pssdet.engines.precision.recipe import shipped_recipe
 from pssdet.files import sha256_of
 from pssdet.models.card import SCHEMA, ModelCard, Precision, encode
-from pssdet.models.sample import PICTURE
+from pssdet.models.preprocess import PICTURE
 
 #: The package ``pssdet``; not resolved, since its folders are links in a checkout.
 _ROOT = Path(__file__).parents[1]

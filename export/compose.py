@@ -89,7 +89,7 @@ def assemble(
 
 
 def _take_over(graph: onnx.GraphProto, part: onnx.GraphProto) -> None:
-    """Append a part's nodes, and those of its parameters that are not there yet: heads run more than once."""
+    """Append a part's nodes and new parameters: heads run more than once."""
     graph.node.extend(part.node)
     present = {tensor.name for tensor in graph.initializer}
     graph.initializer.extend(tensor for tensor in part.initializer if tensor.name not in present)
@@ -239,8 +239,7 @@ def _clip(boxes: Value, size: Value) -> Value:
 def _to_original_pixels(t: Tracer, scales: Value, boxes: Value, scores: Value, labels: Value) -> None:
     """Divide by the scale, clip, drop boxes without area, close the gaps.
 
-    The bound is ``floor(image_size / scale_factor + 0.5)`` as in PaddleDetection, which may differ
-    by a pixel from ``original_size``.
+    PaddleDetection's bound, ``floor(image_size / scale_factor + 0.5)``, may be a pixel off ``original_size``.
     """
     scale = t.value("scale_factor").reshape(0, 1, 2)
     bound = t.op("Floor", t.value("image_size").reshape(0, 1, 2) / scale + 0.5)

@@ -17,7 +17,7 @@ from pssdet.errors import EnvironmentMissing, GateFailed
 from pssdet.export.simplify import rename
 from pssdet.export.tracing import OPSET
 from pssdet.models.architecture import ROI_SIZE
-from pssdet.models.network import classifier, detector, neck_and_heads, resnet_vd
+from pssdet.models.network import detector, layers
 
 _CHILD = "from paddle2onnx import export; import sys; export(*sys.argv[1:4], opset_version=int(sys.argv[4]))"
 
@@ -46,7 +46,7 @@ def convert_head(model: detector.TwoStageDetector, head: int) -> onnx.ModelProto
     return _convert(layer, [None, model.arch.fpn_channels, ROI_SIZE, ROI_SIZE])
 
 
-def convert_classifier(model: classifier.Classifier) -> onnx.ModelProto:
+def convert_classifier(model: layers.Classifier) -> onnx.ModelProto:
     """Image to every stage of ``Classifier``, outputs in their order; N, H, W dynamic."""
     layer = _Function(model, lambda image: list(model(image).values()))
     return _convert(layer, [None, 3, None, None])
@@ -61,7 +61,7 @@ def _convert(layer: nn.Layer, shape: list[int | None]) -> onnx.ModelProto:
 
 def _run_paddle2onnx(layer: nn.Layer, shape: list[int | None], prefix: Path) -> onnx.ModelProto:
     # No control flow depends on tensors, so the source is run as it is instead of being rewritten.
-    paddle.jit.ignore_module([resnet_vd, neck_and_heads, detector, classifier, sys.modules[__name__]])
+    paddle.jit.ignore_module([layers, detector, sys.modules[__name__]])
     layer.eval()
     spec: Any = paddle.static.InputSpec(shape, "float32", "input")
     paddle.jit.save(layer, str(prefix), input_spec=[spec])

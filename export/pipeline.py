@@ -1,46 +1,185 @@
-"""One export: parameters, Paddle model, ONNX file, verification, card."""
+"""One export: parameters, Paddle model, ONNX file, verification, card.
+
+What is particular to a detector and to a classifier is in two classes with the same methods.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import Any
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
+from onnx import inliner
 
 from pssdet.console import Progress
+from pssdet.engines.backend import Session
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 from pssdet.errors import GateFailed
-from pssdet.export.classifier import ClassifierExport
-from pssdet.export.detector import DetectorExport
+from pssdet.export.compose import INPUTS, OUTPUTS, adopted, assemble, compose
+from pssdet.export.convert import convert_classifier, convert_head, convert_trunk
+from pssdet.export.tracing import OPSET
 from pssdet.files import staged_folder
 from pssdet.models.card import (
     MODEL_CARD,
     MODEL_ONNX,
     ClassifierCard,
     FileRecord,
+    GraphRecord,
     ModelCard,
     StageRecord,
+    TensorRecord,
     encode,
     installed_versions,
 )
-from pssdet.models.classification import ClassifierEntry
-from pssdet.models.network.classifier import Classifier
+from pssdet.models.checkpoint_formats.parameter_names import rename_classifier
+from pssdet.models.classification import (
+    CLASSIFIER_STAGES,
+    CentreCrop,
+    ClassifierEntry,
+    crop_centre,
+    normalise,
+    resize_short_side,
+)
 from pssdet.models.network.detector import TwoStageDetector
-from pssdet.models.network.reference_run import load_parameters_into, parameter_shapes
-from pssdet.models.parameters import load_parameters
-from pssdet.models.stages import first_broken
+from pssdet.models.network.layers import Classifier
+from pssdet.models.network.reference_run import parameter_shapes, run_classifier, run_reference, with_parameters
+from pssdet.models.parameters import Parameters, load_parameters
+from pssdet.models.preprocess import sample_batches, sample_picture
+from pssdet.models.stages import FLOAT32, HEAD_NODES, TRUNK_NODES, compare, first_broken, map_record, tap_names
 from pssdet.models.zoo import ZooEntry
 
 #: Whose versions an exported model's card records.
 PACKAGES = ("paddlepaddle", "paddle2onnx", "onnx", "onnxruntime", "numpy", "opencv-python-headless")
 
+_CLASSIFIER_INPUTS = (
+    TensorRecord("image", "float32", ("N", 3, "H", "W"), "normalised RGB; published at the crop's size"),
+)
 
-@overload
-def export_model(entry: ZooEntry, weights: str, output: Path, progress: Progress = ...) -> ModelCard: ...
-@overload
-def export_model(entry: ClassifierEntry, weights: str, output: Path, progress: Progress = ...) -> ClassifierCard: ...
+
+@dataclass(frozen=True)
+class DetectorExport:
+    """A detector as the pipeline exports it.
+
+    Attributes:
+        entry: the detector.
+        model: it in Paddle; the pipeline gives it its parameters.
+    """
+
+    entry: ZooEntry
+    model: TwoStageDetector
+
+    @property
+    def tapped(self) -> tuple[str, ...]:
+        """Every stage of the detector."""
+        return tap_names(self.entry.architecture)
+
+    def rename(self, found: Parameters, source: str) -> Parameters:
+        """Nothing to do: a detector's checkpoint is read under the model's names."""
+        del source
+        return found
+
+    def convert(self) -> tuple[onnx.ModelProto, GraphRecord]:
+        """The whole detector in ONNX.
+
+        Raises:
+            GateFailed: paddle2onnx failed, or a function cannot be inlined.
+            EnvironmentMissing: paddle2onnx is not installed.
+        """
+        arch = self.entry.architecture
+        trunk = convert_trunk(self.model)
+        heads = [convert_head(self.model, head) for head in range(arch.num_heads)]
+        converted = sum(len(part.graph.node) for part in (trunk, *heads))
+        composed = compose(trunk, heads, arch, self.entry.numerics)
+        nodes = _inlined_nodes(composed)
+        network = sum(node.name.startswith((TRUNK_NODES, HEAD_NODES)) for node in composed.graph.node)
+        return composed, GraphRecord(OPSET, converted + nodes - network, nodes)
+
+    def compare(self, session: Session) -> list[StageRecord]:
+        """Agreement at every stage, for the bundled picture alone and in a batch with its mirror image."""
+        records: list[StageRecord] = []
+        for name, inputs in sample_batches(self.entry.preprocessing):
+            expected, obtained = run_reference(self.model, inputs), session.run(inputs)
+            records += compare(name, self.entry.architecture, expected, obtained)
+        return records
+
+    def card(self, **common: Any) -> ModelCard:
+        """The detector's card, with the fields that all cards of exported models have."""
+        return ModelCard(numerics=self.entry.numerics, inputs=INPUTS, outputs=OUTPUTS, **common)
+
+
+def _inlined_nodes(model: onnx.ModelProto) -> int:
+    """Nodes of the graph once every function call is replaced by the function's body.
+
+    Raises:
+        GateFailed: a call would stay, so a runtime without functions could not run the model.
+    """
+    nodes = inliner.inline_local_functions(model).graph.node
+    left = sorted({node.op_type for node in nodes if node.domain not in ("", "ai.onnx")})
+    if left:
+        raise GateFailed(f"functions {left} cannot be inlined; model and functions must have one opset")
+    return len(nodes)
+
+
+@dataclass(frozen=True)
+class ClassifierExport:
+    """A classifier as the pipeline exports it; see ``DetectorExport``."""
+
+    entry: ClassifierEntry
+    model: Classifier
+
+    @property
+    def tapped(self) -> tuple[str, ...]:
+        """Every stage of the classifier."""
+        return CLASSIFIER_STAGES
+
+    @property
+    def outputs(self) -> tuple[TensorRecord, ...]:
+        """The exported model's outputs."""
+        classes = self.entry.architecture.num_classes
+        return (
+            TensorRecord("logits", "float32", ("N", classes), "one per label"),
+            TensorRecord("probabilities", "float32", ("N", classes), "softmax of the logits"),
+        )
+
+    def rename(self, found: Parameters, source: str) -> Parameters:
+        """The parameters of a classifier published under any of the known schemes of names."""
+        return rename_classifier(found, self.entry.architecture.backbone, source)
+
+    def convert(self) -> tuple[onnx.ModelProto, GraphRecord]:
+        """The classifier in ONNX; raises as for a detector."""
+        converted = convert_classifier(self.model).graph
+        graph = adopted(converted, TRUNK_NODES, "image", list(CLASSIFIER_STAGES))
+        return assemble(graph, _CLASSIFIER_INPUTS, self.outputs), GraphRecord(
+            OPSET, len(converted.node), len(graph.node)
+        )
+
+    def compare(self, session: Session) -> list[StageRecord]:
+        """Agreement at every stage, for a picture, a batch and another size."""
+        records: list[StageRecord] = []
+        for case, image in _sample_batches(self.entry.preprocessing):
+            expected, obtained = run_classifier(self.model, image), session.run({"image": image})
+            records += [map_record(case, name, expected[name], obtained[name], FLOAT32.maps) for name in expected]
+        return records
+
+    def card(self, **common: Any) -> ClassifierCard:
+        """The classifier's card, with the fields that all cards of exported models have."""
+        return ClassifierCard(task="classification", inputs=_CLASSIFIER_INPUTS, outputs=self.outputs, **common)
+
+
+def _sample_batches(steps: CentreCrop) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """The bundled picture alone, with its mirror image, and uncropped: sides that no stride divides."""
+    picture = sample_picture()
+    mirrored = np.ascontiguousarray(picture[:, ::-1])
+    yield "picture", np.stack([crop_centre(picture, steps)])
+    yield "batch of two", np.stack([crop_centre(each, steps) for each in (mirrored, picture)])
+    yield "uncropped", normalise(resize_short_side(picture, steps.resize_short - 1), steps)[None]
+
+
 def export_model(
     entry: ZooEntry | ClassifierEntry, weights: str, output: Path, progress: Progress = lambda _: None
 ) -> ModelCard | ClassifierCard:
@@ -67,15 +206,15 @@ def export_model(
         known = "" if weights else entry.sha256
         shapes = parameter_shapes(task.model)
         parameters, source = load_parameters(weights or entry.checkpoint, shapes, known, task.rename)
-        load_parameters_into(task.model, parameters)
-        task.model.eval()
+        with_parameters(task.model, parameters)
         progress("converting to ONNX")
         converted, graph = task.convert()
         onnx.save(converted, file)
         progress("verifying against Paddle")
         with closing(OnnxRuntimeSession(file, task.tapped, cuda=False)) as session:
             records = task.compare(session)
-        _require_agreement(records)
+        if broken := first_broken(records):
+            raise GateFailed(f"the exported model differs from Paddle {broken}; nothing was written")
         card = task.card(
             model=entry.name,
             architecture=entry.architecture,
@@ -92,17 +231,6 @@ def export_model(
 
 
 def _task(entry: ZooEntry | ClassifierEntry) -> DetectorExport | ClassifierExport:
-    """What is particular to the kind of model; both classes have the same methods."""
     if isinstance(entry, ZooEntry):
         return DetectorExport(entry, TwoStageDetector(entry.architecture, entry.numerics))
     return ClassifierExport(entry, Classifier(entry.architecture))
-
-
-def _require_agreement(records: Sequence[StageRecord]) -> None:
-    """Refuse an export that differs from Paddle.
-
-    Raises:
-        GateFailed: at some stage, which the message names.
-    """
-    if broken := first_broken(records):
-        raise GateFailed(f"the exported model differs from Paddle {broken}; nothing was written")

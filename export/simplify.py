@@ -1,4 +1,4 @@
-"""Simplifications of a converted graph: no identities, no batch norms, no separate biases, nothing dead."""
+"""Simplifications of a converted graph: no identities, batch norms, separate biases or dead nodes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-_CONVOLUTIONS = ("Conv", "DeformConv")
-#: Position of the bias among a convolution's inputs.
+#: Convolutions, and the position of the bias among their inputs.
 _BIAS = {"Conv": 2, "DeformConv": 3}
+
+_Vector = NDArray[np.float64]
+_Weights = dict[str, onnx.TensorProto]
 
 
 def name_outputs(graph: onnx.GraphProto, names: list[str]) -> None:
@@ -60,11 +62,11 @@ def _remove_identities(graph: onnx.GraphProto) -> None:
             rename(other, {gone: kept})
 
 
-def _fold_into_convolutions(graph: onnx.GraphProto, weights: dict[str, onnx.TensorProto]) -> None:
+def _fold_into_convolutions(graph: onnx.GraphProto, weights: _Weights) -> None:
     """Fold Add(constant per channel) and BatchNormalization that follow a convolution into it."""
     users = Counter(name for node in graph.node for name in node.input)
     public = {output.name for output in graph.output}
-    convolutions = {node.output[0]: node for node in graph.node if node.op_type in _CONVOLUTIONS}
+    convolutions = {node.output[0]: node for node in graph.node if node.op_type in _BIAS}
     for node in list(graph.node):
         source = next((name for name in node.input if name in convolutions), None)
         if source is None or users[source] != 1 or source in public:
@@ -82,10 +84,7 @@ def _fold_into_convolutions(graph: onnx.GraphProto, weights: dict[str, onnx.Tens
         graph.node.remove(node)
 
 
-_Vector = NDArray[np.float64]
-
-
-def _scale_and_shift(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto]) -> tuple[_Vector, _Vector] | None:
+def _scale_and_shift(node: onnx.NodeProto, weights: _Weights) -> tuple[_Vector, _Vector] | None:
     """The node as y = scale * x + shift per channel, or None if it is neither."""
     if node.op_type == "BatchNormalization":
         gamma, beta, mean, variance = (_array(weights[name]) for name in node.input[1:5])
@@ -105,11 +104,7 @@ def _is_per_channel(dims: Sequence[int]) -> bool:
 
 
 def _apply(
-    graph: onnx.GraphProto,
-    convolution: onnx.NodeProto,
-    weights: dict[str, onnx.TensorProto],
-    scale: _Vector,
-    shift: _Vector,
+    graph: onnx.GraphProto, convolution: onnx.NodeProto, weights: _Weights, scale: _Vector, shift: _Vector
 ) -> None:
     position = _BIAS[convolution.op_type]
     name = convolution.input[1]
@@ -131,7 +126,7 @@ def _array(tensor: onnx.TensorProto) -> NDArray[np.float64]:
     return values
 
 
-def _store(graph: onnx.GraphProto, weights: dict[str, onnx.TensorProto], name: str, values: _Vector) -> None:
+def _store(graph: onnx.GraphProto, weights: _Weights, name: str, values: _Vector) -> None:
     tensor = numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name)
     if name in weights:
         weights[name].CopyFrom(tensor)

@@ -6,7 +6,7 @@ unroll while tracing, so a function's body is straight-line standard operators.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,14 +17,6 @@ from onnx import helper, numpy_helper
 OPSET = 19
 IR_VERSION = 9
 DOMAIN = "pssdet"
-
-#: Constant's attribute that holds a value of each kind of function attribute.
-_CONSTANT_ATTRIBUTE = {
-    onnx.AttributeProto.FLOAT: "value_float",
-    onnx.AttributeProto.INT: "value_int",
-    onnx.AttributeProto.FLOATS: "value_floats",
-    onnx.AttributeProto.INTS: "value_ints",
-}
 
 
 @dataclass(frozen=True)
@@ -37,9 +29,15 @@ class AttributeRef:
 
 @dataclass
 class Tracer:
-    """Records nodes; ``prefix`` keeps generated names apart from those of other graphs."""
+    """Records nodes.
+
+    Attributes:
+        prefix: keeps generated names apart from those of other graphs.
+        attributes: of the function being traced; only their names and the kinds of their values count.
+    """
 
     prefix: str
+    attributes: Mapping[str, object] = field(default_factory=dict)
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     _constants: dict[object, Value] = field(default_factory=dict)
 
@@ -78,9 +76,15 @@ class Tracer:
         key = (array.dtype, array.shape, array.tobytes())
         return self._once(key, {"value": numpy_helper.from_array(array)})
 
-    def attribute(self, ref: AttributeRef) -> Value:
+    def ref(self, name: str) -> AttributeRef:
+        """An attribute of the function, to be handed on to a node."""
+        return AttributeRef(name, helper.make_attribute(name, self.attributes[name]).type)
+
+    def attribute(self, name: str) -> Value:
         """A function's attribute as a tensor: a scalar, or one-dimensional for lists."""
-        return self._once(ref, {_CONSTANT_ATTRIBUTE[ref.kind]: ref})
+        ref = self.ref(name)
+        kind = onnx.AttributeProto.AttributeType.Name(ref.kind).lower()
+        return self._once(ref, {f"value_{kind}": ref})
 
     def value(self, name: str) -> Value:
         """An input, or any tensor by name."""
@@ -96,6 +100,15 @@ class Tracer:
         return operand.name if isinstance(operand, Value) else self.constant(operand).name
 
 
+def _binary(op_type: str) -> Callable[[Value, Operand], Value]:
+    """A method that records an elementwise operator of two inputs."""
+
+    def record(self: Value, other: Operand) -> Value:
+        return self.tracer.op(op_type, self, other)
+
+    return record
+
+
 @dataclass(frozen=True)
 class Value:
     """A tensor of a graph under construction; Python operators record ONNX operators."""
@@ -103,38 +116,16 @@ class Value:
     tracer: Tracer
     name: str
 
-    def __add__(self, other: Operand) -> Value:
-        return self.tracer.op("Add", self, other)
-
-    def __sub__(self, other: Operand) -> Value:
-        return self.tracer.op("Sub", self, other)
-
-    def __mul__(self, other: Operand) -> Value:
-        return self.tracer.op("Mul", self, other)
-
-    def __truediv__(self, other: Operand) -> Value:
-        """Division; of integers it truncates, as ONNX's Div does."""
-        return self.tracer.op("Div", self, other)
-
-    def __ge__(self, other: Operand) -> Value:
-        return self.tracer.op("GreaterOrEqual", self, other)
-
-    def __gt__(self, other: Operand) -> Value:  # type: ignore[misc]
-        return self.tracer.op("Greater", self, other)
-
-    def __lt__(self, other: Operand) -> Value:  # type: ignore[misc]
-        return self.tracer.op("Less", self, other)
-
-    def __and__(self, other: Value) -> Value:
-        return self.tracer.op("And", self, other)
-
-    def at_most(self, other: Operand) -> Value:
-        """Elementwise minimum."""
-        return self.tracer.op("Min", self, other)
-
-    def at_least(self, other: Operand) -> Value:
-        """Elementwise maximum."""
-        return self.tracer.op("Max", self, other)
+    __add__ = _binary("Add")
+    __sub__ = _binary("Sub")
+    __mul__ = _binary("Mul")
+    __truediv__ = _binary("Div")  # of integers it truncates
+    __ge__ = _binary("GreaterOrEqual")
+    __gt__ = _binary("Greater")
+    __lt__ = _binary("Less")
+    __and__ = _binary("And")
+    at_most = _binary("Min")
+    at_least = _binary("Max")
 
     def reshape(self, *shape: int) -> Value:
         """0 keeps a dimension of the input, -1 takes what is left."""
@@ -188,9 +179,7 @@ def top_k(values: Value, count: Value) -> tuple[Value, Value]:
     return largest, indices
 
 
-def function(
-    name: str, tracer: Tracer, inputs: Sequence[Value], outputs: Sequence[str], attributes: Sequence[AttributeRef]
-) -> onnx.FunctionProto:
+def function(name: str, tracer: Tracer, inputs: Sequence[Value], outputs: Sequence[str]) -> onnx.FunctionProto:
     """A model-local function in this project's domain from what the tracer recorded."""
     return helper.make_function(
         DOMAIN,
@@ -199,5 +188,5 @@ def function(
         list(outputs),
         tracer.nodes,
         [helper.make_opsetid("", OPSET)],
-        attributes=[ref.name for ref in attributes],
+        attributes=list(tracer.attributes),
     )

@@ -1,4 +1,4 @@
-"""Architecture of a detector: sizes and counts of its layers, names of its blocks, constants of the family."""
+"""Architecture of a detector: its layers, names of its blocks, constants of the family."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def block_names(layer: int, count: int) -> list[str]:
     return [f"res{layer}{chr(ord('a') + i)}" for i in range(count)]
 
 
-#: Constants that all published rows share; they are part of the family, not of a row.
+#: Constants of the family, which all published rows share.
 #: Readers pad with zeros at the right and the bottom to a multiple of this.
 PADDING_MULTIPLE = 32
 RPN_NMS_THRESHOLD = 0.7

@@ -1,7 +1,6 @@
 """The cards: what a consumer must know about an exported model or a built engine, as JSON.
 
-``model.json`` lies beside ``model.onnx``, ``engine.json`` beside an engine's files. They are plain
-data with a fixed schema, so any language reads them; here they are decoded strictly.
+``model.json`` lies beside ``model.onnx``, ``engine.json`` beside an engine's files; both are decoded strictly.
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ import msgspec
 from pssdet.errors import BadInput
 from pssdet.files import sha256_of
 from pssdet.models.architecture import Architecture
-from pssdet.models.centre_crop import CentreCrop
-from pssdet.models.classification import ClassifierArchitecture
+from pssdet.models.classification import CentreCrop, ClassifierArchitecture
 from pssdet.models.numerics import Numerics
 from pssdet.models.preprocess import Preprocessing
 
@@ -30,7 +28,7 @@ Precision = Literal["fp32", "fp16", "int8"]
 
 
 class FileRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file beside the card, by name, with its size and hash, which prove that it is the right one."""
+    """A file beside the card; size and hash prove that it is the right one."""
 
     name: str
     sha256: str
@@ -236,7 +234,7 @@ _Card = TypeVar("_Card", ModelCard, EngineCard, ClassifierCard)
 
 
 class _Task(msgspec.Struct):
-    """The field by which a classifier's card is recognised, whatever else the card holds."""
+    """The field by which a classifier's card is recognised."""
 
     task: str = ""
 
@@ -245,7 +243,7 @@ def read_model_card(folder: Path) -> ModelCard:
     """The card of an exported detector's folder.
 
     Raises:
-        BadInput: there is none, or it is another card; the message says if it is a classifier's.
+        BadInput: there is none, or it is another card.
     """
     return _read(folder / MODEL_CARD, ModelCard, "python export/to_onnx.py")
 
@@ -263,7 +261,7 @@ def read_engine_card(folder: Path) -> EngineCard:
     """The card of an engine's folder.
 
     Raises:
-        BadInput: there is none, or it is another card; the message says if the folder is an exported model.
+        BadInput: there is none, or it is another card.
     """
     return _read(folder / ENGINE_CARD, EngineCard, "python engines/build.py")
 
@@ -272,8 +270,9 @@ def _read(path: Path, kind: type[_Card], command: str) -> _Card:
     folder = path.parent
     if kind is EngineCard and (folder / MODEL_CARD).is_file() and not path.is_file():
         _refuse_classifier(folder)
-        inside = [str(each.parent) for each in sorted(folder.glob(f"*/{ENGINE_CARD}"))]
-        raise BadInput(f"{folder} is an exported model, an engine is needed; {_choice(inside, command)}")
+        inside = " or ".join(str(each.parent) for each in sorted(folder.glob(f"*/{ENGINE_CARD}")))
+        advice = f"choose {inside}" if inside else f"make one with {command}"
+        raise BadInput(f"{folder} is an exported model, an engine is needed; {advice}")
     try:
         content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -302,17 +301,13 @@ def _refuse_classifier(folder: Path) -> None:
         raise BadInput(f"{folder} is an exported classifier, a detector is needed; pssdet top1 measures a classifier")
 
 
-def _choice(engines: list[str], command: str) -> str:
-    return f"choose {' or '.join(engines)}" if engines else f"make one with {command}"
-
-
 def encode(card: ModelCard | EngineCard | ClassifierCard) -> bytes:
     """The card as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n"
 
 
 def installed_versions(*packages: str) -> dict[str, str]:
-    """Versions of Python, of this project and of the named packages, as far as they are installed."""
+    """Versions of Python, this project and the named packages, where installed."""
     versions = {"python": platform.python_version()}
     for package in ("pss-det", *packages):
         try:

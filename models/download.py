@@ -16,10 +16,10 @@ from urllib import error as urlerror
 from urllib import request
 from urllib.parse import unquote, urlsplit
 
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from pssdet.caches import cache_home
+from pssdet.console import ERR
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.files import sha256_of
 from pssdet.locks import locked
@@ -27,6 +27,7 @@ from pssdet.locks import locked
 _CHUNK = 1 << 20
 _TIMEOUT_SECONDS = 30.0
 _NUMBER = "[0-9]{1,15}"
+_WAITING = "waiting for another download of the same file"
 _WAY_OUT = "download it elsewhere and pass --weights FILE"
 _RESUMES = f"run the command again to continue, or {_WAY_OUT}"
 
@@ -58,7 +59,7 @@ def fetch(url: str, sha256: str = "", *, cache: Path | None = None) -> Path:
     target = (cache or cache_home()) / _cache_name(url)
     with _local_errors(target.parent):
         if not _is_cached(target, sha256):
-            with locked(target.with_name(f"{target.name}.lock"), _say_waiting):
+            with locked(target.with_name(f"{target.name}.lock"), lambda: ERR.print(_WAITING)):
                 _fetch_to(target, url, sha256)
     return target
 
@@ -97,10 +98,6 @@ def _cache_name(url: str) -> str:
     """A file name that ends as the URL's path does and is another one for every URL."""
     name = re.sub(r"[^\w.+-]", "_", unquote(urlsplit(url).path.rsplit("/", 1)[-1]), flags=re.ASCII)
     return f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name[-100:] or 'download'}"
-
-
-def _say_waiting() -> None:
-    Console(stderr=True).print("waiting for another download of the same file", highlight=False)
 
 
 @contextmanager
@@ -215,7 +212,6 @@ def _resumed_total(headers: Message, size: int, asked: Mapping[str, str]) -> int
 
 
 def _append(response: IO[bytes], url: str, part: Path, total: int | None) -> None:
-    console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -223,23 +219,19 @@ def _append(response: IO[bytes], url: str, part: Path, total: int | None) -> Non
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    progress = Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal)
     with progress, part.open("ab") as stream:
         task = progress.add_task(urlsplit(url).path.rsplit("/", 1)[-1], total=total, completed=stream.tell())
-        for chunk in _chunks(response, url):
+        while chunk := _read_chunk(response, url):
             stream.write(chunk)
             progress.advance(task, len(chunk))
         stream.flush()
         os.fsync(stream.fileno())
 
 
-def _chunks(response: IO[bytes], url: str) -> Iterator[bytes]:
-    while True:
-        with _network_errors(url):
-            chunk = response.read(_CHUNK)
-        if not chunk:
-            return
-        yield chunk
+def _read_chunk(response: IO[bytes], url: str) -> bytes:
+    with _network_errors(url):
+        return response.read(_CHUNK)
 
 
 def _verify(url: str, part: Path, sha256: str) -> None:

@@ -1,4 +1,4 @@
-"""Class names in the order of the labels: COCO's, the rendered shapes, numbers, or a user's own from a file."""
+"""Class names in the order of the labels: COCO's, the rendered shapes, numbers, or a user's own."""
 
 from __future__ import annotations
 

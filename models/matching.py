@@ -44,7 +44,7 @@ def box_ious(
     Args:
         first: [A, 4], x1, y1, x2, y2 in pixels.
         second: [B, 4], likewise.
-        areas: of both, [A] and [B], where width times height is known more exactly than from the corners.
+        areas: of both, [A] and [B], where known more exactly than from the corners.
         crowd: bool [B]; for a crowd the result is the share of the first box that lies in it, as COCO defines it.
     """
     low = np.maximum(first[:, None, :2], second[:, :2])
@@ -63,11 +63,11 @@ def _areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def greedy_pairs(cost: _Floats, *, row_by_row: bool = False) -> NDArray[np.intp]:
-    """Rows and columns paired one to one, the cheapest pair first; of equal ones the first row, then the first column.
+    """Rows and columns paired one to one, the cheapest pair first; of equal ones the first row and column.
 
     Args:
         cost: [A, B]; pairs whose cost is not finite are not made.
-        row_by_row: each row in turn takes its cheapest free column, whatever a later row would give for it.
+        row_by_row: each row in turn takes its cheapest free column.
 
     Returns:
         int [P, 2], row and column of each pair, in the order in which they were made.
@@ -88,8 +88,7 @@ def pair_proposals(
 ) -> NDArray[np.intp]:
     """Index of each reference proposal's partner in the candidate, one to one; -1 without one.
 
-    Proposals of different levels can coincide, so the nearest box *and* score wins; two proposals with
-    nearly equal scores may have changed places, so the order does not count.
+    Proposals of different levels can coincide, so the nearest box *and* score wins; the order does not count.
     """
     cost = np.abs(reference[:, None] - candidate[None]).max(axis=2, initial=0.0)
     cost = np.nan_to_num(cost + np.abs(reference_scores[:, None] - candidate_scores[None]), nan=np.inf)

@@ -1,13 +1,11 @@
 """The conventions in which the published detectors differ, as data.
 
-Two programs trained and ran PSS-DET: the static-graph PaddleDetection of 2020 (rows 1-3) and the
-dygraph PaddleDetection of 2021 (row 4). They compute "the same" detector with different pixel
-conventions, anchors, RoIAlign and box arithmetic. Weights only reproduce their published AP under
-the conventions they were trained with, so those travel with every exported model.
+Two programs trained and ran PSS-DET: the static PaddleDetection of 2020 (rows 1-3) and the dygraph one of 2021
+(row 4). Weights only reproduce their published AP under the conventions they were trained with, so those travel
+with every exported model.
 
 One difference in words is none in numbers: the static program drops proposals whose width in original pixels,
-``(x2 - x1) / scale + 1``, is under 1. That is x2 < x1 at any scale, which the dygraph formula with
-``pixel_offset`` 1 says as well.
+``(x2 - x1) / scale + 1``, is under 1: x2 < x1, as the dygraph formula with ``pixel_offset`` 1 says.
 """
 
 from __future__ import annotations

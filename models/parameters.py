@@ -1,23 +1,22 @@
-"""The parameters of a model, from a checkpoint or from a seed, and the record of where they came from."""
+"""The parameters of a model, from a checkpoint or from a seed."""
 
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.console import ERR
 from pssdet.errors import BadInput
 from pssdet.files import sha256_of
 from pssdet.models.card import WeightsRecord
 from pssdet.models.checkpoint_formats.archives import list_folder
-from pssdet.models.checkpoint_formats.checkpoint import load_checkpoint, match_parameters
+from pssdet.models.checkpoint_formats.checkpoint import match_parameters, read_checkpoint
 from pssdet.models.checkpoint_formats.untrusted import Refused
 from pssdet.models.download import fetch
-from pssdet.models.seeded import seeded_parameters
 from pssdet.models.zoo import BUNDLED
 
 _CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
@@ -27,6 +26,20 @@ SEEDED = "none"
 
 Parameters = dict[str, NDArray[np.float32]]
 ParameterShapes = Mapping[str, tuple[int, ...]]
+
+#: Standard deviation of weights, times 1/sqrt(inputs of one output), where it is not sqrt(2); first match wins.
+_GAINS = (
+    ("conv_offset", 0.3),
+    ("rpn_rois_score", 1.2),
+    ("rpn_rois_delta", 0.5),
+    ("bbox_score", 1.5),
+    ("bbox_delta", 1.0),
+    ("fpn_inner", 1.0),
+    ("fpn_res2", 0.2),
+    ("fpn_res3", 0.3),
+    ("fpn_res4", 0.6),
+    ("fpn_res5", 1.2),
+)
 
 
 def load_parameters(
@@ -53,10 +66,9 @@ def load_parameters(
     found = _hash_of(path)
     if sha256 and found != sha256:
         raise BadInput(f"{path} has sha256 {found}, not {sha256}: it is another checkpoint; give the right one")
-    checkpoint = load_checkpoint(path)
-    if checkpoint.ignored:
-        ERR.print(f"  {path.name}: {checkpoint.ignored} optimiser variables ignored", style="dim")
-    named = rename(checkpoint.parameters, str(path)) if rename else checkpoint.parameters
+    named = read_checkpoint(path)
+    if rename:
+        named = rename(named, str(path))
     parameters = match_parameters(named, shapes, str(path))
     kept = source if _is_address(source) else str(path.resolve())
     return parameters, WeightsRecord("checkpoint", kept, found)
@@ -91,7 +103,7 @@ def resolve_weights(source: str, sha256: str = "") -> Path:
 
 
 def _hash_of(path: Path) -> str:
-    """SHA-256 of a file; of a folder, that of a listing of its files as ``sha256sum *`` prints it."""
+    """SHA-256 of a file; of a folder, that of what ``sha256sum *`` prints."""
     try:
         if path.is_dir():
             listing = "".join(f"{sha256_of(path / name)}  {name}\n" for name in list_folder(path))
@@ -120,3 +132,43 @@ def reload_parameters(record: WeightsRecord, shapes: ParameterShapes) -> Paramet
 def _is_address(source: str) -> bool:
     """Whether it is a URL or a bundled checkpoint, not a path."""
     return "://" in source or source.startswith(BUNDLED)
+
+
+def seeded_parameters(shapes: ParameterShapes) -> Parameters:
+    """Random values for all parameters, float32, by name, for measuring and testing without a checkpoint.
+
+    An array depends on its name and shape alone: CRC-32 of the name seeds NumPy's legacy generator, whose streams
+    never change. Activations keep their size through the network, offsets reach a few pixels, boxes and scores vary;
+    the detections mean nothing.
+
+    Args:
+        shapes: structured parameter name to shape; convolutions OIHW, linear layers [in, out].
+    """
+    return {name: np.ascontiguousarray(_values(name, shape), dtype=np.float32) for name, shape in shapes.items()}
+
+
+def _values(name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    rng = np.random.RandomState(zlib.crc32(name.encode()))
+    if name.endswith("._mean"):
+        return rng.normal(0.0, 0.05, shape)
+    if name.endswith("._variance"):
+        return rng.uniform(0.8, 1.25, shape)
+    if name.endswith("norm.weight"):
+        # A small gain on each residual branch keeps the sum of many blocks bounded.
+        gain = 0.25 if "branch2c" in name else 1.0
+        return gain * rng.uniform(0.8, 1.2, shape)
+    if len(shape) == 1:
+        return _bias(name, shape, rng)
+    fan_in = int(np.prod(shape[1:])) if len(shape) == 4 else shape[0]
+    gain = next((gain for part, gain in _GAINS if part in name), 0.0)
+    return rng.normal(0.0, gain / np.sqrt(fan_in) if gain else np.sqrt(2.0 / fan_in), shape)
+
+
+def _bias(name: str, shape: tuple[int, ...], rng: np.random.RandomState) -> NDArray[np.float64]:
+    bias = rng.normal(0.0, 0.5 if "conv_offset" in name else 0.02, shape)
+    if "rpn_rois_delta" in name:  # proposals larger than their anchors on average
+        bias = (bias.reshape(-1, 4) + np.array([0.0, 0.0, 0.35, 0.35])).reshape(shape)
+    if "bbox_score" in name:
+        bias = rng.normal(0.0, 0.5, shape)  # the second draw of the stream
+        bias[-1] += 1.5  # most regions are background
+    return bias

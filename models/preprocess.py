@@ -1,16 +1,21 @@
-"""Preprocessing of the detectors, exactly as each detector's authors did it: the steps as data, and the steps done."""
+"""Preprocessing of the detectors, as their authors did it: as data, and done; and a picture for proofs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Literal, NamedTuple, Protocol
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.errors import BadInput
+from pssdet.images import load
 from pssdet.opencv import cv2
+
+#: The bundled picture: a rendered scene on which exports and engines are proved.
+PICTURE = Path(__file__).resolve().parent / "assets" / "rendered_scene.jpg"
 
 _INTERPOLATION = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
 
@@ -58,6 +63,10 @@ class NetworkInput(NamedTuple):
     scale: float
 
 
+#: All of a ``NetworkInput`` but its image.
+Sizes = tuple[tuple[int, int], tuple[int, int], float]
+
+
 def prepare(picture: NDArray[np.uint8], steps: Preprocessing) -> NetworkInput:
     """Resize, normalise and pad one RGB picture, uint8 [H, W, 3].
 
@@ -76,11 +85,7 @@ def prepare(picture: NDArray[np.uint8], steps: Preprocessing) -> NetworkInput:
 
 
 def checked_scale(picture: NDArray[np.uint8], steps: Preprocessing) -> float:
-    """The factor by which a picture is resized.
-
-    Raises:
-        BadInput: as ``prepare``.
-    """
+    """The factor by which a picture is resized; raises as ``prepare``."""
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
         raise BadInput(
             f"a picture must be a uint8 array [height, width, 3], not {picture.dtype} {list(picture.shape)}; convert it"
@@ -120,7 +125,7 @@ def _normalise(picture: NDArray[np.generic], steps: Preprocessing) -> NDArray[np
 
 
 def network_sizes(size: tuple[int, int], scale: float, stride: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Of a picture of ``size`` (h, w) that is resized by ``scale``: (h, w) without padding, and (H, W) with it."""
+    """Of a picture of ``size`` (h, w) resized by ``scale``: (h, w) without padding, (H, W) with it."""
     content = (round(size[0] * scale), round(size[1] * scale))
     return content, _padded_size(content, stride)
 
@@ -139,8 +144,8 @@ def _pad(content: NDArray[np.generic], stride: int) -> NDArray[np.float32]:
 def padded_alike(pictures: Sequence[NetworkInput]) -> list[NetworkInput]:
     """The pictures with more zeros at the right and bottom, up to their largest height and width.
 
-    Only the images grow; the sizes of the content, to which boxes are clipped, stay each picture's
-    own. More padding than a picture's own changes what these networks find in it.
+    The sizes of the content, to which boxes are clipped, stay. More padding than a picture's own changes what these
+    networks find in it.
     """
     height, width = (max(each.image.shape[axis] for each in pictures) for axis in (1, 2))
     return [padded_to(each, height, width) for each in pictures]
@@ -156,36 +161,37 @@ def padded_to(picture: NetworkInput, height: int, width: int) -> NetworkInput:
 
 def as_batch(pictures: Sequence[NetworkInput]) -> dict[str, NDArray[np.float32]]:
     """Prepared pictures of one padded size as the inputs of an exported model, by name."""
-    return {"image": np.stack([each.image for each in pictures]), **sizes_of_batch(pictures)}
+    return {"image": np.stack([each.image for each in pictures]), **sizes_of_batch([each[1:] for each in pictures])}
 
 
-class PictureSizes(Protocol):
-    """The sizes of a picture that are inputs of the network; see ``NetworkInput``."""
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """(h, w) of the content before padding."""
-        ...
-
-    @property
-    def original_size(self) -> tuple[int, int]:
-        """(h, w) of the picture."""
-        ...
-
-    @property
-    def scale(self) -> float:
-        """Network pixels per original pixel."""
-        ...
-
-
-def sizes_of_batch(pictures: Sequence[PictureSizes]) -> dict[str, NDArray[np.float32]]:
+def sizes_of_batch(sizes: Sequence[Sizes]) -> dict[str, NDArray[np.float32]]:
     """The inputs of an exported model beside ``image``, by name."""
-
-    def pairs(values: Sequence[tuple[float, float]]) -> NDArray[np.float32]:
-        return np.array(values, np.float32)
-
+    images, originals, scales = zip(*sizes, strict=True)
     return {
-        "image_size": pairs([each.image_size for each in pictures]),
-        "original_size": pairs([each.original_size for each in pictures]),
-        "scale_factor": pairs([(each.scale, each.scale) for each in pictures]),
+        "image_size": np.array(images, np.float32),
+        "original_size": np.array(originals, np.float32),
+        "scale_factor": np.array([(scale, scale) for scale in scales], np.float32),
     }
+
+
+def sample_picture() -> NDArray[np.uint8]:
+    """The bundled picture, uint8 [480, 853, 3] RGB."""
+    return load(PICTURE)
+
+
+def sample_batches(steps: Preprocessing) -> Iterator[tuple[str, dict[str, NDArray[np.float32]]]]:
+    """Named batches as a model takes them: the picture alone, and its mirror image together with it."""
+    picture = sample_picture()
+    mirrored = np.ascontiguousarray(picture[:, ::-1])
+    yield "picture", as_batch([prepare(picture, steps)])
+    yield "batch of two", as_batch([prepare(each, steps) for each in (mirrored, picture)])
+
+
+def sample_of_shape(steps: Preprocessing, n: int, height: int, width: int) -> dict[str, NDArray[np.float32]]:
+    """``n`` times the picture and its mirror image in turn, resized to fit and padded to that height and width."""
+    picture = sample_picture()
+    if height > width:
+        picture = np.ascontiguousarray(picture.transpose(1, 0, 2))
+    fitting = msgspec.structs.replace(steps, short_side=min(height, width), long_side=max(height, width))
+    pictures = [prepare(each, fitting) for each in (picture, np.ascontiguousarray(picture[:, ::-1]))]
+    return as_batch([padded_to(pictures[index % 2], height, width) for index in range(n)])

@@ -1,8 +1,7 @@
 """The stages of a two-stage detector, and whether two runs of it agree at each of them.
 
-Both runs give tensors in the layout of the exported model: N images, R region slots of which
-``proposal_count`` are used, the rest zero. Limits are those that float32 programs of the same detector
-keep in practice with a margin of ten; a wrong convention breaks them by far.
+Both give tensors in the layout of the exported model: N images, R region slots of which ``proposal_count`` are used,
+the rest zero. Float32 programs keep the limits with a margin of ten; a wrong convention breaks them by far.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from pssdet.models.matching import match_detections, pair_proposals
 
 StageTensors = Mapping[str, NDArray[Any]]
 _Floats = NDArray[np.floating[Any]]
-
 
 #: Names of the exported graph's nodes begin so where they come from the trunk and from the head.
 TRUNK_NODES = "trunk/"
@@ -91,12 +89,8 @@ INT8 = Limits(
     same_counts=False,
 )
 
-_LIMITS: dict[Precision, Limits] = {"fp32": FLOAT32, "fp16": HALF, "int8": INT8}
-
-
-def limits_of(precision: Precision) -> Limits:
-    """The limits that an engine of that precision must keep."""
-    return _LIMITS[precision]
+#: What an engine of each precision must keep.
+LIMITS: dict[Precision, Limits] = {"fp32": FLOAT32, "fp16": HALF, "int8": INT8}
 
 
 def map_stages(arch: Architecture) -> tuple[str, ...]:

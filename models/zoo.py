@@ -70,7 +70,6 @@ class Headline(msgspec.Struct, frozen=True):
 BUNDLED = "bundled:"
 
 _STATIC_URL = "https://paddlemodels.bj.bcebos.com/object_detection/"
-_DYGRAPH_URL = "https://paddledet.bj.bcebos.com/models/"
 
 
 def _static_preprocessing(short: int, long: int) -> Preprocessing:
@@ -112,7 +111,7 @@ _ROWS = (
         4,
         "faster_rcnn_enhance_3x_coco",
         "Faster R-CNN R50-vd",
-        f"{_DYGRAPH_URL}faster_rcnn_enhance_3x_coco.pdparams",
+        "https://paddledet.bj.bcebos.com/models/faster_rcnn_enhance_3x_coco.pdparams",
         Published(41.5, 61.425, 2021, note="FPS repeats row 1's figure; its README's prose says 41.2 AP"),
         Architecture(),
         DYGRAPH,
@@ -198,13 +197,7 @@ CLASSIFIERS = (RESNET50_VD_SSLD,)
 PUBLISHED = tuple((entry, entry.published) for entry in ZOO if entry.published is not None)
 
 #: 82.39 % is the ImageNet-1k top-1 of the distilled backbone that rows 1 and 2 start from.
-HEADLINE = Headline(
-    RESNET50_VD_SSLD.title,
-    RESNET50_VD_SSLD.top1,
-    41.2,
-    61.0,
-    RESNET50_VD_SSLD.checkpoint,
-)
+HEADLINE = Headline(RESNET50_VD_SSLD.title, RESNET50_VD_SSLD.top1, 41.2, 61.0, RESNET50_VD_SSLD.checkpoint)
 
 DEFAULT_MODEL = "mini_faster"
 

@@ -143,7 +143,7 @@ def _collate_on_cpu(batch: Sequence[NetworkInput]) -> Inputs:
 
 
 def _collate_on_gpu(batch: Sequence[Planned]) -> Inputs:
-    return {"image": _pictures(batch), **sizes_of_batch(batch)}
+    return {"image": _pictures(batch), **sizes_of_batch([each[1:] for each in batch])}
 
 
 def _on_cpu(reason: str) -> Preprocessor:

@@ -8,8 +8,7 @@ import numpy as np
 from reference import DATA, synthetic_image
 from static_parameters import draw
 
-from pssdet.models.centre_crop import CentreCrop
-from pssdet.models.classification import ClassifierArchitecture, ClassifierEntry
+from pssdet.models.classification import CentreCrop, ClassifierArchitecture, ClassifierEntry
 from pssdet.models.labels import numbered
 
 NARROW = ClassifierArchitecture(blocks=(1, 1, 2, 1), stem_width=4, base_width=4, num_classes=10)
@@ -40,7 +39,7 @@ def reference_input():
 
 def under_old_names(parameters, arch):
     """The classifier's parameters as a checkpoint of PaddleClas 2.0 names them."""
-    from pssdet.models.checkpoint_formats.classifier_names import _layers
+    from pssdet.models.checkpoint_formats.parameter_names import _layers
 
     prefixes = {f"backbone.{own}.": f"{old}." for own, old, _ in _layers(arch.backbone)} | {"fc.": "out."}
     renamed = {}

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from pssdet.models.configuration.includes import Loaded, load, merge
-from pssdet.models.configuration.tree import Tagged, parse
+from pssdet.models.configuration.yaml_files import Loaded, Tagged, load, merge, parse
 from pssdet.models.configuration.zoo_entry import describe
 
 CONFIGS = Path(__file__).resolve().parent / "data" / "configs"

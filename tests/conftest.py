@@ -24,7 +24,7 @@ def _few_threads():
 def row4_parameters():
     from pssdet.models.network.detector import TwoStageDetector
     from pssdet.models.network.reference_run import parameter_shapes
-    from pssdet.models.seeded import seeded_parameters
+    from pssdet.models.parameters import seeded_parameters
 
     return seeded_parameters(parameter_shapes(TwoStageDetector(ROW4.architecture, ROW4.numerics)))
 
@@ -32,9 +32,9 @@ def row4_parameters():
 @pytest.fixture(scope="session")
 def row4_model(row4_parameters):
     from pssdet.models.network.detector import TwoStageDetector
-    from pssdet.models.network.reference_run import build_detector
+    from pssdet.models.network.reference_run import with_parameters
 
-    return build_detector(TwoStageDetector(ROW4.architecture, ROW4.numerics), row4_parameters)
+    return with_parameters(TwoStageDetector(ROW4.architecture, ROW4.numerics), row4_parameters)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from reference import DATA, ROWS
 from static_parameters import static_parameters
 
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
-from pssdet.models.checkpoint_formats.static_names import to_structured
+from pssdet.models.checkpoint_formats.parameter_names import to_structured
 from pssdet.models.parameters import load_parameters
 from pssdet.models.stages import tap_names
 from pssdet.models.zoo import find
@@ -73,7 +73,7 @@ def row_model(row, folder, exported=None):
 
 def write_row(row, folder):
     """Its model.onnx, converted without the verification that a user's export goes through."""
-    from pssdet.export.detector import DetectorExport
+    from pssdet.export.pipeline import DetectorExport
 
     onnx.save(DetectorExport(*_detector(row)).convert()[0], folder / "model.onnx")
     return folder / "model.onnx"
@@ -81,11 +81,11 @@ def write_row(row, folder):
 
 def _detector(row):
     from pssdet.models.network.detector import TwoStageDetector
-    from pssdet.models.network.reference_run import build_detector, parameter_shapes
+    from pssdet.models.network.reference_run import parameter_shapes, with_parameters
 
     entry = ROWS[row] if row in ROWS else find(row)
     model = TwoStageDetector(entry.architecture, entry.numerics)
-    build_detector(model, _parameters(entry, parameter_shapes(model)))
+    with_parameters(model, _parameters(entry, parameter_shapes(model)))
     return entry, model
 
 

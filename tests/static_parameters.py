@@ -1,6 +1,6 @@
 """The parameters with which the original static programs computed their stored outputs (rows 1-3).
 
-Like ``pssdet.models.seeded``, but by the static variables' names; the classification layers were
+Like ``pssdet.models.parameters``, but by the static variables' names; the classification layers were
 calibrated once, so that the scores spread over the classes, and are stored.
 """
 

@@ -35,7 +35,7 @@ def evaluate(
     """
     from pssdet.console import OUT
     from pssdet.models.network.detector import TwoStageDetector
-    from pssdet.models.network.reference_run import build_detector, parameter_shapes
+    from pssdet.models.network.reference_run import parameter_shapes, with_parameters
     from pssdet.models.parameters import load_parameters
     from pssdet.models.zoo import find
     from pssdet.training.samples import annotated_pictures
@@ -46,7 +46,7 @@ def evaluate(
     detector = TwoStageDetector(entry.architecture, entry.numerics)
     parameters, _ = load_parameters(weights or entry.checkpoint, parameter_shapes(detector))
     truth = read_ground_truth(ensure_dataset(scenes, "heldout", count), scenes, entry.labels, entry.name)
-    found = detect_all(build_detector(detector, parameters), entry, annotated_pictures(truth))
+    found = detect_all(with_parameters(detector, parameters), entry, annotated_pictures(truth))
     for name, value in average_precisions(truth, found).items():
         OUT.print(f"{name} {value:.4f}")
 

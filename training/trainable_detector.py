@@ -20,7 +20,7 @@ from pssdet.errors import BadInput
 from pssdet.models.architecture import Architecture
 from pssdet.models.checkpoint_formats.checkpoint import read_checkpoint
 from pssdet.models.network.detector import TwoStageDetector
-from pssdet.models.network.resnet_vd import ConvNorm
+from pssdet.models.network.layers import ConvNorm
 from pssdet.models.numerics import Numerics
 from pssdet.models.parameters import resolve_weights
 from pssdet.training.samples import Batch

@@ -13,7 +13,7 @@ from pssdet.errors import BadInput
 from pssdet.images import load
 from pssdet.models.card import StageRecord
 from pssdet.models.preprocess import as_batch, prepare
-from pssdet.models.stages import compare, limits_of
+from pssdet.models.stages import LIMITS, compare
 
 
 class EngineStages(NamedTuple):
@@ -51,9 +51,7 @@ def compare_engines(
             tensors = expected.run(inputs)
             for result, (card, session) in zip(results, opened, strict=True):
                 arch = card.model.architecture
-                result.records.extend(
-                    compare(str(picture), arch, tensors, session.run(inputs), limits_of(card.precision))
-                )
+                result.records.extend(compare(str(picture), arch, tensors, session.run(inputs), LIMITS[card.precision]))
         return results
 
 

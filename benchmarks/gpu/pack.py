@@ -303,11 +303,11 @@ def _in_onnxruntime(model: onnx.ModelProto, case: Case, pictures: Sequence[Pictu
 
 def _in_paddle(entry: ZooEntry, case: Case, pictures: Sequence[Picture]) -> list[Tensors]:
     from pssdet.models.network.detector import TwoStageDetector
-    from pssdet.models.network.reference_run import build_detector, parameter_shapes, run_reference
+    from pssdet.models.network.reference_run import parameter_shapes, run_reference, with_parameters
     from pssdet.models.parameters import load_parameters
 
     model = TwoStageDetector(entry.architecture, entry.numerics)
-    build_detector(model, load_parameters(entry.checkpoint, parameter_shapes(model), entry.sha256)[0])
+    with_parameters(model, load_parameters(entry.checkpoint, parameter_shapes(model), entry.sha256)[0])
     return [run_reference(model, case.inputs([picture])) for picture in pictures]
 
 

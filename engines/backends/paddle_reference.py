@@ -23,11 +23,11 @@ class PaddleSession:
 
     def __init__(self, parameters: Path, card: ModelCard, taps: Sequence[str]) -> None:
         from pssdet.models.network.detector import TwoStageDetector
-        from pssdet.models.network.reference_run import build_detector
+        from pssdet.models.network.reference_run import with_parameters
 
         with np.load(parameters, allow_pickle=False) as arrays:
             values = {name: arrays[name] for name in arrays.files}
-        self._model = build_detector(TwoStageDetector(card.architecture, card.numerics), values)
+        self._model = with_parameters(TwoStageDetector(card.architecture, card.numerics), values)
         self._names = [*(record.name for record in card.outputs), *taps]
 
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> Tensors:

@@ -8,17 +8,12 @@ from __future__ import annotations
 
 import onnx
 
-from pssdet.export.functions.proposals import ANY_SCORE, keep_selected, padded_with_nothing, widened
-from pssdet.export.tracing import AttributeRef, Tracer, concat, function, top_k, where
+from pssdet.export.functions.proposals import ANY_SCORE, best_of, keep_selected, widened
+from pssdet.export.tracing import Tracer, concat, function, where
 from pssdet.models.architecture import MAX_DETECTIONS, NMS_THRESHOLD, SCORE_THRESHOLD
-from pssdet.models.numerics import Numerics
+from pssdet.models.numerics import DYGRAPH, Numerics
 
 NAME = "MulticlassNms"
-
-_SCORE_THRESHOLD = AttributeRef("score_threshold", onnx.AttributeProto.FLOAT)
-_NMS_THRESHOLD = AttributeRef("nms_threshold", onnx.AttributeProto.FLOAT)
-_MAX_DETECTIONS = AttributeRef("max_detections", onnx.AttributeProto.INT)
-_PIXEL_OFFSET = AttributeRef("pixel_offset", onnx.AttributeProto.FLOAT)
 
 
 def attributes(numerics: Numerics) -> dict[str, object]:
@@ -37,7 +32,7 @@ def multiclass_nms() -> onnx.FunctionProto:
     Outputs, with D = max_detections: boxes float32 [N, D, 4], scores float32 [N, D] in falling
     order, labels int32 [N, D], count int32 [N]; past the count boxes and scores are 0, labels -1.
     """
-    t = Tracer("nms_")
+    t = Tracer("nms_", attributes(DYGRAPH))
     boxes, scores, region_count = t.value("boxes"), t.value("scores"), t.value("region_count")
     batch, regions = scores.dim(0), scores.dim(1)
 
@@ -50,16 +45,15 @@ def multiclass_nms() -> onnx.FunctionProto:
     class_boxes = t.op("Reshape", every_class.transpose(0, 2, 1, 3), per_class)
     selected = t.op(
         "NonMaxSuppression",
-        widened(class_boxes, t.attribute(_PIXEL_OFFSET)),
+        widened(class_boxes, t.attribute("pixel_offset")),
         class_scores,
         regions,
-        t.attribute(_NMS_THRESHOLD),
-        t.attribute(_SCORE_THRESHOLD),
+        t.attribute("nms_threshold"),
+        t.attribute("score_threshold"),
     )
     kept = t.op("Reshape", keep_selected(class_scores, selected), concat([batch, t.constant([-1])], 0))
-    most = t.attribute(_MAX_DETECTIONS)
-    best, order = top_k(padded_with_nothing(kept, most), most)
-    order = order.at_most(kept.dim(1) - 1)
+    most = t.attribute("max_detections")
+    best, order = best_of(kept, most)
     found = best > ANY_SCORE
     candidates = t.op("Reshape", class_boxes, concat([batch, t.constant([-1, 4])], 0))
     t.op("Where", found.unsqueeze(-1), candidates.rows(order), 0.0, name="best_boxes")
@@ -67,5 +61,4 @@ def multiclass_nms() -> onnx.FunctionProto:
     t.op("Cast", where(found, order / regions, -1), to=onnx.TensorProto.INT32, name="labels")
     t.op("ReduceSum", found.cast(onnx.TensorProto.INT32), [1], keepdims=0, name="count")
     outputs = ["best_boxes", "best_scores", "labels", "count"]
-    refs = [_SCORE_THRESHOLD, _NMS_THRESHOLD, _MAX_DETECTIONS, _PIXEL_OFFSET]
-    return function(NAME, t, [boxes, t.value("scores"), region_count], outputs, refs)
+    return function(NAME, t, [boxes, t.value("scores"), region_count], outputs)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from pssdet.export.tracing import AttributeRef, Tracer, Value, concat, function, top_k, where
+from pssdet.export.tracing import Tracer, Value, concat, function, top_k, where
 from pssdet.models.architecture import (
     MAX_LOG_SCALE,
     PADDING_MULTIPLE,
@@ -18,21 +18,12 @@ from pssdet.models.architecture import (
     RPN_NMS_THRESHOLD,
     Architecture,
 )
-from pssdet.models.numerics import Numerics, base_anchors
+from pssdet.models.numerics import DYGRAPH, Numerics, base_anchors
 
 NAME = "GenerateProposals"
 NOTHING = -np.inf
 #: Below every finite score; ONNX's NMS drops what does not exceed it, which is what -inf marks.
 ANY_SCORE = -3e38
-
-_ANCHORS = AttributeRef("anchors", onnx.AttributeProto.FLOATS)
-_STRIDES = AttributeRef("strides", onnx.AttributeProto.INTS)
-_PRE_NMS_TOP_N = AttributeRef("pre_nms_top_n", onnx.AttributeProto.INT)
-_POST_NMS_TOP_N = AttributeRef("post_nms_top_n", onnx.AttributeProto.INT)
-_NMS_THRESHOLD = AttributeRef("nms_threshold", onnx.AttributeProto.FLOAT)
-_MIN_SIZE = AttributeRef("min_size", onnx.AttributeProto.FLOAT)
-_PIXEL_OFFSET = AttributeRef("pixel_offset", onnx.AttributeProto.FLOAT)
-_CLIP_MULTIPLE = AttributeRef("clip_multiple", onnx.AttributeProto.FLOAT)
 
 
 def attributes(arch: Architecture, numerics: Numerics) -> dict[str, object]:
@@ -58,34 +49,30 @@ def generate_proposals(arch: Architecture) -> onnx.FunctionProto:
     count int32 [N].
     """
     levels, per_cell = len(arch.strides), len(arch.anchor_ratios)
-    t = Tracer("proposals_")
+    t = Tracer("proposals_", attributes(arch, DYGRAPH))
     score_maps = [t.value(f"score_{i}") for i in range(levels)]
     delta_maps = [t.value(f"delta_{i}") for i in range(levels)]
     image_size = t.value("image_size")
-    top_n = t.attribute(_PRE_NMS_TOP_N)
+    top_n = t.attribute("pre_nms_top_n")
 
     picked = [_best_of_level(s, d, top_n) for s, d in zip(score_maps, delta_maps, strict=True)]
     scores, indices, deltas = (concat([level[part].unsqueeze(1) for level in picked], 1) for part in range(3))
     widths = concat([s.dim(3) for s in score_maps], 0).reshape(levels, 1)
 
     anchors = _anchors(t, indices, widths, levels, per_cell)
-    offset = t.attribute(_PIXEL_OFFSET)
-    boxes = _clip(decode(anchors, deltas, offset), image_size, t.attribute(_CLIP_MULTIPLE), offset)
-    scores = where(_large_enough(boxes, t.attribute(_MIN_SIZE), offset), scores, NOTHING)
+    offset = t.attribute("pixel_offset")
+    boxes = _clip(decode(anchors, deltas, offset), image_size, t.attribute("clip_multiple"), offset)
+    scores = where(_large_enough(boxes, t.attribute("min_size"), offset), scores, NOTHING)
     _select(t, concat(boxes, -1), scores, image_size.dim(0), offset)
-    refs = [
-        _ANCHORS, _STRIDES, _PRE_NMS_TOP_N, _POST_NMS_TOP_N, _NMS_THRESHOLD, _MIN_SIZE, _PIXEL_OFFSET, _CLIP_MULTIPLE,
-    ]  # fmt: skip
     outputs = ["proposals", "scores", "count"]
-    return function(NAME, t, [*score_maps, *delta_maps, image_size], outputs, refs)
+    return function(NAME, t, [*score_maps, *delta_maps, image_size], outputs)
 
 
 def _best_of_level(score_map: Value, delta_map: Value, top_n: Value) -> tuple[Value, Value, Value]:
     """The level's best scores [N, k], their flat (y, x, anchor) indices [N, k] and deltas [N, k, 4]."""
     flat = score_map.transpose(0, 2, 3, 1).reshape(0, -1)
     deltas = delta_map.transpose(0, 2, 3, 1).reshape(0, -1, 4)
-    scores, indices = top_k(padded_with_nothing(flat, top_n), top_n)
-    indices = indices.at_most(flat.dim(1) - 1)
+    scores, indices = best_of(flat, top_n)
     return scores, indices, deltas.rows(indices)
 
 
@@ -95,9 +82,9 @@ def _anchors(t: Tracer, indices: Value, widths: Value, levels: int, per_cell: in
     y = cell / widths
     x = cell - y * widths
     kind = indices - cell * per_cell + np.arange(levels).reshape(levels, 1) * per_cell
-    table = t.attribute(_ANCHORS).reshape(levels * per_cell, 4)
+    table = t.attribute("anchors").reshape(levels * per_cell, 4)
     corners = concat([v.unsqueeze(-1) for v in (x, y, x, y)], -1)
-    strides = t.attribute(_STRIDES).reshape(levels, 1, 1)
+    strides = t.attribute("strides").reshape(levels, 1, 1)
     return t.op("Gather", table, kind) + (corners * strides).cast(onnx.TensorProto.FLOAT)
 
 
@@ -139,18 +126,17 @@ def _large_enough(boxes: list[Value], min_size: Value, offset: Value) -> Value:
 
 def _select(t: Tracer, boxes: Value, scores: Value, batch: Value, offset: Value) -> None:
     """NMS within each level of each image, then the best over all levels."""
-    post_top_n = t.attribute(_POST_NMS_TOP_N)
+    post_top_n = t.attribute("post_nms_top_n")
     k = scores.dim(2)
     per_level = t.op("Reshape", boxes, concat([t.constant([-1]), k, t.constant([4])], 0))
     level_scores = t.op("Reshape", scores, concat([t.constant([-1, 1]), k], 0))
-    threshold = t.attribute(_NMS_THRESHOLD)
+    threshold = t.attribute("nms_threshold")
     per_level = widened(per_level, offset)
     selected = t.op("NonMaxSuppression", per_level, level_scores, post_top_n, threshold, ANY_SCORE)
     kept = keep_selected(level_scores, selected)
     joint = t.op("Reshape", kept, concat([batch, t.constant([-1])], 0))
     candidates = t.op("Reshape", boxes, concat([batch, t.constant([-1, 4])], 0))
-    best, order = top_k(padded_with_nothing(joint, post_top_n), post_top_n)
-    order = order.at_most(joint.dim(1) - 1)
+    best, order = best_of(joint, post_top_n)
     exists = best > ANY_SCORE
     t.op("Where", exists.unsqueeze(-1), candidates.rows(order), 0.0, name="proposals")
     t.op("Identity", best, name="scores")
@@ -168,10 +154,11 @@ def widened(boxes: Value, offset: Value) -> Value:
     return where(proper, concat([x1, y1, x2 + offset, y2 + offset], -1), 0.0)
 
 
-def padded_with_nothing(scores: Value, count: Value) -> Value:
-    """Scores [N, M] and ``count`` more of -inf, so that TopK finds that many whatever M is."""
+def best_of(scores: Value, count: Value) -> tuple[Value, Value]:
+    """The best of scores [N, M] and their indices, both [N, count]; past M -inf and the last index."""
     pads = concat([scores.tracer.constant([0, 0, 0]), count.reshape(1)], 0)
-    return scores.tracer.op("Pad", scores, pads, NOTHING)
+    best, order = top_k(scores.tracer.op("Pad", scores, pads, NOTHING), count)
+    return best, order.at_most(scores.dim(1) - 1)
 
 
 def keep_selected(scores: Value, selected: Value) -> Value:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import onnx
 
-from pssdet.export.tracing import AttributeRef, Tracer, Value, concat, function, where
+from pssdet.export.tracing import Tracer, Value, concat, function, where
 from pssdet.models.architecture import ROI_CANONICAL_LEVEL, ROI_CANONICAL_SIZE, ROI_LEVELS, ROI_SIZE, Architecture
-from pssdet.models.numerics import Numerics
+from pssdet.models.numerics import DYGRAPH, Numerics
 
 NAME = "MultilevelRoiAlign"
 
@@ -18,15 +18,6 @@ NAME = "MultilevelRoiAlign"
 _SIZE_EPSILON = 1e-6
 #: Pixels from the origin. Regions beyond see nothing but zeros, and their area is still finite.
 _FARTHEST = 1e9
-
-_STRIDES = AttributeRef("strides", onnx.AttributeProto.INTS)
-_MIN_LEVEL = AttributeRef("min_level", onnx.AttributeProto.INT)
-_CANONICAL_LEVEL = AttributeRef("canonical_level", onnx.AttributeProto.INT)
-_CANONICAL_SIZE = AttributeRef("canonical_size", onnx.AttributeProto.FLOAT)
-_PIXEL_OFFSET = AttributeRef("pixel_offset", onnx.AttributeProto.FLOAT)
-_OUTPUT_SIZE = AttributeRef("output_size", onnx.AttributeProto.INT)
-_SAMPLING_RATIO = AttributeRef("sampling_ratio", onnx.AttributeProto.INT)
-_MODE = AttributeRef("coordinate_transformation_mode", onnx.AttributeProto.STRING)
 
 
 def attributes(arch: Architecture, numerics: Numerics) -> dict[str, object]:
@@ -47,18 +38,18 @@ def multilevel_roi_align() -> onnx.FunctionProto:
     """The function; inputs P2..P5 [N, C, h, w] and regions [N, R, 4] in network pixels.
 
     Output: features [N * R, C, output_size, output_size], image by image in the regions' order. With
-    sampling ratio 0 the regions must be clipped to their picture: ONNX Runtime keeps a table of all samples, of
-    which a huge region has more than fit into memory; and with ``half_pixel`` none may be inverted, as in Paddle.
+    sampling ratio 0 the regions must be clipped, or ONNX Runtime's table of samples outgrows the memory; with
+    ``half_pixel`` none may be inverted, as in Paddle.
     """
     levels = len(ROI_LEVELS)
-    t = Tracer("roi_align_")
+    t = Tracer("roi_align_", attributes(Architecture(), DYGRAPH))
     maps = [t.value(f"map_{i}") for i in range(levels)]
     rois = t.value("rois")
     flat = _finite(rois.reshape(-1, 4))
     level = _level_of(t, flat, levels)
     position = t.op("Range", 0, flat.dim(0).scalar(), 1)
     image = position / rois.dim(1)
-    strides = t.attribute(_STRIDES).cast(onnx.TensorProto.FLOAT).split(levels, axis=0)
+    strides = t.attribute("strides").cast(onnx.TensorProto.FLOAT).split(levels, axis=0)
 
     members, features = [], []
     for index, feature_map in enumerate(maps):
@@ -69,16 +60,13 @@ def multilevel_roi_align() -> onnx.FunctionProto:
         members.append(member)
     where_from = t.op("ScatterElements", position, concat(members, 0), position)
     t.op("Gather", concat(features, 0), where_from, name="features")
-    refs = [
-        _STRIDES, _MIN_LEVEL, _CANONICAL_LEVEL, _CANONICAL_SIZE, _PIXEL_OFFSET, _OUTPUT_SIZE, _SAMPLING_RATIO, _MODE,
-    ]  # fmt: skip
-    return function(NAME, t, [*maps, rois], ["features"], refs)
+    return function(NAME, t, [*maps, rois], ["features"])
 
 
 def _finite(boxes: Value) -> Value:
-    """NaN becomes 0 and infinity far: ONNX Runtime refuses the whole batch for one region that is not finite.
+    """NaN becomes 0 and infinity far: ONNX Runtime refuses a batch with a region that is not finite.
 
-    Such regions come from an earlier head of a cascade whose features or deltas are not finite.
+    Such regions come from a cascade's earlier head whose features or deltas are not finite.
     """
     known = where(boxes.tracer.op("IsNaN", boxes), 0.0, boxes)
     return known.at_most(_FARTHEST).at_least(-_FARTHEST)
@@ -91,11 +79,11 @@ def _level_of(t: Tracer, boxes: Value, levels: int) -> Value:
     just where a box changes its level. An inverted box has no area, as in Paddle: it is on the first level.
     """
     x1, y1, x2, y2 = boxes.split(4)
-    offset = t.attribute(_PIXEL_OFFSET)
+    offset = t.attribute("pixel_offset")
     proper = (x2 >= x1) & (y2 >= y1)
     side = t.op("Sqrt", where(proper, (x2 - x1 + offset) * (y2 - y1 + offset), 0.0))
-    relative = side / t.attribute(_CANONICAL_SIZE) + _SIZE_EPSILON
-    lowest = t.attribute(_MIN_LEVEL) - t.attribute(_CANONICAL_LEVEL)
+    relative = side / t.attribute("canonical_size") + _SIZE_EPSILON
+    lowest = t.attribute("min_level") - t.attribute("canonical_level")
     steps = lowest + t.constant(list(range(1, levels)))
     bounds = t.op("Pow", 2.0, steps.cast(onnx.TensorProto.FLOAT))
     passed = (relative >= bounds).cast(onnx.TensorProto.INT64)
@@ -109,9 +97,9 @@ def _align(t: Tracer, feature_map: Value, boxes: Value, image: Value) -> Value:
         boxes,
         image,
         mode="avg",
-        coordinate_transformation_mode=_MODE,
-        output_height=_OUTPUT_SIZE,
-        output_width=_OUTPUT_SIZE,
-        sampling_ratio=_SAMPLING_RATIO,
+        coordinate_transformation_mode=t.ref("coordinate_transformation_mode"),
+        output_height=t.ref("output_size"),
+        output_width=t.ref("output_size"),
+        sampling_ratio=t.ref("sampling_ratio"),
         spatial_scale=1.0,
     )

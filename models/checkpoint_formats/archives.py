@@ -1,8 +1,7 @@
-"""The files of a checkpoint that has several: in a folder or in a tar archive of one, read as untrusted input.
+"""The files of a checkpoint in a folder or in a tar archive of one, read as untrusted input.
 
-Nothing is ever extracted: the files of an archive are views of its bytes. The walk through the archive is made
-here, since ``tarfile.TarFile`` follows whatever offsets an archive names and in some Python releases never comes
-back; the headers are left to it.
+Nothing is extracted: files are views of the archive's bytes. ``tarfile`` reads the headers only, since its
+``TarFile`` follows whatever offsets an archive names and in some Python releases never comes back.
 """
 
 from __future__ import annotations
@@ -123,7 +122,7 @@ def require_name(name: str) -> None:
 
 
 def _members(view: memoryview) -> Iterator[tuple[str, bytes, memoryview]]:
-    """Path, kind and content of each member; headers that only give the next one's name are followed."""
+    """Path, kind and content of each member; extended headers give the next one's name."""
     position, renamed = 0, ""
     for _ in range(_MAX_HEADERS):
         block = bytes(view[position : position + _BLOCK])

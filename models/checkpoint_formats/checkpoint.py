@@ -1,9 +1,7 @@
 """Paddle's checkpoints, read as untrusted input and recognised by what they hold, not by their names.
 
-A ``.pdparams`` file is a pickle of a dictionary: parameter name to NumPy array. It is never unpickled:
-``inert_pickle`` records what the file says, and the arrays are made here from the records. Beside the
-file and the arrays this takes at most a few times the largest array. The other formats of the static
-era are read in ``static_checkpoint``; whatever the format, parameters get their structured names.
+A ``.pdparams`` file is a pickle of parameter names and NumPy arrays. It is never unpickled: ``inert_pickle``
+records what it says, and the arrays are made here, in a few times the memory of the largest.
 """
 
 from __future__ import annotations
@@ -11,17 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pssdet.console import ERR
 from pssdet.errors import BadInput
 from pssdet.models.checkpoint_formats.archives import GZIP, MAX_BYTES, is_tar, list_folder, list_tar, unpack_gzip
 from pssdet.models.checkpoint_formats.inert_pickle import HEADER, Array, read_records
-from pssdet.models.checkpoint_formats.static_checkpoint import read_variables
-from pssdet.models.checkpoint_formats.static_names import is_static, to_structured
-from pssdet.models.checkpoint_formats.untrusted import AGAIN, FOREIGN, Refused, check_shape, to_float32
+from pssdet.models.checkpoint_formats.parameter_names import is_static, to_structured
+from pssdet.models.checkpoint_formats.static_checkpoint import Arrays, read_variables
+from pssdet.models.checkpoint_formats.untrusted import AGAIN, FOREIGN, Refused, check_shape, first_few, to_float32
 
 _NAME_TABLE = "StructuredToParameterName@@"
 _DTYPES = {f"{order}f{size}": np.dtype(f"<f{size}") for order in ("", "<") for size in (2, 4, 8)}
@@ -35,22 +34,10 @@ _OTHER_FILES = (
 )
 
 
-class Checkpoint(NamedTuple):
-    """What a checkpoint holds.
-
-    Attributes:
-        parameters: finite, C-contiguous float32 arrays by structured name.
-        ignored: how many optimiser variables were left out.
-    """
-
-    parameters: dict[str, NDArray[np.float32]]
-    ignored: int = 0
-
-
-def read_checkpoint(path: Path) -> dict[str, NDArray[np.float32]]:
+def read_checkpoint(path: Path) -> Arrays:
     """The parameters of a checkpoint by structured name; no code of the file is run.
 
-    Arrays of float16 and float64 are converted. Names that share one array in the file share it here.
+    Names that share one array in the file share it here. Optimiser variables are left out, with a note on stderr.
 
     Args:
         path: a ``.pdparams`` file; of the static era also a tar archive, plain or compressed with gzip,
@@ -62,28 +49,22 @@ def read_checkpoint(path: Path) -> dict[str, NDArray[np.float32]]:
     Raises:
         BadInput: the file cannot be read, is damaged, or is not a checkpoint of parameters.
     """
-    return load_checkpoint(path).parameters
-
-
-def load_checkpoint(path: Path) -> Checkpoint:
-    """The same with the number of variables that were left out.
-
-    Raises:
-        BadInput: as ``read_checkpoint``.
-    """
     try:
         if path.is_dir():
-            return Checkpoint(*read_variables(list_folder(path), lambda name: memoryview((path / name).read_bytes())))
-        return _parse(_read(path))
+            names = list_folder(path)
+            parameters, ignored = read_variables(names, lambda name: memoryview((path / name).read_bytes()))
+        else:
+            parameters, ignored = _parse(_read(path))
     except Refused as refused:
         raise BadInput(f"{path} {refused}") from refused
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror or error}); check the path and permissions") from error
+    if ignored:
+        ERR.print(f"  {path.name}: {ignored} optimiser variables ignored", style="dim")
+    return parameters
 
 
-def match_parameters(
-    found: Mapping[str, NDArray[Any]], expected: Mapping[str, tuple[int, ...]], source: str
-) -> dict[str, NDArray[np.float32]]:
+def match_parameters(found: Mapping[str, NDArray[Any]], expected: Mapping[str, tuple[int, ...]], source: str) -> Arrays:
     """The parameters of a model, in the model's order, once all are there with the right shapes.
 
     Args:
@@ -102,16 +83,12 @@ def match_parameters(
         if name in found and found[name].shape != tuple(shape)
     ]
     lists = (("missing", missing), ("left over", left_over), ("of another shape", wrong))
-    problems = [f"{len(names)} {what} ({_first(names)})" for what, names in lists if names]
+    problems = [f"{len(names)} {what} ({first_few(names)})" for what, names in lists if names]
     if problems:
         raise BadInput(
             f"{source} does not fit the model, parameters are {'; '.join(problems)}: use the checkpoint of this model"
         )
     return {name: np.asarray(found[name], dtype=np.float32) for name in expected}
-
-
-def _first(names: list[str], limit: int = 5) -> str:
-    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
 
 
 def _read(path: Path) -> bytes:
@@ -127,26 +104,26 @@ def _read(path: Path) -> bytes:
     return content
 
 
-def _parse(content: bytes) -> Checkpoint:
+def _parse(content: bytes) -> tuple[Arrays, int]:
     if content.startswith(HEADER):
         return _parse_pickle(content)
     if compressed := content.startswith(GZIP):
         content = unpack_gzip(content)
     if is_tar(content):
         files = list_tar(content)
-        return Checkpoint(*read_variables(files, files.__getitem__))
+        return read_variables(files, files.__getitem__)
     raise Refused("is compressed with gzip and no tar archive; unpack it first" if compressed else _what_else(content))
 
 
-def _parse_pickle(content: bytes) -> Checkpoint:
-    """The arrays of a pickle, which are made only of what is a parameter by its name."""
+def _parse_pickle(content: bytes) -> tuple[Arrays, int]:
+    """The arrays of what is a parameter by its name."""
     records = read_records(content)
     names, ignored = {name: name for name in records}, 0
     if is_static(records):
         # paddle.save adds its table of names to any dictionary of tensors, to a converted one too.
         names, ignored = to_structured({name: name for name in names if name != _NAME_TABLE})
     arrays = _make_arrays({name: records[name] for name in names.values()}, budget=len(content))
-    return Checkpoint({structured: arrays[name] for structured, name in names.items() if name in arrays}, ignored)
+    return {structured: arrays[name] for structured, name in names.items() if name in arrays}, ignored
 
 
 def _what_else(content: bytes) -> str:
@@ -158,7 +135,7 @@ def _what_else(content: bytes) -> str:
     return f"is not a Paddle checkpoint (it does not begin as one); {FOREIGN}"
 
 
-def _make_arrays(records: dict[str, object], budget: int) -> dict[str, NDArray[np.float32]]:
+def _make_arrays(records: dict[str, object], budget: int) -> Arrays:
     """The arrays of all parameters.
 
     Args:

@@ -1,9 +1,8 @@
 """A reader of pickled dictionaries of NumPy arrays that calls nothing of what a pickle names.
 
-Not an unpickler: a small interpreter of the few opcodes that such a file needs. It keeps records of
-what the file says about its arrays, makes no call, and refuses everything else. Large contents are
-views of the file; opcodes, tuples, marks and dictionaries are counted, so that the records take some
-tens of MB at most, whatever the file says.
+Not an unpickler: a small interpreter of the few opcodes that such a file needs. It records what the file
+says of its arrays and refuses everything else. Contents are views of the file; what is counted keeps the records
+within some tens of MB.
 """
 
 from __future__ import annotations
@@ -158,9 +157,6 @@ class _Interpreter(ByteReader):
         if not 2 <= protocol <= 5:
             raise Refused(f"is a pickle of protocol {protocol}, not 2 to 5; {FOREIGN}")
 
-    def frame(self) -> None:
-        self.take(8)  # a hint for buffering; the length is of no use here
-
     # The stack and the memo.
 
     def push(self, value: object) -> None:
@@ -284,9 +280,9 @@ class _Interpreter(ByteReader):
 
 
 #: What each admitted opcode does.
-_HANDLERS: dict[int, Callable[[_Interpreter], None]] = {
+_HANDLERS: dict[int, Callable[[_Interpreter], object]] = {
     0x80: _Interpreter.protocol,
-    0x95: _Interpreter.frame,
+    0x95: lambda r: r.take(8),  # the length of a frame, a hint for buffering
     ord("("): _Interpreter.mark,
     ord("}"): _Interpreter.push_dict,
     ord("s"): lambda r: r.set_items(r.pop_last(2)),

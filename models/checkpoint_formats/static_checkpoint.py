@@ -1,20 +1,22 @@
 """Checkpoints of PaddleDetection's static era, read as untrusted input.
 
 They have one file per variable, or are an inference model: a program that names the variables, and one file
-with the values of all. ``archives`` lists their files.
+with all values. The program and the descriptions of tensors are protocol buffers. Nothing is copied before its
+size was compared with the bytes that remain.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.models.checkpoint_formats.archives import require_name
-from pssdet.models.checkpoint_formats.lod_tensor import Stream, read_fields, read_tensor
-from pssdet.models.checkpoint_formats.static_names import to_structured
-from pssdet.models.checkpoint_formats.untrusted import FOREIGN, Refused
+from pssdet.models.checkpoint_formats.parameter_names import to_structured
+from pssdet.models.checkpoint_formats.untrusted import AGAIN, FOREIGN, ByteReader, Refused, check_shape, to_float32
 
 _MAX_PROGRAM = 32 << 20
 _MAX_VARIABLE_FIELDS = 32
@@ -23,7 +25,15 @@ _PROGRAM, _ALL_VALUES = "__model__", "__params__"
 _BESIDE = {_PROGRAM, "infer_cfg.yml"}
 _LOD_TENSOR = 7
 
+_MAX_LEVELS = 8
+_MAX_DESCRIPTION = 1024
+#: The main block of ResNet-101's program has some 6,000.
+_MAX_FIELDS = 20_000
+#: ``VarType.Type`` of the framework's protocol buffers.
+_DTYPES: dict[int, np.dtype[Any]] = {4: np.dtype("<f2"), 5: np.dtype("<f4"), 6: np.dtype("<f8")}
+
 Arrays = dict[str, NDArray[np.float32]]
+Field = tuple[int, int | memoryview]
 
 
 def read_variables(names: Collection[str], content: Callable[[str], memoryview]) -> tuple[Arrays, int]:
@@ -86,7 +96,7 @@ def _messages(message: memoryview, number: int) -> Iterator[memoryview]:
 
 
 def _stored_name(variable: memoryview) -> str:
-    """The name in a ``VarDesc`` (1) if it is persistable (3) and of the type (2) of tensors; else empty."""
+    """The name (1) of a ``VarDesc`` that is persistable (3) and of the type (2) of tensors; else empty."""
     fields = dict(read_fields(Stream(variable, _PROGRAM), _MAX_VARIABLE_FIELDS))
     name, kind = fields.get(1), fields.get(2)
     if not fields.get(3) or not isinstance(name, memoryview) or not isinstance(kind, memoryview):
@@ -96,3 +106,125 @@ def _stored_name(variable: memoryview) -> str:
     text = str(name, "utf-8", "replace")
     require_name(text)
     return text
+
+
+class Stream(ByteReader):
+    """The bytes of one file or of a part of it.
+
+    Args:
+        content: the bytes.
+        name: what they are, for messages.
+    """
+
+    def __init__(self, content: memoryview, name: str) -> None:
+        super().__init__(content)
+        self.name = name
+
+    def varint(self) -> int:
+        """The next number of protocol buffers, unsigned, of 64 bits at most."""
+        value = 0
+        for shift in range(0, 70, 7):
+            byte = self.number(1)
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80 and value < 1 << 64:
+                return value
+        raise self.damaged("a number")
+
+    def too_short(self) -> Refused:
+        """An error about bytes that end before what they announce."""
+        return Refused(f"holds {self.name}, which ends too early (at byte {len(self.view)}); {AGAIN}")
+
+    def require_end(self) -> None:
+        """Require that everything was taken.
+
+        Raises:
+            Refused: something is left.
+        """
+        if self.left:
+            raise Refused(f"holds {self.name} with {self.left} bytes after its end; {AGAIN}")
+
+    def damaged(self, what: str) -> Refused:
+        """An error about ``what`` in these bytes."""
+        return Refused(f"holds {self.name}, which is damaged ({what} near byte {self.position}); {AGAIN}")
+
+
+def read_fields(stream: Stream, limit: int = _MAX_FIELDS) -> Iterator[Field]:
+    """The fields of a protocol buffer's message: number, and an integer or the bytes.
+
+    Args:
+        stream: the message, which is read to its end.
+        limit: the most fields that it may have.
+
+    Raises:
+        Refused: it is damaged.
+    """
+    for _ in range(limit + 1):
+        if not stream.left:
+            return
+        number, kind = divmod(stream.varint(), 8)
+        match kind:
+            case 0:
+                yield number, stream.varint()
+            case 1 | 5:
+                yield number, stream.number(8 if kind == 1 else 4)
+            case 2:
+                yield number, stream.take(stream.varint())
+            case _:
+                raise stream.damaged("a field")
+    raise Refused(f"holds {stream.name} with more than {limit} fields; {FOREIGN}")
+
+
+def read_tensor(stream: Stream) -> NDArray[np.float32]:
+    """The next tensor of a stream; what follows it stays.
+
+    Raises:
+        Refused: the stream is damaged or holds something else.
+    """
+    _require_version(stream)
+    levels = stream.number(8)
+    if levels > _MAX_LEVELS:
+        raise stream.damaged(f"{levels} levels of detail")
+    for _ in range(levels):
+        stream.take(stream.number(8))
+    _require_version(stream)
+    size = stream.number(4, signed=True)
+    if not 0 < size <= _MAX_DESCRIPTION:
+        raise stream.damaged(f"a description of {size} bytes")
+    code, shape = _read_description(Stream(stream.take(size), stream.name))
+    dtype = _DTYPES.get(code)
+    if dtype is None:
+        raise Refused(f"holds {stream.name} with numbers of type {code} instead of 4 to 6 (floats); {FOREIGN}")
+    check_shape(stream.name, shape)
+    count = math.prod(shape) * dtype.itemsize
+    if count > stream.left:
+        raise Refused(f"holds {stream.name} with {stream.left} bytes, its shape {shape} needs {count}; {AGAIN}")
+    return to_float32(stream.name, np.frombuffer(stream.take(count), dtype).reshape(shape))
+
+
+def _require_version(stream: Stream) -> None:
+    if version := stream.number(4):
+        raise Refused(f"holds {stream.name}, a tensor of version {version} instead of 0, or no tensor; {FOREIGN}")
+
+
+def _read_description(stream: Stream) -> tuple[int, tuple[int, ...]]:
+    """Type and shape in a ``TensorDesc``; repeated numbers may be packed into one field."""
+    codes, shape = [], []
+    for number, value in read_fields(stream):
+        match number, value:
+            case 1, int(code):
+                codes.append(code)
+            case 2, int(size):
+                shape.append(_signed(size))
+            case 2, memoryview() as packed:
+                sizes = Stream(packed, stream.name)
+                while sizes.left:
+                    shape.append(_signed(sizes.varint()))
+            case _:
+                raise stream.damaged("its description")
+    if len(codes) != 1:
+        raise stream.damaged("its type")
+    return codes[0], tuple(shape)
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value

@@ -1,4 +1,4 @@
-"""What the readers of all checkpoint formats share: refusals, bytes that are taken in order, checked arrays."""
+"""What the readers of all formats share: refusals, bytes taken in order, checked arrays."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ _MAX_DIMENSIONS = 8
 
 class Refused(Exception):
     """What is wrong with a file and what to do about it, without the file's name."""
+
+
+def first_few(names: Sequence[str]) -> str:
+    """The first five names, for a message."""
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 class ByteReader:

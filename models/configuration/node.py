@@ -1,7 +1,7 @@
-"""Reading a configuration so that nothing in it is passed over: what is not understood is noted by its place.
+"""Reading a configuration so that nothing in it is passed over.
 
-A ``ConfigNode`` is a mapping of the file; ``get`` gives one of its values as a ``ConfigValue``, whose checks note
-what they cannot accept and go on with something harmless, so that one error can name everything.
+A ``ConfigNode`` is a mapping of the file; ``get`` gives a ``ConfigValue``, whose checks note what they cannot
+accept and go on with something harmless, so that one error names everything.
 """
 
 from __future__ import annotations
@@ -76,14 +76,6 @@ class ConfigValue:
         if not any(same(self.value, each) for each in supported):
             self.refuse(" or ".join(repr_yaml(each) for each in supported))
 
-    def must_be_true(self) -> None:
-        """Accept true alone."""
-        self.only(*[True])
-
-    def must_be_false(self) -> None:
-        """Accept false alone."""
-        self.only(*[False])
-
     def integer(self, low: int, high: int, *, step: int = 1) -> int:
         """A whole number, multiple of ``step``."""
         value = self.value
@@ -108,6 +100,13 @@ class ConfigValue:
             return tuple(float(each) for each in value)
         self.refuse(f"a list of {count or '1 to 16'} numbers from {low:g} to {high:g}")
         return (low,) * max(count, 1)
+
+    def node(self) -> ConfigNode:
+        """A mapping."""
+        if isinstance(self.value, dict):
+            return ConfigNode(self._errors, (self.place, self.value))
+        self.refuse("a mapping")
+        return empty()
 
     def boolean(self) -> bool:
         """True or false."""
@@ -139,6 +138,11 @@ class ConfigNode:
                 return ConfigValue(self.errors, _joined(place, key), values[key], given=True)
         return ConfigValue(self.errors, _joined(self._sources[0][0], key), default, given=False)
 
+    def fixed(self, **defaults: object) -> None:
+        """Accept these keys with their default alone."""
+        for key, default in defaults.items():
+            self.get(key, default).only(default)
+
     def shared(self, key: str, root: ConfigNode, default: object) -> ConfigValue:
         """The value of a key, or where it is not given that of the same key at the top of the file."""
         own, common = self.get(key, None), root.get(key, None)
@@ -152,11 +156,7 @@ class ConfigNode:
 
     def child(self, key: str) -> ConfigNode:
         """The mapping under a key; an empty one if there is none."""
-        setting = self.get(key, {})
-        if not isinstance(setting.value, dict):
-            setting.refuse("a mapping")
-            return empty()
-        return ConfigNode(self.errors, (setting.place, setting.value))
+        return self.get(key, {}).node()
 
     def unread(self) -> Iterable[str]:
         """Places of the keys that nobody read."""

@@ -1,4 +1,4 @@
-"""Preprocessing as a configuration describes it, which PaddleDetection calls a reader: ``TestReader`` is read here."""
+"""Preprocessing as a configuration describes it in ``TestReader``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from pssdet.models.architecture import PADDING_MULTIPLE
-from pssdet.models.configuration.node import MISSING, ConfigErrors, ConfigNode, ConfigValue, empty, is_number, repr_yaml
-from pssdet.models.configuration.tree import Tagged
+from pssdet.models.configuration.node import MISSING, ConfigNode, ConfigValue, empty, is_number, repr_yaml
+from pssdet.models.configuration.yaml_files import Tagged
 from pssdet.models.preprocess import Preprocessing
 
 #: Verification runs the detector on a batch of two pictures of this size.
@@ -46,9 +46,9 @@ def dygraph_preprocessing(root: ConfigNode) -> Preprocessing:
     )
     del permute  # it has no settings
     decode.ignore("rtn_im_file")
-    resize.get("keep_ratio").must_be_true()
+    resize.get("keep_ratio").only(True)  # noqa: FBT003
     short, long = _two_sides(resize.get("target_size"))
-    normalise.get("norm_type", "mean_std").only("mean_std")
+    normalise.fixed(norm_type="mean_std")
     # The constructor's default was ones until release 2.4 and is ImageNet's from 2.5 on.
     mean, std = _mean_and_std(normalise, MISSING)
     (padding,) = _steps(reader, "batch_transforms", ("PadBatch",), _of_mapping)
@@ -68,24 +68,24 @@ def static_preprocessing(root: ConfigNode) -> Preprocessing:
     decode, normalise, resize, permute = _steps(
         reader, "sample_transforms", ("DecodeImage", "NormalizeImage", "ResizeImage", "Permute"), _of_tag
     )
-    decode.get("to_rgb", default=True).must_be_true()
+    decode.fixed(to_rgb=True)
     decode.ignore("with_mixup", "with_cutmix")
-    normalise.get("is_channel_first", default=True).must_be_false()
+    normalise.get("is_channel_first", default=True).only(False)  # noqa: FBT003
     mean, std = _mean_and_std(normalise, [1, 1, 1])
     short = resize.get("target_size", 0).integer(PADDING_MULTIPLE, MAX_SIDE)
     long = resize.get("max_size", 0).integer(PADDING_MULTIPLE, MAX_SIDE)
-    resize.get("use_cv2", default=True).must_be_true()
+    resize.fixed(use_cv2=True)
     resize.ignore("resize_box")
-    permute.get("to_bgr", default=True).must_be_false()
-    permute.get("channel_first", default=True).must_be_true()
+    permute.get("to_bgr", default=True).only(False)  # noqa: FBT003
+    permute.fixed(channel_first=True)
     (padding,) = _steps(reader, "batch_transforms", ("PadBatch",), _of_tag)
     padding.get("pad_to_stride", 0).only(PADDING_MULTIPLE)
-    padding.get("use_padded_im_info", default=True).must_be_true()
+    padding.fixed(use_padded_im_info=True)
     return Preprocessing(short, long, _interpolation(resize), "last", mean, std, PADDING_MULTIPLE)
 
 
 def sides_of(reader: object) -> tuple[object, ...]:
-    """Targets of the shorter and of the longer side in a reader that is not checked otherwise; none if it has none."""
+    """Targets of the shorter and of the longer side in a reader, nothing else checked; empty if it has none."""
     items = reader.get("sample_transforms") if isinstance(reader, dict) else None
     for item in items if isinstance(items, list) else []:
         (name, settings), *_ = [*(_of_tag(item) if isinstance(item, Tagged) else _of_mapping(item)), ("", None)]
@@ -114,19 +114,12 @@ def _steps(
     steps = [step for item in items for step in unpack(item)]
     found = [name for name, _ in steps]
     if found == list(names):
-        return [_step(reader.errors, setting.place, name, settings) for name, settings in steps]
+        return [ConfigValue(reader.errors, f"{setting.place}.{name}", each, given=True).node() for name, each in steps]
     if setting.given:
         reader.errors.add(setting.place, f"is {repr_yaml(found)} (supported: {repr_yaml(names)})")
     else:
         setting.refuse(repr_yaml(names))
     return [empty() for _ in names]
-
-
-def _step(errors: ConfigErrors, place: str, name: str, settings: object) -> ConfigNode:
-    if isinstance(settings, dict):
-        return ConfigNode(errors, (f"{place}.{name}", settings))
-    errors.add(f"{place}.{name}", f"is {repr_yaml(settings)} (supported: a mapping)")
-    return empty()
 
 
 def _of_mapping(item: object) -> list[Step]:
@@ -155,7 +148,7 @@ def _interpolation(resize: ConfigNode) -> Literal["linear", "cubic"]:
 def _mean_and_std(
     normalise: ConfigNode, default_std: object
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    normalise.get("is_scale", default=True).must_be_true()
+    normalise.fixed(is_scale=True)
     mean = normalise.get("mean", _MEAN).numbers(3, -1e3, 1e3)
     std = normalise.get("std", default_std).numbers(3, 1e-6, 1e3)
     return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])

@@ -8,27 +8,18 @@ from pathlib import Path
 
 from pssdet.console import ERR
 from pssdet.errors import BadInput
-from pssdet.models.configuration.dygraph import read_dygraph
-from pssdet.models.configuration.includes import BASE, Loaded, load
 from pssdet.models.configuration.node import ConfigErrors, ConfigNode, repr_yaml
 from pssdet.models.configuration.preprocessing import sides_of
-from pssdet.models.configuration.static import read_static
-from pssdet.models.configuration.tree import Tagged
-from pssdet.models.configuration.variant import BLOCKS, Variant
+from pssdet.models.configuration.variant import BLOCKS, Variant, read_dygraph, read_static
+from pssdet.models.configuration.yaml_files import BASE, Loaded, Tagged, load
 from pssdet.models.labels import COCO, numbered
 from pssdet.models.zoo import CLASSIFIERS, ZOO, ZooEntry
 
 #: Keys that only one of the two formats has.
 _DYGRAPH_KEYS = (
     *("FasterRCNN.neck", "FasterRCNN.bbox_post_process", "CascadeRCNN.neck", "CascadeRCNN.bbox_post_process"),
-    *(
-        "RPNHead.anchor_generator",
-        "BBoxPostProcess",
-        "FPN.out_channel",
-        "TwoFCHead.out_channel",
-        "BBoxHead.roi_extractor",
-    ),
-    *("TrainDataset", "EvalDataset", "TestDataset", "epoch", "snapshot_epoch"),
+    *("RPNHead.anchor_generator", "BBoxPostProcess", "FPN.out_channel", "TwoFCHead.out_channel"),
+    *("BBoxHead.roi_extractor", "TrainDataset", "EvalDataset", "TestDataset", "epoch", "snapshot_epoch"),
 )
 _STATIC_KEYS = (
     *("FasterRCNN.fpn", "FasterRCNN.roi_extractor", "CascadeRCNN.fpn", "CascadeRCNN.roi_extractor", "FPNRPNHead"),
@@ -63,7 +54,7 @@ def read_configuration(path: Path) -> ZooEntry:
 
 
 def describe(path: Path, loaded: Loaded) -> ZooEntry:
-    """The same for a configuration that was loaded from a file of that name."""
+    """The same for a configuration that was loaded."""
     values = loaded.values
     errors = ConfigErrors()
     variant = _variant(path, loaded, ConfigNode(errors, ("", values)))
@@ -75,9 +66,7 @@ def describe(path: Path, loaded: Loaded) -> ZooEntry:
         title=_title(variant),
         checkpoint="",
         published=None,
-        architecture=variant.architecture,
-        numerics=variant.numerics,
-        preprocessing=variant.preprocessing,
+        **variant._asdict(),
         labels=_labels(values, variant.architecture.num_classes),
     )
 
@@ -95,7 +84,7 @@ def summary(entry: ZooEntry) -> str:
 
 
 def evaluated_otherwise(entry: ZooEntry, loaded: Loaded) -> str:
-    """A note for a detector whose AP was measured at another size than ``TestReader``'s; empty for others."""
+    """A note if AP was measured at another size than ``TestReader``'s; else empty."""
     evaluated = sides_of(loaded.values.get("EvalReader"))
     size = entry.preprocessing.short_side, entry.preprocessing.long_side
     if evaluated in ((), size):
@@ -107,11 +96,7 @@ def evaluated_otherwise(entry: ZooEntry, loaded: Loaded) -> str:
 
 
 def _require_own_name(path: Path, entry: ZooEntry) -> None:
-    """Engines and reports know a model by its name, so a variant must not bear that of another one.
-
-    Raises:
-        BadInput: it does.
-    """
+    """Engines and reports know a model by its name, so a variant must not bear that of another one."""
     if entry.name in {each.name for each in CLASSIFIERS} or any(
         entry.name == each.name and _computes(entry) != _computes(each) for each in ZOO
     ):
@@ -123,11 +108,7 @@ def _computes(entry: ZooEntry) -> Variant:
 
 
 def _variant(path: Path, loaded: Loaded, root: ConfigNode) -> Variant:
-    """The detector, read in the configuration's own format.
-
-    Raises:
-        BadInput: it is of neither format or of both, or of another detector.
-    """
+    """The detector, unless the file is of neither format or of both, or of another detector."""
     values = loaded.values
     dygraph = [key for key in _DYGRAPH_KEYS if _has(values, key)]
     static = [key for key in _STATIC_KEYS if _has(values, key)]

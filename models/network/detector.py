@@ -1,8 +1,7 @@
 """The whole detector in Paddle: the reference that every engine is compared with.
 
-The trunk and the head are ordinary layers. The selection steps call Paddle's own operators, image
-by image; but for the table of base anchors they share no code with the ONNX functions that re-state
-them: agreement means something.
+Selection steps call Paddle's own operators, image by image; but for the table of base anchors they share no
+code with the ONNX functions that re-state them: agreement means something.
 """
 
 from __future__ import annotations
@@ -30,8 +29,7 @@ from pssdet.models.architecture import (
     SCORE_THRESHOLD,
     Architecture,
 )
-from pssdet.models.network.neck_and_heads import BoxHead, CascadeHead, Fpn, RpnHead
-from pssdet.models.network.resnet_vd import ResNetVd
+from pssdet.models.network.layers import BoxHead, CascadeHead, Fpn, ResNetVd, RpnHead
 from pssdet.models.numerics import Numerics, base_anchors
 
 # Importing Paddle replaces the handler of SIGTERM by one that ends the process without clean-up.
@@ -243,8 +241,7 @@ class _Sizes(NamedTuple):
 def _to_original_pixels(detections: Tensor, sizes: _Sizes) -> Tensor:
     """Rows in original pixels, clipped to the original image; boxes without area are dropped.
 
-    The bound is ``floor(image_size / scale_factor + 0.5)`` as in PaddleDetection, which may differ
-    by a pixel from the true size of the picture.
+    PaddleDetection's bound, ``floor(image_size / scale_factor + 0.5)``, may be a pixel off the picture's size.
     """
     bound = paddle.floor(sizes.image / sizes.scale + 0.5)
     limit = paddle.stack([bound[1], bound[0]] * 2)

@@ -1,9 +1,9 @@
-"""The Paddle detector run like an exported model: same inputs, same outputs, same layout."""
+"""The models in Paddle run like exported ones: same inputs, same outputs, same layout."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import paddle
@@ -12,21 +12,17 @@ from paddle import nn
 
 from pssdet.models.architecture import MAX_DETECTIONS
 from pssdet.models.network.detector import TwoStageDetector
+from pssdet.models.network.layers import Classifier
 from pssdet.models.stages import region_stages
 
+_Model = TypeVar("_Model", bound=nn.Layer)
 
-def build_detector(model: TwoStageDetector, parameters: Mapping[str, NDArray[np.float32]]) -> TwoStageDetector:
-    """The detector with these parameters, ready for inference."""
+
+def with_parameters(model: _Model, parameters: Mapping[str, NDArray[np.float32]]) -> _Model:
+    """The model with these parameters, ready for inference."""
     model.set_state_dict({name: paddle.to_tensor(value) for name, value in parameters.items()})
     model.eval()
     return model
-
-
-def load_parameters_into(model: nn.Layer, parameters: Mapping[str, NDArray[np.float32]]) -> None:
-    """Give the named parameters of a model their values; the others keep theirs."""
-    state = model.state_dict()
-    for name, value in parameters.items():
-        state[name].set_value(paddle.to_tensor(value))
 
 
 def parameter_shapes(model: nn.Layer) -> dict[str, tuple[int, ...]]:
@@ -57,6 +53,12 @@ def run_reference(model: TwoStageDetector, inputs: Mapping[str, NDArray[np.float
         join = np.stack if name.startswith("rois_") else np.concatenate
         arrays[name] = join([_padded(x, slots) for x in lists[name]])
     return arrays | _outputs(lists["detections"])
+
+
+def run_classifier(model: Classifier, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """Every stage of a batch [N, 3, H, W], as arrays."""
+    with paddle.no_grad():
+        return {name: value.numpy() for name, value in model(paddle.to_tensor(image)).items()}
 
 
 def _padded(rows: NDArray[Any], slots: int, filler: float = 0.0) -> NDArray[Any]:

@@ -24,14 +24,13 @@ def pictures(tmp_path_factory):
 def orders(pictures):
     """The classes of each picture, best first, as Paddle has them."""
     from pssdet.images import load
-    from pssdet.models.centre_crop import crop_centre
-    from pssdet.models.network.classifier import Classifier, run_classifier
-    from pssdet.models.network.reference_run import load_parameters_into, parameter_shapes
-    from pssdet.models.seeded import seeded_parameters
+    from pssdet.models.classification import crop_centre
+    from pssdet.models.network.layers import Classifier
+    from pssdet.models.network.reference_run import parameter_shapes, run_classifier, with_parameters
+    from pssdet.models.parameters import seeded_parameters
 
     model = Classifier(NARROW)
-    load_parameters_into(model, seeded_parameters(parameter_shapes(model)))
-    model.eval()
+    with_parameters(model, seeded_parameters(parameter_shapes(model)))
     images = [crop_centre(load(path), NARROW_ENTRY.preprocessing) for path in pictures]
     return np.argsort(-run_classifier(model, np.stack(images))["logits"], axis=1)
 

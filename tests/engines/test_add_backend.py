@@ -11,7 +11,7 @@ from pssdet.engines.build_engine import build_engine, engine_folder
 from pssdet.engines.registry import choose_backend, open_engine
 from pssdet.errors import BadInput, GateFailed
 from pssdet.models.card import read_engine_card
-from pssdet.models.sample import PICTURE
+from pssdet.models.preprocess import PICTURE
 from pssdet.runtime.detector import Detector
 
 

@@ -98,8 +98,6 @@ class TestCode:
             "engines/onnx_runtime_session.py",
             "models/stages.py",  # limits of the proof
             "models/preprocess.py",
-            "models/sample.py",
-            "models/reader.py",
         ],
     )
     def test_a_changed_constant_makes_another_engine(self, tree, original, edit, name):

@@ -18,7 +18,7 @@ from pssdet.engines.registry import backend_named, choose_backend, open_engine
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 from pssdet.files import sha256_of
 from pssdet.models.card import ENGINE_CARD, EngineCard, encode, read_engine_card
-from pssdet.models.sample import PICTURE, sample_batches
+from pssdet.models.preprocess import PICTURE, sample_batches
 from pssdet.models.stages import tap_names
 
 H200 = Gpu("NVIDIA H200", (9, 0), "12.8", "570.86.15")

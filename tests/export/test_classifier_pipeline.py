@@ -18,13 +18,12 @@ from classifier_parts import (
 
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 from pssdet.errors import BadInput, GateFailed
-from pssdet.export.classifier import ClassifierExport
-from pssdet.export.pipeline import export_model
+from pssdet.export.pipeline import ClassifierExport, export_model
 from pssdet.models.card import encode, read_classifier_card, read_engine_card, read_model_card
 from pssdet.models.classification import CLASSIFIER_STAGES, RESNET50_VD_SSLD
-from pssdet.models.network.classifier import Classifier, run_classifier
-from pssdet.models.network.reference_run import load_parameters_into, parameter_shapes
-from pssdet.models.seeded import seeded_parameters
+from pssdet.models.network.layers import Classifier
+from pssdet.models.network.reference_run import parameter_shapes, run_classifier, with_parameters
+from pssdet.models.parameters import seeded_parameters
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +71,7 @@ def test_the_card_says_what_a_consumer_needs(classifier_folder):
 def test_any_batch_and_size_in_onnx_runtime(classifier_folder, parameters, batch, height, width):
     image = np.random.default_rng(0).normal(size=(batch, 3, height, width)).astype(np.float32)
     model = Classifier(NARROW)
-    load_parameters_into(model, parameters)
-    model.eval()
+    with_parameters(model, parameters)
     expected = run_classifier(model, image)["probabilities"]
     obtained = OnnxRuntimeSession(classifier_folder / "model.onnx", (), cuda=False).run({"image": image})
     np.testing.assert_allclose(obtained["probabilities"], expected, rtol=0, atol=1e-5)

@@ -12,7 +12,7 @@ from test_scripts import assert_one_line_error, run
 
 from pssdet.errors import BadInput
 from pssdet.models.card import read_model_card
-from pssdet.models.checkpoint_formats.static_names import structured_name
+from pssdet.models.checkpoint_formats.parameter_names import structured_name
 from pssdet.models.parameters import load_parameters
 
 #: What keeps the work small; the backbone of 50 layers stays as it is.
@@ -46,7 +46,7 @@ def save(path, shapes):
     """A checkpoint of seeded values, as PaddleDetection saves it; also the values."""
     import paddle
 
-    from pssdet.models.seeded import seeded_parameters
+    from pssdet.models.parameters import seeded_parameters
 
     values = seeded_parameters(shapes)
     paddle.save({name: paddle.to_tensor(value) for name, value in values.items()}, str(path))

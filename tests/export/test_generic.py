@@ -12,7 +12,7 @@ from pssdet.models.architecture import CASCADE_REG_WEIGHTS, Architecture
 from pssdet.models.card import read_model_card
 from pssdet.models.labels import numbered
 from pssdet.models.numerics import STATIC
-from pssdet.models.preprocess import Preprocessing
+from pssdet.models.preprocess import PICTURE, Preprocessing
 from pssdet.models.zoo import ZooEntry
 
 CLASSES = 676
@@ -88,7 +88,6 @@ def test_labels_reach_what_the_detector_finds(folder, tmp_path):
     from pssdet.engines.build_engine import build_engine
     from pssdet.engines.registry import choose_backend
     from pssdet.models.card import FileRecord, encode
-    from pssdet.models.sample import PICTURE
     from pssdet.runtime.detector import Detector
 
     model = onnx.load(folder / "model.onnx")

@@ -7,7 +7,7 @@ from reference import ROW4
 
 from pssdet.errors import BadInput, GateFailed
 from pssdet.export import pipeline
-from pssdet.export.detector import DetectorExport
+from pssdet.export.pipeline import DetectorExport
 from pssdet.models.card import StageRecord, read_model_card
 from pssdet.models.stages import tap_names
 

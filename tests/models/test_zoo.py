@@ -5,7 +5,7 @@ from reference import DATA
 from static_parameters import read_manifest
 
 from pssdet.errors import BadInput
-from pssdet.models.checkpoint_formats.static_names import to_structured
+from pssdet.models.checkpoint_formats.parameter_names import to_structured
 from pssdet.models.zoo import CLASSIFIERS, PUBLISHED, ZOO, find, find_any
 
 GENERIC = {"cascade_rcnn_dcn_r50_vd_fpn_gen_server_side": 2, "cascade_rcnn_dcn_r101_vd_fpn_gen_server_side": 3}

@@ -8,7 +8,7 @@ import pytest
 from pssdet.models.checkpoint_formats.checkpoint import match_parameters, read_checkpoint
 from pssdet.models.labels import SHAPES
 from pssdet.models.network.detector import TwoStageDetector
-from pssdet.models.network.reference_run import build_detector, parameter_shapes
+from pssdet.models.network.reference_run import parameter_shapes, with_parameters
 from pssdet.models.zoo import find
 from pssdet.training.config import CONFIGS
 from pssdet.training.evaluate import average_precisions, detect_all
@@ -29,7 +29,7 @@ def test_bundled_detector_finds_the_shapes(name, scenes):
     entry = find(name)
     model = TwoStageDetector(entry.architecture, entry.numerics)
     parameters = read_checkpoint(FOLDER / f"{name}.pdparams")
-    build_detector(model, match_parameters(parameters, parameter_shapes(model), name))
+    with_parameters(model, match_parameters(parameters, parameter_shapes(model), name))
     truth = read_ground_truth(scenes, scenes.parent, SHAPES)
     found = detect_all(model, entry, annotated_pictures(truth))
     values = average_precisions(truth, found)

@@ -12,7 +12,7 @@ from pssdet.engines.precision.recipe import Recipe, default_recipe, write_recipe
 from pssdet.engines.registry import backend_named, open_engine
 from pssdet.errors import BadInput, GateFailed
 from pssdet.models.card import read_engine_card, read_model_card
-from pssdet.models.sample import sample_batches
+from pssdet.models.preprocess import sample_batches
 
 
 @pytest.fixture(scope="module")

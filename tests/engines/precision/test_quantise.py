@@ -11,7 +11,7 @@ from pssdet.engines.precision.qdq_placement import place_qdq
 from pssdet.engines.precision.quantise import quantise, round_weights
 from pssdet.engines.precision.ranges import range_of
 from pssdet.models.card import read_model_card
-from pssdet.models.sample import sample_batches
+from pssdet.models.preprocess import sample_batches
 from pssdet.models.stages import INT8, compare, first_broken, tap_names
 
 

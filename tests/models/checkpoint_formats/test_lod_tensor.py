@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from checkpoint_parts import description_of, message, peak_of, tensor_head, tensor_of, varint
 
-from pssdet.models.checkpoint_formats.lod_tensor import Stream, read_fields, read_tensor
+from pssdet.models.checkpoint_formats.static_checkpoint import Stream, read_fields, read_tensor
 from pssdet.models.checkpoint_formats.untrusted import Refused
 
 VALUES = np.arange(6, dtype="f4").reshape(2, 3)

@@ -8,7 +8,7 @@ import pytest
 from reference import DATA
 from static_parameters import read_manifest
 
-from pssdet.models.checkpoint_formats.static_names import is_optimiser, is_static, structured_name, to_structured
+from pssdet.models.checkpoint_formats.parameter_names import is_optimiser, is_static, structured_name, to_structured
 from pssdet.models.checkpoint_formats.untrusted import Refused
 from pssdet.models.zoo import ZOO
 

@@ -7,8 +7,7 @@ import pytest
 import yaml
 
 from pssdet.errors import BadInput
-from pssdet.models.configuration.includes import MAX_BASES_DEEP, MAX_BYTES, MAX_FILES, load, merge
-from pssdet.models.configuration.tree import Tagged
+from pssdet.models.configuration.yaml_files import MAX_BASES_DEEP, MAX_BYTES, MAX_FILES, Tagged, load, merge
 
 
 def write(folder, **files):

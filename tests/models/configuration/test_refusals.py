@@ -7,7 +7,7 @@ import pytest
 from configurations import CASCADE, DYGRAPH, FASTER, read_varied, varied
 
 from pssdet.errors import BadInput
-from pssdet.models.configuration.includes import Loaded
+from pssdet.models.configuration.yaml_files import Loaded
 from pssdet.models.configuration.zoo_entry import describe, read_configuration
 
 

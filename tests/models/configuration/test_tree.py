@@ -6,7 +6,7 @@ import pytest
 import yaml
 from checkpoint_parts import peak_of
 
-from pssdet.models.configuration.tree import MAX_DEPTH, MAX_VALUES, BadYaml, Tagged, parse
+from pssdet.models.configuration.yaml_files import MAX_DEPTH, MAX_VALUES, BadYaml, Tagged, parse
 
 SCALARS = (
     *("1", "-7", "+3", "0x1f", "010", "1_000", "0b11", "1:30"),

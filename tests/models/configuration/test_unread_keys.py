@@ -12,10 +12,9 @@ import pytest
 from configurations import ALL, CASCADE, DYGRAPH, varied
 
 from pssdet.errors import BadInput
-from pssdet.models.configuration import dygraph, preprocessing, static, zoo_entry
-from pssdet.models.configuration.includes import Loaded
+from pssdet.models.configuration import preprocessing, variant, zoo_entry
 from pssdet.models.configuration.node import ConfigErrors, ConfigNode
-from pssdet.models.configuration.tree import Tagged
+from pssdet.models.configuration.yaml_files import Loaded, Tagged
 from pssdet.models.configuration.zoo_entry import describe
 
 GUIDE = Path(__file__).resolve().parents[3] / "docs" / "configurations.md"
@@ -60,7 +59,7 @@ LISTED = {
 
 
 def is_listed(path, place):
-    irrelevant = dygraph.IRRELEVANT if path == DYGRAPH else static.IRRELEVANT
+    irrelevant = variant.DYGRAPH_IRRELEVANT if path == DYGRAPH else variant.STATIC_IRRELEVANT
     if place[0] in irrelevant and not (path == CASCADE and place[0] == "CascadeBBoxAssigner"):
         return True
     if place[0] == "FPNRPNHead" and place[-1] == "anchor_sizes":
@@ -84,7 +83,7 @@ def test_no_value_is_passed_over(path):
 @pytest.mark.parametrize("path", ALL)
 def test_no_key_is_passed_over(path):
     values = varied(path).values
-    irrelevant = dygraph.IRRELEVANT if path == DYGRAPH else static.IRRELEVANT
+    irrelevant = variant.DYGRAPH_IRRELEVANT if path == DYGRAPH else variant.STATIC_IRRELEVANT
     places = {place[:depth] for place in leaves(values) for depth in range(1, len(place) + 1)}
     places = [place for place in places if isinstance(place[-1], str)]
     places = [place for place in places if place[0] not in irrelevant or len(place) == 1]
@@ -164,11 +163,11 @@ def words(text):
 def test_the_guide_names_every_key():
     """Each where one looks for it: in the section of its format, or in the right entry of what does not matter."""
     sections = {each.partition("\n")[0]: each for each in GUIDE.read_text().split("\n## ")}
-    entries = sections["What does not matter"].split("\n- ")[1:]
+    entries = sections["Keys that do not matter"].split("\n- ")[1:]
     everywhere = set().union(*(words(entry) for entry in entries if "at the top" not in entry))
     for start, keys in (
-        ("Dygraph, at the top", dygraph.IRRELEVANT),
-        ("Static, at the top", static.IRRELEVANT),
+        ("Dygraph, at the top", variant.DYGRAPH_IRRELEVANT),
+        ("Static, at the top", variant.STATIC_IRRELEVANT),
         ("How pictures are fetched", preprocessing.FETCHING),
     ):
         (entry,) = (entry for entry in entries if entry.startswith(start))

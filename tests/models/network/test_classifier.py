@@ -15,15 +15,14 @@ from classifier_parts import (
 )
 
 from pssdet.errors import BadInput
-from pssdet.models.checkpoint_formats.classifier_names import rename_classifier
-from pssdet.models.checkpoint_formats.static_names import to_structured
+from pssdet.models.checkpoint_formats.checkpoint import match_parameters, read_checkpoint
+from pssdet.models.checkpoint_formats.parameter_names import rename_classifier, to_structured
 from pssdet.models.classification import ClassifierArchitecture
-from pssdet.models.network.classifier import Classifier, load_backbone, run_classifier
 from pssdet.models.network.detector import TwoStageDetector
-from pssdet.models.network.reference_run import load_parameters_into, parameter_shapes
+from pssdet.models.network.layers import Classifier
+from pssdet.models.network.reference_run import parameter_shapes, run_classifier, with_parameters
 from pssdet.models.numerics import DYGRAPH
-from pssdet.models.parameters import load_parameters
-from pssdet.models.seeded import seeded_parameters
+from pssdet.models.parameters import load_parameters, seeded_parameters
 
 R50 = ClassifierArchitecture()
 
@@ -48,8 +47,7 @@ def test_logits_of_the_original_program(tmp_path, values):
     rename = lambda found, source: rename_classifier(found, R50.backbone, source)  # noqa: E731
     parameters, record = load_parameters(str(path), parameter_shapes(model), rename=rename)
     assert record.kind == "checkpoint"
-    load_parameters_into(model, parameters)
-    model.eval()
+    with_parameters(model, parameters)
     stored, image = reference(), reference_input()
     np.testing.assert_allclose(image.sum(dtype=np.float64), stored["input_sum"], rtol=1e-9)
     stages = run_classifier(model, image)
@@ -91,6 +89,20 @@ class TestNames:
             "backbone.res4.res4b22.branch2b.conv.weight",
             "backbone.res5.res5a.short.conv.norm._mean",
         ]
+
+
+def load_backbone(model, checkpoint):
+    """Start a detector's backbone from a classifier's checkpoint; what predicts the offsets keeps what it has."""
+    found = rename_classifier(read_checkpoint(checkpoint), model.arch, str(checkpoint))
+    state = model.state_dict()
+    expected = {
+        name: tuple(value.shape)
+        for name, value in state.items()
+        if name.startswith("backbone.") and ".conv_offset." not in name
+    }
+    backbone = {name: value for name, value in found.items() if name.startswith("backbone.")}
+    for name, value in match_parameters(backbone, expected, str(checkpoint)).items():
+        state[name].set_value(value)
 
 
 class TestIntoABackbone:

@@ -7,7 +7,7 @@ from static_parameters import digest, read_manifest
 
 from pssdet.models.architecture import Architecture, block_names
 from pssdet.models.numerics import DYGRAPH, STATIC, base_anchors
-from pssdet.models.seeded import seeded_parameters
+from pssdet.models.parameters import seeded_parameters
 
 
 def test_parameters_have_the_published_names_and_shapes(row4_model):

@@ -5,7 +5,7 @@ from plugin_meaning import run_plugin_graph
 
 from pssdet.engines.precision.recipe import recipe_for
 from pssdet.engines.trt.graph.rewrite import plugin_graph, typed_half
-from pssdet.models.sample import sample_batches
+from pssdet.models.preprocess import sample_batches
 from pssdet.models.stages import FLOAT32, HALF, compare, first_broken
 
 pytestmark = pytest.mark.parametrize("row", ["mini_faster", "mini_cascade"], indirect=True)

@@ -1,16 +1,26 @@
-"""Parameter names of PaddleDetection's static era, and the structured names that the models here bear.
+"""Parameter names of published checkpoints, and the structured names that the models here bear.
 
-Only names differ: shapes and the order of columns are kept. Which heads a file holds shows in the
-whole set of names alone: ``fc6_w`` is the only head of a Faster R-CNN and the first of a cascade.
+Only names differ: shapes and the order of columns are kept. Of a static detector, all names together tell the
+heads: ``fc6_w`` is the only one of a Faster R-CNN and the first of a cascade. Of ResNet-vd classifiers there are
+
+- PaddleClas up to 2.1 (``dygraph/*.pdparams``): ``bb_0_0.conv0._conv.weight``, ``out.weight``;
+- PaddleClas from 2.2 (``dygraph/legendary_models/*.pdparams``): ``blocks.0.conv0.conv.weight``, ``fc.weight``;
+- PaddleDetection's pretrained backbones: this project's names without ``backbone.``;
+- the static programs (``*.tar``): ``res2a_branch2a_weights``, ``fc_0.w_0``, renamed when a checkpoint is read.
+
+Sources: PaddleClas 2.0 ppcls/modeling/architectures/resnet_vd.py, PaddleClas 2.5
+ppcls/arch/backbone/legendary_models/resnet.py, PaddleDetection ppdet/utils/checkpoint.py.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
-from pssdet.models.checkpoint_formats.untrusted import FOREIGN, Refused
+from pssdet.errors import BadInput
+from pssdet.models.architecture import Architecture, block_names
+from pssdet.models.checkpoint_formats.untrusted import FOREIGN, Refused, first_few
 
 _T = TypeVar("_T")
 _Found = re.Match[str]
@@ -112,9 +122,63 @@ def to_structured(found: Mapping[str, _T]) -> tuple[dict[str, _T], int]:
     names = {name: structured_name(name, cascade=cascade) for name in found}
     unknown = [name for name, structured in names.items() if structured is None and not is_optimiser(name)]
     if unknown:
-        listed = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
+        listed = first_few(unknown)
         raise Refused(f"holds {len(unknown)} unknown variables ({listed}): not a checkpoint of these models; {FOREIGN}")
     parameters = {structured: found[name] for name, structured in names.items() if structured is not None}
     if not parameters:
         raise Refused(f"holds no parameters ({len(found)} optimiser variables); {FOREIGN}")
     return parameters, len(found) - len(parameters)
+
+
+def rename_classifier(found: Mapping[str, _T], backbone: Architecture, source: str) -> dict[str, _T]:
+    """A checkpoint's parameters under this project's names, ``backbone.*`` and ``fc.*``.
+
+    Args:
+        found: arrays by the names of any one scheme.
+        backbone: whose numbers of blocks decide which names there are.
+        source: where ``found`` comes from, for the message.
+
+    Raises:
+        BadInput: names are of no scheme, or of several at once; the message names them.
+    """
+    known = _known_names(backbone)
+    if unknown := [name for name in found if name not in known]:
+        raise BadInput(
+            f"{source} holds {len(unknown)} unknown parameters ({first_few(unknown)}): it is no ResNet-vd classifier of"
+            f" {'-'.join(map(str, backbone.blocks))} blocks; use the checkpoint of this model"
+        )
+    renamed: dict[str, _T] = {}
+    for name, value in found.items():
+        if known[name] in renamed:
+            raise BadInput(f"{source} holds {known[name]} under several names, one of them {name}; use another file")
+        renamed[known[name]] = value
+    return renamed
+
+
+def _known_names(backbone: Architecture) -> dict[str, str]:
+    """Every name of every scheme, and what it is here."""
+    known: dict[str, str] = {}
+    norm = ("weight", "bias", "_mean", "_variance")
+    for own, old, new in _layers(backbone):
+        names = [(f"{own}.conv.weight", f"{old}._conv.weight", f"{new}.conv.weight")]
+        names += [(f"{own}.norm.{part}", f"{old}._batch_norm.{part}", f"{new}.bn.{part}") for part in norm]
+        for name, *others in names:
+            known |= dict.fromkeys((f"backbone.{name}", name, *others), f"backbone.{name}")
+    for part in ("weight", "bias"):
+        known |= dict.fromkeys((f"fc.{part}", f"out.{part}"), f"fc.{part}")
+    return known
+
+
+def _layers(backbone: Architecture) -> Iterator[tuple[str, str, str]]:
+    """Every convolution's name here, in PaddleClas up to 2.1, and from 2.2 on."""
+    for index in (1, 2, 3):
+        yield f"conv1.conv1_{index}", f"conv1_{index}", f"stem.{index - 1}"
+    block = 0
+    for layer, count in enumerate(backbone.blocks, start=2):
+        for index, name in enumerate(block_names(layer, count)):
+            own, old, new = f"res{layer}.{name}", f"bb_{layer - 2}_{index}", f"blocks.{block}"
+            for conv, branch in enumerate("abc"):
+                yield f"{own}.branch2{branch}", f"{old}.conv{conv}", f"{new}.conv{conv}"
+            if index == 0:  # pooled before the convolution where the layer halves the map
+                yield f"{own}.short{'' if layer == 2 else '.conv'}", f"{old}.short", f"{new}.short"
+            block += 1
