@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from altered_engines import altered, find_nothing
 
-from pssdet.commands import defaults
+from pssdet.commands import artifacts
 from pssdet.commands.app import execute
 from pssdet.errors import BadInput
 from pssdet.models import zoo
@@ -124,10 +124,10 @@ def test_the_default_engines_are_those_of_every_bundled_model(monkeypatch):
     other = msgspec.structs.replace(zoo.find("mini_faster"), name="mini_other", checkpoint="bundled:other.pdparams")
     published = zoo.find("faster_rcnn_enhance_3x_coco")
     monkeypatch.setattr(zoo, "ZOO", (published, zoo.find("mini_faster"), other))
-    monkeypatch.setattr(defaults, "engine_of", lambda model, *rest: (model, *rest[:2]))
+    monkeypatch.setattr(artifacts, "engine_of", lambda model, *rest: (model, *rest[:2]))
     engines = [("paddle", "fp32"), ("onnxruntime", "fp32"), ("onnxruntime", "fp16")]
     expected = [(model, *engine) for model in ("mini_faster", "mini_other") for engine in engines]
-    assert defaults.bundled_engines(lambda _: None) == expected
+    assert artifacts.bundled_engines(lambda _: None) == expected
 
 
 class TestPublished:
