@@ -40,7 +40,7 @@ def test_decoding_of_the_detector_undoes_encoding(tiny_model):
     regions, boxes = random_boxes(rng, 20), random_boxes(rng, 20)
     deltas = np.zeros((20, 8, 4), np.float32)
     deltas[:, 3] = encode(regions, boxes, WEIGHTS, 0)
-    decoded = tiny_model._decode(paddle.to_tensor(regions), paddle.to_tensor(deltas.reshape(20, 32)), stage=0)
+    decoded = tiny_model._decode(paddle.to_tensor(regions), paddle.to_tensor(deltas.reshape(20, 32)), head=0)
     assert decoded.numpy()[:, 3] == pytest.approx(boxes, abs=1e-3)
 
 
