@@ -15,11 +15,12 @@ from pssdet.export.compose import adopted, assemble
 from pssdet.export.convert import convert_classifier
 from pssdet.export.tracing import OPSET
 from pssdet.models.card import ClassifierCard, GraphRecord, StageRecord, TensorRecord
-from pssdet.models.centre_crop import CentreCrop, crop_centre, normalise, resize_short_side
+from pssdet.models.centre_crop import crop_centre, normalise, resize_short_side
 from pssdet.models.checkpoint_formats.classifier_names import rename_classifier
 from pssdet.models.classification import CLASSIFIER_STAGES, ClassifierEntry
 from pssdet.models.network.classifier import Classifier, run_classifier
 from pssdet.models.parameters import Parameters
+from pssdet.models.reader import CentreCrop
 from pssdet.models.sample import sample_picture
 from pssdet.models.stages import FLOAT32, TRUNK_NODES, map_record
 

@@ -2,38 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.errors import BadInput
+from pssdet.models.reader import CentreCrop
 from pssdet.opencv import MAX_PIXELS, cv2
-
-_Side = Annotated[int, msgspec.Meta(gt=0, le=1 << 14)]
-
-
-class CentreCrop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a classifier reads a picture: resize, cut out the middle, normalise.
-
-    Attributes:
-        resize_short: the shorter side becomes this, pixels.
-        crop: side of the square in the middle, pixels.
-        interpolation: OpenCV's INTER_LINEAR, on 8-bit pixels.
-        mean: per channel R, G, B, of pixels scaled to 0..1.
-        std: per channel R, G, B.
-    """
-
-    resize_short: _Side = 256
-    crop: _Side = 224
-    interpolation: Literal["linear"] = "linear"
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-
-    def __post_init__(self) -> None:
-        if self.crop > self.resize_short:
-            raise ValueError(f"a crop of {self.crop} pixels does not fit into {self.resize_short}")
 
 
 def crop_centre(picture: NDArray[np.uint8], steps: CentreCrop) -> NDArray[np.float32]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import msgspec
 
 from pssdet.models.architecture import Architecture
-from pssdet.models.centre_crop import CentreCrop
 from pssdet.models.labels import numbered
+from pssdet.models.reader import CentreCrop
 
 #: What a classifier computes, in the order of the data; the last two are the exported model's outputs.
 CLASSIFIER_STAGES = ("c2", "c3", "c4", "c5", "pooled", "logits", "probabilities")

@@ -1,45 +1,21 @@
-"""Preprocessing of the detectors, exactly as each detector's authors did it: the steps as data, and the steps done."""
+"""Preprocessing of the detectors, exactly as each detector's authors did it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.errors import BadInput
+from pssdet.models.reader import Preprocessing
 from pssdet.opencv import cv2
 
 _INTERPOLATION = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
 
 #: A side of one pixel carries no picture, and resizing it to none at all would crash.
 MIN_SIDE = 2
-
-_Side = Annotated[int, msgspec.Meta(gt=0, le=1 << 14)]
-
-
-class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a detector's pictures are prepared; PaddleDetection calls this configuration a "reader".
-
-    Attributes:
-        short_side: target of the shorter side, pixels.
-        long_side: limit of the longer side, pixels; it wins over ``short_side``.
-        interpolation: OpenCV's INTER_LINEAR or INTER_CUBIC.
-        resize: ``first`` on 8-bit pixels (dygraph) or ``last`` on normalised floats (static).
-        mean: per channel R, G, B, of pixels scaled to 0..1.
-        std: per channel R, G, B.
-        stride: zero padding at the right and bottom to a multiple of this.
-    """
-
-    short_side: _Side
-    long_side: _Side
-    interpolation: Literal["linear", "cubic"]
-    resize: Literal["first", "last"]
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    stride: Annotated[int, msgspec.Meta(gt=0, le=1 << 10)] = 32
 
 
 class NetworkInput(NamedTuple):

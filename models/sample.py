@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.images import load
-from pssdet.models.preprocess import Preprocessing, as_batch, padded_to, prepare
+from pssdet.models.preprocess import as_batch, padded_to, prepare
+from pssdet.models.reader import Preprocessing
 
 PICTURE = Path(__file__).resolve().parent / "assets" / "rendered_scene.jpg"
 

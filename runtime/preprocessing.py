@@ -14,7 +14,6 @@ from pssdet.engines.raw_images import PreprocessSteps, RawImage, RawImages
 from pssdet.errors import PssDetError
 from pssdet.models.preprocess import (
     NetworkInput,
-    Preprocessing,
     as_batch,
     checked_scale,
     network_sizes,
@@ -22,6 +21,7 @@ from pssdet.models.preprocess import (
     prepare,
     sizes_of_batch,
 )
+from pssdet.models.reader import Preprocessing
 from pssdet.runtime.pipeline import Inputs
 
 #: The largest difference of a value made on the GPU, in steps of 8-bit pixels; with room for rounding in float32.

@@ -6,7 +6,7 @@ import msgspec
 
 from pssdet.models.architecture import Architecture
 from pssdet.models.numerics import DYGRAPH, STATIC, Numerics
-from pssdet.models.preprocess import Preprocessing
+from pssdet.models.reader import Preprocessing
 from pssdet.models.zoo import MINI_CASCADE, MINI_CASCADE_PREPROCESSING, MINI_FASTER, MINI_PREPROCESSING
 
 

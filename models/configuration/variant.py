@@ -14,7 +14,7 @@ from pssdet.models.architecture import (
 )
 from pssdet.models.configuration.node import ConfigNode, ConfigValue
 from pssdet.models.numerics import Numerics
-from pssdet.models.preprocess import Preprocessing
+from pssdet.models.reader import Preprocessing
 
 #: What can be built: enough for every published two-stage detector, and little enough for a machine's memory.
 MAX_CLASSES = 2000

@@ -16,6 +16,7 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 from paddle.vision import ops
 
+from pssdet.models.anchors import base_anchors
 from pssdet.models.architecture import (
     MAX_DETECTIONS,
     MAX_LOG_SCALE,
@@ -32,7 +33,7 @@ from pssdet.models.architecture import (
 )
 from pssdet.models.network.neck_and_heads import BoxHead, CascadeHead, Fpn, RpnHead
 from pssdet.models.network.resnet_vd import ResNetVd
-from pssdet.models.numerics import Numerics, base_anchors
+from pssdet.models.numerics import Numerics
 
 # Importing Paddle replaces the handler of SIGTERM by one that ends the process without clean-up.
 paddle.disable_signal_handler()

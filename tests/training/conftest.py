@@ -6,7 +6,7 @@ import pytest
 
 from pssdet.models.architecture import CASCADE_REG_WEIGHTS, Architecture
 from pssdet.models.numerics import DYGRAPH, STATIC
-from pssdet.models.preprocess import Preprocessing
+from pssdet.models.reader import Preprocessing
 
 TINY = Architecture(
     blocks=(1, 1, 1, 1),
