@@ -80,7 +80,7 @@ def average_precisions(truth: GroundTruth, found: Sequence[Detections]) -> dict[
     Raises:
         EnvironmentMissing: the package that computes them is not installed.
     """
-    from pssdet.validation.coco_statistics import coco_statistics
+    from pssdet.validation.average_precision import coco_statistics
 
     ids = [image.id for image in truth.images]
     results = [

@@ -28,10 +28,10 @@ from pssdet.models.card import MODEL_ONNX, EngineCard, ModelCard, read_model_car
 from pssdet.runtime.detections import Detections
 from pssdet.runtime.detector import Detector
 from pssdet.validation.agreement import THRESHOLD, agreement
-from pssdet.validation.coco_statistics import coco_results, coco_statistics
+from pssdet.validation.average_precision import coco_results, coco_statistics
+from pssdet.validation.compare import SHARE
 from pssdet.validation.ground_truth import GroundTruth, read_ground_truth
 from pssdet.validation.parity_report.schema import Agreement
-from pssdet.validation.verdict import SHARE
 
 #: The most pictures that recipes are judged on, the first of the data set or evenly spaced ones of a folder; each costs
 #: one run per recipe that is tried.

@@ -122,12 +122,11 @@ def judge(outputs: Tensors, reference: Tensors, artifacts: Path, precision: Any)
         outputs, reference: a model's outputs for all scenes, in their order.
     """
     from pssdet.models.zoo import find
-    from pssdet.validation.bootstrap import match, paired_bootstrap
-    from pssdet.validation.coco_statistics import coco_statistics
+    from pssdet.validation.average_precision import coco_statistics, match, paired_bootstrap
+    from pssdet.validation.compare import judge as judge_bootstrap
+    from pssdet.validation.compare import margin
     from pssdet.validation.ground_truth import read_ground_truth
     from pssdet.validation.scenes.dataset import ensure_dataset
-    from pssdet.validation.verdict import judge as judge_bootstrap
-    from pssdet.validation.verdict import margin
 
     folder = artifacts / "scenes" / f"heldout-{SCENES}"
     labels = find("mini_faster").labels

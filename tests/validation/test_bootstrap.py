@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from pssdet.errors import BadInput
-from pssdet.validation import bootstrap
-from pssdet.validation.bootstrap import ap, match, paired_bootstrap
-from pssdet.validation.verdict import judge, margin
+from pssdet.validation import average_precision
+from pssdet.validation.average_precision import ap, match, paired_bootstrap
+from pssdet.validation.compare import judge, margin
 
 
 @pytest.mark.parametrize(("seed", "decimals"), [(0, 9), (1, 9), (2, 1), (3, 1), (4, 0)])
@@ -75,7 +75,7 @@ def test_same_figures_whatever_the_chunks(random_coco, monkeypatch):
     truth, results, image_ids = random_coco(1)
     pair = match(truth, results, image_ids), match(truth, results[::2], image_ids)
     first = paired_bootstrap(*pair, 100, seed=3)
-    monkeypatch.setattr(bootstrap, "_CELLS", 1)
+    monkeypatch.setattr(average_precision, "_CELLS", 1)
     assert paired_bootstrap(*pair, 100, seed=3) == first
     assert paired_bootstrap(*pair, 100, seed=4) != first
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pssdet.validation.bootstrap import Bootstrap
-from pssdet.validation.verdict import MOST_IMAGES, judge, margin
+from pssdet.validation.average_precision import Bootstrap
+from pssdet.validation.compare import MOST_IMAGES, judge, margin
 
 MARGIN = 0.0006
 

@@ -11,10 +11,8 @@ from pssdet.errors import BadInput
 from pssdet.images import load
 from pssdet.models.labels import SHAPES
 from pssdet.models.preprocess import prepare
-from pssdet.validation.scenes.dataset import ANNOTATIONS, VERSION, ensure_dataset, write_dataset
-from pssdet.validation.scenes.layout import DIAMETERS, MIN_VISIBLE, SIZES, SPLITS, box_of, lay_out
-from pssdet.validation.scenes.render import render_scene
-from pssdet.validation.scenes.shapes import SIGNED_DISTANCE
+from pssdet.validation.scenes.dataset import ANNOTATIONS, VERSION, ensure_dataset, render_scene, write_dataset
+from pssdet.validation.scenes.layout import DIAMETERS, MIN_VISIBLE, SIGNED_DISTANCE, SIZES, SPLITS, box_of, lay_out
 
 HELDOUT = SPLITS["heldout"]
 
