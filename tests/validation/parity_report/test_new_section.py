@@ -11,8 +11,8 @@ from pssdet.validation.parity_report import render, view
 
 #: Each file's places where the section is added: the text before which it stands, and the addition.
 VIEW = {
-    "    warnings: tuple[str, ...]\n": "    size: tuple[tuple[str, str], ...]\n",
-    "        warnings=report.warnings,\n": "        size=_size(report),\n",
+    "    report: Report\n": "    size: tuple[tuple[str, str], ...]\n",
+    "        report=report,\n": "        size=_size(report),\n",
     "def _identity(": (
         "def _size(report: Report) -> tuple[tuple[str, str], ...]:\n"
         "    return tuple((each.name, f'{each.detections:,}') for each in report.engines)\n\n\n"
