@@ -28,8 +28,7 @@ from pssdet.models.preprocess import as_batch, padded_alike, prepare
 from pssdet.models.stages import FLOAT32, HALF, detection_rows
 from pssdet.models.zoo import bundled
 from pssdet.runtime.detections import Detections
-from pssdet.runtime.detector import Detector
-from pssdet.runtime.pipeline import Padding, batches
+from pssdet.runtime.detector import Detector, Padding, batches
 from pssdet.validation.agreement import THRESHOLD, agreement
 from pssdet.validation.average_precision import Matched, coco_statistics, match, paired_bootstrap
 from pssdet.validation.compare import judge, margin

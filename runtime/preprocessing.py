@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -22,7 +22,9 @@ from pssdet.models.preprocess import (
     sizes_of_batch,
 )
 from pssdet.models.reader import Preprocessing
-from pssdet.runtime.pipeline import Inputs
+
+#: The inputs of a batch by name: arrays, or pictures where the session takes them.
+Inputs = Mapping[str, Any]
 
 #: The largest difference of a value made on the GPU, in steps of 8-bit pixels; with room for rounding in float32.
 _GREY_LEVEL = 1.0 + 1e-3

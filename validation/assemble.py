@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import NamedTuple
+from typing import TypeAlias
 
 from pssdet.console import Progress
 from pssdet.engines.registry import require_to_open
@@ -28,11 +28,8 @@ REPLICAS = 1000
 VAL2017, VAL2017_IMAGES = "instances_val2017.json", 5000
 
 
-class _Engines(NamedTuple):
-    """The engines of one model, in the order in which they were named."""
-
-    model: ModelCard
-    members: list[tuple[Path, EngineCard]]
+#: Folders and cards of the engines of one model, in the order in which they were named.
+_Engines: TypeAlias = list[tuple[Path, EngineCard]]
 
 
 def assemble(
@@ -52,7 +49,7 @@ def assemble(
         EnvironmentMissing: this machine cannot run one of the engines, or packages are missing.
     """
     groups = _by_model(engines)
-    models = [group.model for group in groups]
+    models = [group[0][1].model for group in groups]
     first, *others = models
     truth = read_ground_truth(annotations, images, first.labels, first.model)
     truths = [truth, *(with_labels(truth, model.labels, model.model) for model in others)]
@@ -63,7 +60,7 @@ def assemble(
     comparisons: list[Comparison] = []
     for group, labelled in zip(groups, truths, strict=True):
         results = _evaluate(group, labelled, usable, progress)
-        progress(f"comparing engines of {group.model.model}")
+        progress(f"comparing engines of {results[0].result.model}")
         reference = next((each for each in results if each.card.backend == "paddle"), results[0])
         comparisons += [compare(reference, each, usable, replicas) for each in results if each is not reference]
         evaluated += results
@@ -84,26 +81,24 @@ def _by_model(engines: Sequence[Path]) -> list[_Engines]:
     for folder in engines:
         card = read_engine_card(folder)
         require_to_open(card)
-        group = groups.setdefault(card.model.model, _Engines(card.model, []))
-        for other, _ in group.members:
-            _check_distinct(folder, other, card.model.model)
-        if card.model.onnx != group.model.onnx:
+        group = groups.setdefault(card.model.model, [])
+        for other, _ in group:
+            if folder.name == other.name:
+                raise BadInput(
+                    f"{folder} and {other}, both of {card.model.model}, have the same folder name; rename one"
+                )
+        if group and card.model.onnx != group[0][1].model.onnx:
             raise BadInput(
-                f"{folder} and {group.members[0][0]} are engines of different exports of {card.model.model}; "
+                f"{folder} and {group[0][0]} are engines of different exports of {card.model.model}; "
                 "build them from one export, or make a report of each"
             )
-        group.members.append((folder, card))
+        group.append((folder, card))
     return list(groups.values())
-
-
-def _check_distinct(folder: Path, other: Path, model: str) -> None:
-    if folder.name == other.name:
-        raise BadInput(f"{folder} and {other}, both of {model}, have the same folder name; rename one")
 
 
 def _evaluate(group: _Engines, truth: GroundTruth, images: Sequence[Image], progress: Progress) -> list[Evaluated]:
     results = []
-    for folder, card in group.members:
+    for folder, card in group:
         progress(f"evaluating {folder.name} of {card.model.model} on {len(images)} pictures")
         results.append(evaluate(truth, images, folder, card))
     return results

@@ -150,13 +150,11 @@ class Bootstrap(NamedTuple):
         delta: over all images.
         ci90: percentile interval, 5 % to 95 %.
         ci95: percentile interval, 2.5 % to 97.5 %.
-        standard_error: standard deviation over the replicas.
     """
 
     delta: float
     ci90: tuple[float, float]
     ci95: tuple[float, float]
-    standard_error: float
 
 
 def match(truth: GroundTruth, results: Results, image_ids: Sequence[int]) -> Matched:
@@ -201,8 +199,7 @@ def paired_bootstrap(reference: Matched, candidate: Matched, replicas: int = 100
     weights = np.stack([draw.astype(np.float32) for draw in drawn], axis=1)
     deltas = _replica_aps(candidate, weights) - _replica_aps(reference, weights)
     low95, low90, high90, high95 = np.percentile(deltas, (2.5, 5, 95, 97.5)).tolist()
-    delta = ap(candidate) - ap(reference)
-    return Bootstrap(delta, (low90, high90), (low95, high95), float(deltas.std(ddof=1)))
+    return Bootstrap(ap(candidate) - ap(reference), (low90, high90), (low95, high95))
 
 
 def _by_category_and_image(entries: Sequence[Entry]) -> dict[tuple[int, int], list[Entry]]:

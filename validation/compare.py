@@ -184,7 +184,7 @@ def compare(reference: Evaluated, candidate: Evaluated, images: Sequence[Image],
     allowed = margin(candidate.card.precision, ap)
     found = reference.detections, candidate.detections
     if reference.matched is None or candidate.matched is None:
-        ran, bootstrap = False, Bootstrap(0.0, (0.0, 0.0), (0.0, 0.0), 0.0)
+        ran, bootstrap = False, Bootstrap(0.0, (0.0, 0.0), (0.0, 0.0))
     else:
         ran, bootstrap = True, paired_bootstrap(reference.matched, candidate.matched, replicas, SEED)
     failure = _failure(reference, candidate, len(images))

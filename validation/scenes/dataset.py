@@ -35,14 +35,12 @@ class Scene(NamedTuple):
         boxes: int32 [B, 4], x1 y1 x2 y2 of each shape's visible part; x2 and y2 are past the last pixel.
         labels: int32 [B], 0-based.
         areas: int32 [B], visible pixels.
-        visible: float32 [B], visible share of the whole shape.
     """
 
     picture: NDArray[np.uint8]
     boxes: NDArray[np.int32]
     labels: NDArray[np.int32]
     areas: NDArray[np.int32]
-    visible: NDArray[np.float32]
 
 
 def render_scene(seed: int, index: int) -> Scene:
@@ -50,10 +48,9 @@ def render_scene(seed: int, index: int) -> Scene:
     layout = lay_out(seed, index)
     masks = [layout.owner == number for number in range(len(layout.shapes))]
     areas = np.array([mask.sum() for mask in masks], np.int32)
-    whole = np.array([shape.whole for shape in layout.shapes], np.float32)
     boxes = np.array([box_of(mask) for mask in masks], np.int32).reshape(-1, 4)
     labels = np.array([shape.label for shape in layout.shapes], np.int32)
-    return Scene(_paint(layout, seed, index), boxes, labels, areas, np.asarray(areas / whole, np.float32))
+    return Scene(_paint(layout, seed, index), boxes, labels, areas)
 
 
 def _paint(layout: SceneLayout, seed: int, index: int) -> NDArray[np.uint8]:
@@ -157,7 +154,7 @@ def ensure_dataset(folder: Path, split: str, count: int, progress: Callable[[int
 
 
 def write_dataset(folder: Path, split: str, count: int, progress: Callable[[int], None] = lambda _: None) -> Path:
-    """Render the first ``count`` scenes of a split; the folder gets all of them or none.
+    """Render the first scenes of a split, all or none of them; returns the annotation file.
 
     Equal bytes on every run on one machine. Another version of OpenCV may encode a picture
     differently; ``instances.json`` stays equal.
@@ -167,9 +164,6 @@ def write_dataset(folder: Path, split: str, count: int, progress: Callable[[int]
         split: ``train`` or ``heldout``.
         count: scenes.
         progress: called after each scene with the number of scenes done.
-
-    Returns:
-        The annotation file's path.
 
     Raises:
         BadInput: there is no such split, ``count`` is not positive, or the folder cannot be written to.
@@ -182,7 +176,7 @@ def write_dataset(folder: Path, split: str, count: int, progress: Callable[[int]
         for index in range(count):
             scene = render_scene(SPLITS[split], index)
             name = f"{index:06d}.jpg"
-            _write_jpeg(stage / name, scene)
+            (stage / name).write_bytes(encode_jpeg(scene.picture, JPEG_QUALITY))
             height, width = scene.picture.shape[:2]
             images.append({"id": index + 1, "file_name": name, "height": height, "width": width})
             annotations += _annotations(scene, index + 1, len(annotations) + 1)
@@ -208,10 +202,6 @@ def _info(split: str, count: int) -> dict[str, Any]:
         "seed": SPLITS.get(split),
         "count": count,
     }
-
-
-def _write_jpeg(path: Path, scene: Scene) -> None:
-    path.write_bytes(encode_jpeg(scene.picture, JPEG_QUALITY))
 
 
 def _annotations(scene: Scene, image_id: int, first_id: int) -> list[dict[str, Any]]:
