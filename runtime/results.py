@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import Progress
 
-from pssdet.console import ERR
 from pssdet.errors import BadInput
 from pssdet.files import staged_file, staged_folder, write_atomically
 from pssdet.images import NamedPicture, encode_jpeg, is_video, load
@@ -180,9 +180,10 @@ def progress(files: Sequence[Path], *, quiet: bool) -> Iterator[Callable[[], Non
         quiet: no bar, because the terminal shows something else.
     """
     videos = any(map(is_video, files))
-    shown = ERR.is_terminal and not quiet and (len(files) > _FEW or videos)
+    console = Console(stderr=True)
+    shown = console.is_terminal and not quiet and (len(files) > _FEW or videos)
     # Redirecting stdout would move the results of `detect ... > FILE` into the terminal.
-    with Progress(console=ERR, redirect_stdout=False, transient=True, disable=not shown) as bar:
+    with Progress(console=console, redirect_stdout=False, transient=True, disable=not shown) as bar:
         task = bar.add_task("detecting", total=None if videos else len(files))
         yield lambda: bar.advance(task)
 

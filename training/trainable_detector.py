@@ -148,7 +148,6 @@ def region_targets(
 
 
 def _choose(candidates: Ints, most: int, rng: np.random.RandomState) -> Ints:
-    """At most so many of the candidates, at random."""
     return candidates if len(candidates) <= most else rng.permutation(candidates)[:most]
 
 

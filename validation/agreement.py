@@ -183,7 +183,6 @@ def _best(detections: Detections, indices: Indices) -> str:
 
 
 def _side_by_side(image: Image, reference: Detections, candidate: Detections) -> str:
-    """Both drawings as one JPEG, base64."""
     picture = load(image.path)
     left, right = (_resized(draw(picture, found.above(THRESHOLD))) for found in (reference, candidate))
     gap = np.full((left.shape[0], _GAP, 3), 255, np.uint8)

@@ -74,7 +74,6 @@ def assemble(
 
 
 def _by_model(engines: Sequence[Path]) -> list[_Engines]:
-    """Group the engines by configuration name, after checking that this machine can run them."""
     if not engines:
         raise BadInput("there are no engines to report on; name at least one")
     groups: dict[str, _Engines] = {}
@@ -128,7 +127,7 @@ def _published(evaluated: Sequence[Evaluated], *, is_val2017: bool) -> tuple[Pub
 
 
 def _is_published(card: ModelCard, entry: ZooEntry) -> bool:
-    """Whether the card is of the zoo's entry itself, exported from a checkpoint, not of a changed copy of its name."""
+    """Whether the card is of the zoo's own model and checkpoint, not of a changed copy of its name."""
     same = all(
         getattr(card, part) == getattr(entry, part) for part in ("architecture", "numerics", "preprocessing", "labels")
     )

@@ -210,7 +210,6 @@ def _by_category_and_image(entries: Sequence[Entry]) -> dict[tuple[int, int], li
 
 
 def _match_class(objects: Sequence[list[Entry]], detections: Sequence[list[Entry]]) -> _Class:
-    """Match one category's detections with its objects, both given image by image."""
     counted = np.array([np.count_nonzero(~_ignore(here)) for here in objects], np.float64)
     images = [index for index, found in enumerate(detections) if found]
     parts = [_match_image(objects[index], _best(detections[index])) for index in images]

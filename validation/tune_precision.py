@@ -235,7 +235,6 @@ def minimal_set(groups: Sequence[Sequence[str]], holds: Holds) -> tuple[str, ...
 
 
 def _reduced(items: Sequence[_T], holds: Callable[[Sequence[_T]], bool]) -> list[_T]:
-    """Items of which none can be left out any more."""
     left = list(items)
     size = max(1, len(left) // 2)
     while True:

@@ -96,7 +96,6 @@ def _rendered(template: str, view: ReportView, finalize: Callable[[object], Mark
 
 
 def _as_markdown(value: object) -> Markup:
-    """A value as Markdown text on one line, with all markup in it escaped."""
     if isinstance(value, Markup):  # of the template itself
         return value
     line = " ".join(str(value).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -86,7 +86,6 @@ def _fractal(rng: np.random.RandomState, height: int, width: int) -> Floats:
 
 
 def _ground(rng: np.random.RandomState, height: int, width: int) -> Floats:
-    """Two colours mixed by one fractal, roughened by another."""
     colours = rng.uniform(30, 225, (2, 3)).astype(np.float32)
     # Half way to grey: few photographs have a ground as bright as their subjects.
     first, second = 0.5 * (colours + colours.mean(axis=1, keepdims=True))
@@ -97,7 +96,6 @@ def _ground(rng: np.random.RandomState, height: int, width: int) -> Floats:
 
 
 def _draw_strokes(rng: np.random.RandomState, canvas: Floats) -> None:
-    """Curved strokes across the ground, which belong to no class."""
     height, width = canvas.shape[:2]
     for _ in range(rng.randint(0, 6)):
         points = np.cumsum(rng.uniform(-0.3, 0.3, (5, 2)), axis=0) + rng.uniform(0, 1, 2)
