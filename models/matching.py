@@ -32,34 +32,17 @@ class Match(NamedTuple):
     unmatched_obtained: tuple[float, ...]
 
 
-def box_ious(
-    first: NDArray[np.float64],
-    second: NDArray[np.float64],
-    *,
-    areas: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
-    crowd: NDArray[np.bool_] | None = None,
-) -> NDArray[np.float64]:
-    """IoU of every pair of boxes, float64 [A, B]; 0 where they do not overlap.
+def box_ious(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """IoU of every pair of boxes [A, 4] and [B, 4], float64 [A, B]; 0 where they do not overlap.
 
-    Args:
-        first: [A, 4], x1, y1, x2, y2 in pixels.
-        second: [B, 4], likewise.
-        areas: of both, [A] and [B], where width times height is known more exactly than from the corners.
-        crowd: bool [B]; for a crowd the result is the share of the first box that lies in it, as COCO defines it.
+    Boxes are x1, y1, x2, y2 in pixels.
     """
     low = np.maximum(first[:, None, :2], second[:, :2])
     high = np.minimum(first[:, None, 2:], second[:, 2:])
     overlap: NDArray[np.float64] = (high - low).clip(0).prod(axis=2)
-    own, theirs = areas or (_areas(first), _areas(second))
+    own, theirs = ((boxes[:, 2:] - boxes[:, :2]).clip(0).prod(axis=1) for boxes in (first, second))
     union: NDArray[np.float64] = own[:, None] + theirs - overlap
-    if crowd is not None:
-        union = np.where(crowd, own[:, None], union)
     return np.divide(overlap, union, out=np.zeros_like(overlap), where=overlap > 0)
-
-
-def _areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    areas: NDArray[np.float64] = (boxes[:, 2:] - boxes[:, :2]).clip(0).prod(axis=1)
-    return areas
 
 
 def greedy_pairs(cost: _Floats, *, row_by_row: bool = False) -> NDArray[np.intp]:
