@@ -27,7 +27,7 @@ from pssdet.commands.app import run
 from pssdet.console import steps
 from pssdet.errors import GateFailed
 from pssdet.files import write_atomically
-from pssdet.validation.subprocess_run import Heartbeat, run_in_subprocess
+from pssdet.validation.evaluate import Heartbeat, run_in_subprocess
 
 #: Largest padded (height, width) that each reader gives.
 SIZES = {

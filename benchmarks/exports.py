@@ -27,7 +27,7 @@ from pssdet.commands.app import run
 from pssdet.console import steps
 from pssdet.models.card import GraphRecord
 from pssdet.models.zoo import ZOO
-from pssdet.validation.subprocess_run import Heartbeat, run_in_subprocess
+from pssdet.validation.evaluate import Heartbeat, run_in_subprocess
 
 #: What an export may take on two free cores.
 MOST_BYTES = 8e9

@@ -27,13 +27,11 @@ from pssdet.models.preprocess import as_batch, padded_alike, prepare
 from pssdet.models.stages import FLOAT32, HALF, detection_rows
 from pssdet.models.zoo import bundled
 from pssdet.runtime.detections import Detections
-from pssdet.runtime.detector import Detector
-from pssdet.runtime.pipeline import Padding, batches
+from pssdet.runtime.detector import Detector, Padding, batches
 from pssdet.validation.agreement import THRESHOLD, agreement
-from pssdet.validation.bootstrap import Matched, match, paired_bootstrap
-from pssdet.validation.coco_statistics import coco_statistics
+from pssdet.validation.average_precision import Matched, coco_statistics, match, paired_bootstrap
+from pssdet.validation.compare import judge, margin
 from pssdet.validation.ground_truth import GroundTruth, read_ground_truth
-from pssdet.validation.verdict import judge, margin
 
 #: Padding and largest batch; the first is what the others are compared with.
 WAYS: tuple[tuple[Padding, int], ...] = (("own", 8), ("common", 2), ("common", 4), ("common", 8))

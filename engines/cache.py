@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pssdet.errors import BadInput
-from pssdet.files import staged_folder
-from pssdet.locks import locked, locked_if_free
+from pssdet.files import locked, locked_if_free, staged_folder
 from pssdet.models.card import read_engine_card
 
 _PARTIAL = ".partial"

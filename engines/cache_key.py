@@ -24,11 +24,9 @@ _ROOT = Path(__file__).parents[1]
 #: forgotten here costs a needless build, never a wrong engine.
 _DECIDES_NOT = (
     # They report, store and lock.
-    "pssdet.caches",
     "pssdet.console",
     "pssdet.errors",
     "pssdet.files",
-    "pssdet.locks",
     "pssdet.engines.cache",
     # They open and run a finished engine; which GPU builds is part of the identity.
     "pssdet.engines.compatibility",

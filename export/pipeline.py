@@ -37,19 +37,13 @@ from pssdet.models.card import (
     installed_versions,
 )
 from pssdet.models.checkpoint_formats.parameter_names import rename_classifier
-from pssdet.models.classification import (
-    CLASSIFIER_STAGES,
-    CentreCrop,
-    ClassifierEntry,
-    crop_centre,
-    normalise,
-    resize_short_side,
-)
+from pssdet.models.classification import CLASSIFIER_STAGES, ClassifierEntry
 from pssdet.models.network.detector import TwoStageDetector
 from pssdet.models.network.layers import Classifier
 from pssdet.models.network.reference_run import parameter_shapes, run_classifier, run_reference, with_parameters
 from pssdet.models.parameters import Parameters, load_parameters
-from pssdet.models.preprocess import sample_batches, sample_picture
+from pssdet.models.preprocess import crop_centre, normalise, resize_short_side, sample_batches, sample_picture
+from pssdet.models.reader import CentreCrop
 from pssdet.models.stages import FLOAT32, HEAD_NODES, TRUNK_NODES, compare, first_broken, map_record, tap_names
 from pssdet.models.zoo import ZooEntry
 

@@ -15,9 +15,9 @@ import msgspec
 from pssdet.errors import BadInput
 from pssdet.files import sha256_of
 from pssdet.models.architecture import Architecture
-from pssdet.models.classification import CentreCrop, ClassifierArchitecture
+from pssdet.models.classification import ClassifierArchitecture
 from pssdet.models.numerics import Numerics
-from pssdet.models.preprocess import Preprocessing
+from pssdet.models.reader import CentreCrop, Preprocessing
 
 SCHEMA = 1
 MODEL_CARD = "model.json"

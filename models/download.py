@@ -18,11 +18,9 @@ from urllib.parse import unquote, urlsplit
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from pssdet.caches import cache_home
 from pssdet.console import ERR
 from pssdet.errors import BadInput, EnvironmentMissing
-from pssdet.files import sha256_of
-from pssdet.locks import locked
+from pssdet.files import cache_home, locked, sha256_of
 
 _CHUNK = 1 << 20
 _TIMEOUT_SECONDS = 30.0

@@ -1,10 +1,10 @@
-"""Preprocessing of the detectors, as their authors did it: as data, and done; and a picture for proofs."""
+"""Preprocessing of detectors and classifiers, as their authors did it; and a picture for proofs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from pssdet.errors import BadInput
 from pssdet.images import load
-from pssdet.opencv import cv2
+from pssdet.models.reader import CentreCrop, Preprocessing
+from pssdet.opencv import MAX_PIXELS, cv2
 
 #: The bundled picture: a rendered scene on which exports and engines are proved.
 PICTURE = Path(__file__).resolve().parent / "assets" / "rendered_scene.jpg"
@@ -21,30 +22,6 @@ _INTERPOLATION = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
 
 #: A side of one pixel carries no picture, and resizing it to none at all would crash.
 MIN_SIDE = 2
-
-_Side = Annotated[int, msgspec.Meta(gt=0, le=1 << 14)]
-
-
-class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a detector's pictures are prepared; PaddleDetection calls this configuration a "reader".
-
-    Attributes:
-        short_side: target of the shorter side, pixels.
-        long_side: limit of the longer side, pixels; it wins over ``short_side``.
-        interpolation: OpenCV's INTER_LINEAR or INTER_CUBIC.
-        resize: ``first`` on 8-bit pixels (dygraph) or ``last`` on normalised floats (static).
-        mean: per channel R, G, B, of pixels scaled to 0..1.
-        std: per channel R, G, B.
-        stride: zero padding at the right and bottom to a multiple of this.
-    """
-
-    short_side: _Side
-    long_side: _Side
-    interpolation: Literal["linear", "cubic"]
-    resize: Literal["first", "last"]
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    stride: Annotated[int, msgspec.Meta(gt=0, le=1 << 10)] = 32
 
 
 class NetworkInput(NamedTuple):
@@ -195,3 +172,36 @@ def sample_of_shape(steps: Preprocessing, n: int, height: int, width: int) -> di
     fitting = msgspec.structs.replace(steps, short_side=min(height, width), long_side=max(height, width))
     pictures = [prepare(each, fitting) for each in (picture, np.ascontiguousarray(picture[:, ::-1]))]
     return as_batch([padded_to(pictures[index % 2], height, width) for index in range(n)])
+
+
+def crop_centre(picture: NDArray[np.uint8], steps: CentreCrop) -> NDArray[np.float32]:
+    """One RGB picture, uint8 [H, W, 3], as float32 [3, crop, crop].
+
+    Sources: ``ResizeImage``, ``CropImage`` and ``NormalizeImage`` of PaddleClas 2.0.
+
+    Raises:
+        BadInput: the picture is not such an array, or too long and narrow to be resized in memory.
+    """
+    resized = resize_short_side(picture, steps.resize_short)
+    top, left = ((side - steps.crop) // 2 for side in resized.shape[:2])
+    return normalise(resized[top : top + steps.crop, left : left + steps.crop], steps)
+
+
+def resize_short_side(picture: NDArray[np.uint8], target: int) -> NDArray[np.uint8]:
+    """The picture with its shorter side at ``target`` pixels, both rounded; raises as ``crop_centre``."""
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
+        raise BadInput(f"a picture must be a uint8 array [height, width, 3], not {picture.dtype} {list(picture.shape)}")
+    height, width = picture.shape[:2]
+    scale = target / min(height, width)
+    size = (round(width * scale), round(height * scale))
+    if size[0] * size[1] > MAX_PIXELS:
+        raise BadInput(f"a picture of {width}x{height} pixels is too long and narrow to be resized; crop it")
+    resized: NDArray[np.uint8] = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
+    return resized
+
+
+def normalise(picture: NDArray[np.uint8], steps: CentreCrop) -> NDArray[np.float32]:
+    """An RGB picture [H, W, 3], normalised, as float32 [3, H, W]."""
+    mean, std = np.array(steps.mean, np.float32), np.array(steps.std, np.float32)
+    values = (picture.astype(np.float32) * np.float32(1.0 / 255.0) - mean) / std
+    return np.ascontiguousarray(values.transpose(2, 0, 1))

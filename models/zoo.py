@@ -13,7 +13,7 @@ from pssdet.models.architecture import CASCADE_REG_WEIGHTS, Architecture
 from pssdet.models.classification import RESNET50_VD_SSLD, ClassifierEntry
 from pssdet.models.labels import COCO, SHAPES, numbered
 from pssdet.models.numerics import DYGRAPH, STATIC, Numerics
-from pssdet.models.preprocess import Preprocessing
+from pssdet.models.reader import Preprocessing
 
 
 class Published(msgspec.Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -14,7 +14,6 @@ from pssdet.engines.raw_images import RawImage, RawImages
 from pssdet.errors import PssDetError
 from pssdet.models.preprocess import (
     NetworkInput,
-    Preprocessing,
     as_batch,
     checked_scale,
     network_sizes,
@@ -22,8 +21,11 @@ from pssdet.models.preprocess import (
     prepare,
     sizes_of_batch,
 )
+from pssdet.models.reader import Preprocessing
 from pssdet.plugins.bindings.preprocess import PreprocessSteps
-from pssdet.runtime.pipeline import Inputs
+
+#: The inputs of a batch by name: arrays, or pictures where the session takes them.
+Inputs = Mapping[str, Any]
 
 #: The largest difference of a value made on the GPU, in steps of 8-bit pixels; with room for rounding in float32.
 _GREY_LEVEL = 1.0 + 1e-3

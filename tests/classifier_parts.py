@@ -8,8 +8,9 @@ import numpy as np
 from reference import DATA, synthetic_image
 from static_parameters import draw
 
-from pssdet.models.classification import CentreCrop, ClassifierArchitecture, ClassifierEntry
+from pssdet.models.classification import ClassifierArchitecture, ClassifierEntry
 from pssdet.models.labels import numbered
+from pssdet.models.reader import CentreCrop
 
 NARROW = ClassifierArchitecture(blocks=(1, 1, 2, 1), stem_width=4, base_width=4, num_classes=10)
 NARROW_ENTRY = ClassifierEntry(

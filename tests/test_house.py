@@ -80,13 +80,13 @@ class TestImports:
         ("name", "planted", "imported"),
         [
             ("models/zoo", "import pssdet.engines.registry\n", "pssdet.engines.registry"),
-            ("runtime/draw", "def f():\n    from pssdet.export import pipeline\n", "pssdet.export.pipeline"),
+            ("runtime/results", "def f():\n    from pssdet.export import pipeline\n", "pssdet.export.pipeline"),
             (
                 "files",
                 "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    from pssdet.models.card import ModelCard\n",
                 "pssdet.models.card",
             ),
-            ("training/state", "from benchmarks import planted\n", "benchmarks.planted"),
+            ("training/run", "from benchmarks import planted\n", "benchmarks.planted"),
             ("runtime/detections", "from pssdet.runtime.detector import Detector\n", None),
         ],
         ids=["of_a_module", "in_a_function", "for_types", "of_the_benchmarks", "in_a_circle"],

@@ -80,14 +80,10 @@ def average_precisions(truth: GroundTruth, found: Sequence[Detections]) -> dict[
     Raises:
         EnvironmentMissing: the package that computes them is not installed.
     """
-    from pssdet.validation.coco_statistics import coco_statistics
+    from pssdet.validation.average_precision import coco_results, coco_statistics
 
     ids = [image.id for image in truth.images]
-    results = [
-        entry
-        for image_id, detections in zip(ids, found, strict=True)
-        for entry in detections.to_coco_results(image_id, truth.category_ids)
-    ]
+    results = coco_results(truth, truth.images, found)
     stats = coco_statistics(truth, results, ids)
     values = {name: value for name, value in stats.items() if name.startswith("AP")}
     for category in truth.raw["categories"]:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from pssdet.errors import BadInput
 from pssdet.images import load
-from pssdet.models.preprocess import Preprocessing, network_sizes, prepare, resize_scale
+from pssdet.models.preprocess import network_sizes, prepare, resize_scale
+from pssdet.models.reader import Preprocessing
 from pssdet.validation.ground_truth import GroundTruth
 
 Floats = NDArray[np.float32]

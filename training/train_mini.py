@@ -34,11 +34,8 @@ def train_mini(
     from pssdet.console import ERR
     from pssdet.errors import BadInput
     from pssdet.models.labels import SHAPES
-    from pssdet.training.config import CONFIGS
-    from pssdet.training.loop import CurveRow
-    from pssdet.training.processes import train
+    from pssdet.training.run import CONFIGS, CurveRow, train, write_result
     from pssdet.training.samples import annotated_pictures
-    from pssdet.training.state import write_result
     from pssdet.validation.ground_truth import read_ground_truth
     from pssdet.validation.scenes.dataset import ensure_dataset
 

@@ -1,23 +1,181 @@
-"""A candidate engine compared with the reference engine of its model: AP, detections, stages."""
+"""A candidate engine compared with the reference engine of its model: AP, detections, stages.
+
+The verdict is equivalence testing by two one-sided tests of 5 % each, which is the same as asking whether the
+90 % interval lies within the margin (Schuirmann, J. Pharmacokinetics and Biopharmaceutics 15, 1987, 657-680).
+Both ways count: an AP that rises out of the margin is no faithful copy either.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
-from pssdet.validation.agreement import agreement
-from pssdet.validation.bootstrap import Bootstrap, paired_bootstrap
-from pssdet.validation.engine_stages import first_difference
-from pssdet.validation.evaluate import Evaluated
+from pssdet.console import Progress
+from pssdet.engines.registry import OpenEngine, open_engine
+from pssdet.errors import BadInput
+from pssdet.images import load
+from pssdet.models.card import Precision, StageRecord
+from pssdet.models.preprocess import as_batch, prepare
+from pssdet.models.stages import LIMITS
+from pssdet.models.stages import compare as compare_stages
+from pssdet.validation.agreement import agreement, draw_worst_images, rank_by_difference
+from pssdet.validation.average_precision import Bootstrap, paired_bootstrap
+from pssdet.validation.evaluate import Evaluated, Heartbeat, run_in_subprocess
 from pssdet.validation.ground_truth import Image
-from pssdet.validation.parity_report.schema import Comparison
-from pssdet.validation.subprocess_run import Heartbeat, run_in_subprocess
-from pssdet.validation.verdict import Judgement, judge, margin
-from pssdet.validation.worst_images import draw_worst_images, rank_by_difference
+from pssdet.validation.parity_report.schema import Comparison, Verdict
 
 SEED = 0
 #: On how many pictures an engine is compared with the reference stage by stage.
 _STAGE_PICTURES = 2
+
+#: Part of the reference's AP that may be lost or gained: 99.9 % of FP32 and, for int8, 99 %.
+SHARE: dict[Precision, float] = {"fp32": 0.001, "fp16": 0.001, "int8": 0.01}
+
+#: Beyond this many images "more images" is no advice.
+MOST_IMAGES = 1_000_000
+
+#: The bootstrap resamples images; with fewer than these its intervals mean nothing.
+LEAST_IMAGES = 30
+
+
+class Judgement(NamedTuple):
+    """The verdict on a comparison.
+
+    Attributes:
+        verdict: PASS, FAIL or INCONCLUSIVE.
+        images_to_decide: for INCONCLUSIVE, about how many images would decide, at most
+            ``MOST_IMAGES``; 0 if none would, and with the other verdicts.
+        reason: one sentence.
+    """
+
+    verdict: Verdict
+    images_to_decide: int
+    reason: str
+
+
+def margin(precision: Precision, reference_ap: float) -> float:
+    """The largest difference in AP that counts as equal; 0 for a reference without an AP above 0."""
+    return SHARE[precision] * max(0.0, reference_ap)
+
+
+def judge(ap_reference: float, bootstrap: Bootstrap, margin: float, images: int) -> Judgement:
+    """Compare the intervals with the margin.
+
+    PASS if the 90 % interval lies within the margin (its ends included), FAIL if all of the 95 %
+    interval lies outside, else INCONCLUSIVE. A reference with an AP of 0 or less found nothing, so
+    that an equal candidate proves nothing: INCONCLUSIVE, whatever the number of images. So is anything
+    on fewer than ``LEAST_IMAGES``, whose resamples are too much alike: one image's interval has no width.
+
+    Args:
+        ap_reference: fraction; -1 if the images show no objects.
+        bootstrap: the difference.
+        margin: as ``margin`` gives it.
+        images: how many the bootstrap drew from.
+    """
+    (low90, high90), (low95, high95) = bootstrap.ci90, bootstrap.ci95
+    if images < LEAST_IMAGES:
+        reason = f"{images} images say nothing about the spread between images; {LEAST_IMAGES} are the least"
+        return Judgement("INCONCLUSIVE", LEAST_IMAGES, reason)
+    shown = f"{_points(bootstrap.delta)} AP points on {images} images, margin {100 * margin:.3f}"
+    if low95 > margin or high95 < -margin:
+        interval = f"{_points(low95)} to {_points(high95)}"
+        return Judgement("FAIL", 0, f"the difference of {shown}, is real: 95 % interval {interval}, all outside")
+    if ap_reference <= 0:
+        return Judgement("INCONCLUSIVE", 0, f"the reference finds nothing (AP {ap_reference:g}): nothing to compare")
+    interval = f"90 % interval {_points(low90)} to {_points(high90)}"
+    if -margin <= low90 and high90 <= margin:
+        return Judgement("PASS", 0, f"the difference of {shown}, is within the margin: {interval}")
+    needed = _images_to_decide(bootstrap, margin, images)
+    many = f"more than {MOST_IMAGES:,}" if needed == MOST_IMAGES else f"about {needed:,}"
+    return Judgement(
+        "INCONCLUSIVE", needed, f"the difference of {shown}, is not settled: {interval}; {many} images would decide"
+    )
+
+
+def _images_to_decide(bootstrap: Bootstrap, margin: float, images: int) -> int:
+    """The number of images n' that would decide the difference if it stayed the same.
+
+    An interval's reach from delta shrinks like its standard error, with sqrt(n / n'). So with delta
+    inside the margin, PASS needs reach90 * sqrt(n / n') <= margin - |delta|; with delta outside, FAIL
+    needs reach95 * sqrt(n / n') <= |delta| - margin:
+
+        n' = n * (reach / distance of delta from the margin's edge)^2
+
+    The reach is the percentile interval's own towards the edge in question (for a symmetric interval
+    1.645 or 1.960 standard errors), so that n' > n whenever n was too few.
+    """
+    delta = bootstrap.delta
+    if abs(delta) <= margin:
+        low, high = bootstrap.ci90
+        ratios = [_ratio(high - delta, margin - delta), _ratio(delta - low, margin + delta)]
+    elif delta > 0:
+        ratios = [_ratio(delta - bootstrap.ci95[0], delta - margin)]
+    else:
+        ratios = [_ratio(bootstrap.ci95[1] - delta, -delta - margin)]
+    needed = images * max(ratios) ** 2
+    return MOST_IMAGES if needed >= MOST_IMAGES else max(images + 1, math.ceil(needed))
+
+
+def _ratio(reach: float, distance: float) -> float:
+    # A difference on the very edge is never decided.
+    if reach <= 0:
+        return 0.0
+    return reach / distance if distance > reach / MOST_IMAGES else float(MOST_IMAGES)
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.3f}"
+
+
+class EngineStages(NamedTuple):
+    """One engine's agreement with the reference on every picture; ``name`` is its folder's."""
+
+    name: str
+    records: list[StageRecord]
+
+
+def compare_engines(
+    reference: Path, candidates: Sequence[Path], pictures: Sequence[Path], progress: Progress
+) -> list[EngineStages]:
+    """Run every engine on each picture alone and compare it with the reference engine.
+
+    Args:
+        reference: folder of the engine that is right by definition, Paddle's as a rule.
+        candidates: folders of the engines to judge.
+        pictures: files to run.
+        progress: called before each engine runs.
+
+    Raises:
+        BadInput: an engine or a picture cannot be used, or an engine is of another model.
+        EnvironmentMissing: this machine cannot run one of the engines.
+    """
+    with ExitStack() as stack:
+        expected_card, expected = _open(reference, stack, progress)
+        opened = [_open(folder, stack, progress) for folder in candidates]
+        results = [EngineStages(folder.name, []) for folder in candidates]
+        for folder, (card, _) in zip(candidates, opened, strict=True):
+            if card.model.onnx != expected_card.model.onnx:
+                raise BadInput(f"{folder} and {reference} are engines of different models; compare engines of one")
+        for picture in pictures:
+            progress(f"comparing on {picture}")
+            inputs = as_batch([prepare(load(picture), expected_card.model.preprocessing)])
+            tensors = expected.run(inputs)
+            for result, (card, session) in zip(results, opened, strict=True):
+                arch = card.model.architecture
+                result.records.extend(
+                    compare_stages(str(picture), arch, tensors, session.run(inputs), LIMITS[card.precision])
+                )
+        return results
+
+
+def _open(folder: Path, stack: ExitStack, progress: Progress) -> OpenEngine:
+    progress(f"opening {folder.name}")
+    engine = open_engine(folder, stages=True)
+    stack.callback(engine.session.close)
+    return engine
 
 
 def compare(reference: Evaluated, candidate: Evaluated, images: Sequence[Image], replicas: int) -> Comparison:
@@ -26,7 +184,7 @@ def compare(reference: Evaluated, candidate: Evaluated, images: Sequence[Image],
     allowed = margin(candidate.card.precision, ap)
     found = reference.detections, candidate.detections
     if reference.matched is None or candidate.matched is None:
-        ran, bootstrap = False, Bootstrap(0.0, (0.0, 0.0), (0.0, 0.0), 0.0)
+        ran, bootstrap = False, Bootstrap(0.0, (0.0, 0.0), (0.0, 0.0))
     else:
         ran, bootstrap = True, paired_bootstrap(reference.matched, candidate.matched, replicas, SEED)
     failure = _failure(reference, candidate, len(images))
@@ -76,5 +234,6 @@ def _first_broken_stage(reference: Evaluated, candidate: Evaluated, images: Sequ
 def _stage_of_first_difference(
     reference: Path, candidate: Path, pictures: Sequence[Path], heartbeat: Heartbeat
 ) -> tuple[str]:
-    """The stage in a tuple, which distinguishes it from the text of a failure."""
-    return (first_difference(reference, candidate, pictures, lambda _: heartbeat()),)
+    """The first stage beyond its limits on any picture, empty if none, in a tuple: a text would be a failure."""
+    (result,) = compare_engines(reference, [candidate], pictures, lambda _: heartbeat())
+    return (next((record.stage for record in result.records if not record.passed), ""),)

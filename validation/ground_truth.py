@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
 from pssdet.errors import BadInput
+from pssdet.images import load
 
 _Pixels = Annotated[int, msgspec.Meta(ge=1)]
 _Length = Annotated[float, msgspec.Meta(ge=0)]
@@ -208,3 +212,57 @@ def _raw(instances: _Instances) -> dict[str, Any]:
         annotation["id"] = number
         annotation["bbox"] = list(annotation["bbox"])
     return plain
+
+
+_STDERR = 2
+
+
+def usable_images(truth: GroundTruth) -> tuple[list[Image], list[tuple[str, str]]]:
+    """The pictures that can be decoded, and name and reason of every one left out.
+
+    Raises:
+        BadInput: no picture can be decoded.
+    """
+    usable, problems = [], list(truth.problems)
+    for image in truth.images:
+        if flaw := _flaw(image):
+            problems.append((image.name, flaw))
+        else:
+            usable.append(image)
+    if not usable:
+        raise BadInput(f"none of the {len(problems)} pictures of {truth.path} can be read; check the folder")
+    return usable, problems
+
+
+def _flaw(image: Image) -> str:
+    """Why a picture cannot be evaluated; empty if it can."""
+    try:
+        with _captured_decode_warnings() as warnings:
+            height, width = load(image.path).shape[:2]
+    except BadInput as error:
+        return str(error)
+    if warnings:
+        return f"{image.path} is damaged ({warnings[0]}); get it again"
+    if (width, height) != (image.width, image.height):
+        return f"it has {width}x{height} pixels, the annotation file says {image.width}x{image.height}"
+    return ""
+
+
+@contextmanager
+def _captured_decode_warnings() -> Iterator[list[str]]:
+    """Collect the lines that image decoders write to the process's standard error during the block.
+
+    libjpeg only prints a warning and goes on with grey where a file is damaged in its middle. The list is filled when
+    the block ends. Not for use while other threads write there.
+    """
+    warnings: list[str] = []
+    saved = os.dup(_STDERR)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), _STDERR)
+        try:
+            yield warnings
+        finally:
+            os.dup2(saved, _STDERR)
+            os.close(saved)
+            file.seek(0)
+            warnings += [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]

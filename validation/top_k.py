@@ -17,7 +17,7 @@ from pssdet.engines.registry import choose_backend
 from pssdet.errors import BadInput, GateFailed
 from pssdet.images import load
 from pssdet.models.card import ClassifierCard, WeightsRecord, read_classifier_card
-from pssdet.models.classification import crop_centre
+from pssdet.models.preprocess import crop_centre
 
 _BEST = 5
 

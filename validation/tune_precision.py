@@ -28,10 +28,10 @@ from pssdet.models.card import MODEL_ONNX, EngineCard, ModelCard, read_model_car
 from pssdet.runtime.detections import Detections
 from pssdet.runtime.detector import Detector
 from pssdet.validation.agreement import THRESHOLD, agreement
-from pssdet.validation.coco_statistics import coco_results, coco_statistics
+from pssdet.validation.average_precision import coco_results, coco_statistics
+from pssdet.validation.compare import SHARE
 from pssdet.validation.ground_truth import GroundTruth, read_ground_truth
 from pssdet.validation.parity_report.schema import Agreement
-from pssdet.validation.verdict import SHARE
 
 #: The most pictures that recipes are judged on, the first of the data set or evenly spaced ones of a folder; each costs
 #: one run per recipe that is tried.
@@ -235,7 +235,6 @@ def minimal_set(groups: Sequence[Sequence[str]], holds: Holds) -> tuple[str, ...
 
 
 def _reduced(items: Sequence[_T], holds: Callable[[Sequence[_T]], bool]) -> list[_T]:
-    """Items of which none can be left out any more."""
     left = list(items)
     size = max(1, len(left) // 2)
     while True:

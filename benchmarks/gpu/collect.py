@@ -118,12 +118,11 @@ def judge(outputs: Tensors, reference: Tensors, artifacts: Path, precision: Any)
         outputs, reference: a model's outputs for all scenes, in their order.
     """
     from pssdet.models.zoo import find
-    from pssdet.validation.bootstrap import match, paired_bootstrap
-    from pssdet.validation.coco_statistics import coco_statistics
+    from pssdet.validation.average_precision import coco_statistics, match, paired_bootstrap
+    from pssdet.validation.compare import judge as judge_bootstrap
+    from pssdet.validation.compare import margin
     from pssdet.validation.ground_truth import read_ground_truth
     from pssdet.validation.scenes.dataset import ensure_dataset
-    from pssdet.validation.verdict import judge as judge_bootstrap
-    from pssdet.validation.verdict import margin
 
     folder = artifacts / "scenes" / f"heldout-{SCENES}"
     labels = find("mini_faster").labels
@@ -152,7 +151,7 @@ def judge(outputs: Tensors, reference: Tensors, artifacts: Path, precision: Any)
 def _coco(truth: Any, images: Sequence[Any], tensors: Tensors, names: tuple[str, ...]) -> list[dict[str, Any]]:
     """Entries of a COCO results file; boxes are as wide as the distance of their corners."""
     from pssdet.runtime.detections import Detections
-    from pssdet.validation.coco_statistics import coco_results
+    from pssdet.validation.average_precision import coco_results
 
     detections = []
     for index, image in enumerate(images):

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pssdet.caches import engine_cache
 from pssdet.console import Progress
 from pssdet.engines.backend import Backend, BuildResult, Session
 from pssdet.engines.compatibility import check_compatible
@@ -17,6 +16,7 @@ from pssdet.engines.precision.recipe import chosen_recipe
 from pssdet.engines.trt.plan.profiles import Profile, default_profile, read_profiles
 from pssdet.engines.trt.plan.settings import BuildSettings, Hardware
 from pssdet.errors import BadInput, EnvironmentMissing
+from pssdet.files import engine_cache
 from pssdet.models.card import (
     MODEL_ONNX,
     EngineCard,

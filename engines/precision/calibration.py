@@ -15,7 +15,8 @@ from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 from pssdet.engines.precision.ranges import AbsHistogram
 from pssdet.errors import BadInput
 from pssdet.images import evenly_spaced, load, pictures_in
-from pssdet.models.preprocess import Preprocessing, as_batch, prepare
+from pssdet.models.preprocess import as_batch, prepare
+from pssdet.models.reader import Preprocessing
 
 #: More pictures change the ranges little and cost time; of a larger folder so many are taken, evenly spaced by name.
 MOST_PICTURES = 256

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 
 from pssdet.export.tracing import Tracer, Value, concat, function, top_k, where
+from pssdet.models.anchors import base_anchors
 from pssdet.models.architecture import (
     MAX_LOG_SCALE,
     PADDING_MULTIPLE,
@@ -18,7 +19,7 @@ from pssdet.models.architecture import (
     RPN_NMS_THRESHOLD,
     Architecture,
 )
-from pssdet.models.numerics import DYGRAPH, Numerics, base_anchors
+from pssdet.models.numerics import DYGRAPH, Numerics
 
 NAME = "GenerateProposals"
 NOTHING = -np.inf

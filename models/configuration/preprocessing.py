@@ -8,7 +8,7 @@ from typing import Literal
 from pssdet.models.architecture import PADDING_MULTIPLE
 from pssdet.models.configuration.node import MISSING, ConfigNode, ConfigValue, empty, is_number, repr_yaml
 from pssdet.models.configuration.yaml_files import Tagged
-from pssdet.models.preprocess import Preprocessing
+from pssdet.models.reader import Preprocessing
 
 #: Verification runs the detector on a batch of two pictures of this size.
 MAX_SIDE = 4096

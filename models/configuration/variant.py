@@ -26,7 +26,7 @@ from pssdet.models.architecture import (
 from pssdet.models.configuration.node import ConfigNode, ConfigValue, component, described, is_number, repr_yaml
 from pssdet.models.configuration.preprocessing import dygraph_preprocessing, static_preprocessing
 from pssdet.models.numerics import DYGRAPH, STATIC, Numerics
-from pssdet.models.preprocess import Preprocessing
+from pssdet.models.reader import Preprocessing
 
 #: What can be built: enough for every published detector, and little enough for memory.
 MAX_CLASSES = 2000

@@ -15,6 +15,7 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 from paddle.vision import ops
 
+from pssdet.models.anchors import base_anchors
 from pssdet.models.architecture import (
     MAX_DETECTIONS,
     MAX_LOG_SCALE,
@@ -30,7 +31,7 @@ from pssdet.models.architecture import (
     Architecture,
 )
 from pssdet.models.network.layers import BoxHead, CascadeHead, Fpn, ResNetVd, RpnHead
-from pssdet.models.numerics import Numerics, base_anchors
+from pssdet.models.numerics import Numerics
 
 # Importing Paddle replaces the handler of SIGTERM by one that ends the process without clean-up.
 paddle.disable_signal_handler()

@@ -1,12 +1,14 @@
-"""Writing files so that they appear whole or not at all, and hashes of files."""
+"""Files that appear whole or not at all, their hashes, locks between processes, and the folder of all caches."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -109,3 +111,73 @@ def _publish(stage: Path, target: Path) -> None:
 def _unwritable(target: Path, error: OSError) -> BadInput:
     reason = error.strerror or str(error)
     return BadInput(f"cannot write to {target} ({reason}); choose another output folder")
+
+
+@contextmanager
+def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock ``path`` for the block; the kernel releases it whatever ends the process.
+
+    The file stays, empty: removing it would let two processes hold a lock of the same name.
+
+    Args:
+        waiting: called once, if another process holds the lock.
+
+    Raises:
+        BadInput: the file cannot be made.
+    """
+    with _opened(path) as descriptor:
+        if not _taken(descriptor):
+            waiting()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def locked_if_free(path: Path) -> Iterator[bool]:
+    """Hold the lock ``path`` for the block if nobody else does; says whether it is held.
+
+    Raises:
+        BadInput: the file cannot be made.
+    """
+    with _opened(path) as descriptor:
+        yield _taken(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    """Take the lock if nobody holds it; says whether it is ours now."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """The lock's file, made if it is missing; closing it gives the lock back."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BadInput(
+            f"cannot lock {path} ({reason}); choose another folder, PSSDET_CACHE names that of caches"
+        ) from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def cache_home() -> Path:
+    """``$PSSDET_CACHE``, ``$XDG_CACHE_HOME/pss-det`` or ``~/.cache/pss-det``."""
+    if chosen := os.environ.get("PSSDET_CACHE"):
+        return Path(chosen).expanduser()
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "pss-det"
+    return Path("~/.cache/pss-det").expanduser()
+
+
+def engine_cache() -> Path:
+    """Folder of the engines built and kernels measured, beside the downloads."""
+    return cache_home() / "engines"

@@ -24,10 +24,10 @@ def pictures(tmp_path_factory):
 def orders(pictures):
     """The classes of each picture, best first, as Paddle has them."""
     from pssdet.images import load
-    from pssdet.models.classification import crop_centre
     from pssdet.models.network.layers import Classifier
     from pssdet.models.network.reference_run import parameter_shapes, run_classifier, with_parameters
     from pssdet.models.parameters import seeded_parameters
+    from pssdet.models.preprocess import crop_centre
 
     model = Classifier(NARROW)
     with_parameters(model, seeded_parameters(parameter_shapes(model)))

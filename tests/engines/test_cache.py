@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 from fake_engine import fake_card
 
-from pssdet.caches import engine_cache
 from pssdet.engines.cache import cached, is_engine_of, key_of
 from pssdet.errors import BadInput, GateFailed
-from pssdet.locks import locked, locked_if_free
+from pssdet.files import engine_cache, locked, locked_if_free
 
 PLAN = "model.plan"
 #: A build in a process of its own: notes that it began, and goes on when it is let.

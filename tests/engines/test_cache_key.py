@@ -135,7 +135,7 @@ class TestCode:
         "name",
         [
             "console.py",
-            "locks.py",
+            "files.py",
             "engines/registry.py",
             "engines/compatibility.py",
             "engines/trt/runtime/session.py",
@@ -143,7 +143,7 @@ class TestCode:
             "engines/backends/paddle_reference.py",
             "commands/build.py",
             "runtime/detector.py",
-            "validation/verdict.py",
+            "validation/compare.py",
         ],
     )
     def test_what_only_runs_or_tells_does_not_count(self, tree, original, edit, name):

@@ -9,8 +9,9 @@ from single_call import SingleCall
 from pssdet.export.functions import nms as nms_function
 from pssdet.export.functions import proposals as proposals_function
 from pssdet.export.functions import roi_align as roi_align_function
+from pssdet.models.anchors import base_anchors
 from pssdet.models.architecture import Architecture
-from pssdet.models.numerics import DYGRAPH, STATIC, base_anchors
+from pssdet.models.numerics import DYGRAPH, STATIC
 
 SMALL = Architecture(num_classes=3, anchor_sizes=(16.0, 32.0), pre_nms_top_n=40, post_nms_top_n=12)
 

@@ -12,7 +12,8 @@ from pssdet.models.architecture import CASCADE_REG_WEIGHTS, Architecture
 from pssdet.models.card import read_model_card
 from pssdet.models.labels import numbered
 from pssdet.models.numerics import STATIC
-from pssdet.models.preprocess import PICTURE, Preprocessing
+from pssdet.models.preprocess import PICTURE
+from pssdet.models.reader import Preprocessing
 from pssdet.models.zoo import ZooEntry
 
 CLASSES = 676

@@ -10,7 +10,7 @@ from pssdet.engines.registry import OpenEngine
 from pssdet.models.architecture import Architecture
 from pssdet.models.card import EngineCard, FileRecord, GraphRecord, ModelCard, WeightsRecord
 from pssdet.models.numerics import DYGRAPH
-from pssdet.models.preprocess import Preprocessing
+from pssdet.models.reader import Preprocessing
 
 LABELS = ("cat", "dog", "bird")
 MAX = 100

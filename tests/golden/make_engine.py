@@ -20,7 +20,7 @@ from pssdet.engines.registry import choose_backend
 from pssdet.export.pipeline import export_model
 from pssdet.models.architecture import Architecture
 from pssdet.models.numerics import DYGRAPH
-from pssdet.models.preprocess import Preprocessing
+from pssdet.models.reader import Preprocessing
 from pssdet.models.zoo import ZooEntry
 from pssdet.runtime.detector import Detector
 

@@ -30,12 +30,12 @@ def test_of_its_engines(model, engine):
 
 def test_of_an_int8_engine(mini_folder, tmp_path):
     from pssdet.engines.build_engine import build_engine
-    from pssdet.engines.options import BuildOptions
+    from pssdet.engines.options import PrecisionOptions
     from pssdet.engines.registry import choose_backend
     from pssdet.validation.scenes.dataset import write_dataset
 
     write_dataset(tmp_path / "scenes", "train", 4)
-    options = BuildOptions(calibration=tmp_path / "scenes")
+    options = PrecisionOptions(calibration=tmp_path / "scenes")
     build_engine(mini_folder, choose_backend("onnxruntime", "int8"), "int8", tmp_path / "engine", options=options)
     card = normalised((tmp_path / "engine" / "engine.json").read_bytes(), tmp_path)
     assert_golden("cards/mini_faster.onnxruntime-int8.engine.json", card)
@@ -43,7 +43,7 @@ def test_of_an_int8_engine(mini_folder, tmp_path):
 
 @pytest.mark.parametrize("name", ["passing_report", "two_models_report"])
 def test_of_a_report(name, tmp_path):
-    from pssdet.validation.parity_report.files import write_report
+    from pssdet.validation.parity_report.render import write_report
 
     report = getattr(sample_reports, name)()
     write_report(report, tmp_path / "report")

@@ -12,9 +12,8 @@ import sample_reports
 from golden_files import assert_golden
 from rich.console import Console
 
-from pssdet.validation.parity_report.html import to_html
-from pssdet.validation.parity_report.markdown import to_markdown
-from pssdet.validation.parity_report.terminal import notes, parity_tables
+from pssdet.validation.parity_report.render import notes, parity_tables, to_html, to_markdown
+from pssdet.validation.parity_report.view import view_of
 
 REPORTS = (
     "passing_report",
@@ -68,7 +67,7 @@ def _names(report):
 
 def _markdown(report):
     """Its text without escapes, and the rows of its tables and lists."""
-    text = html.unescape(re.sub(r"\\([^\w\s])", r"\1", to_markdown(report)))
+    text = html.unescape(re.sub(r"\\([^\w\s])", r"\1", to_markdown(view_of(report))))
     return text, [line for line in text.splitlines() if line.startswith(("| ", "- "))]
 
 
@@ -76,14 +75,14 @@ def _terminal(report):
     """What a terminal shows that is wide enough to break no line; every line is a row."""
     stream = io.StringIO()
     console = Console(width=1000, file=stream, markup=False, highlight=False)
-    for printed in (*parity_tables(report), *notes(report)):
+    for printed in (*parity_tables(view_of(report)), *notes(view_of(report))):
         console.print(printed)
     return stream.getvalue(), stream.getvalue().splitlines()
 
 
 def _page(report):
     page = _Page()
-    page.feed(to_html(report))
+    page.feed(to_html(view_of(report)))
     page.close()
     return " ".join(page.words), [" ".join(row) for row in page.rows]
 

@@ -7,7 +7,8 @@ from reference import DATA, sample_positions
 
 from pssdet.errors import BadInput
 from pssdet.images import load
-from pssdet.models.classification import CentreCrop, crop_centre, resize_short_side
+from pssdet.models.preprocess import crop_centre, resize_short_side
+from pssdet.models.reader import CentreCrop
 
 STEPS = CentreCrop()
 

@@ -9,7 +9,8 @@ from reference import DATA, ROWS, sample_positions
 
 from pssdet.errors import BadInput
 from pssdet.images import load
-from pssdet.models.preprocess import Preprocessing, prepare, resize_scale
+from pssdet.models.preprocess import prepare, resize_scale
+from pssdet.models.reader import Preprocessing
 
 CUBIC = ROWS[4].preprocessing
 LINEAR = ROWS[1].preprocessing

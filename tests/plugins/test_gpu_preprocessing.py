@@ -8,7 +8,8 @@ from fake_kernel import EmulatedKernel
 from fake_tensorrt import FakePlan, install
 
 from pssdet.engines.trt.runtime.session import TensorRTSession
-from pssdet.models.preprocess import Preprocessing, as_batch, padded_alike, prepare
+from pssdet.models.preprocess import as_batch, padded_alike, prepare
+from pssdet.models.reader import Preprocessing
 from pssdet.plugins.bindings.preprocess import PreprocessKernel
 from pssdet.runtime import preprocessing as module
 from pssdet.runtime.preprocessing import choose_preprocessor

@@ -10,7 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from properties import DETERMINISTIC
 
-from pssdet.models.preprocess import MIN_SIDE, Preprocessing, prepare, resize_scale
+from pssdet.models.preprocess import MIN_SIDE, prepare, resize_scale
+from pssdet.models.reader import Preprocessing
 from pssdet.plugins.bindings.preprocess import PreprocessProblem
 
 INTERPOLATIONS = {"linear": 0, "cubic": 1}

@@ -10,7 +10,8 @@ from pssdet.engines.registry import OpenEngine
 from pssdet.errors import BadInput, GateFailed
 from pssdet.images import NamedPicture
 from pssdet.models.numerics import DYGRAPH, STATIC
-from pssdet.models.preprocess import Preprocessing, prepare
+from pssdet.models.preprocess import prepare
+from pssdet.models.reader import Preprocessing
 from pssdet.runtime import detector as detector_module
 from pssdet.runtime.detector import Detector
 

@@ -6,7 +6,7 @@ from fake_engine import picture
 
 from pssdet.models.labels import COCO
 from pssdet.runtime.detections import Detections
-from pssdet.runtime.draw import class_colour, draw
+from pssdet.runtime.results import class_colour, draw
 
 
 def detections(boxes, width, height, labels=None):

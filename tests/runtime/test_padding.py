@@ -5,8 +5,8 @@ import pytest
 
 from pssdet.runtime.detector import Detector
 from pssdet.validation.agreement import agreement
+from pssdet.validation.scenes.dataset import render_scene
 from pssdet.validation.scenes.layout import SPLITS
-from pssdet.validation.scenes.render import render_scene
 
 
 @pytest.fixture(scope="module")

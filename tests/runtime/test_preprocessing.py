@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from pssdet.engines.registry import OpenEngine
 from pssdet.errors import BadInput, EnvironmentMissing
-from pssdet.models.preprocess import Preprocessing, prepare
+from pssdet.models.preprocess import prepare
+from pssdet.models.reader import Preprocessing
 from pssdet.runtime import preprocessing as module
 from pssdet.runtime.detector import Detector
 from pssdet.runtime.preprocessing import choose_preprocessor, plan_picture

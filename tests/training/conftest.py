@@ -6,7 +6,7 @@ import pytest
 
 from pssdet.models.architecture import CASCADE_REG_WEIGHTS, Architecture
 from pssdet.models.numerics import DYGRAPH, STATIC
-from pssdet.models.preprocess import Preprocessing
+from pssdet.models.reader import Preprocessing
 
 TINY = Architecture(
     blocks=(1, 1, 1, 1),
@@ -56,7 +56,7 @@ def tiny_samples(tmp_path_factory):
 
 @pytest.fixture
 def tiny_config():
-    from pssdet.training.config import TrainingConfig
+    from pssdet.training.run import TrainingConfig
 
     def config(**changes):
         settings = {"steps": 4, "undeformed": 2, "processes": 1, "batch": 2, "warmup": 2, "report": 1, "save": 2}

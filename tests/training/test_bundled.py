@@ -10,8 +10,8 @@ from pssdet.models.labels import SHAPES
 from pssdet.models.network.detector import TwoStageDetector
 from pssdet.models.network.reference_run import parameter_shapes, with_parameters
 from pssdet.models.zoo import find
-from pssdet.training.config import CONFIGS
 from pssdet.training.evaluate import average_precisions, detect_all
+from pssdet.training.run import CONFIGS
 from pssdet.training.samples import annotated_pictures
 from pssdet.validation.ground_truth import read_ground_truth
 from pssdet.validation.scenes.dataset import write_dataset

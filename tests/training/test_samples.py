@@ -8,7 +8,8 @@ import pytest
 
 from pssdet.errors import BadInput
 from pssdet.images import load
-from pssdet.models.preprocess import Preprocessing, prepare
+from pssdet.models.preprocess import prepare
+from pssdet.models.reader import Preprocessing
 from pssdet.training.samples import Batches, annotated_pictures, flip, group_by_size, padded_size
 from pssdet.validation.ground_truth import read_ground_truth
 

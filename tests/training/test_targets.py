@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pssdet.training import targets
-from pssdet.training.targets import anchor_targets, encode, overlaps, region_targets, sample_regions
+from pssdet.training import trainable_detector
+from pssdet.training.trainable_detector import anchor_targets, encode, overlaps, region_targets, sample_regions
 
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 
@@ -40,7 +40,7 @@ def test_decoding_of_the_detector_undoes_encoding(tiny_model):
     regions, boxes = random_boxes(rng, 20), random_boxes(rng, 20)
     deltas = np.zeros((20, 8, 4), np.float32)
     deltas[:, 3] = encode(regions, boxes, WEIGHTS, 0)
-    decoded = tiny_model._decode(paddle.to_tensor(regions), paddle.to_tensor(deltas.reshape(20, 32)), stage=0)
+    decoded = tiny_model._decode(paddle.to_tensor(regions), paddle.to_tensor(deltas.reshape(20, 32)), head=0)
     assert decoded.numpy()[:, 3] == pytest.approx(boxes, abs=1e-3)
 
 
@@ -58,7 +58,7 @@ def test_decoding_of_every_cascade_stage_undoes_encoding(tiny_cascade, stage):
 
 @pytest.mark.parametrize("count", [0, 1, 4])
 def test_anchors_are_positive_and_negative_by_definition(count, monkeypatch):
-    monkeypatch.setattr(targets, "ANCHOR_SAMPLES", 10_000)
+    monkeypatch.setattr(trainable_detector, "ANCHOR_SAMPLES", 10_000)
     rng = np.random.RandomState(2)
     anchors, boxes = random_boxes(rng, 400), random_boxes(rng, count)
     table = [[overlap(anchor, box) for box in boxes] for anchor in anchors]

@@ -12,13 +12,10 @@ from pssdet.models.checkpoint_formats.checkpoint import match_parameters, read_c
 from pssdet.models.network.detector import TwoStageDetector
 from pssdet.models.network.reference_run import parameter_shapes
 from pssdet.models.numerics import DYGRAPH
-from pssdet.training.loop import Run, Shared
 from pssdet.training.optimiser import AdamW, FlatParameters, learning_rate
-from pssdet.training.processes import train
+from pssdet.training.run import STATE, Run, Shared, resume, save_state, train, write_result
 from pssdet.training.samples import Batch
-from pssdet.training.state import STATE, resume, save_state, write_result
-from pssdet.training.targets import encode
-from pssdet.training.trainable_detector import LOSSES
+from pssdet.training.trainable_detector import LOSSES, encode
 
 
 def parameters_of(run):

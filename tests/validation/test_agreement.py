@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from pssdet.runtime.detections import Detections
-from pssdet.validation.agreement import agreement
-from pssdet.validation.worst_images import rank_by_difference
+from pssdet.validation.agreement import agreement, rank_by_difference
 
 NAMES = ("circle", "star", "ring")
 NONE = {"p50": 0.0, "p99": 0.0, "max": 0.0}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pssdet.errors import BadInput, EnvironmentMissing
-from pssdet.validation.coco_statistics import NAMES, coco_statistics
+from pssdet.validation.average_precision import NAMES, coco_statistics
 
 
 @pytest.mark.parametrize(("seed", "decimals"), [(0, 9), (1, 9), (2, 1), (3, 1)])

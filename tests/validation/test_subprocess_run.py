@@ -10,7 +10,6 @@ import pytest
 
 from pssdet.runtime.detector import Detector
 from pssdet.validation import evaluate as evaluation
-from pssdet.validation import subprocess_run
 
 
 @pytest.fixture(autouse=True)
@@ -21,24 +20,24 @@ def _nothing_is_left():
 
 @pytest.mark.parametrize("given", [(), (1, "two"), (None,)])
 def test_the_result_comes_back(given):
-    assert subprocess_run.run_in_subprocess(child_work.return_what_was_given, *given) == given
+    assert evaluation.run_in_subprocess(child_work.return_what_was_given, *given) == given
 
 
 def test_none_is_a_result():
-    assert subprocess_run.run_in_subprocess(child_work.return_none) is None
+    assert evaluation.run_in_subprocess(child_work.return_none) is None
 
 
 def test_an_error_comes_back_in_words():
-    assert subprocess_run.run_in_subprocess(child_work.divide_by_zero) == "ZeroDivisionError: division by zero"
+    assert evaluation.run_in_subprocess(child_work.divide_by_zero) == "ZeroDivisionError: division by zero"
 
 
 def test_a_crash_comes_back_in_words():
-    assert subprocess_run.run_in_subprocess(child_work.crash, None, []) == "the engine crashed its process"
+    assert evaluation.run_in_subprocess(child_work.crash, None, []) == "the engine crashed its process"
 
 
 def test_slow_work_that_gets_on_is_no_hang(monkeypatch):
     """Twice the patience in all, but never long for a part."""
-    monkeypatch.setattr(subprocess_run, "POLL_SECONDS", 2 / subprocess_run.POLLS)
+    monkeypatch.setattr(evaluation, "POLL_SECONDS", 2 / evaluation.POLLS)
     receiver, sender = multiprocessing.Pipe(duplex=False)
 
     def crawl():
@@ -49,12 +48,12 @@ def test_slow_work_that_gets_on_is_no_hang(monkeypatch):
 
     worker = threading.Thread(target=crawl)
     worker.start()
-    assert subprocess_run._answer(receiver) == ("done",)
+    assert evaluation._answer(receiver) == ("done",)
     worker.join()
 
 
 def test_an_engine_that_hangs_is_stopped_and_gives_its_reason(monkeypatch):
-    monkeypatch.setattr(subprocess_run, "POLL_SECONDS", 4 / subprocess_run.POLLS)
+    monkeypatch.setattr(evaluation, "POLL_SECONDS", 4 / evaluation.POLLS)
     monkeypatch.setattr(evaluation, "_run_here", child_work.hang)
     run = evaluation.run_engine("engine", [])
     assert "hung" in run.failure

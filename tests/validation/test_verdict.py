@@ -2,8 +2,8 @@
 
 import pytest
 
-from pssdet.validation.bootstrap import Bootstrap
-from pssdet.validation.verdict import MOST_IMAGES, judge, margin
+from pssdet.validation.average_precision import Bootstrap
+from pssdet.validation.compare import MOST_IMAGES, judge, margin
 
 MARGIN = 0.0006
 
@@ -11,7 +11,7 @@ MARGIN = 0.0006
 def spread(delta, error):
     """What a bootstrap of normal differences would give."""
     reach90, reach95 = 1.645 * error, 1.96 * error
-    return Bootstrap(delta, (delta - reach90, delta + reach90), (delta - reach95, delta + reach95), error)
+    return Bootstrap(delta, (delta - reach90, delta + reach90), (delta - reach95, delta + reach95))
 
 
 @pytest.mark.parametrize(
@@ -37,9 +37,9 @@ def test_verdict(delta, error, verdict):
 
 def test_ends_of_the_intervals():
     """The 90 % interval may touch the margin; the 95 % interval must leave it."""
-    touches = Bootstrap(0.0, (-MARGIN, MARGIN), (-MARGIN, MARGIN), 0.0003)
+    touches = Bootstrap(0.0, (-MARGIN, MARGIN), (-MARGIN, MARGIN))
     assert judge(0.6, touches, MARGIN, 300).verdict == "PASS"
-    leaves = Bootstrap(0.001, (0.0007, 0.0013), (MARGIN, 0.0014), 0.0002)
+    leaves = Bootstrap(0.001, (0.0007, 0.0013), (MARGIN, 0.0014))
     assert judge(0.6, leaves, MARGIN, 300).verdict == "INCONCLUSIVE"
 
 

@@ -16,17 +16,37 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from pssdet.errors import BadInput
 from pssdet.files import staged_folder
-from pssdet.validation.parity_report.number_format import NOT_AVAILABLE
-from pssdet.validation.parity_report.schema import SCHEMA, Report
-from pssdet.validation.parity_report.view import NOT_MEASURED, ModelView, ReportView, view_of
+from pssdet.validation.parity_report import view as texts
+from pssdet.validation.parity_report.schema import Report
+from pssdet.validation.parity_report.svg import histogram
+from pssdet.validation.parity_report.view import NOT_AVAILABLE, ModelView, ReportView, view_of
 
 REPORT_JSON = "report.json"
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 _STYLES = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
+
+PUBLISHED_NOTE = (
+    "Quoted from PaddleDetection: COCO val2017; FP32 tools/eval.py end to end at batch 1, data loading and "
+    "post-processing included. Speeds on different hardware do not compare."
+)
+
+#: What the templates write numbers with.
+_FILTERS: tuple[Callable[..., object], ...] = (
+    *(texts.ap_percent, texts.grouped, texts.margin, texts.percent, texts.percentiles),
+    *(texts.points, texts.rate, texts.signed, texts.small),
+)
+
+#: Texts of the templates, and a plot.
+_SHARED = {
+    "NOT_AVAILABLE": NOT_AVAILABLE,
+    "NOT_MEASURED": texts.NOT_MEASURED,
+    "PUBLISHED_NOTE": PUBLISHED_NOTE,
+    "STATISTICS": texts.STATISTICS,
+    "histogram": histogram,
+}
 
 #: What Markdown would read as markup; an underscore only does at the edge of a word.
 _SPECIAL = re.compile(r"[\\`*\[\]|~#]|(?<![^\W_])_|_(?![^\W_])")
@@ -52,22 +72,6 @@ def write_report(report: Report, folder: Path) -> None:
         (stage / REPORT_JSON).write_bytes(content)
 
 
-def read_report(folder: Path) -> Report:
-    """The report of a folder.
-
-    Raises:
-        BadInput: there is none of this version.
-    """
-    path = folder / REPORT_JSON
-    try:
-        report = msgspec.json.decode(path.read_bytes(), type=Report)
-    except (OSError, msgspec.DecodeError) as error:
-        raise BadInput(f"{path} is not a report of this version ({error}); make it again") from error
-    if report.schema != SCHEMA:
-        raise BadInput(f"{path} has schema {report.schema}, this version reads {SCHEMA}; make it again")
-    return report
-
-
 def to_html(view: ReportView) -> str:
     """The whole report as one page, verdict first; the template escapes what it inserts."""
     return _rendered("report.html.j2", view)
@@ -87,11 +91,11 @@ def _rendered(template: str, view: ReportView, finalize: Callable[[object], Mark
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(view=view, NOT_AVAILABLE=NOT_AVAILABLE, NOT_MEASURED=NOT_MEASURED)
+    environment.filters |= {each.__name__: each for each in _FILTERS}
+    return environment.get_template(template).render(_SHARED, view=view)
 
 
 def _as_markdown(value: object) -> Markup:
-    """A value as Markdown text on one line, with all markup in it escaped."""
     if isinstance(value, Markup):  # of the template itself
         return value
     line = " ".join(str(value).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -105,13 +109,13 @@ def parity_tables(view: ReportView) -> list[Table]:
 
 def notes(view: ReportView) -> list[str]:
     """The facts that the tables leave out: engines that were not compared, and warnings."""
-    alone = [f"{each.model}/{each.name}: {each.remark}" for each in view.uncompared]
-    return [*alone, *(f"warning: {warning}" for warning in view.warnings)]
+    alone = [f"{each.result.model}/{each.result.name}: {each.remark}" for each in view.uncompared]
+    return [*alone, *(f"warning: {warning}" for warning in view.report.warnings)]
 
 
 def _table(view: ReportView, of: ModelView) -> Table:
-    references = sorted({pair.reference for pair in of.comparisons})
-    title = f"{of.model}, {view.images} images against {', '.join(references)}"
+    references = sorted({row.pair.reference for row in of.comparisons})
+    title = f"{of.model}, {view.report.identity.images:,} images against {', '.join(references)}"
     # Without frames, all of it fits into 120 columns, which is what a log file gets.
     table = Table(title=_line(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("candidate", overflow="fold")
@@ -121,12 +125,13 @@ def _table(view: ReportView, of: ModelView) -> Table:
     table.add_column("verdict", min_width=len("INCONCLUSIVE"))
     for name, width in (("matched", 8), ("score\ndrift p99", 9)):
         table.add_column(name, justify="right", min_width=width)
-    for pair in of.comparisons:
+    for row in of.comparisons:
+        pair, found = row.pair, row.pair.agreement
         name = pair.candidate if len(references) == 1 else f"{pair.candidate} vs {pair.reference}"
         verdict = Text(pair.verdict, style=_STYLES[pair.verdict])
-        numbers = (pair.ap_reference, pair.ap_candidate, pair.delta, pair.ci90, pair.margin)
-        agreement = pair.agreement
-        matched, drift = (agreement.matched, agreement.score_drift[1]) if agreement else (NOT_AVAILABLE, NOT_AVAILABLE)
+        numbers = (row.ap_reference, row.ap_candidate, row.delta, row.ci90, texts.margin(pair.margin))
+        matched = texts.percent(found.matched_share if found else None)
+        drift = texts.small(found.score_drift.get("p99") if found else None)
         table.add_row(_line(name), *numbers, verdict, matched, drift)
     return table
 

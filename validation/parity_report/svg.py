@@ -111,7 +111,6 @@ def _nice(least: float) -> float:
 
 
 def _edge_axis(names: Sequence[str]) -> list[str]:
-    """The edges along the axis, slanted so that all have room."""
     step = (_WIDTH - _LEFT - _RIGHT) / (len(names) - 1)
     every = math.ceil(16 / step)
     parts = []

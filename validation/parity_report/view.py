@@ -1,40 +1,30 @@
-"""The report as people read it: every text and every number formatted once, for terminal, Markdown and HTML alike.
+"""The report as people read it: its conclusions in words, and how its numbers are written.
 
 ``view_of`` turns a ``Report`` into a ``ReportView``, whose fields are the sections and their rows; the two templates
-and the terminal's table only lay them out. A new section is a field here and a block in each of the templates.
+and the terminal's table lay them out. A new section is a field here and a block in each of the templates.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from markupsafe import Markup
 
-from pssdet.validation.parity_report import conclusions, svg
-from pssdet.validation.parity_report import number_format as numbers
-from pssdet.validation.parity_report.schema import (
-    Agreement,
-    Comparison,
-    Disagreement,
-    EngineResult,
-    Histogram,
-    PublishedRow,
-    Report,
-    Verdict,
-)
+from pssdet.validation.parity_report import svg
+from pssdet.validation.parity_report.schema import Comparison, EngineResult, Report, Speed, Verdict
 
 NOT_MEASURED = "not measured"
 EMULATED = "not a speed of this precision"
-PUBLISHED_NOTE = (
-    "Quoted from PaddleDetection: COCO val2017; FP32 tools/eval.py end to end at batch 1, data loading and "
-    "post-processing included. Speeds on different hardware do not compare."
-)
 
 #: How many margins the interval plots reach either way, at least and at most.
 _REACH = (2.0, 5.0)
 
-_STATISTICS = {
+_WORST_FIRST: tuple[Verdict, ...] = ("FAIL", "INCONCLUSIVE", "PASS")
+
+#: What COCO's statistics are about.
+STATISTICS = {
     "AP": "IoU 0.50 to 0.95",
     "AP50": "IoU 0.50",
     "AP75": "IoU 0.75",
@@ -49,19 +39,17 @@ _STATISTICS = {
     "ARl": "recall, large",
 }
 
+NOT_AVAILABLE = "n/a"
 
-class AgreementView(NamedTuple):
-    """How a comparison's detections agree; percentiles are p50, p99 and the maximum, plots are SVG."""
 
-    threshold: str
-    matched: str
-    unmatched_reference: str
-    unmatched_candidate: str
-    score_drift: tuple[str, ...]
-    score_shift: str
-    iou_loss: tuple[str, ...]
-    score_plot: Markup
-    iou_plot: Markup
+class EngineView(NamedTuple):
+    """An engine; ``no_speed`` says why no speed of it counts, ``remark`` stands beside its name in the verdict."""
+
+    result: EngineResult
+    label: str
+    speed: Speed | None
+    no_speed: str
+    remark: str
 
 
 class ComparisonView(NamedTuple):
@@ -70,76 +58,24 @@ class ComparisonView(NamedTuple):
     Without both engines' AP there is no difference to show, and the plot is empty.
     """
 
-    model: str
+    pair: Comparison
     label: str
-    candidate: str
-    reference: str
-    verdict: Verdict
     reason: str
-    first_broken_stage: str
     ap_reference: str
     ap_candidate: str
     delta: str
     ci90: str
     ci95: str
-    margin: str
     interval_plot: Markup
-    agreement: AgreementView | None
-    worst_images: tuple[Disagreement, ...]
-
-
-class SpeedView(NamedTuple):
-    """An engine's speed, milliseconds and images per second."""
-
-    images_per_second: str
-    p50: str
-    p90: str
-    batch: str
-    includes: str
-    excludes: str
-
-
-class EngineView(NamedTuple):
-    """An engine; without a speed, ``no_speed`` says why. ``remark`` is what stands beside its name in the verdict."""
-
-    model: str
-    label: str
-    name: str
-    speed: SpeedView | None
-    no_speed: str
-    remark: str
-
-
-class StatisticView(NamedTuple):
-    """One of COCO's statistics, with a value for each engine of the model."""
-
-    name: str
-    meaning: str
-    values: tuple[str, ...]
 
 
 class ModelView(NamedTuple):
-    """The parts of the sections that belong to one model; ``detections`` has a count for each engine."""
+    """The parts of the sections that belong to one model; ``statistics`` are the names of those that it has."""
 
     model: str
     engines: tuple[EngineView, ...]
     comparisons: tuple[ComparisonView, ...]
-    statistics: tuple[StatisticView, ...]
-    detections: tuple[str, ...]
-
-
-class PublishedView(NamedTuple):
-    """A published detector and what was measured here, None where nothing was."""
-
-    row: str
-    model: str
-    box_ap: str
-    images_per_second: str
-    hardware: str
-    year: str
-    ap_here: str | None
-    images_per_second_here: str | None
-    note: str
+    statistics: tuple[str, ...]
 
 
 class ReportView(NamedTuple):
@@ -148,8 +84,6 @@ class ReportView(NamedTuple):
     Attributes:
         title: the models' names.
         several: whether there are several models.
-        images: how many were evaluated.
-        machine, created: of the identity.
         overall: the worst verdict; None if nothing was compared.
         summary: how many comparisons have which verdict.
         fail_reasons: everything that makes the verdict a FAIL: which engine, and why.
@@ -158,16 +92,12 @@ class ReportView(NamedTuple):
         failures: the failed engines whose failure no comparison gives as its reason.
         models: the same comparisons, and all engines, by model.
         bootstrap: how the intervals were drawn; empty without comparisons.
-        published: as in the report; ``published_note`` says where the figures are from.
-        warnings: as in the report.
         identity: what the report is about, as names and values; an empty value was not known.
+        report: what is shown as it is: warnings, published figures.
     """
 
     title: str
     several: bool
-    images: str
-    machine: str
-    created: str
     overall: Verdict | None
     summary: str
     fail_reasons: tuple[str, ...]
@@ -176,65 +106,44 @@ class ReportView(NamedTuple):
     failures: tuple[EngineView, ...]
     models: tuple[ModelView, ...]
     bootstrap: str
-    published: tuple[PublishedView, ...]
-    published_note: str
-    warnings: tuple[str, ...]
     identity: tuple[tuple[str, str], ...]
+    report: Report
 
 
 def view_of(report: Report) -> ReportView:
-    """The report with every number formatted."""
+    """What the report shows."""
     names = [each.model for each in report.identity.models]
     comparisons = _comparisons(report)
     return ReportView(
         title=", ".join(names),
-        several=conclusions.several(report),
-        images=f"{report.identity.images:,}",
-        machine=report.identity.machine,
-        created=report.identity.created,
-        overall=conclusions.overall_verdict(report),
-        summary=conclusions.summary(report),
-        fail_reasons=conclusions.fail_reasons(report),
+        several=several(report),
+        overall=overall_verdict(report),
+        summary=summary(report),
+        fail_reasons=fail_reasons(report),
         comparisons=comparisons,
-        uncompared=tuple(
-            _engine(report, each, conclusions.ap_alone(report, each)) for each in conclusions.uncompared(report)
-        ),
-        failures=tuple(_engine(report, each, each.failure) for each in conclusions.unreported_failures(report)),
+        uncompared=tuple(_engine(report, each, ap_alone(report, each)) for each in uncompared(report)),
+        failures=tuple(_engine(report, each, each.failure) for each in unreported_failures(report)),
         models=tuple(_model(report, name, comparisons) for name in names),
         bootstrap=_bootstrap(report),
-        published=tuple(map(_published, report.published)),
-        published_note=PUBLISHED_NOTE,
-        warnings=report.warnings,
         identity=_identity(report),
+        report=report,
     )
 
 
 def _model(report: Report, model: str, comparisons: Sequence[ComparisonView]) -> ModelView:
     engines = [each for each in report.engines if each.model == model]
-    names = dict.fromkeys(name for engine in engines for name in engine.stats)
     return ModelView(
         model=model,
         engines=tuple(_engine(report, each) for each in engines),
-        comparisons=tuple(pair for pair in comparisons if pair.model == model),
-        statistics=tuple(
-            StatisticView(
-                name, _STATISTICS.get(name, ""), tuple(numbers.points(each.stats.get(name)) for each in engines)
-            )
-            for name in names
-        ),
-        detections=tuple(numbers.NOT_AVAILABLE if each.failure else f"{each.detections:,}" for each in engines),
+        comparisons=tuple(each for each in comparisons if each.pair.model == model),
+        statistics=tuple(dict.fromkeys(name for engine in engines for name in engine.stats)),
     )
 
 
 def _engine(report: Report, engine: EngineResult, remark: str = "") -> EngineView:
-    label = conclusions.label_of(report, engine.model, engine.name)
-    speed = engine.speed
-    if engine.emulated or engine.failure or speed is None:
-        why = "failed" if engine.failure else EMULATED if engine.emulated else NOT_MEASURED
-        return EngineView(engine.model, label, engine.name, None, why, remark)
-    p50, p90 = (numbers.rate(speed.latency_ms.get(name)) for name in ("p50", "p90"))
-    shown = SpeedView(numbers.rate(speed.images_per_second), p50, p90, str(speed.batch), speed.includes, speed.excludes)
-    return EngineView(engine.model, label, engine.name, shown, "", remark)
+    why = "failed" if engine.failure else EMULATED if engine.emulated else NOT_MEASURED
+    speed = None if engine.failure or engine.emulated else engine.speed
+    return EngineView(engine, label_of(report, engine.model, engine.name), speed, why, remark)
 
 
 def _comparisons(report: Report) -> tuple[ComparisonView, ...]:
@@ -242,8 +151,7 @@ def _comparisons(report: Report) -> tuple[ComparisonView, ...]:
     aps = {(each.model, each.name): each.stats.get("AP") for each in report.engines if not each.failure}
     reach = _reach(report.comparisons)
     return tuple(
-        _comparison(pair, conclusions.label_of(report, pair.model, pair.candidate), aps, reach)
-        for pair in report.comparisons
+        _comparison(pair, label_of(report, pair.model, pair.candidate), aps, reach) for pair in report.comparisons
     )
 
 
@@ -252,32 +160,13 @@ def _comparison(
 ) -> ComparisonView:
     reference, candidate = (aps.get((pair.model, name)) for name in (pair.reference, pair.candidate))
     known = reference is not None and candidate is not None
-    delta = numbers.difference(pair.delta_ap) if known else numbers.NOT_AVAILABLE
-    ci90, ci95 = (numbers.interval(each) if known else numbers.NOT_AVAILABLE for each in (pair.ci90, pair.ci95))
-    words = (
-        f"{label}: difference {delta}, 90 % interval {ci90}, 95 % interval {ci95}, margin {numbers.margin(pair.margin)}"
-    )
+    delta = difference(pair.delta_ap) if known else NOT_AVAILABLE
+    ci90, ci95 = (interval(each) if known else NOT_AVAILABLE for each in (pair.ci90, pair.ci95))
+    words = f"{label}: difference {delta}, 90 % interval {ci90}, 95 % interval {ci95}, margin {margin(pair.margin)}"
     plot = Markup()
-    if delta != numbers.NOT_AVAILABLE:
+    if delta != NOT_AVAILABLE:
         plot = svg.interval_plot(pair.delta_ap, pair.ci90, pair.ci95, pair.margin, reach=reach, label=words)
-    return ComparisonView(
-        model=pair.model,
-        label=label,
-        candidate=pair.candidate,
-        reference=pair.reference,
-        verdict=pair.verdict,
-        reason=conclusions.reason(pair),
-        first_broken_stage=pair.first_broken_stage,
-        ap_reference=numbers.points(reference),
-        ap_candidate=numbers.points(candidate),
-        delta=delta,
-        ci90=ci90,
-        ci95=ci95,
-        margin=numbers.margin(pair.margin),
-        interval_plot=plot,
-        agreement=_agreement(pair.agreement) if pair.agreement else None,
-        worst_images=pair.disagreements,
-    )
+    return ComparisonView(pair, label, reason(pair), points(reference), points(candidate), delta, ci90, ci95, plot)
 
 
 def _reach(comparisons: Sequence[Comparison]) -> float:
@@ -287,56 +176,19 @@ def _reach(comparisons: Sequence[Comparison]) -> float:
     return max([1.15 * size for size in sizes if 1.15 * size <= most] + [least])
 
 
-def _agreement(found: Agreement) -> AgreementView:
-    return AgreementView(
-        threshold=numbers.small(found.threshold),
-        matched=numbers.percent(found.matched_share),
-        unmatched_reference=f"{found.unmatched_reference:,}",
-        unmatched_candidate=f"{found.unmatched_candidate:,}",
-        score_drift=_percentiles(found.score_drift),
-        score_shift=numbers.signed(found.score_shift),
-        iou_loss=_percentiles(found.iou_loss),
-        score_plot=_histogram(found.score_histogram, "score of the candidate minus that of the reference"),
-        iou_plot=_histogram(found.iou_histogram, "IoU of matched boxes"),
-    )
-
-
-def _percentiles(values: Mapping[str, float]) -> tuple[str, ...]:
-    return tuple(numbers.small(values.get(name)) for name in ("p50", "p99", "max"))
-
-
-def _histogram(counted: Histogram, label: str) -> Markup:
-    return svg.histogram(counted.edges, counted.counts, x_label=label, y_label="pairs")
-
-
 def _bootstrap(report: Report) -> str:
     kinds = dict.fromkeys(f"{pair.replicas:,} replicas, seed {pair.seed}" for pair in report.comparisons)
     return "; ".join(kinds)
-
-
-def _published(row: PublishedRow) -> PublishedView:
-    quoted = row.published
-    return PublishedView(
-        row=str(row.row),
-        model=row.model,
-        box_ap=f"{quoted.box_ap:g} %",
-        images_per_second=f"{quoted.fps:g}",
-        hardware=quoted.hardware,
-        year=str(quoted.year),
-        ap_here=None if row.measured_ap is None else numbers.ap_percent(row.measured_ap),
-        images_per_second_here=None if row.measured_fps is None else numbers.rate(row.measured_fps),
-        note=quoted.note,
-    )
 
 
 def _identity(report: Report) -> tuple[tuple[str, str], ...]:
     this = report.identity
     hashes = []
     for each in this.models:
-        whose = f"{each.model} " if conclusions.several(report) else ""
+        whose = f"{each.model} " if several(report) else ""
         hashes += [(f"{whose}weights sha256", each.weights_sha256), (f"{whose}onnx sha256", each.onnx_sha256)]
     return (
-        ("models" if conclusions.several(report) else "model", ", ".join(each.model for each in this.models)),
+        ("models" if several(report) else "model", ", ".join(each.model for each in this.models)),
         ("images", f"{this.images:,}"),
         ("created", this.created),
         ("commit", this.commit),
@@ -347,3 +199,143 @@ def _identity(report: Report) -> tuple[tuple[str, str], ...]:
         ("images sha256", this.images_sha256),
         *this.versions.items(),
     )
+
+
+def several(report: Report) -> bool:
+    """Whether the report is of several models, so that an engine's name alone does not identify it."""
+    return len(report.identity.models) > 1
+
+
+def label_of(report: Report, model: str, engine: str) -> str:
+    """An engine's name, and its model's too if there are several."""
+    return f"{model}/{engine}" if several(report) else engine
+
+
+def overall_verdict(report: Report) -> Verdict | None:
+    """The worst verdict; an engine without a result is a FAIL. None if nothing was compared."""
+    verdicts = {comparison.verdict for comparison in report.comparisons}
+    if any(engine.failure for engine in report.engines):
+        verdicts.add("FAIL")
+    return next((verdict for verdict in _WORST_FIRST if verdict in verdicts), None)
+
+
+def summary(report: Report) -> str:
+    """How many comparisons have which verdict, by model if there are several."""
+    counts = _verdict_counts(report.comparisons)
+    text = f"{_counted(len(report.comparisons), 'comparison')}: {counts}" if counts else "Nothing was compared"
+    if counts and several(report):
+        parts = []
+        for each in report.identity.models:
+            part = _verdict_counts([pair for pair in report.comparisons if pair.model == each.model])
+            parts.append(f"{each.model}: {part}" if part else f"{each.model} was not compared")
+        text += f" ({'; '.join(parts)})"
+    failed = sum(1 for engine in report.engines if engine.failure)
+    return f"{text}; {_counted(failed, 'engine')} without a result" if failed else text
+
+
+def _verdict_counts(comparisons: Sequence[Comparison]) -> str:
+    verdicts = [comparison.verdict for comparison in comparisons]
+    return ", ".join(f"{verdicts.count(each)} {each}" for each in _WORST_FIRST if each in verdicts)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def fail_reasons(report: Report) -> tuple[str, ...]:
+    """Everything that makes the verdict a FAIL: which engine, and why."""
+    pairs = [(pair.model, pair.candidate, pair.reason) for pair in report.comparisons if pair.verdict == "FAIL"]
+    pairs += [(each.model, each.name, each.failure) for each in unreported_failures(report)]
+    return tuple(f"{label_of(report, model, name)}: {why}" for model, name, why in pairs)
+
+
+def uncompared(report: Report) -> list[EngineResult]:
+    """The engines with a result that no comparison is about: each the only engine of its model."""
+    compared = {(pair.model, name) for pair in report.comparisons for name in (pair.candidate, pair.reference)}
+    return [each for each in report.engines if not each.failure and (each.model, each.name) not in compared]
+
+
+def unreported_failures(report: Report) -> list[EngineResult]:
+    """The failed engines whose failure no comparison of theirs gives as its reason."""
+    reported = [
+        ((pair.model, name), pair.reason) for pair in report.comparisons for name in (pair.candidate, pair.reference)
+    ]
+    return [
+        each
+        for each in report.engines
+        if each.failure and not any(who == (each.model, each.name) and each.failure in why for who, why in reported)
+    ]
+
+
+def ap_alone(report: Report, engine: EngineResult) -> str:
+    """What is known of an engine that was not compared."""
+    return f"AP {points(engine.stats.get('AP'))} on {report.identity.images:,} images, compared with nothing"
+
+
+def reason(comparison: Comparison) -> str:
+    """The verdict's reason, and how many images would decide an open one if the reason does not say so."""
+    images = f"{comparison.images_to_decide:,}"
+    complete = comparison.verdict != "INCONCLUSIVE" or comparison.images_to_decide <= 0 or images in comparison.reason
+    return comparison.reason if complete else f"{comparison.reason.rstrip('.')}; about {images} images would decide"
+
+
+def points(value: float | None) -> str:
+    """An AP or AR in percent, as in COCO's tables; COCO's -1 means that there is none."""
+    return f"{100 * value:.3f}" if _known(value) and value >= 0 else NOT_AVAILABLE
+
+
+def difference(value: float | None) -> str:
+    """A difference of APs in percent."""
+    return signed(100 * value, 3) if _known(value) else NOT_AVAILABLE
+
+
+def signed(value: float | None, digits: int = 5) -> str:
+    """A number with its sign; one that rounds to zero has none."""
+    if not _known(value):
+        return NOT_AVAILABLE
+    text = f"{value:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text
+
+
+def interval(bounds: Sequence[float]) -> str:
+    """Two differences of APs in brackets."""
+    return f"[{', '.join(map(difference, bounds))}]" if all(map(math.isfinite, bounds)) else NOT_AVAILABLE
+
+
+def margin(value: float) -> str:
+    """A margin of AP, which holds in both directions."""
+    return f"±{100 * value:.3f}" if math.isfinite(value) else NOT_AVAILABLE
+
+
+def percent(value: float | None) -> str:
+    """A share, rounded down: 100 % means all."""
+    return f"{math.floor(value * 1e4 + 1e-6) / 100:.2f} %" if _known(value) and value >= 0 else NOT_AVAILABLE
+
+
+def ap_percent(value: float) -> str:
+    """An AP the way it is published."""
+    return f"{100 * value:.1f} %" if math.isfinite(value) and value >= 0 else NOT_AVAILABLE
+
+
+def small(value: float | None) -> str:
+    """A number whose magnitude matters more than its digits."""
+    return f"{value:.2g}" if _known(value) else NOT_AVAILABLE
+
+
+def rate(value: float | None) -> str:
+    """Images per second, or milliseconds."""
+    return f"{value:,.{1 if value >= 10 else 2}f}" if _known(value) and value >= 0 else NOT_AVAILABLE
+
+
+def grouped(value: int) -> str:
+    """A count, its thousands set apart."""
+    return f"{value:,}"
+
+
+def percentiles(values: Mapping[str, float]) -> list[str]:
+    """The 50th and 99th percentile and the largest of magnitudes."""
+    return [small(values.get(name)) for name in ("p50", "p99", "max")]
+
+
+def _known(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)

@@ -1,18 +1,80 @@
-"""The geometry of a rendered scene: where its shapes lie and how much of each is visible.
+"""The geometry of a rendered scene: its eight kinds of shapes, where they lie and how much of each is visible.
 
-A layout is drawn from one stream of random numbers and computed in NumPy alone, so annotations are equal on any
-machine, but for a pixel whose centre lies within a rounding of an outline.
+A layout is drawn from one stream of random numbers and computed in NumPy alone, so annotations depend on no drawing
+library and are equal on any machine, but for a pixel whose centre lies within a rounding of an outline. A shape is a
+function of coordinates in which its circumscribed circle has radius 1: negative inside, positive outside, about the
+distance to the outline near it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.models.labels import SHAPES
-from pssdet.validation.scenes.shapes import SIGNED_DISTANCE, Floats
+
+Floats = NDArray[np.float32]
+
+
+def _circle(x: Floats, y: Floats) -> Floats:
+    return np.asarray(np.hypot(x, y) - np.float32(1.0))
+
+
+def _triangle(x: Floats, y: Floats) -> Floats:
+    slanted = np.float32(0.75**0.5) * np.abs(x) - np.float32(0.5) * y
+    return np.asarray(np.maximum(slanted, y) - np.float32(0.5))
+
+
+def _square(x: Floats, y: Floats) -> Floats:
+    return np.asarray(np.maximum(np.abs(x), np.abs(y)) - np.float32(0.5**0.5))
+
+
+def _star(x: Floats, y: Floats) -> Floats:
+    """Five tips at radius 1, five notches at 0.42; folded to half a tip it is one straight edge."""
+    tip, notch = np.pi / 5, 0.42
+    angle = np.abs(np.mod(np.arctan2(y, x), np.float32(2 * tip)) - np.float32(tip))
+    radius = np.hypot(x, y)
+    # Edge from the notch (angle 0) to the tip (angle pi / 5), and its outward normal.
+    edge = np.array([np.cos(tip) - notch, np.sin(tip)])
+    normal = (np.array([edge[1], -edge[0]]) / np.hypot(*edge)).astype(np.float32)
+    return np.asarray(radius * (normal[0] * np.cos(angle) + normal[1] * np.sin(angle)) - np.float32(normal[0] * notch))
+
+
+def _bar_of(x: Floats, y: Floats, half_width: float) -> Floats:
+    half_length = (1.0 - half_width**2) ** 0.5
+    return np.maximum(np.abs(x) - np.float32(half_length), np.abs(y) - np.float32(half_width))
+
+
+def _cross(x: Floats, y: Floats) -> Floats:
+    return np.minimum(_bar_of(x, y, 0.3), _bar_of(y, x, 0.3))
+
+
+def _ring(x: Floats, y: Floats) -> Floats:
+    return np.asarray(np.abs(np.hypot(x, y) - np.float32(0.77)) - np.float32(0.23))
+
+
+def _crescent(x: Floats, y: Floats) -> Floats:
+    return np.asarray(np.maximum(_circle(x, y), np.float32(0.85) - np.hypot(x - np.float32(0.55), y)))
+
+
+def _bar(x: Floats, y: Floats) -> Floats:
+    return _bar_of(x, y, 0.32)
+
+
+SIGNED_DISTANCE: dict[str, Callable[[Floats, Floats], Floats]] = {
+    "circle": _circle,
+    "triangle": _triangle,
+    "square": _square,
+    "star": _star,
+    "cross": _cross,
+    "ring": _ring,
+    "crescent": _crescent,
+    "bar": _bar,
+}
+
 
 #: Seeds of the splits; any other number gives further scenes.
 SPLITS = {"train": 2020, "heldout": 2021}

@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pssdet.files import write_atomically
-from pssdet.locks import locked
+from pssdet.files import locked, write_atomically
 
 
 def timing_cache_name(version: str, gpu: str) -> str:

@@ -32,7 +32,8 @@ def detect(
         save_images: Folder for copies of the pictures with the boxes drawn, as JPEG (a video frame by frame).
     """
     # Only here, so that --help needs neither OpenCV nor NumPy.
-    from pssdet.commands.artifacts import is_outdated
+    from pssdet.commands.artifacts import default_engine, is_outdated
+    from pssdet.console import steps
     from pssdet.images import find_files, read_pictures
     from pssdet.runtime.detector import Detector
     from pssdet.runtime.results import open_sinks, progress
@@ -42,17 +43,19 @@ def detect(
     if str(json).startswith("--"):
         raise BadInput(f"--json needs a file, or - for standard output, before {json}")
     files = find_files(images)
-    folder = engine or _default_engine()
+    if engine is None:
+        with steps() as begin:
+            engine = default_engine(begin)
     refused: list[str] = []
 
     with (
-        Detector.load(folder) as detector,
+        Detector.load(engine) as detector,
         open_sinks(json, save_images, files) as sinks,
         progress(files, quiet=json is None and sys.stdout.isatty()) as advance,
     ):
-        if is_outdated(folder, detector.card):
+        if is_outdated(engine, detector.card):
             print(
-                f"note: {folder} was built from an earlier export; build it again to use the new one", file=sys.stderr
+                f"note: {engine} was built from an earlier export; build it again to use the new one", file=sys.stderr
             )
         if detector.card.model.weights.kind == "seeded":
             print("note: the engine has seeded random parameters; its boxes mean nothing", file=sys.stderr)
@@ -75,11 +78,3 @@ def detect(
         print(f"wrote {' and '.join(written)}: {total} picture{'' if total == 1 else 's'}", file=sys.stderr)
     if refused:
         raise BadInput(f"{len(refused)} picture(s) could not be used, as said above; results are of the others")
-
-
-def _default_engine() -> Path:
-    from pssdet.commands.artifacts import default_engine
-    from pssdet.console import steps
-
-    with steps() as progress:
-        return default_engine(progress)

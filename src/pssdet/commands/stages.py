@@ -32,7 +32,7 @@ def stages(
     from pssdet.errors import BadInput, GateFailed
     from pssdet.files import write_atomically
     from pssdet.images import find_files
-    from pssdet.validation.engine_stages import compare_engines
+    from pssdet.validation.compare import compare_engines
 
     if not images:
         raise BadInput("there is nothing to compare on; name the pictures first, what follows --engines is an engine")

@@ -29,17 +29,15 @@ def top1(
         json: Print the counts as JSON.
     """
     import msgspec
-    from rich.console import Console
     from rich.progress import Progress
 
-    from pssdet.console import OUT
+    from pssdet.console import ERR, OUT
     from pssdet.models.card import read_classifier_card
     from pssdet.models.zoo import CLASSIFIERS
     from pssdet.validation.top_k import measure, read_list
 
     pictures = read_list(listing, images, read_classifier_card(model).architecture.num_classes)
-    console = Console(stderr=True)
-    with Progress(console=console, redirect_stdout=False, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(console=ERR, redirect_stdout=False, transient=True, disable=not ERR.is_terminal) as bar:
         task = bar.add_task("classifying", total=len(pictures))
         result = measure(model, pictures, batch, lambda count: bar.advance(task, count))
     if json:

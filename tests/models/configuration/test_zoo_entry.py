@@ -9,7 +9,7 @@ from pssdet.models.configuration.zoo_entry import describe, evaluated_otherwise,
 from pssdet.models.labels import COCO
 from pssdet.models.numerics import DYGRAPH as DYGRAPH_NUMERICS
 from pssdet.models.numerics import STATIC as STATIC_NUMERICS
-from pssdet.models.preprocess import Preprocessing
+from pssdet.models.reader import Preprocessing
 from pssdet.models.zoo import ZOO
 
 #: What makes the files of ``data/configs`` the published ones.

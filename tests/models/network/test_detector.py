@@ -5,8 +5,9 @@ import pytest
 from reference import DATA
 from static_parameters import digest, read_manifest
 
+from pssdet.models.anchors import base_anchors
 from pssdet.models.architecture import Architecture, block_names
-from pssdet.models.numerics import DYGRAPH, STATIC, base_anchors
+from pssdet.models.numerics import DYGRAPH, STATIC
 from pssdet.models.parameters import seeded_parameters
 
 

@@ -13,7 +13,8 @@ from pssdet.errors import BadInput
 from pssdet.models.card import ENGINE_CARD, FileRecord, encode, read_engine_card
 from pssdet.validation import evaluate as evaluation
 from pssdet.validation.assemble import assemble
-from pssdet.validation.parity_report.render import read_report, write_report
+from pssdet.validation.parity_report.render import write_report
+from pssdet.validation.parity_report.schema import Report
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ class TestSoundEngines:
 
     def test_written_and_read_again(self, full_report, tmp_path):
         write_report(full_report, tmp_path)
-        assert read_report(tmp_path) == full_report
+        assert msgspec.json.decode((tmp_path / "report.json").read_bytes(), type=Report) == full_report
         assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json", "report.md"]
 
 

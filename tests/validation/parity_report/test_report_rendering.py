@@ -10,7 +10,7 @@ import sample_reports as samples
 from rich.console import Console
 
 from pssdet.models.zoo import PUBLISHED
-from pssdet.validation.parity_report import number_format as numbers
+from pssdet.validation.parity_report import view as numbers
 from pssdet.validation.parity_report.render import notes, parity_tables, to_html, to_markdown
 from pssdet.validation.parity_report.schema import Histogram
 from pssdet.validation.parity_report.view import view_of
@@ -294,7 +294,7 @@ class TestSeveralModels:
         engines = (samples.broken(name, reason), samples.broken(name, reason, model="mini_cascade"))
         report = samples.two_models_report(comparisons=(pair,), engines=engines)
         view = view_of(report)
-        assert [(each.model, each.name) for each in view.failures] == [("mini_cascade", name)]
+        assert [(each.result.model, each.result.name) for each in view.failures] == [("mini_cascade", name)]
         assert view.fail_reasons == tuple(f"{each.model}/{name}: {reason}" for each in engines)
         markdown, page = renderings(report)
         assert f"**mini_cascade/{name} gave no result**: {reason}" in markdown

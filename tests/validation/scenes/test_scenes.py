@@ -11,10 +11,8 @@ from pssdet.errors import BadInput
 from pssdet.images import load
 from pssdet.models.labels import SHAPES
 from pssdet.models.preprocess import prepare
-from pssdet.validation.scenes.dataset import ANNOTATIONS, VERSION, ensure_dataset, write_dataset
-from pssdet.validation.scenes.layout import DIAMETERS, MIN_VISIBLE, SIZES, SPLITS, box_of, lay_out
-from pssdet.validation.scenes.render import render_scene
-from pssdet.validation.scenes.shapes import SIGNED_DISTANCE
+from pssdet.validation.scenes.dataset import ANNOTATIONS, VERSION, ensure_dataset, render_scene, write_dataset
+from pssdet.validation.scenes.layout import DIAMETERS, MIN_VISIBLE, SIGNED_DISTANCE, SIZES, SPLITS, box_of, lay_out
 
 HELDOUT = SPLITS["heldout"]
 
@@ -53,15 +51,14 @@ def test_splits_have_no_scene_in_common():
     assert all(set(np.frombuffer(owner, np.int16)) == {-1} for owner in shared)  # empty scenes look alike here
 
 
-def test_boxes_areas_and_shares_are_those_of_the_visible_pixels():
+def test_boxes_and_areas_are_those_of_the_visible_pixels():
     for index in range(15):
         scene, layout = render_scene(HELDOUT, index), lay_out(HELDOUT, index)
         assert len(scene.boxes) == len(scene.labels) == len(layout.shapes)
-        for number, (box, area, share) in enumerate(zip(scene.boxes, scene.areas, scene.visible, strict=True)):
+        for number, (box, area) in enumerate(zip(scene.boxes, scene.areas, strict=True)):
             ys, xs = np.nonzero(layout.owner == number)
             assert box.tolist() == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
             assert area == len(ys)
-            assert share == pytest.approx(len(ys) / layout.shapes[number].whole)
 
 
 def test_owner_is_the_nearest_shape_that_covers_the_pixel(layouts):

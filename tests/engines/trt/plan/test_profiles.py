@@ -5,7 +5,8 @@ import pytest
 
 from pssdet.engines.trt.plan.profiles import Profile, default_profile, input_shape, read_profiles
 from pssdet.errors import BadInput
-from pssdet.models.preprocess import Preprocessing, prepare
+from pssdet.models.preprocess import prepare
+from pssdet.models.reader import Preprocessing
 
 READERS = [(640, 640, "first"), (800, 1333, "last"), (256, 256, "first"), (640, 500, "first")]
 
