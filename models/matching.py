@@ -32,8 +32,14 @@ class Match(NamedTuple):
     unmatched_obtained: tuple[float, ...]
 
 
-def box_ious(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """IoU of every pair of boxes [A, 4] and [B, 4], float64 [A, B]; 0 where they do not overlap.
+def box_ious(
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    *,
+    areas: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    crowd: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float64]:
+    """IoU of every pair of boxes, float64 [A, B]; 0 where they do not overlap.
 
     Args:
         first: [A, 4], x1, y1, x2, y2 in pixels.
@@ -44,9 +50,16 @@ def box_ious(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray
     low = np.maximum(first[:, None, :2], second[:, :2])
     high = np.minimum(first[:, None, 2:], second[:, 2:])
     overlap: NDArray[np.float64] = (high - low).clip(0).prod(axis=2)
-    own, theirs = ((boxes[:, 2:] - boxes[:, :2]).clip(0).prod(axis=1) for boxes in (first, second))
+    own, theirs = areas or (_areas(first), _areas(second))
     union: NDArray[np.float64] = own[:, None] + theirs - overlap
+    if crowd is not None:
+        union = np.where(crowd, own[:, None], union)
     return np.divide(overlap, union, out=np.zeros_like(overlap), where=overlap > 0)
+
+
+def _areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    areas: NDArray[np.float64] = (boxes[:, 2:] - boxes[:, :2]).clip(0).prod(axis=1)
+    return areas
 
 
 def greedy_pairs(cost: _Floats, *, row_by_row: bool = False) -> NDArray[np.intp]:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.errors import BadInput, EnvironmentMissing
+from pssdet.models.matching import box_ious
 from pssdet.runtime.detections import Detections
 from pssdet.validation.ground_truth import GroundTruth, Image
 
@@ -28,16 +29,6 @@ NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs
 
 #: Entries of a COCO results file: image_id, category_id, bbox (x, y, width, height in pixels), score.
 Results = Sequence[Mapping[str, Any]]
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-
-_IOUS = np.linspace(0.5, 0.95, 10)
-_RECALLS = np.linspace(0, 1, 101)
-#: COCO's area range "all", pixels squared; objects and detections outside of it are ignored.
-_ALL_AREAS = [0.0, 1e5**2]
-#: Cells of the largest array in use; arrays that fit a processor's cache are fastest.
-_CELLS = 1 << 18
-_MIN_CHUNK = 16
 
 
 def coco_results(truth: GroundTruth, images: Sequence[Image], detections: Sequence[Detections]) -> list[dict[str, Any]]:
@@ -61,26 +52,20 @@ def coco_statistics(truth: GroundTruth, results: Results, image_ids: Sequence[in
         BadInput: as ``check_results``.
         EnvironmentMissing: the package that computes them is not installed.
     """
-    evaluation = _evaluator(truth, results, image_ids)
-    evaluation.evaluate()
-    evaluation.accumulate()
-    # The evaluator prints its own table, which the report does not need.
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluation.summarize()
-    return {name: float(value) for name, value in zip(NAMES, evaluation.stats, strict=True)}
-
-
-def _evaluator(truth: GroundTruth, results: Results, image_ids: Sequence[int]) -> Any:
-    """Hotcoco's evaluator of the detections in these images."""
     try:
         import hotcoco
     except ImportError as error:
         raise EnvironmentMissing("COCO statistics need hotcoco; pip install 'hotcoco>=1.3,<2'") from error
-    objects = hotcoco.COCO(truth.raw)
-    found = objects.load_res(check_results(truth, results, image_ids))
-    evaluation = hotcoco.COCOeval(objects, found, "bbox")
-    evaluation.params.img_ids = sorted(set(image_ids))
-    return evaluation
+    kept = check_results(truth, results, image_ids)
+    # The evaluator prints its own table, which the report does not need.
+    with contextlib.redirect_stdout(io.StringIO()):
+        objects = hotcoco.COCO(truth.raw)
+        evaluation = hotcoco.COCOeval(objects, objects.load_res(kept), "bbox")
+        evaluation.params.img_ids = sorted(set(image_ids))
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return {name: float(value) for name, value in zip(NAMES, evaluation.stats, strict=True)}
 
 
 def check_results(truth: GroundTruth, results: Results, image_ids: Sequence[int]) -> list[dict[str, Any]]:
@@ -111,6 +96,22 @@ def check_results(truth: GroundTruth, results: Results, image_ids: Sequence[int]
         )
     wanted = set(image_ids)
     return [dict(entry) for entry in results if entry["image_id"] in wanted]
+
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+#: An object of the annotation file or a detection of a COCO results file.
+Entry = Mapping[str, Any]
+
+_IOUS = np.linspace(0.5, 0.95, 10)
+_RECALLS = np.linspace(0, 1, 101)
+_MAX_DETECTIONS = 100
+#: Objects and detections outside of COCO's area range "all" are ignored; pixels squared.
+_MAX_AREA = 1e5**2
+#: Cells of the largest array in use; arrays that fit a processor's cache are fastest.
+_CELLS = 1 << 18
+_MIN_CHUNK = 16
 
 
 class _Class(NamedTuple):
@@ -161,16 +162,15 @@ def match(truth: GroundTruth, results: Results, image_ids: Sequence[int]) -> Mat
 
     Raises:
         BadInput: as ``check_results``.
-        EnvironmentMissing: as ``coco_statistics``.
     """
-    evaluation = _evaluator(truth, results, image_ids)
-    evaluation.params.area_rng, evaluation.params.area_rng_lbl = [_ALL_AREAS], ["all"]
+    ids = tuple(sorted(set(image_ids)))
+    detections = _by_category_and_image(check_results(truth, results, image_ids))
+    objects = _by_category_and_image(truth.raw["annotations"])
     classes = []
-    for category in truth.category_ids:  # one at a time, which bounds the memory
-        evaluation.params.cat_ids = [category]
-        evaluation.evaluate()
-        classes.append(_class_of(evaluation.eval_imgs, evaluation.params.img_ids))
-    return Matched(tuple(evaluation.params.img_ids), tuple(classes))
+    for category in truth.category_ids:
+        keys = [(category, image_id) for image_id in ids]
+        classes.append(_match_class([objects.get(key, []) for key in keys], [detections.get(key, []) for key in keys]))
+    return Matched(ids, tuple(classes))
 
 
 def ap(matched: Matched, weights: NDArray[Any] | None = None) -> float:
@@ -202,21 +202,68 @@ def paired_bootstrap(reference: Matched, candidate: Matched, replicas: int = 100
     return Bootstrap(ap(candidate) - ap(reference), (low90, high90), (low95, high95))
 
 
-def _class_of(images: Results, image_ids: Sequence[int]) -> _Class:
-    """One category's matches, which the evaluator gives for each image in which it has objects or detections."""
-    positions = {image_id: position for position, image_id in enumerate(image_ids)}
-    objects = np.zeros(len(image_ids))
-    image, scores, flags = [], [np.zeros(0)], [np.zeros((2, len(_IOUS), 0), np.bool_)]
-    for each in sorted(images, key=lambda each: positions[each["image_id"]]):
-        position, count = positions[each["image_id"]], len(each["dtScores"])
-        objects[position] = each["gtIgnore"].count(False)
-        image += [position] * count
-        scores.append(np.array(each["dtScores"], np.float64))
-        flags.append(np.array([each["dtMatches"], each["dtIgnore"]], np.bool_).reshape(2, len(_IOUS), count))
+def _by_category_and_image(entries: Sequence[Entry]) -> dict[tuple[int, int], list[Entry]]:
+    groups: dict[tuple[int, int], list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault((entry["category_id"], entry["image_id"]), []).append(entry)
+    return groups
+
+
+def _match_class(objects: Sequence[list[Entry]], detections: Sequence[list[Entry]]) -> _Class:
+    counted = np.array([np.count_nonzero(~_ignore(here)) for here in objects], np.float64)
+    images = [index for index, found in enumerate(detections) if found]
+    parts = [_match_image(objects[index], _best(detections[index])) for index in images]
+    if not parts:
+        nothing = np.zeros((len(_IOUS), 0), np.bool_)
+        return _Class(np.zeros(0, np.int64), nothing, nothing, counted)
+    scores, found, ignored = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
+    image = np.repeat(images, [len(part[0]) for part in parts])
     # A stable sort of images in ascending order: equal scores rank as COCOeval ranks them.
-    order = np.argsort(-np.concatenate(scores), kind="stable")
-    matched, ignored = np.concatenate(flags, axis=2)[:, :, order]
-    return _Class(np.array(image, np.int64)[order], matched & ~ignored, ignored, objects)
+    order = np.argsort(-scores, kind="stable")
+    return _Class(image[order], found[:, order], ignored[:, order], counted)
+
+
+def _best(detections: Sequence[Entry]) -> list[Entry]:
+    return sorted(detections, key=lambda entry: -float(entry["score"]))[:_MAX_DETECTIONS]
+
+
+def _ignore(objects: Sequence[Entry]) -> Flags:
+    return np.array([each["iscrowd"] or each["area"] > _MAX_AREA for each in objects], np.bool_)
+
+
+def _match_image(objects: Sequence[Entry], detections: Sequence[Entry]) -> tuple[Floats, Flags, Flags]:
+    """Scores [D], found and ignored [10, D] of one image and category; detections best first.
+
+    Each takes the free object it overlaps most (the last of equals); one that is ignored only if
+    none that counts will do. Crowds are never used up. ``greedy_pairs`` pairs one to one and knows no
+    preferences, so COCOeval's rule stands here, for all IoU limits at once.
+    """
+    boxes = np.array([each["bbox"] for each in detections], np.float64)
+    scores = np.array([each["score"] for each in detections], np.float64)
+    areas = boxes[:, 2] * boxes[:, 3]
+    taken = np.zeros((len(_IOUS), len(boxes)), np.bool_)
+    ignored = np.zeros_like(taken)
+    if objects:
+        crowd = np.array([each["iscrowd"] for each in objects], np.bool_)
+        ignore = _ignore(objects)
+        theirs = np.array([each["bbox"] for each in objects], np.float64)
+        ious = box_ious(_corners(boxes), _corners(theirs), areas=(areas, theirs[:, 2] * theirs[:, 3]), crowd=crowd)
+        free = np.ones((len(_IOUS), len(objects)), np.bool_)
+        for index in np.flatnonzero(ious.max(axis=1) >= _IOUS[0]):
+            pool = (free | crowd) & (ious[index] >= _IOUS[:, None])
+            taken[:, index] = pool.any(axis=1)
+            pool &= ~(ignore & (pool & ~ignore).any(axis=1, keepdims=True))
+            partner = len(objects) - 1 - np.where(pool, ious[index], -1)[:, ::-1].argmax(axis=1)
+            ignored[:, index] = taken[:, index] & ignore[partner]
+            free[taken[:, index], partner[taken[:, index]]] = False
+    found = taken & ~ignored
+    ignored |= ~taken & ((areas < 0) | (areas > _MAX_AREA))
+    return scores, found, ignored
+
+
+def _corners(boxes: Floats) -> Floats:
+    """x1, y1, x2, y2 of boxes x, y, width, height."""
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
 
 def _replica_aps(matched: Matched, weights: NDArray[np.floating[Any]]) -> Floats:

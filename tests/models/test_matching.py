@@ -12,6 +12,16 @@ def test_iou():
     assert box_ious(BOXES, BOXES[:2]).tolist() == [[1.0, 0.5], [0.5, 1.0], [0.0, 0.0]]
 
 
+def test_in_a_crowd_the_share_of_the_first_box_counts():
+    found = box_ious(BOXES, BOXES[:2], crowd=np.array([True, False]))
+    assert found.tolist() == [[1.0, 0.5], [1.0, 1.0], [0.0, 0.0]]
+
+
+def test_given_areas_count_instead_of_the_corners():
+    found = box_ious(BOXES, BOXES[:1], areas=(np.full(3, 200.0), np.full(1, 100.0)))
+    assert found.tolist() == [[0.5], [0.2], [0.0]]
+
+
 def test_boxes_without_an_area_overlap_nothing():
     flat = np.array([[0, 0, 10, 0], [10, 10, 0, 0]], np.float64)
     assert not box_ious(flat, np.concatenate([flat, BOXES])).any()
