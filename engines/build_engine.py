@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 
 from pssdet.caches import engine_cache
 from pssdet.console import Progress
-from pssdet.engines.backend import Backend
-from pssdet.engines.cache import cached, is_engine_of
-from pssdet.engines.cache_key import build_key
+from pssdet.engines.backend import DEFAULTS, Backend, BuildOptions
+from pssdet.engines.cache import build_key, cached, is_engine_of
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession, missing_onnx_runtime
-from pssdet.engines.options import DEFAULTS, BuildOptions
 from pssdet.errors import EnvironmentMissing, GateFailed
 from pssdet.files import staged_folder
 from pssdet.models.card import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pssdet.engines.backend import command_line
 from pssdet.engines.devices import Gpu
-from pssdet.engines.options import command_line
 from pssdet.engines.trt.plugin_library import numbers_of
 from pssdet.errors import BadInput
 from pssdet.models.card import EngineCard, FileRecord

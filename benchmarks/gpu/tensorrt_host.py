@@ -15,9 +15,9 @@ from benchmarks.gpu.bundle import Tensors
 from benchmarks.gpu.cuda_device import times_us
 from benchmarks.gpu.host import BuildRequest, Session
 from pssdet.engines.devices import gpu
+from pssdet.engines.trt.plan.builder import BuildSettings
 from pssdet.engines.trt.plan.capabilities import capabilities_of
 from pssdet.engines.trt.plan.inspector import prove, read_layers, summarise
-from pssdet.engines.trt.plan.settings import BuildSettings
 from pssdet.engines.trt.plugin_library import find_plugins, load_plugins
 from pssdet.engines.trt.runtime.buffers import BufferSet
 from pssdet.engines.trt.runtime.context_cache import ContextCache
@@ -74,11 +74,10 @@ class TensorRTHost:
     def build(self, request: BuildRequest, plan: Path) -> dict[str, Any]:
         """Write the plan, as the backend ``tensorrt`` does; half precision must be proved."""
         from pssdet.engines.trt.graph.rewrite import plugin_graph
-        from pssdet.engines.trt.plan.builder import build_plan
-        from pssdet.engines.trt.plan.flops import convolution_flops
-        from pssdet.engines.trt.plan.precision_route import choose_route, graph_for
+        from pssdet.engines.trt.plan.builder import build_plan, timing_cache_name
+        from pssdet.engines.trt.plan.capabilities import choose_route, graph_for
+        from pssdet.engines.trt.plan.inspector import convolution_flops
         from pssdet.engines.trt.plan.profiles import Profile
-        from pssdet.engines.trt.plan.timing_cache import timing_cache_name
 
         started = perf_counter()
         reduced = request.precision != "fp32"

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pssdet.console import Progress
-from pssdet.engines.backend import Backend, BuildResult, Session
+from pssdet.engines.backend import Backend, BuildResult, PrecisionOptions, Session
 from pssdet.engines.devices import cuda_device_count
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession, missing_onnx_runtime
-from pssdet.engines.options import PrecisionOptions
 from pssdet.engines.precision.recipe import HALF_PREFIXES, chosen_recipe
 from pssdet.errors import EnvironmentMissing
 from pssdet.models.card import MODEL_ONNX, EngineCard, ModelCard, Precision
@@ -55,7 +54,7 @@ class OnnxRuntimeBackend(Backend[PrecisionOptions]):
         exported = onnx.load(model / MODEL_ONNX)
         recipe = chosen_recipe(options.recipe, card.model, exported.graph)
         if precision == "int8":
-            from pssdet.engines.precision.int8_model import quantised_model
+            from pssdet.engines.precision.quantise import quantised_model
 
             made = quantised_model(exported, model, card, options.pictures(), progress, recipe=recipe)
             onnx.save(made.model, folder / MODEL_ONNX)

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.console import Progress
-from pssdet.engines.backend import Backend, BuildResult, Session, Tensors
-from pssdet.engines.options import BuildOptions
+from pssdet.engines.backend import Backend, BuildOptions, BuildResult, Session, Tensors
 from pssdet.models.card import EngineCard, ModelCard, Precision
 
 _PARAMETERS = "parameters.npz"

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from pssdet.caches import engine_cache
 from pssdet.console import Progress
-from pssdet.engines.backend import Backend, BuildResult, Session
+from pssdet.engines.backend import INDIFFERENT, Backend, BuildResult, PrecisionOptions, Session
 from pssdet.engines.compatibility import check_compatible
 from pssdet.engines.devices import Gpu, cuda_device_count, gpu
-from pssdet.engines.options import INDIFFERENT, PrecisionOptions
 from pssdet.engines.precision.recipe import chosen_recipe
+from pssdet.engines.trt.plan.builder import BuildSettings
+from pssdet.engines.trt.plan.capabilities import Hardware
 from pssdet.engines.trt.plan.profiles import Profile, default_profile, read_profiles
-from pssdet.engines.trt.plan.settings import BuildSettings, Hardware
 from pssdet.engines.trt.plugin_library import find_plugins
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.models.card import (
@@ -139,10 +139,8 @@ class TensorRTBackend(Backend[TensorRTOptions]):
 
         from pssdet.engines.trt.graph.rewrite import plugin_graph
         from pssdet.engines.trt.plan.builder import build_plan
-        from pssdet.engines.trt.plan.capabilities import capabilities_of
-        from pssdet.engines.trt.plan.flops import convolution_flops
-        from pssdet.engines.trt.plan.inspector import prove, summarise
-        from pssdet.engines.trt.plan.precision_route import choose_route, graph_for
+        from pssdet.engines.trt.plan.capabilities import capabilities_of, choose_route, graph_for
+        from pssdet.engines.trt.plan.inspector import convolution_flops, prove, summarise
         from pssdet.models.stages import tap_names
 
         device, library = _device(), find_plugins()
@@ -153,7 +151,7 @@ class TensorRTBackend(Backend[TensorRTOptions]):
         recipe = chosen_recipe(options.recipe, card.model, exported.graph) if reduced else None
         source, calibration = exported, None
         if recipe is not None and options.calibration is not None:
-            from pssdet.engines.precision.int8_model import quantised_model
+            from pssdet.engines.precision.quantise import quantised_model
 
             made = quantised_model(exported, model, card, options.calibration, progress, recipe=recipe)
             source, calibration = made.model, made.calibration
@@ -243,7 +241,7 @@ def _profiles(card: ModelCard, options: TensorRTOptions) -> tuple[Profile, ...]:
 
 
 def _timing_cache(device: Gpu) -> Path:
-    from pssdet.engines.trt.plan.timing_cache import timing_cache_name
+    from pssdet.engines.trt.plan.builder import timing_cache_name
 
     return engine_cache() / timing_cache_name(_version(), device.name)
 

@@ -1,21 +1,136 @@
-"""An exported model with QuantizeLinear / DequantizeLinear pairs, as TensorRT's explicit quantisation takes them.
+"""An exported model in int8, as TensorRT's explicit quantisation takes it; ONNX Runtime computes the same graph.
 
-Symmetric int8, zero point 0: one scale per tensor of activations, one per output channel of weights. Weights are stored
-as int8. Biases and everything between the pairs stay float32. ONNX Runtime computes the same graph.
+Layers are chosen, ranges of activations come from pictures, and QuantizeLinear / DequantizeLinear pairs are inserted:
+symmetric int8, zero point 0, one scale per tensor of activations, one per output channel of weights. Weights are stored
+as int8. Biases and everything between the pairs stay float32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from pssdet.engines.precision.qdq_placement import CHANNEL_AXIS, QdqPlacement
-from pssdet.engines.precision.ranges import LEVELS
-from pssdet.engines.precision.region import prune, replace_nodes
+from pssdet.console import Progress
+from pssdet.engines.precision.calibration import LEVELS, Method, calibrate, range_of, sha256_of_ranges
+from pssdet.engines.precision.half import prune, replace_nodes
+from pssdet.engines.precision.recipe import Recipe, default_recipe
+from pssdet.models.card import MODEL_ONNX, CalibrationRecord, ModelCard
+from pssdet.models.stages import HEAD_NODES, TRUNK_NODES
+
+#: Layers with integer kernels everywhere, and the axis of their weights' output channels.
+CHANNEL_AXIS = {"Conv": 0, "MatMul": 1}
+#: Layers with weights of the trunk and the head, those without integer kernels included.
+WEIGHTED = frozenset((*CHANNEL_AXIS, "DeformConv"))
+
+
+class QdqPlacement(NamedTuple):
+    """Which layers are quantised, and where QuantizeLinear / DequantizeLinear pairs stand.
+
+    Attributes:
+        layers: names of the Conv and MatMul nodes that compute in integers, in the graph's order.
+        activations: names of the tensors that are rounded to int8 for them, in the graph's order.
+        consumers: (node, position of the input) that read such a tensor rounded; all others read it as it is.
+    """
+
+    layers: tuple[str, ...]
+    activations: tuple[str, ...]
+    consumers: frozenset[tuple[str, int]]
+
+
+def place_qdq(graph: onnx.GraphProto, float32: Iterable[str] = ()) -> QdqPlacement:
+    """Choose the integer layers of an exported graph and the tensors that are rounded for them.
+
+    Not among them: the first convolution, whose input is the picture; those that predict DCN offsets and masks, where a
+    step of 8 bits would move samples by visible fractions of a pixel; DeformConv, which has no integer kernel; and the
+    last layers of the RPN and of the heads, whose results are scores and boxes. All of these are a small part of the
+    arithmetic, but for DeformConv.
+
+    A residual Add reads its shortcut rounded and the other branch's convolution as it is: so TensorRT can run
+    convolution, Add and Relu in one kernel that reads and writes integers.
+
+    Args:
+        graph: of an exported model.
+        float32: nodes that stay as they are, besides; see ``recipe.Recipe``.
+    """
+    rules = _QuantisationRules(graph, float32)
+    layers = {node.name: node for node in graph.node if rules.is_integer_layer(node)}
+    consumers = {(name, 0) for name in layers}
+    for node in graph.node:
+        if (shortcut := rules.shortcut(node, layers)) is not None:
+            consumers.add((node.name, shortcut))
+    nodes = {node.name: node for node in graph.node}
+    rounded = {nodes[name].input[position] for name, position in consumers}
+    # Pooling between two rounded tensors runs in integers too if its own input is rounded.
+    pools = [
+        node for node in graph.node if node.op_type == "AveragePool" and rounded >= {node.input[0], node.output[0]}
+    ]
+    consumers |= {(node.name, 0) for node in pools}
+    order = dict.fromkeys(name for node in graph.node for name in node.output if name in rounded)
+    return QdqPlacement(tuple(layers), tuple(order), frozenset(consumers))
+
+
+class _QuantisationRules:
+    """Which nodes of one graph are quantised."""
+
+    def __init__(self, graph: onnx.GraphProto, float32: Iterable[str]) -> None:
+        self._parameters = {tensor.name for tensor in graph.initializer}
+        self._inputs = {tensor.name for tensor in graph.input}
+        self._outputs = {tensor.name for tensor in graph.output}
+        self._producers = {name: node for node in graph.node for name in node.output}
+        self._consumers: dict[str, list[onnx.NodeProto]] = {}
+        for node in graph.node:
+            for name in node.input:
+                self._consumers.setdefault(name, []).append(node)
+        self._float32 = {*default_recipe("", graph).fp32, *float32}
+
+    def is_integer_layer(self, node: onnx.NodeProto) -> bool:
+        return (
+            node.op_type in CHANNEL_AXIS
+            and in_trunk_or_head(node)
+            and node.input[1] in self._parameters
+            and node.input[0] not in self._inputs
+            and node.name not in self._float32
+            and not self._leaves(node.output[0])
+        )
+
+    def shortcut(self, node: onnx.NodeProto, layers: Iterable[str]) -> int | None:
+        """The input of a residual Add that is rounded; None for every other node."""
+        if node.op_type != "Add" or not in_trunk_or_head(node) or self._parameters & set(node.input):
+            return None
+        if node.name in self._float32:
+            return None
+        followers = self._consumers.get(node.output[0], [])
+        if not followers or any(each.op_type != "Relu" for each in followers):
+            return None
+        for position, name in enumerate(node.input):
+            producer = self._producers.get(name)
+            if producer is not None and producer.name in layers:
+                return 1 - position
+        return None
+
+    def _leaves(self, name: str) -> bool:
+        """Whether a layer's result, with its bias, is what the detection part reads, and not a map for RoIAlign."""
+        if name in self._outputs:
+            return True
+        for node in self._consumers.get(name, []):
+            if not in_trunk_or_head(node):
+                if node.op_type != "MultilevelRoiAlign":
+                    return True
+            elif node.op_type == "Add" and self._parameters & set(node.input) and self._leaves(node.output[0]):
+                return True
+        return False
+
+
+def in_trunk_or_head(node: onnx.NodeProto) -> bool:
+    """Whether a node is of the trunk or of a head."""
+    return bool(node.name.startswith((TRUNK_NODES, HEAD_NODES)))
+
 
 _ZERO = "quantise:zero"
 
@@ -85,3 +200,53 @@ def _weights(node: onnx.NodeProto, tensor: onnx.TensorProto, added: dict[str, on
     return helper.make_node(
         "DequantizeLinear", [integers, scales, zeros], [node.input[1]], name=f"{node.name}/weights", axis=axis
     )
+
+
+#: Of the three, the one with the least drift of scores in both bundled detectors; ``benchmarks/int8_calibration.py``.
+METHOD: Method = "entropy"
+
+
+class QuantisedModel(NamedTuple):
+    """Result of quantising a model.
+
+    Attributes:
+        model: with QuantizeLinear / DequantizeLinear pairs.
+        calibration: for the engine's card.
+        float_layers: layers with weights of trunk and head that have no integers.
+    """
+
+    model: onnx.ModelProto
+    calibration: CalibrationRecord
+    float_layers: int
+
+
+def quantised_model(
+    exported: onnx.ModelProto,
+    folder: Path,
+    card: ModelCard,
+    pictures: Path,
+    progress: Progress = lambda _: None,
+    *,
+    recipe: Recipe,
+    method: Method = METHOD,
+) -> QuantisedModel:
+    """An exported model in int8, with ranges from pictures.
+
+    Args:
+        exported: the model; it is left as it is.
+        folder: where its file lies, which was verified.
+        card: its card.
+        pictures: folder of pictures like those that the detector will see; labels are not needed.
+        recipe: its nodes are not quantised.
+        method: how a range is chosen for the values of a tensor.
+
+    Raises:
+        BadInput: as ``calibrate``, or the recipe is not for this model.
+    """
+    recipe.check(exported.graph)
+    placement = place_qdq(exported.graph, recipe.fp32)
+    histograms, count = calibrate(folder / MODEL_ONNX, card.preprocessing, pictures, placement.activations, progress)
+    ranges = {name: range_of(histogram, method) for name, histogram in histograms.items()}
+    record = CalibrationRecord(count, method, sha256_of_ranges(ranges))
+    weighted = sum(node.op_type in WEIGHTED and in_trunk_or_head(node) for node in exported.graph.node)
+    return QuantisedModel(quantise(exported, ranges, placement), record, weighted - len(placement.layers))

@@ -1,10 +1,12 @@
-"""Shapes of an engine's inputs, and the ranges of them that an optimisation profile takes."""
+"""Shapes of an engine's inputs, the ranges of them that a profile takes, and the profile for a batch."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
+
+from pssdet.errors import BadInput
 
 Shape: TypeAlias = tuple[int, ...]
 #: The shape of every input, by its name.
@@ -35,3 +37,38 @@ class ShapeRange(NamedTuple):
 
 #: The range of every input of one optimisation profile, by its name.
 InputRanges: TypeAlias = Mapping[str, ShapeRange]
+
+
+def choose_profile(profiles: Sequence[InputRanges], shapes: InputShapes) -> int:
+    """Number of the profile that takes the shapes and is tuned for those nearest to them.
+
+    Raises:
+        BadInput: none takes them.
+    """
+    fitting = [
+        number
+        for number, profile in enumerate(profiles)
+        if all(profile[name].takes(shape) for name, shape in shapes.items())
+    ]
+    if not fitting:
+        raise BadInput(_refusal(profiles, shapes))
+    return min(
+        fitting, key=lambda number: sum(profiles[number][name].distance(shape) for name, shape in shapes.items())
+    )
+
+
+def _refusal(profiles: Sequence[InputRanges], shapes: InputShapes) -> str:
+    """The message that compares the shapes with the profiles, for the inputs that some profile refuses."""
+    asked = {
+        name: shape for name, shape in shapes.items() if any(not profile[name].takes(shape) for profile in profiles)
+    }
+    wanted = ", ".join(f"{name} {list(shape)}" for name, shape in asked.items())
+    ranges = "; ".join(
+        f"profile {number}: " + ", ".join(f"{name} {profile[name]}" for name in asked)
+        for number, profile in enumerate(profiles)
+    )
+    return (
+        f"this engine takes no {wanted}; its optimisation profiles are {ranges}."
+        " Build one for these shapes: python engines/build.py --backend tensorrt with --min-shapes, --opt-shapes and"
+        " --max-shapes"
+    )

@@ -10,10 +10,9 @@ import pytest
 
 from pssdet.commands.build import Options
 from pssdet.engines import registry
-from pssdet.engines.backend import Backend, BuildResult
+from pssdet.engines.backend import Backend, BuildOptions, BuildResult
 from pssdet.engines.build_engine import build_engine, engine_folder
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
-from pssdet.engines.options import BuildOptions
 from pssdet.engines.registry import choose_backend, open_engine
 from pssdet.errors import BadInput, GateFailed
 from pssdet.models.card import read_engine_card

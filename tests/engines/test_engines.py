@@ -7,10 +7,10 @@ from reference import ROW4, case_inputs, disagreements, load_case
 
 from pssdet.commands import artifacts
 from pssdet.engines import devices, registry
+from pssdet.engines.backend import PrecisionOptions
 from pssdet.engines.backends import onnx_runtime
 from pssdet.engines.build_engine import build_engine, engine_folder
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
-from pssdet.engines.options import PrecisionOptions
 from pssdet.engines.registry import backend_named, choose_backend, open_engine
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 from pssdet.models.card import ENGINE_CARD, FileRecord, encode, read_engine_card, read_model_card

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import onnx
 from onnx import TensorProto, helper
 
-from pssdet.engines.precision.region import declare_half_positions
-from pssdet.engines.trt.graph.nodes import attributes_of
+from pssdet.engines.precision.half import declare_half_positions
+from pssdet.errors import BadInput
 
 #: Domain of plugin nodes. TensorRT's parser, 8.6 to 11, ignores it: it finds a plugin by the node's op_type,
 #: ``plugin_version`` and ``plugin_namespace``. ONNX's checker takes unknown operators in any domain but its own.
@@ -27,11 +27,23 @@ MAX_LEVELS, MAX_ANCHORS, MAX_CANDIDATES = 8, 16, 2048
 #: PSSDET_MAX_OUTPUT_SIZE, PSSDET_MAX_SAMPLING_RATIO: bins of a region and samples of a bin, along one axis.
 MAX_OUTPUT_SIZE, MAX_SAMPLING_RATIO = 32, 64
 
+Attributes = dict[str, Any]
 Kind = Literal["integer", "integers", "real", "reals"]
 
 _FLOAT: int = TensorProto.FLOAT
 _HALF: int = TensorProto.FLOAT16
 _INT32: int = TensorProto.INT32
+
+
+def attributes_of(node: onnx.NodeProto) -> Attributes:
+    """A node's attributes as Python values; strings as ``str``."""
+    values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
+
+
+def refuse(node: onnx.NodeProto, reason: str) -> BadInput:
+    """The error for a node that the plugins cannot serve."""
+    return BadInput(f"{node.op_type} {node.name} has no TensorRT plugin: {reason}")
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,9 @@ from collections.abc import Iterable
 
 import onnx
 
+from pssdet.engines.precision.half import TypedRewriter, half_inputs, half_tensors, parameters_of, prune, rewrite_region
 from pssdet.engines.precision.recipe import HALF_PREFIXES
-from pssdet.engines.precision.region import TypedRewriter, half_inputs, half_tensors, prune, rewrite_region
-from pssdet.engines.trt.graph.deform_conv import replace_deform_convs
-from pssdet.engines.trt.graph.detection import replace_functions
-from pssdet.engines.trt.graph.nodes import parameters_of
+from pssdet.engines.trt.graph.plugin_nodes import replace_deform_convs, replace_functions
 from pssdet.engines.trt.graph.plugins import DOMAIN, PLUGINS
 from pssdet.engines.trt.graph.standard import drop_empty_rois, fold_constants, lower_opset, sum_in_float
 from pssdet.engines.trt.graph.types import tensor_types

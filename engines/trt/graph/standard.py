@@ -11,8 +11,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from pssdet.engines.precision.region import cast, replace_nodes
-from pssdet.engines.trt.graph.nodes import attributes_of, opset_of, parameters_of
+from pssdet.engines.precision.half import cast, parameters_of, replace_nodes
+from pssdet.engines.trt.graph.plugins import attributes_of
+from pssdet.engines.trt.graph.types import opset_of
 from pssdet.errors import BadInput
 
 OPSET = 17

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 import onnx
 from onnx import TensorProto
 
-from pssdet.engines.trt.graph.nodes import attributes_of, opset_of, type_name
-from pssdet.engines.trt.graph.plugins import DOMAIN, PLUGINS
+from pssdet.engines.trt.graph.plugins import DOMAIN, PLUGINS, attributes_of
 from pssdet.errors import BadInput
 
 Types = dict[str, int]
@@ -21,6 +20,16 @@ _UNDEFINED: int = TensorProto.UNDEFINED
 #: These take half scales and data from opset 19 on; TensorRT's parsers of typed networks do so in any opset.
 _ROUNDING = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _HALF_SCALES = 19
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of the standard operators that a model declares; 0 if none."""
+    return next((entry.version for entry in model.opset_import if not entry.domain), 0)
+
+
+def type_name(value: int) -> str:
+    """ONNX's name of an element type."""
+    return str(TensorProto.DataType.Name(value))
 
 
 def tensor_types(model: onnx.ModelProto) -> Types:

@@ -1,15 +1,18 @@
-"""A TensorRT plan from an ONNX graph."""
+"""A TensorRT plan from an ONNX graph, with a timing cache that several builds may share."""
 
 from __future__ import annotations
 
+import re
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pssdet.engines.trt.error_log import error_log
+from pssdet.engines.trt.callbacks import DeferredError, Report, error_log, progress_monitor, report_elapsed
 from pssdet.engines.trt.plan.capabilities import (
     Capabilities,
+    Hardware,
+    Route,
     capabilities_of,
     external_sources,
     unloadable_sources,
@@ -17,15 +20,47 @@ from pssdet.engines.trt.plan.capabilities import (
 from pssdet.engines.trt.plan.inspector import inspect
 from pssdet.engines.trt.plan.network import check_constrained, constrain_to_float32, mark_stages, parse
 from pssdet.engines.trt.plan.profiles import Profile
-from pssdet.engines.trt.plan.progress import DeferredError, Report, progress_monitor, report_elapsed
-from pssdet.engines.trt.plan.settings import BuildSettings
-from pssdet.engines.trt.plan.timing_cache import load_timing_cache, save_timing_cache
 from pssdet.engines.trt.plugin_library import load_plugins
 from pssdet.errors import BadInput, GateFailed
 from pssdet.files import write_atomically
+from pssdet.locks import locked
 
 if TYPE_CHECKING:
     import onnx
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """Options of one build.
+
+    Attributes:
+        profiles: input shapes that the plan serves; the first is the one that layers are inspected with.
+        route: how the plan gets its precision.
+        int8: the graph has quantised layers.
+        float32: names of ONNX nodes that stay float32 on the route ``flags``.
+        stages: tensors to return beside the outputs, by name.
+        plugins: the plugin library; None: the graph has no plugins, or they are registered already.
+        workspace: limit of the builder's scratch memory, bytes; None: TensorRT's own, all of the GPU.
+        timing_cache: file of measured kernels, read before and written after the build; None: not kept.
+        external_kernels: kernels of cuBLAS and cuDNN may be used where those libraries are, by versions that still do;
+            False is for machines with mere stand-ins for them.
+        version_compatible: the plan runs in later minor versions too.
+        hardware: the plan runs on other GPUs too; None: on this architecture.
+        plugins_in_plan: the plan carries the plugin library.
+    """
+
+    profiles: tuple[Profile, ...]
+    route: Route = "plain"
+    int8: bool = False
+    float32: frozenset[str] = field(default_factory=frozenset)
+    stages: tuple[str, ...] = ()
+    plugins: Path | None = None
+    workspace: int | None = None
+    timing_cache: Path | None = None
+    external_kernels: bool = True
+    version_compatible: bool = False
+    hardware: Hardware | None = None
+    plugins_in_plan: bool = False
 
 
 @dataclass(frozen=True)
@@ -183,3 +218,45 @@ def _layers(trt: Any, logger: Any, plan: bytes, settings: BuildSettings) -> list
     if engine is None:
         raise GateFailed(f"TensorRT cannot read the engine that it built: {logger.last_errors()}")
     return inspect(trt, engine, settings.profiles[0])
+
+
+def timing_cache_name(version: str, gpu: str) -> str:
+    """File name of the cache of one TensorRT on one kind of GPU; measurements serve no other."""
+    return re.sub(r"[^\w.-]+", "-", f"tensorrt-{version}-{gpu}").strip("-") + ".timing"
+
+
+def load_timing_cache(config: Any, path: Path) -> None:
+    """Give the builder the file's measurements, or an empty cache.
+
+    A broken file, or one of another TensorRT, is not used: TensorRT would refuse its measurements.
+    """
+    with locked(_lock(path)):
+        content = _read(path)
+    cache = config.create_timing_cache(content)
+    # TensorRT returns None for content that it cannot read.
+    if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
+        config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
+
+
+def save_timing_cache(config: Any, path: Path) -> None:
+    """Add the build's measurements to the file, to which other builds may have written meanwhile.
+
+    Raises:
+        BadInput: the file cannot be written.
+    """
+    measured = config.get_timing_cache()
+    if measured is None:
+        return
+    with locked(_lock(path)):
+        content = _read(path)
+        if content and (others := config.create_timing_cache(content)) is not None:
+            measured.combine(others, ignore_mismatch=False)
+        write_atomically(path, bytes(memoryview(measured.serialize())))
+
+
+def _lock(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""

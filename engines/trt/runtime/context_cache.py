@@ -8,8 +8,7 @@ from typing import Any
 from pssdet.engines.trt.runtime.buffers import BufferSet, lay_out
 from pssdet.engines.trt.runtime.cuda import Cuda, CudaFailure, DeviceBuffer, Graph, Stream
 from pssdet.engines.trt.runtime.engine import LoadedEngine, as_shape
-from pssdet.engines.trt.runtime.profile_selection import choose_profile
-from pssdet.engines.trt.shapes import InputShapes, Shape
+from pssdet.engines.trt.shapes import InputShapes, Shape, choose_profile
 from pssdet.errors import BadInput, EnvironmentMissing
 
 _Key = tuple[tuple[str, Shape], ...]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pssdet.engines.trt.error_log import error_log
+from pssdet.engines.trt.callbacks import error_log
 from pssdet.engines.trt.plugin_library import load_plugins
 from pssdet.engines.trt.shapes import InputRanges, Shape, ShapeRange
 from pssdet.errors import BadInput, EnvironmentMissing

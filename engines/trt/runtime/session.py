@@ -14,13 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.engines.raw_images import RawImages
-from pssdet.engines.trt.runtime.buffers import BufferSet, Staging
+from pssdet.engines.trt.runtime.buffers import BufferSet, InferRequest, Inputs, Outputs, Staging, Uploader
 from pssdet.engines.trt.runtime.context_cache import ContextCache, ShapeContext
 from pssdet.engines.trt.runtime.cuda import Cuda, CudaFailure, Stream
 from pssdet.engines.trt.runtime.engine import LoadedEngine, check_outputs
-from pssdet.engines.trt.runtime.infer_request import InferRequest, Outputs
 from pssdet.engines.trt.runtime.preprocess_kernel import PreprocessKernel
-from pssdet.engines.trt.runtime.upload import Inputs, Uploader
 from pssdet.errors import BadInput
 
 

@@ -46,10 +46,8 @@ def main(source):
         trt = importlib.import_module("tensorrt")
     except ImportError as error:
         return {"skip": f"TensorRT cannot be imported: {error}"}
-    from pssdet.engines.trt.error_log import error_log
-    from pssdet.engines.trt.plan.capabilities import capabilities_of
-    from pssdet.engines.trt.plan.precision_route import choose_route
-    from pssdet.engines.trt.plan.progress import DeferredError, progress_monitor
+    from pssdet.engines.trt.callbacks import DeferredError, error_log, progress_monitor
+    from pssdet.engines.trt.plan.capabilities import capabilities_of, choose_route
 
     capabilities = capabilities_of(trt)
     logger, reported = error_log(trt), []

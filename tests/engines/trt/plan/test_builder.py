@@ -6,15 +6,19 @@ import fake_trt_build
 import pytest
 import small_graph as small
 
+from pssdet.engines.trt.callbacks import report_elapsed
 from pssdet.engines.trt.graph.rewrite import plugin_graph
 from pssdet.engines.trt.plan import builder
-from pssdet.engines.trt.plan.capabilities import Capabilities, capabilities_of, unloadable_sources
-from pssdet.engines.trt.plan.flops import convolution_flops
-from pssdet.engines.trt.plan.inspector import summarise
-from pssdet.engines.trt.plan.precision_route import choose_route, graph_for
+from pssdet.engines.trt.plan.builder import BuildSettings
+from pssdet.engines.trt.plan.capabilities import (
+    Capabilities,
+    capabilities_of,
+    choose_route,
+    graph_for,
+    unloadable_sources,
+)
+from pssdet.engines.trt.plan.inspector import convolution_flops, summarise
 from pssdet.engines.trt.plan.profiles import Profile
-from pssdet.engines.trt.plan.progress import report_elapsed
-from pssdet.engines.trt.plan.settings import BuildSettings
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 
 PROFILES = (Profile((1, 32, 32), (1, 64, 96), (4, 128, 128)), Profile((8, 64, 64), (8, 64, 64), (8, 64, 64)))
