@@ -7,31 +7,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Generic,
-    NamedTuple,
-    Protocol,
-    TypeAlias,
-    TypeVar,
-    get_type_hints,
-    runtime_checkable,
-)
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, get_type_hints, runtime_checkable
 
 from pssdet.console import Progress
 from pssdet.errors import BadInput
-from pssdet.models.card import (
-    CalibrationRecord,
-    EngineCard,
-    FileRecord,
-    GpuRecord,
-    LayersRecord,
-    ModelCard,
-    Precision,
-    ProfileRecord,
-    RecipeRecord,
-)
+from pssdet.models.card import EngineCard, Precision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,12 +30,12 @@ OptionsT = TypeVar("OptionsT", bound="BuildOptions")
 class BuildOptions:
     """The options of a backend that has none; one that has some derives its class from this one.
 
-    A field is written once: the command line takes its name, type and default, and the string below it as its help.
+    The command line takes a field's name, type and default, and the string below it as its help.
     """
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        # Types are resolved where their names are known: a class derived in another module has the fields too.
+        # Resolved where their names are known: a class in another module inherits the fields.
         hints = get_type_hints(cls, include_extras=True)
         cls.__annotations__ = {name: hints[name] for name in cls.__annotations__}
 
@@ -64,7 +44,7 @@ class BuildOptions:
         return [each.name for each in fields(self) if getattr(self, each.name) != each.default]
 
     def recorded(self) -> dict[str, str]:
-        """Values of the options given, by name: quoted for a shell and joined by spaces, empty for a switch."""
+        """Values of the options given, by name: as on a command line, empty for a switch."""
         values = ((name, getattr(self, name)) for name in self.given())
         return {name: shlex.join(map(str, _values_of(value))) for name, value in values}
 
@@ -93,7 +73,7 @@ class BuildOptions:
         """Refuse options that do not suit the precision.
 
         Raises:
-            BadInput: an option has no effect in this precision or an impossible value, or one is missing.
+            BadInput: an option has no effect, an impossible value, or is missing.
         """
 
 
@@ -147,28 +127,6 @@ DEFAULTS = BuildOptions()
 
 #: Inputs or outputs of one batch, by name.
 Tensors: TypeAlias = "dict[str, NDArray[Any]]"
-
-
-class BuildResult(NamedTuple):
-    """What a backend records of its build; the fields are those of ``EngineCard``.
-
-    Attributes:
-        emulated: the precision's rounding is emulated, the speed is not that precision's.
-        fp32_nodes: nodes of a reduced-precision graph that stay in float32.
-        versions: of what is not a Python package, or not under its own name.
-        tapped: the engine returns every stage, whether asked when it is opened or not.
-    """
-
-    emulated: bool = False
-    fp32_nodes: int = 0
-    versions: Mapping[str, str] = {}
-    gpu: GpuRecord | None = None
-    plugins: FileRecord | None = None
-    recipe: RecipeRecord | None = None
-    profiles: tuple[ProfileRecord, ...] = ()
-    layers: LayersRecord | None = None
-    calibration: CalibrationRecord | None = None
-    tapped: bool = False
 
 
 class Session(Protocol):
@@ -236,7 +194,7 @@ class Backend(ABC, Generic[OptionsT]):
 
     @abstractmethod
     def missing(self) -> str | None:
-        """What this machine lacks to build or run such an engine, with the way out; None if nothing."""
+        """What this machine lacks to build or run one, with the way out; None if nothing."""
 
     def missing_to_open(self, card: EngineCard) -> str | None:
         """The same to run this engine, which may need less than to build one."""
@@ -244,7 +202,7 @@ class Backend(ABC, Generic[OptionsT]):
         return self.missing()
 
     def identity(self) -> Mapping[str, str] | None:
-        """What of this machine decides on the engine that a build gives; None: builds are too quick to be cached.
+        """What of this machine decides on an engine; None: builds are too quick to be cached.
 
         Asked only where ``missing`` gives None.
         """
@@ -261,21 +219,17 @@ class Backend(ABC, Generic[OptionsT]):
         return accepted
 
     @abstractmethod
-    def build(
-        self,
-        model: Path,
-        card: ModelCard,
-        precision: Precision,
-        folder: Path,
-        options: OptionsT,
-        progress: Progress,
-    ) -> BuildResult:
+    def build(self, model: Path, draft: EngineCard, folder: Path, options: OptionsT, progress: Progress) -> EngineCard:
         """Write the engine's files into the empty ``folder``.
 
         Args:
             model: the exported model's folder; its files were already verified.
+            draft: the engine's card so far, with the precision and the model's card.
             options: as ``accept`` gave them.
             progress: told of each step.
+
+        Returns:
+            The draft with what the backend records of the build.
         """
 
     @abstractmethod

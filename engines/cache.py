@@ -23,7 +23,7 @@ from pssdet.models.sample import PICTURE
 #: The package ``pssdet``; not resolved, since its folders are links in a checkout.
 _ROOT = Path(__file__).parents[1]
 
-#: Modules and packages that do not decide on an engine. Everything else that a build imports counts: a name that is
+#: What does not decide on an engine. Everything else that a build imports counts: a name that is
 #: forgotten here costs a needless build, never a wrong engine.
 _DECIDES_NOT = (
     # They report, store and lock.
@@ -69,7 +69,7 @@ def build_key(
 
 
 def _content(path: Path | None) -> str | list[tuple[str, str]]:
-    """Hash of a file, or names and hashes of a folder's files; empty if there is neither, which the build refuses."""
+    """Hash of a file, or names and hashes of a folder's files; empty if there is neither."""
     if path is None or not path.exists():
         return ""
     if path.is_file():
@@ -78,7 +78,7 @@ def _content(path: Path | None) -> str | list[tuple[str, str]]:
 
 
 def code_hash(starts: Iterable[Path], root: Path = _ROOT) -> str:
-    """Hash the code of modules, and of those modules of ``pssdet`` that they import and that decide on an engine.
+    """Hash the code of modules, and of what they import of ``pssdet`` that decides on an engine.
 
     Comments, docstrings and the texts of errors do not count.
 
@@ -94,7 +94,6 @@ def code_hash(starts: Iterable[Path], root: Path = _ROOT) -> str:
 
 
 def _deciding(starts: Iterable[Path], root: Path) -> dict[Path, ast.Module]:
-    """Parse the modules that ``code_hash`` is about, by file."""
     trees: dict[Path, ast.Module] = {}
     waiting = list(starts)
     while waiting:
@@ -106,7 +105,7 @@ def _deciding(starts: Iterable[Path], root: Path) -> dict[Path, ast.Module]:
 
 
 def _imported(node: ast.AST) -> Iterator[str]:
-    """Yield the names of modules that code imports, at its top or in functions, and of what it takes from them."""
+    """Yield the names of modules that code imports, anywhere, and of what it takes from them."""
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
         return
     if isinstance(node, ast.Import):
@@ -119,7 +118,7 @@ def _imported(node: ast.AST) -> Iterator[str]:
 
 
 def _source(name: str, root: Path) -> Path | None:
-    """Find the file of a module of ``pssdet`` that decides; None for other modules and for names of no module."""
+    """Find the file of a module of ``pssdet`` that decides; None for any other name."""
     package, _, rest = name.partition(".")
     if package != "pssdet" or not rest or any(f"{name}.".startswith(f"{each}.") for each in _DECIDES_NOT):
         return None
@@ -128,7 +127,7 @@ def _source(name: str, root: Path) -> Path | None:
 
 
 class _Silent(ast.NodeTransformer):
-    """Removes what code says to people: docstrings, and the arguments of exceptions that it raises."""
+    """Removes what code says to people: docstrings, and arguments of raised exceptions."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
@@ -163,12 +162,12 @@ def cached(
 ) -> bool:
     """Put the engine of that key into ``output``; ``build`` makes it, once, if the cache has none.
 
-    Of several processes that want one engine at a time, one builds and the others wait for it. What an interrupted
-    build wrote is removed at once, or, if its process was killed, by the next one that builds anything.
+    Of several processes that want one engine, one builds and the others wait. What an interrupted build
+    wrote is removed at once, or, if its process was killed, by the next build of anything.
 
     Args:
         folder: of the cache.
-        build: writes the engine's files, its card among them, into the empty folder that it is given.
+        build: writes the engine's files and its card into an empty folder.
 
     Returns:
         Whether the engine was in the cache.
@@ -186,7 +185,7 @@ def cached(
             found = _whole(entry)
             if not found:
                 _fill(entry, build)
-            # Two builds into one folder at a time could leave the plan of one with the card of the other.
+            # Else two builds into one folder could mix the plan of one and the card of the other.
             with locked(folder / f"output-{key_of({'path': str(output.resolve())})}{_LOCK}"):
                 _copy(entry, output)
     except PermissionError as error:
@@ -196,7 +195,7 @@ def cached(
 
 def _fill(entry: Path, build: Callable[[Path], None]) -> None:
     partial = entry.with_name(entry.name + _PARTIAL)
-    shutil.rmtree(partial, ignore_errors=True)  # of a build of this key that was killed: its lock is ours now
+    shutil.rmtree(partial, ignore_errors=True)  # of a killed build, whose lock is ours now
     partial.mkdir(parents=True)
     try:
         build(partial)
@@ -217,7 +216,7 @@ def _whole(entry: Path) -> bool:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed builds of other engines left; those that still run hold their locks."""
+    """Remove what killed builds left; those that still run hold their locks."""
     for partial in folder.glob(f"*{_PARTIAL}"):
         with locked_if_free(folder / f"{partial.name.removesuffix(_PARTIAL)}{_LOCK}") as free:
             if free:
@@ -225,7 +224,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _copy(entry: Path, output: Path) -> None:
-    """Copy the entry to ``output``, which appears whole; links serve if possible, since nobody writes into them."""
+    """Link the entry's files, which nobody writes into, or copy them; ``output`` appears whole."""
     with staged_folder(output) as stage:
         for source in sorted(entry.iterdir()):
             try:

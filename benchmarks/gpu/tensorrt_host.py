@@ -20,9 +20,8 @@ from pssdet.engines.trt.plan.capabilities import capabilities_of
 from pssdet.engines.trt.plan.inspector import prove, read_layers, summarise
 from pssdet.engines.trt.plugin_library import find_plugins, load_plugins
 from pssdet.engines.trt.runtime.buffers import BufferSet
-from pssdet.engines.trt.runtime.context_cache import ContextCache
 from pssdet.engines.trt.runtime.cuda import Cuda, Stream
-from pssdet.engines.trt.runtime.engine import LoadedEngine
+from pssdet.engines.trt.runtime.engine import ContextCache, LoadedEngine
 from pssdet.engines.trt.runtime.session import TensorRTSession
 from pssdet.errors import EnvironmentMissing, GateFailed
 from pssdet.files import sha256_of
@@ -77,7 +76,7 @@ class TensorRTHost:
         from pssdet.engines.trt.plan.builder import build_plan, timing_cache_name
         from pssdet.engines.trt.plan.capabilities import choose_route, graph_for
         from pssdet.engines.trt.plan.inspector import convolution_flops
-        from pssdet.engines.trt.plan.profiles import Profile
+        from pssdet.engines.trt.profiles import Profile
 
         started = perf_counter()
         reduced = request.precision != "fp32"
@@ -89,9 +88,9 @@ class TensorRTHost:
         settings = BuildSettings(
             profiles, route, float32=float32, plugins=self._plugins, timing_cache=cache, external_kernels=False
         )
-        built = build_plan(graph, plan, settings)
+        layers = build_plan(graph, plan, settings)
         seconds = perf_counter() - started
-        precisions = summarise(built.layers, convolution_flops(request.model, profiles[0].opt))
+        precisions = summarise(layers, convolution_flops(request.model, profiles[0].opt))
         if request.precision == "fp16":
             prove(precisions, request.precision)
         found = {"layers": precisions.layers, "share": precisions.share("fp16"), "wide": list(precisions.wide)}

@@ -1,7 +1,7 @@
 """The ranges of activations that int8 represents, from pictures of the kind that a model will see.
 
-A wider range cuts off nothing and has coarser steps; three methods weigh the two differently. All are for
-symmetric int8: steps of range / 127 around 0.
+A wider range cuts off nothing and has coarser steps; three methods weigh the two differently.
+All are for symmetric int8: steps of range / 127 around 0.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _Counts = NDArray[np.int64]
 
 
 class AbsHistogram:
-    """Counts of absolute values in equal bins from 0 to a power of two, which doubles when a value lies beyond it.
+    """Counts of absolute values in equal bins from 0 to a power of two.
 
-    Doubling joins bins in pairs, so that the result does not depend on the order of the values.
+    It doubles for a value beyond it and joins bins in pairs: the order of the values does not matter.
 
     Attributes:
         counts: int64 [BINS].
@@ -66,7 +66,7 @@ class AbsHistogram:
         if self.limit == 0:
             self.counts[0] += sizes.size
             return
-        # Multiplying by a power of two is exact, so a value's bin does not depend on the limit of the moment.
+        # Exact, for a power of two: a value's bin does not depend on the limit of the moment.
         bins = np.minimum((sizes * np.float32(BINS / self.limit)).astype(np.int32), BINS - 1)
         self.counts += np.bincount(bins, minlength=BINS)
 
@@ -115,7 +115,7 @@ def _mse(histogram: AbsHistogram) -> float:
 
 
 def _entropy(histogram: AbsHistogram) -> float:
-    """The range whose rounded values are distributed most like the values (least Kullback-Leibler divergence).
+    """The range with the least Kullback-Leibler divergence of the rounded values.
 
     As in S. Migacz, "8-bit inference with TensorRT", GTC 2017: values beyond the range count at its end.
     """
@@ -129,7 +129,7 @@ def _entropy(histogram: AbsHistogram) -> float:
 
 
 def _divergence(counts: _Counts, edge: int) -> float:
-    """Kullback-Leibler divergence of the distribution below ``edge`` from the same in ``LEVELS`` steps."""
+    """Divergence of the distribution below ``edge`` from the same in ``LEVELS`` steps."""
     kept = counts[:edge].astype(np.float64)
     filled = kept > 0
     if not filled.any():
@@ -161,7 +161,7 @@ METHODS: dict[Method, Callable[[AbsHistogram], float]] = {
 }
 
 
-#: More pictures change the ranges little and cost time; of a larger folder so many are taken, evenly spaced by name.
+#: More change the ranges little; of a larger folder so many are taken, evenly spaced by name.
 MOST_PICTURES = 256
 _REPORT_EVERY = 32
 
@@ -172,7 +172,7 @@ def calibrate(
     """Histograms of the named tensors over a folder's pictures, and how many pictures those were.
 
     Raises:
-        BadInput: the folder holds no pictures, one cannot be read, or the model gives NaN or infinity on one.
+        BadInput: the folder is empty, a picture unreadable, or an activation not finite.
     """
     pictures = _pictures(folder)
     histograms = {name: AbsHistogram() for name in tensors}

@@ -1,18 +1,17 @@
-"""Half precision as a rewrite of the exported graph, real or emulated; ONNX and NumPy are all it needs.
+"""Half precision as a rewrite of the exported graph, real or emulated.
 
-The half region is the trunk and the head without what a recipe keeps in float32 (``recipe.py``): in those that ship,
-the convolutions that predict DCN offsets and masks. Sampling coordinates, box decoding and NMS always stay in float32,
-where half precision would move samples and boxes by visible fractions of a pixel.
+The half region is the trunk and the head without what a recipe keeps in float32 (``recipe.py``).
+Sampling coordinates, box decoding and NMS always stay in float32, where half precision would move
+samples and boxes by visible fractions of a pixel.
 
-ONNX Runtime's CPU backend runs float16 graphs in float32 and drops the casts between neighbours: it
-never rounds. ``emulate_half`` therefore keeps float32 operators and puts an explicit cast to float16
-and back on every edge of the region, which rounds as a float16 engine with float32 accumulation does.
+ONNX Runtime's CPU backend runs float16 graphs in float32 and never rounds. ``emulate_half`` therefore
+keeps float32 operators and puts a cast to float16 and back on every edge of the region, which rounds
+as a float16 engine with float32 accumulation does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 import onnx
@@ -45,15 +44,15 @@ def half_region(graph: onnx.GraphProto, *, emulated: bool, recipe: Recipe) -> se
 
 def emulate_half(model: onnx.ModelProto, region: set[str]) -> None:
     """Round, in place, every edge and every parameter of the region to half precision."""
-    rewrite_region(model.graph, region, _RoundingRewriter(model.graph, region))
+    _rewrite_region(model, region, _Rounding)
 
 
 def to_half(model: onnx.ModelProto, region: set[str]) -> None:
     """Make the region compute in float16, in place; casts stand where the precision changes."""
-    rewrite_region(model.graph, region, TypedRewriter(model.graph, region))
+    _rewrite_region(model, region, _Typed)
 
 
-class _RoundingRewriter:
+class _Rounding:
     """Keeps everything in float32, but rounded to values that half precision has."""
 
     def __init__(self, graph: onnx.GraphProto, region: set[str]) -> None:
@@ -81,24 +80,15 @@ def _cast_pair(source: str, target: str) -> list[onnx.NodeProto]:
 _Renamed = tuple[str, list[onnx.NodeProto]]
 
 
-class RegionRewriter(Protocol):
-    """What a rewrite does where data enters, leaves or lies in its region."""
+def _rewrite_region(model: onnx.ModelProto, region: set[str], kind: type[_Rounding | _Typed]) -> None:
+    """Apply a rewrite to the nodes named in ``region``, in place.
 
-    def parameter(self, tensor: onnx.TensorProto) -> None:
-        """Change, in place, a parameter that only the region uses; called once for each use."""
-        ...
-
-    def entering(self, name: str) -> _Renamed:
-        """The tensor that a region's node reads instead of this one, and the nodes that make it."""
-        ...
-
-    def leaving(self, name: str) -> _Renamed:
-        """The tensor that a region's node writes instead of this one, and the nodes that follow it."""
-        ...
-
-
-def rewrite_region(graph: onnx.GraphProto, region: set[str], rewriter: RegionRewriter) -> None:
-    """Apply a rewrite to the nodes named in ``region``, in place."""
+    A rewriter changes, in place, a ``parameter`` that only the region uses, once for each use. It names
+    the tensor that a region's node reads or writes instead of one that is ``entering`` or ``leaving``,
+    and gives the nodes between the two.
+    """
+    graph = model.graph
+    rewriter = kind(graph, region)
     _split_shared_parameters(graph, region)
     parameters = parameters_of(graph)
     nodes: list[onnx.NodeProto] = []
@@ -123,7 +113,7 @@ def rewrite_region(graph: onnx.GraphProto, region: set[str], rewriter: RegionRew
 #: Which inputs and outputs of a node are half, by their positions.
 HalfPositions = Callable[[onnx.NodeProto], tuple[Sequence[int], Sequence[int]]]
 
-#: Of the operators that have others, too: the scales of a resize, offsets and masks of deformable convolutions.
+#: Of the operators that have others, too: scales, offsets, masks.
 _HALF_POSITIONS: dict[str, HalfPositions] = {
     "Resize": lambda _: ([0], [0]),
     "DeformConv": lambda _: ([0, 1, 3], [0]),
@@ -131,7 +121,7 @@ _HALF_POSITIONS: dict[str, HalfPositions] = {
 
 
 def declare_half_positions(op_type: str, positions: HalfPositions) -> None:
-    """Say which inputs and outputs of an operator are half in a region; of operators not declared, all are."""
+    """Say which inputs and outputs of an operator are half; of one not declared, all are."""
     _HALF_POSITIONS[op_type] = positions
 
 
@@ -164,13 +154,13 @@ def half_tensors(graph: onnx.GraphProto, region: set[str]) -> set[str]:
 
 
 def is_stage(name: str) -> bool:
-    """Whether a tensor is one that stages are compared by, or an output: only internal names have slashes."""
+    """Whether a tensor is a stage or an output: only internal names have slashes."""
     return "/" not in name
 
 
 def as_half(tensor: onnx.TensorProto) -> NDArray[np.float16]:
     """A parameter's values in half precision."""
-    with np.errstate(over="ignore"):  # beyond 65504 becomes infinite, as on a GPU; the build's proof sees it
+    with np.errstate(over="ignore"):  # infinite beyond 65504, which the build's proof sees
         half: NDArray[np.float16] = numpy_helper.to_array(tensor).astype(np.float16)
     return half
 
@@ -178,6 +168,19 @@ def as_half(tensor: onnx.TensorProto) -> NDArray[np.float16]:
 def cast(source: str, target: str, dtype: int) -> onnx.NodeProto:
     """A node that converts ``source`` into ``target`` of that element type."""
     return helper.make_node("Cast", [source], [target], name=f"{target}:cast", to=dtype)
+
+
+class GraphLinks:
+    """What makes and what reads the tensors of a graph, by their names."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self.parameters = parameters_of(graph)
+        self.outputs = {tensor.name for tensor in graph.output}
+        self.producers = {name: node for node in graph.node for name in node.output}
+        self.consumers: dict[str, list[onnx.NodeProto]] = {}
+        for node in graph.node:
+            for name in node.input:
+                self.consumers.setdefault(name, []).append(node)
 
 
 def replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
@@ -197,7 +200,7 @@ def prune(graph: onnx.GraphProto) -> None:
         graph.initializer.extend(copies)
 
 
-class TypedRewriter:
+class _Typed:
     """Makes the region compute in float16; casts stand where the precision changes.
 
     A stage keeps its float32 name beside the half one.
@@ -212,19 +215,16 @@ class TypedRewriter:
             self._wanted |= {name for position, name in enumerate(node.input) if position not in halves}
 
     def parameter(self, tensor: onnx.TensorProto) -> None:
-        """Store it in float16; see ``RegionRewriter``."""
         if tensor.data_type == TensorProto.FLOAT:  # else it was stored already, for another node
             tensor.CopyFrom(numpy_helper.from_array(as_half(tensor), tensor.name))
 
     def entering(self, name: str) -> _Renamed:
-        """The half tensor, cast once for all; see ``RegionRewriter``."""
         if name in self._names:
             return self._names[name], []
         self._names[name] = f"{name}:half"
         return self._names[name], [cast(name, self._names[name], TensorProto.FLOAT16)]
 
     def leaving(self, name: str) -> _Renamed:
-        """A half tensor, and its float32 copy if someone needs it; see ``RegionRewriter``."""
         half = self._names[name]
         needed = name in self._wanted or is_stage(name)
         return half, [cast(half, name, TensorProto.FLOAT)] if needed else []

@@ -1,8 +1,7 @@
-"""An exported model in int8, as TensorRT's explicit quantisation takes it; ONNX Runtime computes the same graph.
+"""An exported model in int8 with Q/DQ pairs, for TensorRT's explicit quantisation and ONNX Runtime.
 
-Layers are chosen, ranges of activations come from pictures, and QuantizeLinear / DequantizeLinear pairs are inserted:
-symmetric int8, zero point 0, one scale per tensor of activations, one per output channel of weights. Weights are stored
-as int8. Biases and everything between the pairs stay float32.
+Symmetric int8, zero point 0: one scale per tensor of activations, one per output channel of weights.
+Weights are stored as int8. Biases and everything between the pairs stay float32.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from onnx import helper, numpy_helper
 
 from pssdet.console import Progress
 from pssdet.engines.precision.calibration import LEVELS, Method, calibrate, range_of, sha256_of_ranges
-from pssdet.engines.precision.half import prune, replace_nodes
+from pssdet.engines.precision.half import GraphLinks, prune, replace_nodes
 from pssdet.engines.precision.recipe import Recipe, default_recipe
 from pssdet.models.card import MODEL_ONNX, CalibrationRecord, ModelCard
 from pssdet.models.stages import HEAD_NODES, TRUNK_NODES
@@ -35,7 +34,7 @@ class QdqPlacement(NamedTuple):
     Attributes:
         layers: names of the Conv and MatMul nodes that compute in integers, in the graph's order.
         activations: names of the tensors that are rounded to int8 for them, in the graph's order.
-        consumers: (node, position of the input) that read such a tensor rounded; all others read it as it is.
+        consumers: (node, position of the input) that read such a tensor rounded.
     """
 
     layers: tuple[str, ...]
@@ -46,13 +45,12 @@ class QdqPlacement(NamedTuple):
 def place_qdq(graph: onnx.GraphProto, float32: Iterable[str] = ()) -> QdqPlacement:
     """Choose the integer layers of an exported graph and the tensors that are rounded for them.
 
-    Not among them: the first convolution, whose input is the picture; those that predict DCN offsets and masks, where a
-    step of 8 bits would move samples by visible fractions of a pixel; DeformConv, which has no integer kernel; and the
-    last layers of the RPN and of the heads, whose results are scores and boxes. All of these are a small part of the
-    arithmetic, but for DeformConv.
+    Not among them: the first convolution, whose input is the picture; those that predict DCN offsets and
+    masks, where 8 bits would move samples visibly; DeformConv, which has no integer kernel; and the last
+    layers of the RPN and of the heads, whose results are scores and boxes.
 
-    A residual Add reads its shortcut rounded and the other branch's convolution as it is: so TensorRT can run
-    convolution, Add and Relu in one kernel that reads and writes integers.
+    A residual Add reads its shortcut rounded and the other branch's convolution as it is: so TensorRT can
+    run convolution, Add and Relu in one kernel that reads and writes integers.
 
     Args:
         graph: of an exported model.
@@ -76,17 +74,10 @@ def place_qdq(graph: onnx.GraphProto, float32: Iterable[str] = ()) -> QdqPlaceme
 
 
 class _QuantisationRules:
-    """Which nodes of one graph are quantised."""
-
     def __init__(self, graph: onnx.GraphProto, float32: Iterable[str]) -> None:
-        self._parameters = {tensor.name for tensor in graph.initializer}
+        self._links = GraphLinks(graph)
+        self._parameters = self._links.parameters.keys()
         self._inputs = {tensor.name for tensor in graph.input}
-        self._outputs = {tensor.name for tensor in graph.output}
-        self._producers = {name: node for node in graph.node for name in node.output}
-        self._consumers: dict[str, list[onnx.NodeProto]] = {}
-        for node in graph.node:
-            for name in node.input:
-                self._consumers.setdefault(name, []).append(node)
         self._float32 = {*default_recipe("", graph).fp32, *float32}
 
     def is_integer_layer(self, node: onnx.NodeProto) -> bool:
@@ -105,20 +96,20 @@ class _QuantisationRules:
             return None
         if node.name in self._float32:
             return None
-        followers = self._consumers.get(node.output[0], [])
+        followers = self._links.consumers.get(node.output[0], [])
         if not followers or any(each.op_type != "Relu" for each in followers):
             return None
         for position, name in enumerate(node.input):
-            producer = self._producers.get(name)
+            producer = self._links.producers.get(name)
             if producer is not None and producer.name in layers:
                 return 1 - position
         return None
 
     def _leaves(self, name: str) -> bool:
-        """Whether a layer's result, with its bias, is what the detection part reads, and not a map for RoIAlign."""
-        if name in self._outputs:
+        """Whether the detection part reads a layer's result, other than RoIAlign a map."""
+        if name in self._links.outputs:
             return True
-        for node in self._consumers.get(name, []):
+        for node in self._links.consumers.get(name, []):
             if not in_trunk_or_head(node):
                 if node.op_type != "MultilevelRoiAlign":
                     return True
@@ -167,7 +158,7 @@ def quantise(model: onnx.ModelProto, ranges: Mapping[str, float], placement: Qdq
 
 
 def round_weights(values: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Weights as integers from -127 to 127 and the scale of each index of ``axis``; 1 where all are 0."""
+    """Weights from -127 to 127 and the scale of each index of ``axis``; 1 where all are 0."""
     others = tuple(each for each in range(values.ndim) if each != axis)
     largest = np.abs(values).max(axis=others)
     scales = np.where(largest > 0, largest / np.float32(LEVELS), 1).astype(np.float32)
@@ -178,7 +169,7 @@ def round_weights(values: NDArray[np.float32], axis: int) -> tuple[NDArray[np.in
 
 
 def _activation(maker: str, name: str, largest: float, added: dict[str, onnx.TensorProto]) -> list[onnx.NodeProto]:
-    """Make the nodes that round a tensor to int8 and back; by their names they belong to the part of its producer."""
+    """Nodes that round a tensor to int8 and back, by name in the part of its producer."""
     scale, integers, back = f"{name}:scale", f"{name}:int8", f"{name}:dequantised"
     added[scale] = numpy_helper.from_array(np.float32(largest / LEVELS), scale)
     return [
@@ -188,7 +179,7 @@ def _activation(maker: str, name: str, largest: float, added: dict[str, onnx.Ten
 
 
 def _weights(node: onnx.NodeProto, tensor: onnx.TensorProto, added: dict[str, onnx.TensorProto]) -> onnx.NodeProto:
-    """Make the node that converts a layer's integer weights; layers that share weights share the integers."""
+    """The node that converts a layer's weights, which layers may share."""
     name, axis = tensor.name, CHANNEL_AXIS[node.op_type]
     integers, scales, zeros = f"{name}:int8", f"{name}:scale", f"{name}:zero"
     if integers not in added:
@@ -202,7 +193,7 @@ def _weights(node: onnx.NodeProto, tensor: onnx.TensorProto, added: dict[str, on
     )
 
 
-#: Of the three, the one with the least drift of scores in both bundled detectors; ``benchmarks/int8_calibration.py``.
+#: The least drift of scores in both bundled detectors; ``benchmarks/int8_calibration.py``.
 METHOD: Method = "entropy"
 
 

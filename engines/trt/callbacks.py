@@ -1,4 +1,4 @@
-"""What TensorRT calls while it works: a log that keeps errors for our own messages, and the progress of a build."""
+"""What TensorRT calls while it works: a log that keeps errors, and the progress of a build."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from typing import Any
 #: The latest are enough: one failure makes several, and the last ones say most.
 _KEPT = 4
 
-#: TensorRT holds one logger for a process, whichever was given first, and plugins log to it, also after the engine that
-#: came with it is gone.
+#: TensorRT holds the first logger for the whole process, and plugins log to it.
 _logs: list[tuple[Any, Any]] = []
 
 
 def error_log(trt: Any) -> Any:
-    """The ``ILogger`` of the module ``tensorrt``, the same for all and never freed; see its ``last_errors``."""
+    """The ``ILogger`` of the module ``tensorrt``, never freed; see its ``last_errors``."""
     for module, log in _logs:
         if module is trt:
             return log
@@ -27,8 +26,6 @@ def error_log(trt: Any) -> Any:
 
 
 def _new(trt: Any) -> Any:
-    """A logger that prints nothing."""
-
     class ErrorLog(trt.ILogger):  # type: ignore[misc]  # a class of whatever TensorRT is installed
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
@@ -54,18 +51,17 @@ Report = Callable[[str], None]
 TICK = 60.0
 
 
-class DeferredError:
-    """An exception of one of TensorRT's callbacks, which may not raise; it is raised again after the build."""
+def progress_monitor(trt: Any, report: Report) -> Any:
+    """An ``IProgressMonitor`` that reports each phase of the build, and tenths of the long ones.
 
-    error: BaseException | None = None
-
-
-def progress_monitor(trt: Any, report: Report, deferred: DeferredError) -> Any:
-    """An ``IProgressMonitor`` that reports each phase of the build, and tenths of the long ones."""
+    An exception of ``report``, Ctrl-C too, would end the process if it passed through TensorRT: it becomes the
+    monitor's ``error``, to be raised after the build.
+    """
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # a class of whatever TensorRT is installed
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
+            self.error: BaseException | None = None
             self._steps: dict[str, int] = {}
             self._reported: dict[str, int] = {}
 
@@ -73,7 +69,7 @@ def progress_monitor(trt: Any, report: Report, deferred: DeferredError) -> Any:
             """A phase begins; nested ones are too many to report."""
             if parent_phase is None:
                 self._steps[phase_name] = num_steps
-                _guarded(lambda: report(f"TensorRT: {phase_name}"), deferred)
+                self._report(phase_name)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             """A step is done; False stops the build."""
@@ -81,22 +77,20 @@ def progress_monitor(trt: Any, report: Report, deferred: DeferredError) -> Any:
                 tenth = min(10 * (step + 1) // steps, 10)
                 if 0 < tenth < 10 and tenth > self._reported.get(phase_name, 0):
                     self._reported[phase_name] = tenth
-                    _guarded(lambda: report(f"TensorRT: {phase_name}, {tenth}0 %"), deferred)
-            return deferred.error is None
+                    self._report(f"{phase_name}, {tenth}0 %")
+            return self.error is None
 
         def phase_finish(self, phase_name: str) -> None:
             """A phase is over."""
             self._steps.pop(phase_name, None)
 
+        def _report(self, text: str) -> None:
+            try:
+                report(f"TensorRT: {text}")
+            except BaseException as error:  # noqa: BLE001  (it is raised again after the build)
+                self.error = self.error or error
+
     return Monitor()
-
-
-def _guarded(action: Callable[[], None], deferred: DeferredError) -> None:
-    """Keep an exception, Ctrl-C too, from passing through TensorRT, which would end the process."""
-    try:
-        action()
-    except BaseException as error:  # noqa: BLE001  (it is raised again after the build)
-        deferred.error = deferred.error or error
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pytest
 
 from pssdet.commands.build import Options
 from pssdet.engines import registry
-from pssdet.engines.backend import Backend, BuildOptions, BuildResult
+from pssdet.engines.backend import Backend, BuildOptions
 from pssdet.engines.build_engine import build_engine, engine_folder
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 from pssdet.engines.registry import choose_backend, open_engine
@@ -47,10 +47,10 @@ class ToyBackend(Backend[ToyOptions]):
     def missing(self):
         return None
 
-    def build(self, model, card, precision, folder, options, progress):
-        shutil.copyfile(model / card.onnx.name, folder / "toy.onnx")
+    def build(self, model, draft, folder, options, progress):
+        shutil.copyfile(model / draft.model.onnx.name, folder / "toy.onnx")
         (folder / "scale.txt").write_text(str(options.scale))
-        return BuildResult()
+        return draft
 
     def open(self, folder, card, taps=()):
         return ToySession(folder / "toy.onnx", taps, float((folder / "scale.txt").read_text()))

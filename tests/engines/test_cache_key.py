@@ -88,7 +88,7 @@ class TestCode:
         "name",
         [
             "engines/trt/graph/rewrite.py",
-            "engines/trt/graph/standard.py",
+            "engines/trt/graph/plugin_nodes.py",
             "engines/trt/plan/builder.py",
             "engines/trt/plan/inspector.py",
             CALIBRATION,
@@ -171,7 +171,7 @@ class TestCode:
     def test_what_python_imports_for_a_build_counts(self):
         """Of what these import, all but what is said not to decide."""
         folder = "pssdet.engines"
-        modules = ("trt.graph.rewrite", "trt.plan.builder", "trt.plan.precision_route", "precision.int8_model")
+        modules = ("trt.graph.rewrite", "trt.plan.builder", "trt.plan.capabilities", "precision.quantise")
         program = f"import sys, {', '.join(f'{folder}.{name}' for name in modules)}\nprint(*sys.modules)"
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         imported = {name for name in done.stdout.split() if cache._source(name, ROOT) is not None}

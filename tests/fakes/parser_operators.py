@@ -14,7 +14,7 @@ from onnx import TensorProto, numpy_helper
 
 from pssdet.engines.precision.half import parameters_of
 from pssdet.engines.trt.graph.plugins import DOMAIN, NAMESPACE, PLUGINS, VERSION, attributes_of
-from pssdet.engines.trt.graph.standard import OPSET
+from pssdet.engines.trt.graph.rewrite import OPSET
 from pssdet.engines.trt.graph.types import Types, tensor_types, type_name
 from pssdet.errors import BadInput
 

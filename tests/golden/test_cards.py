@@ -29,13 +29,13 @@ def test_of_its_engines(model, engine):
 
 
 def test_of_an_int8_engine(mini_folder, tmp_path):
-    from pssdet.engines.backend import BuildOptions
+    from pssdet.engines.backend import PrecisionOptions
     from pssdet.engines.build_engine import build_engine
     from pssdet.engines.registry import choose_backend
     from pssdet.validation.scenes.dataset import write_dataset
 
     write_dataset(tmp_path / "scenes", "train", 4)
-    options = BuildOptions(calibration=tmp_path / "scenes")
+    options = PrecisionOptions(calibration=tmp_path / "scenes")
     build_engine(mini_folder, choose_backend("onnxruntime", "int8"), "int8", tmp_path / "engine", options=options)
     card = normalised((tmp_path / "engine" / "engine.json").read_bytes(), tmp_path)
     assert_golden("cards/mini_faster.onnxruntime-int8.engine.json", card)

@@ -1,21 +1,20 @@
 """The exported graph's DeformConv nodes and pssdet functions as plugin nodes.
 
-A detector's DCNv2 layer is Conv -> Split into offsets and masks -> Sigmoid of the masks -> DeformConv -> Relu. The
-plugin takes the convolution's output as it is: ``raw_mask`` means that masks before their sigmoid are the last third of
-the channels, which is the order that Split has; and it applies the Relu. The functions of the detection part must stay
-within the limits of plugins/detection/detection.h.
+A DCNv2 layer is Conv -> Split into offsets and masks -> Sigmoid of the masks -> DeformConv -> Relu. The
+plugin takes the convolution's output as it is: ``raw_mask`` means that masks before their sigmoid are the
+last third of the channels; and it applies the Relu. The functions of the detection part must stay within
+the limits of plugins/detection/detection.h.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from pssdet.engines.precision.half import is_stage, parameters_of, replace_nodes
+from pssdet.engines.precision.half import GraphLinks, is_stage, replace_nodes
 from pssdet.engines.trt.graph.plugins import (
     DEFORM_CONV,
     MAX_ANCHORS,
@@ -35,53 +34,31 @@ def replace_deform_convs(graph: onnx.GraphProto) -> None:
     Raises:
         BadInput: one is not 2-D or has weights that are not constant.
     """
-    context = _Context.of(graph)
+    links = GraphLinks(graph)
     replaced: dict[str, onnx.NodeProto] = {}
     gone: set[str] = set()
     for node in graph.node:
         if node.op_type == "DeformConv":
-            replaced[node.name], swallowed = _plugin(graph, node, context)
+            replaced[node.name], swallowed = _plugin(graph, node, links)
             gone |= swallowed
     replace_nodes(graph, [replaced.get(node.name, node) for node in graph.node if node.name not in gone])
 
 
-@dataclass(frozen=True)
-class _Context:
-    parameters: dict[str, onnx.TensorProto]
-    producers: dict[str, onnx.NodeProto]
-    readers: dict[str, list[onnx.NodeProto]]
-    outputs: frozenset[str]
-
-    @classmethod
-    def of(cls, graph: onnx.GraphProto) -> _Context:
-        readers: dict[str, list[onnx.NodeProto]] = {}
-        for node in graph.node:
-            for name in node.input:
-                readers.setdefault(name, []).append(node)
-        producers = {name: node for node in graph.node for name in node.output}
-        outputs = frozenset(output.name for output in graph.output)
-        return cls(parameters_of(graph), producers, readers, outputs)
-
-    def private(self, name: str) -> bool:
-        """Whether exactly one node reads this tensor, which is neither an output nor a stage."""
-        return len(self.readers.get(name, ())) == 1 and name not in self.outputs and not is_stage(name)
-
-
-def _plugin(graph: onnx.GraphProto, node: onnx.NodeProto, context: _Context) -> tuple[onnx.NodeProto, set[str]]:
+def _plugin(graph: onnx.GraphProto, node: onnx.NodeProto, links: GraphLinks) -> tuple[onnx.NodeProto, set[str]]:
     """The plugin node, and the names of the nodes that it replaces beside the DeformConv."""
     x, weight, offset, bias, mask = [*node.input, "", ""][:5]
-    attributes = _convolution(node, context.parameters.get(weight))
+    attributes = _convolution(node, links.parameters.get(weight))
     swallowed: set[str] = set()
-    raw = _raw_mask(offset, mask, attributes, context)
+    raw = _raw_mask(offset, mask, attributes, links)
     if raw:
         offset, mask = raw[0].input[0], ""
         swallowed |= {each.name for each in raw}
-    relu = _relu(node.output[0], context)
+    relu = _relu(node.output[0], links)
     if relu:
         swallowed.add(relu.name)
     flags = {"has_bias": bias, "has_mask": mask, "raw_mask": raw, "relu": relu, "half_offsets": None}
     attributes |= {name: int(bool(value)) for name, value in flags.items()}
-    inputs = [x, _packed(graph, context.parameters, weight), offset, bias, mask]
+    inputs = [x, _packed(graph, links.parameters, weight), offset, bias, mask]
     outputs = list((relu or node).output)
     return DEFORM_CONV.node([name for name in inputs if name], outputs, node.name, attributes), swallowed
 
@@ -104,32 +81,37 @@ def _convolution(node: onnx.NodeProto, weight: onnx.TensorProto | None) -> Attri
 
 
 def _raw_mask(
-    offset: str, mask: str, attributes: Attributes, context: _Context
+    offset: str, mask: str, attributes: Attributes, links: GraphLinks
 ) -> tuple[onnx.NodeProto, onnx.NodeProto] | None:
     """The Split and the Sigmoid between a predictor and its DeformConv, if nothing else uses them."""
-    sigmoid = context.producers.get(mask)
+    sigmoid = links.producers.get(mask)
     if sigmoid is None or sigmoid.op_type != "Sigmoid":
         return None
-    split = context.producers.get(offset)
+    split = links.producers.get(offset)
     if split is None or split.op_type != "Split" or list(split.output) != [offset, sigmoid.input[0]]:
         return None
     taps = int(np.prod(attributes["kernel_shape"])) * attributes["offset_group"]
-    sizes = context.parameters.get(split.input[1]) if len(split.input) == 2 else None
+    sizes = links.parameters.get(split.input[1]) if len(split.input) == 2 else None
     halves = (
         sizes is not None
         and numpy_helper.to_array(sizes).tolist() == [2 * taps, taps]
         and attributes_of(split).get("axis", 0) == 1
     )
-    alone = all(context.private(name) for name in (offset, sigmoid.input[0], mask))
+    alone = all(_is_private(links, name) for name in (offset, sigmoid.input[0], mask))
     return (split, sigmoid) if halves and alone else None
 
 
-def _relu(output: str, context: _Context) -> onnx.NodeProto | None:
+def _relu(output: str, links: GraphLinks) -> onnx.NodeProto | None:
     """The Relu that alone reads the convolution's output, if there is one."""
-    readers = context.readers.get(output, [])
-    if len(readers) == 1 and readers[0].op_type == "Relu" and context.private(output):
+    readers = links.consumers.get(output, [])
+    if len(readers) == 1 and readers[0].op_type == "Relu" and _is_private(links, output):
         return readers[0]
     return None
+
+
+def _is_private(links: GraphLinks, name: str) -> bool:
+    """Whether exactly one node reads this tensor, which is neither an output nor a stage."""
+    return len(links.consumers.get(name, ())) == 1 and name not in links.outputs and not is_stage(name)
 
 
 def _packed(graph: onnx.GraphProto, parameters: dict[str, onnx.TensorProto], name: str) -> str:
@@ -169,7 +151,6 @@ def replace_functions(graph: onnx.GraphProto) -> None:
 
 
 def _attributes(node: onnx.NodeProto, plugin: Plugin) -> Attributes:
-    """The values of the plugin's fields, within their limits."""
     given = attributes_of(node)
     attributes: Attributes = {}
     for field in plugin.fields:

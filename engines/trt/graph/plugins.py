@@ -1,4 +1,4 @@
-"""The table of this project's TensorRT plugins: ONNX names, attributes, types of inputs and outputs, limits.
+"""The table of TensorRT plugins: ONNX names, attributes, types of inputs and outputs, limits.
 
 ``plugins/tensorrt/README.md`` describes them for users, and ``plugins/tensorrt/operators`` implements them. Whatever
 rewrites, checks or types plugin nodes reads this table; a new plugin is a new entry.
@@ -16,15 +16,15 @@ from onnx import TensorProto, helper
 from pssdet.engines.precision.half import declare_half_positions
 from pssdet.errors import BadInput
 
-#: Domain of plugin nodes. TensorRT's parser, 8.6 to 11, ignores it: it finds a plugin by the node's op_type,
-#: ``plugin_version`` and ``plugin_namespace``. ONNX's checker takes unknown operators in any domain but its own.
+#: Domain of plugin nodes, since ONNX's checker takes unknown operators in any but its own. TensorRT's
+#: parser finds a plugin by op_type, ``plugin_version`` and ``plugin_namespace``.
 DOMAIN = "trt.plugins"
 NAMESPACE = "pssdet"
 VERSION = "1"
 
 #: PSSDET_MAX_LEVELS, PSSDET_MAX_ANCHORS (of one cell), PSSDET_MAX_CANDIDATES of an image.
 MAX_LEVELS, MAX_ANCHORS, MAX_CANDIDATES = 8, 16, 2048
-#: PSSDET_MAX_OUTPUT_SIZE, PSSDET_MAX_SAMPLING_RATIO: bins of a region and samples of a bin, along one axis.
+#: PSSDET_MAX_OUTPUT_SIZE, PSSDET_MAX_SAMPLING_RATIO: bins of a region, samples of a bin, per axis.
 MAX_OUTPUT_SIZE, MAX_SAMPLING_RATIO = 32, 64
 
 Attributes = dict[str, Any]
@@ -108,7 +108,7 @@ class Plugin:
     follows_maps: bool = False
 
     def inputs_of(self, node: onnx.NodeProto) -> list[PluginTensor]:
-        """The tensor of each input that a node should have; the number of levels is that of the inputs."""
+        """The tensor of each input that a node should have, with the levels that it has."""
         attributes = attributes_of(node)
         present = [tensor for tensor in self.inputs if not tensor.flag or attributes.get(tensor.flag)]
         repeated = sum(tensor.per_level for tensor in present)
@@ -123,7 +123,7 @@ class Plugin:
     def node(
         self, inputs: Sequence[str], outputs: Sequence[str], name: str, attributes: Mapping[str, Any]
     ) -> onnx.NodeProto:
-        """A node that TensorRT's parser makes this plugin, with every field: the parser warns about those left out.
+        """A node for this plugin, with every field: the parser warns about those left out.
 
         Raises:
             KeyError: a field has no value.

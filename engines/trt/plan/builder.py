@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pssdet.engines.trt.callbacks import DeferredError, Report, error_log, progress_monitor, report_elapsed
+from pssdet.engines.trt.callbacks import Report, error_log, progress_monitor, report_elapsed
 from pssdet.engines.trt.plan.capabilities import (
     Capabilities,
     Hardware,
@@ -19,8 +18,8 @@ from pssdet.engines.trt.plan.capabilities import (
 )
 from pssdet.engines.trt.plan.inspector import inspect
 from pssdet.engines.trt.plan.network import check_constrained, constrain_to_float32, mark_stages, parse
-from pssdet.engines.trt.plan.profiles import Profile
 from pssdet.engines.trt.plugin_library import load_plugins
+from pssdet.engines.trt.profiles import Profile
 from pssdet.errors import BadInput, GateFailed
 from pssdet.files import write_atomically
 from pssdet.locks import locked
@@ -34,16 +33,15 @@ class BuildSettings:
     """Options of one build.
 
     Attributes:
-        profiles: input shapes that the plan serves; the first is the one that layers are inspected with.
+        profiles: input shapes that the plan serves; layers are inspected with the first.
         route: how the plan gets its precision.
         int8: the graph has quantised layers.
         float32: names of ONNX nodes that stay float32 on the route ``flags``.
         stages: tensors to return beside the outputs, by name.
         plugins: the plugin library; None: the graph has no plugins, or they are registered already.
         workspace: limit of the builder's scratch memory, bytes; None: TensorRT's own, all of the GPU.
-        timing_cache: file of measured kernels, read before and written after the build; None: not kept.
-        external_kernels: kernels of cuBLAS and cuDNN may be used where those libraries are, by versions that still do;
-            False is for machines with mere stand-ins for them.
+        timing_cache: file of measured kernels, read and added to; None: not kept.
+        external_kernels: kernels of cuBLAS and cuDNN may be used; False where they are stand-ins.
         version_compatible: the plan runs in later minor versions too.
         hardware: the plan runs on other GPUs too; None: on this architecture.
         plugins_in_plan: the plan carries the plugin library.
@@ -63,22 +61,9 @@ class BuildSettings:
     plugins_in_plan: bool = False
 
 
-@dataclass(frozen=True)
-class BuiltPlan:
-    """Result of a build.
-
-    Attributes:
-        float32: ONNX nodes whose layers were constrained to float32, on the route ``flags``.
-        layers: the inspector's description of each layer; see ``inspector.py``.
-    """
-
-    float32: frozenset[str]
-    layers: list[dict[str, Any]]
-
-
 def build_plan(
     model: onnx.ModelProto, target: Path, settings: BuildSettings, report: Report = lambda _: None
-) -> BuiltPlan:
+) -> list[dict[str, Any]]:
     """Build the plan of an ONNX model into the file ``target``.
 
     There must be a GPU: without one TensorRT raises misleading errors or crashes; see ``devices.gpu``.
@@ -86,6 +71,9 @@ def build_plan(
     Args:
         model: what ``rewrite.plugin_graph`` or ``rewrite.typed_half`` gives.
         report: called at the start of each step.
+
+    Returns:
+        The inspector's description of each layer; see ``inspector.py``.
 
     Raises:
         BadInput: this TensorRT lacks what the settings ask for, or a file cannot be written.
@@ -110,7 +98,6 @@ def build_plan(
     config = builder.create_builder_config()
     _configure(trt, capabilities, config, settings)
     _add_profiles(builder, network, config, settings.profiles)
-    constrained: set[str] = set()
     if settings.route == "flags":
         constrained = constrain_to_float32(trt, network, settings.float32)
         check_constrained(model, settings.float32 - constrained)
@@ -125,7 +112,7 @@ def build_plan(
     if settings.timing_cache is not None:
         save_timing_cache(config, settings.timing_cache)
     report("TensorRT: looking at the layers of the engine")
-    return BuiltPlan(frozenset(constrained), _layers(trt, logger, plan, settings))
+    return _layers(trt, logger, plan, settings)
 
 
 def _check_supported(capabilities: Capabilities, settings: BuildSettings) -> None:
@@ -198,15 +185,14 @@ def _build(trt: Any, capabilities: Capabilities, builder: Any, network: Any, con
     Raises:
         BaseException: of ``report``, or Ctrl-C, during the build.
     """
-    deferred = DeferredError()
-    if capabilities.progress:
-        config.progress_monitor = progress_monitor(trt, report, deferred)
-    else:
+    if not capabilities.progress:
         report("TensorRT: building")
-    with nullcontext() if capabilities.progress else report_elapsed(report):
-        serialised = builder.build_serialized_network(network, config)
-    if deferred.error is not None:
-        raise deferred.error
+        with report_elapsed(report):
+            return builder.build_serialized_network(network, config)
+    monitor = config.progress_monitor = progress_monitor(trt, report)
+    serialised = builder.build_serialized_network(network, config)
+    if monitor.error is not None:
+        raise monitor.error
     return serialised
 
 

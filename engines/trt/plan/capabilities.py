@@ -1,4 +1,4 @@
-"""What the installed TensorRT offers, by the names that it has instead of its version, and the way to a precision."""
+"""What the installed TensorRT offers, by the names that it has, and the way to a precision."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import onnx
 
 Hardware = Literal["ampere_plus", "same_compute_capability"]
-#: ``plain`` float32, ``flags`` (the builder chooses types, within constraints) or ``typed`` (the graph says them).
+#: ``plain`` float32, ``flags`` (the builder chooses types within constraints), ``typed`` (the graph does).
 Route = Literal["plain", "flags", "typed"]
 
 #: Libraries behind tactic sources that older versions use unless told otherwise, newest first.
@@ -56,11 +56,6 @@ class Capabilities:
     def always_typed(self) -> bool:
         """Every network is strongly typed: there are no flags for reduced precision."""
         return not self.half_flag
-
-    @property
-    def can_be_typed(self) -> bool:
-        """Strongly typed networks are possible."""
-        return self.typed_flag or self.always_typed
 
 
 def capabilities_of(trt: Any) -> Capabilities:
@@ -114,7 +109,7 @@ def choose_route(capabilities: Capabilities, *, reduced: bool, typed: bool) -> R
         BadInput: there are no strongly typed networks in this version.
         EnvironmentMissing: the version has flags for FP16 but cannot hold layers to float32.
     """
-    if typed and not capabilities.can_be_typed:
+    if typed and not (capabilities.typed_flag or capabilities.always_typed):
         raise BadInput("this TensorRT has no strongly typed networks; leave out --strongly-typed")
     if not reduced:
         return "typed" if typed else "plain"

@@ -10,7 +10,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 from pssdet.engines.trt.plan.network import onnx_nodes
-from pssdet.engines.trt.plan.profiles import BatchSize, Profile, input_shape
+from pssdet.engines.trt.profiles import BatchSize, Profile, input_shape
 from pssdet.errors import EnvironmentMissing, GateFailed
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _TYPES: tuple[tuple[re.Pattern[str], LayerPrecision], ...] = (
     (re.compile(r"\b(FP16|Half|HALF)\b"), "fp16"),
     (re.compile(r"\b(FP32|Float|FLOAT)\b"), "fp32"),
 )
-#: With several profiles an engine has every layer once for each; all but the first one's end their names like this.
+#: How names of layers end that an engine has for a further profile.
 _LATER_PROFILE = re.compile(r"\[profile [1-9]\d*\]")
 
 #: From the narrowest to the widest: of contradicting evidence the wider counts.
@@ -60,10 +60,10 @@ class Precisions:
 
 
 def inspect(trt: Any, engine: Any, profile: Profile) -> list[dict[str, Any]]:
-    """The first profile's layers of an engine as the inspector describes them, at the profile's typical shape.
+    """The first profile's layers of an engine as the inspector describes them, in its typical shape.
 
-    The plan must be built with detailed verbosity, and ``profile`` its first one. Where shapes are dynamic, the
-    inspector knows formats only with an execution context whose inputs have sizes, and so only those of that profile.
+    The plan must be built with detailed verbosity. Where shapes are dynamic, the inspector knows formats
+    only with an execution context whose inputs have sizes.
 
     Raises:
         EnvironmentMissing: there is no memory for a context.
@@ -102,7 +102,7 @@ def read_layers(text: str) -> list[dict[str, Any]]:
 
 
 def layer_precision(layer: Mapping[str, Any]) -> LayerPrecision:
-    """The precision in which a layer computes: of its weights and of its first input, the wider if they differ."""
+    """The precision in which a layer computes: the wider of its weights and its first input."""
     weights = layer.get("Weights")
     weight = _type_in(str(weights.get("Type", ""))) if isinstance(weights, Mapping) else None
     inputs = layer.get("Inputs") or layer.get("Outputs") or [{}]
@@ -139,7 +139,7 @@ def summarise(layers: Sequence[Mapping[str, Any]], flops: Mapping[str, int]) -> 
 
 
 def _nodes_of(layer: Mapping[str, Any]) -> set[str]:
-    """ONNX nodes of a layer: by its metadata or, in versions without metadata, by the parts of its fused name."""
+    """ONNX nodes of a layer, by its metadata or else by the parts of its fused name."""
     if named := onnx_nodes(str(layer.get("Metadata", ""))):
         return set(named)
     parts = re.split(r" \+ |, ", str(layer.get("Name", "")))
@@ -157,7 +157,7 @@ def _precision_of(layers: Sequence[Mapping[str, Any]]) -> LayerPrecision:
 def prove(precisions: Precisions, asked: Literal["fp16", "int8"]) -> None:
     """Fail unless the plan has the precision that was asked for.
 
-    INT8 engines must have 90 % in INT8 or FP16, and some of it in INT8: the calibration chooses what is quantised.
+    INT8 engines must have 90 % in INT8 or FP16, and some of it in INT8.
 
     Raises:
         GateFailed: too much of the convolutions' work is in float32, or unknown.
@@ -178,7 +178,7 @@ _CONVOLUTIONS = ("Conv", "DeformConv")
 
 
 def convolution_flops(model: onnx.ModelProto, size: BatchSize) -> dict[str, int]:
-    """Operations of each convolution, deformable ones included, by the node's name, for a batch of this size.
+    """Operations of each convolution, deformable or not, by the node's name, for a batch.
 
     Two operations per multiply-accumulate: 2 N Ho Wo O (C / groups) kh kw, the weights being
     [O, C / groups, kh, kw]. Offsets, interpolation and bias are not counted.

@@ -13,13 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.engines.raw_images import RawImages
+from pssdet.engines.trt.profiles import InputShapes, Shape
 from pssdet.engines.trt.runtime.cuda import Cuda, CudaFailure, DeviceBuffer, Event, PinnedBuffer, Stream
-from pssdet.engines.trt.runtime.engine import TensorSpec
 from pssdet.engines.trt.runtime.preprocess_kernel import PreprocessKernel
-from pssdet.engines.trt.shapes import InputShapes, Shape
 
 #: Alignment that TensorRT requires of an address, bytes.
 _ALIGNMENT = 256
+
+
+class TensorSpec(NamedTuple):
+    """An input or output of an engine; -1 in its shape stands for a side that varies."""
+
+    name: str
+    shape: Shape
+    dtype: np.dtype[Any]
 
 
 class TensorSlot(NamedTuple):
@@ -193,7 +200,7 @@ class InferRequest:
         return self._error is not None
 
     def finish(self) -> None:
-        """Wait until its outputs are on the host and copy them; any thread may call this, the first does the work."""
+        """Wait for its outputs and copy them; any thread may call this, the first does the work."""
         with self._lock:
             if self._buffers is None:
                 return

@@ -46,7 +46,7 @@ def main(source):
         trt = importlib.import_module("tensorrt")
     except ImportError as error:
         return {"skip": f"TensorRT cannot be imported: {error}"}
-    from pssdet.engines.trt.callbacks import DeferredError, error_log, progress_monitor
+    from pssdet.engines.trt.callbacks import error_log, progress_monitor
     from pssdet.engines.trt.plan.capabilities import capabilities_of, choose_route
 
     capabilities = capabilities_of(trt)
@@ -54,7 +54,7 @@ def main(source):
     logger.log(trt.ILogger.WARNING, "a warning")
     logger.log(trt.ILogger.ERROR, "an error")
     if capabilities.progress:
-        watcher = progress_monitor(trt, reported.append, DeferredError())
+        watcher = progress_monitor(trt, reported.append)
         watcher.phase_start("phase", None, 2)
         watcher.step_complete("phase", 0)
     return {

@@ -1,6 +1,6 @@
 import pytest
 
-from pssdet.engines.trt.shapes import ShapeRange, choose_profile
+from pssdet.engines.trt.profiles import ShapeRange, choose_profile
 from pssdet.errors import BadInput
 
 SMALL = {
