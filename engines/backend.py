@@ -1,4 +1,4 @@
-"""What every backend offers: options of a build, and building, opening and running an engine."""
+"""What every backend offers: options, and building, opening and running an engine."""
 
 from __future__ import annotations
 
@@ -143,10 +143,10 @@ class Session(Protocol):
 
 @runtime_checkable
 class Pipelined(Session, Protocol):
-    """A session that threads may share, and whose batches overlap: submitted first, collected later.
+    """A session that threads may share, whose batches overlap: submitted, then collected.
 
     Attributes:
-        depth: batches on their way at once; the oldest is waited for when one more is submitted.
+        depth: batches on their way at once; one more waits for the oldest.
     """
 
     depth: int

@@ -31,6 +31,9 @@ LEVELS = 127
 _SHARE = 0.9999
 #: Ranges that are tried are multiples of this many bins.
 _STRIDE = 16
+#: More pictures change the ranges little; of a larger folder so many count, evenly spaced by name.
+MOST_PICTURES = 256
+_REPORT_EVERY = 32
 _Counts = NDArray[np.int64]
 
 
@@ -159,11 +162,6 @@ METHODS: dict[Method, Callable[[AbsHistogram], float]] = {
     "mse": _mse,
     "entropy": _entropy,
 }
-
-
-#: More change the ranges little; of a larger folder so many are taken, evenly spaced by name.
-MOST_PICTURES = 256
-_REPORT_EVERY = 32
 
 
 def calibrate(

@@ -18,22 +18,25 @@ from onnx import helper, numpy_helper
 from pssdet.console import Progress
 from pssdet.engines.precision.calibration import LEVELS, Method, calibrate, range_of, sha256_of_ranges
 from pssdet.engines.precision.half import GraphLinks, prune, replace_nodes
-from pssdet.engines.precision.recipe import Recipe, default_recipe
+from pssdet.engines.precision.recipe import HALF_PREFIXES, Recipe, default_recipe
 from pssdet.models.card import MODEL_ONNX, CalibrationRecord, ModelCard
-from pssdet.models.stages import HEAD_NODES, TRUNK_NODES
 
 #: Layers with integer kernels everywhere, and the axis of their weights' output channels.
 CHANNEL_AXIS = {"Conv": 0, "MatMul": 1}
 #: Layers with weights of the trunk and the head, those without integer kernels included.
 WEIGHTED = frozenset((*CHANNEL_AXIS, "DeformConv"))
 
+#: The least drift of scores in both bundled detectors; ``benchmarks/int8_calibration.py``.
+METHOD: Method = "entropy"
+_ZERO = "quantise:zero"
+
 
 class QdqPlacement(NamedTuple):
     """Which layers are quantised, and where QuantizeLinear / DequantizeLinear pairs stand.
 
     Attributes:
-        layers: names of the Conv and MatMul nodes that compute in integers, in the graph's order.
-        activations: names of the tensors that are rounded to int8 for them, in the graph's order.
+        layers: names of the Conv and MatMul nodes that compute in integers.
+        activations: names of the tensors that are rounded to int8 for them.
         consumers: (node, position of the input) that read such a tensor rounded.
     """
 
@@ -43,7 +46,7 @@ class QdqPlacement(NamedTuple):
 
 
 def place_qdq(graph: onnx.GraphProto, float32: Iterable[str] = ()) -> QdqPlacement:
-    """Choose the integer layers of an exported graph and the tensors that are rounded for them.
+    """Choose an exported graph's integer layers and the tensors that are rounded for them.
 
     Not among them: the first convolution, whose input is the picture; those that predict DCN offsets and
     masks, where 8 bits would move samples visibly; DeformConv, which has no integer kernel; and the last
@@ -83,7 +86,7 @@ class _QuantisationRules:
     def is_integer_layer(self, node: onnx.NodeProto) -> bool:
         return (
             node.op_type in CHANNEL_AXIS
-            and in_trunk_or_head(node)
+            and node.name.startswith(HALF_PREFIXES)
             and node.input[1] in self._parameters
             and node.input[0] not in self._inputs
             and node.name not in self._float32
@@ -92,7 +95,7 @@ class _QuantisationRules:
 
     def shortcut(self, node: onnx.NodeProto, layers: Iterable[str]) -> int | None:
         """The input of a residual Add that is rounded; None for every other node."""
-        if node.op_type != "Add" or not in_trunk_or_head(node) or self._parameters & set(node.input):
+        if node.op_type != "Add" or not node.name.startswith(HALF_PREFIXES) or self._parameters & set(node.input):
             return None
         if node.name in self._float32:
             return None
@@ -110,20 +113,12 @@ class _QuantisationRules:
         if name in self._links.outputs:
             return True
         for node in self._links.consumers.get(name, []):
-            if not in_trunk_or_head(node):
+            if not node.name.startswith(HALF_PREFIXES):
                 if node.op_type != "MultilevelRoiAlign":
                     return True
             elif node.op_type == "Add" and self._parameters & set(node.input) and self._leaves(node.output[0]):
                 return True
         return False
-
-
-def in_trunk_or_head(node: onnx.NodeProto) -> bool:
-    """Whether a node is of the trunk or of a head."""
-    return bool(node.name.startswith((TRUNK_NODES, HEAD_NODES)))
-
-
-_ZERO = "quantise:zero"
 
 
 def quantise(model: onnx.ModelProto, ranges: Mapping[str, float], placement: QdqPlacement) -> onnx.ModelProto:
@@ -193,10 +188,6 @@ def _weights(node: onnx.NodeProto, tensor: onnx.TensorProto, added: dict[str, on
     )
 
 
-#: The least drift of scores in both bundled detectors; ``benchmarks/int8_calibration.py``.
-METHOD: Method = "entropy"
-
-
 class QuantisedModel(NamedTuple):
     """Result of quantising a model.
 
@@ -239,5 +230,5 @@ def quantised_model(
     histograms, count = calibrate(folder / MODEL_ONNX, card.preprocessing, pictures, placement.activations, progress)
     ranges = {name: range_of(histogram, method) for name, histogram in histograms.items()}
     record = CalibrationRecord(count, method, sha256_of_ranges(ranges))
-    weighted = sum(node.op_type in WEIGHTED and in_trunk_or_head(node) for node in exported.graph.node)
+    weighted = sum(node.op_type in WEIGHTED and node.name.startswith(HALF_PREFIXES) for node in exported.graph.node)
     return QuantisedModel(quantise(exported, ranges, placement), record, weighted - len(placement.layers))

@@ -9,6 +9,10 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
+Report = Callable[[str], None]
+
+#: Seconds between two reports of the elapsed time.
+TICK = 60.0
 #: The latest are enough: one failure makes several, and the last ones say most.
 _KEPT = 4
 
@@ -45,16 +49,10 @@ def _new(trt: Any) -> Any:
     return ErrorLog()
 
 
-Report = Callable[[str], None]
-
-#: Seconds between two reports of the elapsed time.
-TICK = 60.0
-
-
 def progress_monitor(trt: Any, report: Report) -> Any:
     """An ``IProgressMonitor`` that reports each phase of the build, and tenths of the long ones.
 
-    An exception of ``report``, Ctrl-C too, would end the process if it passed through TensorRT: it becomes the
+    An exception of ``report``, Ctrl-C too, would end the process inside TensorRT: it becomes the
     monitor's ``error``, to be raised after the build.
     """
 

@@ -112,9 +112,8 @@ def input_shape(tensor: str, size: BatchSize) -> Shape:
 def default_profile(short_side: int, long_side: int) -> Profile:
     """A profile that every picture fits, resized to ``short_side`` or limited to ``long_side``.
 
-    A panorama's short side can shrink to a few pixels, so the smallest shape is one stride each way; the
-    largest is the long side both ways, since pictures come upright and lying. The typical one is a
-    4:3 picture, lying.
+    Panoramas shrink to a few pixels, so the smallest shape is one stride each way; the largest is the
+    long side both ways, for pictures upright and lying. The typical one is a 4:3 picture, lying.
     """
     typical = min(short_side, long_side * 3 / 4)
     opt = (1, _padded(round(typical)), _padded(round(typical * 4 / 3)))

@@ -45,7 +45,7 @@ def replace_deform_convs(graph: onnx.GraphProto) -> None:
 
 
 def _plugin(graph: onnx.GraphProto, node: onnx.NodeProto, links: GraphLinks) -> tuple[onnx.NodeProto, set[str]]:
-    """The plugin node, and the names of the nodes that it replaces beside the DeformConv."""
+    """The plugin node, and the names of the nodes that it replaces besides."""
     x, weight, offset, bias, mask = [*node.input, "", ""][:5]
     attributes = _convolution(node, links.parameters.get(weight))
     swallowed: set[str] = set()
@@ -83,7 +83,7 @@ def _convolution(node: onnx.NodeProto, weight: onnx.TensorProto | None) -> Attri
 def _raw_mask(
     offset: str, mask: str, attributes: Attributes, links: GraphLinks
 ) -> tuple[onnx.NodeProto, onnx.NodeProto] | None:
-    """The Split and the Sigmoid between a predictor and its DeformConv, if nothing else uses them."""
+    """The Split and the Sigmoid before a DeformConv, if nothing else uses them."""
     sigmoid = links.producers.get(mask)
     if sigmoid is None or sigmoid.op_type != "Sigmoid":
         return None

@@ -1,7 +1,6 @@
 """The table of TensorRT plugins: ONNX names, attributes, types of inputs and outputs, limits.
 
-``plugins/tensorrt/README.md`` describes them for users, and ``plugins/tensorrt/operators`` implements them. Whatever
-rewrites, checks or types plugin nodes reads this table; a new plugin is a new entry.
+``plugins/tensorrt/README.md`` describes them for users, ``plugins/tensorrt/operators`` implements them.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class Field:
     """An attribute of a plugin node.
 
     Attributes:
-        limits: least and most that the kernels take, of the value or, of a list, of its length.
+        limits: least and most that the kernels take, of the value or of a list's length.
         counts: what the limited number counts, for messages.
         function_attribute: name in the exported function, if it is another one.
         choices: the value for each word that the function's attribute may be.
@@ -70,8 +69,7 @@ class PluginTensor:
     """An input or output of a plugin.
 
     Attributes:
-        type: element type, a ``TensorProto`` constant; None: float32 or float16, as the node's first input. In mixed
-            precision these are the half tensors.
+        type: of its elements, in ``TensorProto``; None: float32, or float16 in a region of half precision.
         per_level: there is one for each level of the pyramid.
         flag: attribute that says whether there is such an input.
         half_flag: attribute that says whether it is float16 instead.

@@ -1,7 +1,7 @@
 """Element types of every tensor of a graph, by ONNX's own type constraints and the plugins' contracts.
 
-ONNX's shape inference stops at operators that it does not know; this goes on, and refuses what contradicts itself, as
-a strongly typed TensorRT network does.
+ONNX's shape inference stops at operators that it does not know; this goes on, and refuses
+contradictions, as a strongly typed TensorRT network does.
 """
 
 from __future__ import annotations

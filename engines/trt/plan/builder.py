@@ -152,7 +152,7 @@ def _configure(trt: Any, capabilities: Capabilities, config: Any, settings: Buil
     if settings.hardware:
         config.hardware_compatibility_level = getattr(trt.HardwareCompatibilityLevel, settings.hardware.upper())
     if capabilities.profile_sharing and not config.get_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806):
-        # The session keeps a context for each shape. From 10 on this is always so and cannot be set.
+        # The session keeps a context for each shape. From 10 on this is always possible.
         config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, enable=True)
     if settings.plugins_in_plan:
         config.plugins_to_serialize = [str(settings.plugins)]
@@ -207,14 +207,14 @@ def _layers(trt: Any, logger: Any, plan: bytes, settings: BuildSettings) -> list
 
 
 def timing_cache_name(version: str, gpu: str) -> str:
-    """File name of the cache of one TensorRT on one kind of GPU; measurements serve no other."""
+    """File name of the cache of one TensorRT on one kind of GPU."""
     return re.sub(r"[^\w.-]+", "-", f"tensorrt-{version}-{gpu}").strip("-") + ".timing"
 
 
 def load_timing_cache(config: Any, path: Path) -> None:
     """Give the builder the file's measurements, or an empty cache.
 
-    A broken file, or one of another TensorRT, is not used: TensorRT would refuse its measurements.
+    A broken file, or one of another TensorRT, is not used.
     """
     with locked(_lock(path)):
         content = _read(path)
@@ -225,7 +225,7 @@ def load_timing_cache(config: Any, path: Path) -> None:
 
 
 def save_timing_cache(config: Any, path: Path) -> None:
-    """Add the build's measurements to the file, to which other builds may have written meanwhile.
+    """Add the build's measurements to the file, which other builds write to as well.
 
     Raises:
         BadInput: the file cannot be written.

@@ -23,7 +23,7 @@ REQUIRED_SHARE = 0.9
 #: How many convolutions an error lists.
 _NAMED = 5
 
-#: How TensorRT writes data types: "Row major linear FP32", "Channel major FP16 format where ...", "Half(64,1:8,...)".
+#: How TensorRT writes data types: "Row major linear FP32", "Half(64,1:8,...)".
 _TYPES: tuple[tuple[re.Pattern[str], LayerPrecision], ...] = (
     (re.compile(r"\b(INT8|Int8|int8)\b"), "int8"),
     (re.compile(r"\b(FP16|Half|HALF)\b"), "fp16"),
@@ -119,7 +119,7 @@ def summarise(layers: Sequence[Mapping[str, Any]], flops: Mapping[str, int]) -> 
     """Layers and convolutions by precision.
 
     Args:
-        flops: operations of each convolution by its ONNX node's name; see ``flops.convolution_flops``.
+        flops: operations of each convolution by its ONNX node's name; see ``convolution_flops``.
     """
     counted: dict[str, int] = {}
     of_node: dict[str, list[Mapping[str, Any]]] = {}
@@ -147,7 +147,7 @@ def _nodes_of(layer: Mapping[str, Any]) -> set[str]:
 
 
 def _precision_of(layers: Sequence[Mapping[str, Any]]) -> LayerPrecision:
-    """The precision of a node: that of the layer that computes it, among those that carry its name."""
+    """The precision of the layer that computes a node, among those that carry its name."""
     computing = [each for each in layers if not str(each.get("LayerType", "")).startswith(_MOVERS)]
     weighted = [each for each in computing if isinstance(each.get("Weights"), Mapping)] or computing
     found = [layer_precision(each) for each in weighted]

@@ -66,9 +66,9 @@ def mark_stages(network: Any, names: Iterable[str]) -> None:
 
 
 def constrain_to_float32(trt: Any, network: Any, names: AbstractSet[str]) -> set[str]:
-    """Constrain the layers of these ONNX nodes to float32; returns the nodes whose layers were found.
+    """Constrain the layers of these ONNX nodes to float32; returns the nodes that have any.
 
-    Layers without floating-point outputs, which compute shapes and indices, need no constraint.
+    Layers that compute shapes and indices need no constraint.
     """
     found: set[str] = set()
     for layer in _layers(network):

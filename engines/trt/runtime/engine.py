@@ -33,7 +33,7 @@ class LoadedEngine:
         host_code: run code that the plan carries: plugins or a runtime.
 
     Raises:
-        BadInput: TensorRT does not take the plan, or a tensor has a type that no exported model has.
+        BadInput: TensorRT does not take the plan, or a tensor has an unknown type.
         EnvironmentMissing: TensorRT or the plugins cannot be loaded.
     """
 
@@ -169,7 +169,7 @@ class ShapeContext:
 
     Attributes:
         context: TensorRT's ``IExecutionContext``.
-        warm: the context was run since its shapes were set, which TensorRT asks for before recording.
+        warm: it ran since its shapes were set, as TensorRT asks before recording.
         graphs: by number of the set of buffers.
     """
 
@@ -206,10 +206,8 @@ class ShapeContext:
 class ContextCache:
     """The shapes used last, each with a context of its own where TensorRT allows it.
 
-    Before 10.0 only engines built for it have several contexts on a profile. Where there can be only one, it
-    goes from shape to shape, and graphs live as long as the shape stays.
-
-    All contexts compute in the same memory, one after the other, on one stream.
+    Before 10.0 only engines built for it have several contexts on a profile. A single one goes from shape
+    to shape, and graphs live as long as the shape stays. All compute in the same memory, on one stream.
 
     Args:
         graphs: record a shape's work from its second run on.

@@ -1,4 +1,4 @@
-"""Runs a TensorRT engine: copies to the GPU, computation and copies back overlap over two batches."""
+"""Runs a TensorRT engine; copies and computation overlap over two batches."""
 
 from __future__ import annotations
 
@@ -26,10 +26,8 @@ class TensorRTSession:
     """An engine ready to run; threads may share it.
 
     ``submit`` starts a batch and ``collect`` gives its outputs, so that one batch's copies run beside
-    another's computation; ``run`` is both. A submission beyond ``depth`` batches first waits for the oldest
-    one, whose outputs are kept until their ``collect``.
-
-    The first run of a shape is enqueued as it is; from the second on it is recorded as a CUDA graph.
+    another's computation; ``run`` is both. A submission beyond ``depth`` batches waits for the oldest,
+    whose outputs are kept. From its second run on a shape is recorded as a CUDA graph.
 
     Args:
         plan: file of the serialised engine; the caller has verified its hash.
@@ -127,7 +125,7 @@ class TensorRTSession:
         A stage that is float16 in the engine comes as float32.
 
         Raises:
-            ValueError: the session is closed, or the request is another's or collected.
+            ValueError: the session is closed, or the request is not its own or was collected before.
             EnvironmentMissing: CUDA failed on the way.
         """
         if request.session is not self:
