@@ -23,8 +23,8 @@ from benchmarks.shared import percentiles, write_page
 from pssdet.commands.app import run
 from pssdet.commands.artifacts import SCENES, bundled_scenes, engine_of, held_out_scenes, model_folder, render_scenes
 from pssdet.console import Progress, steps
-from pssdet.engines.precision.int8_model import METHOD, quantised_model
-from pssdet.engines.precision.ranges import METHODS
+from pssdet.engines.precision.calibration import METHODS
+from pssdet.engines.precision.quantise import METHOD, quantised_model
 from pssdet.engines.precision.recipe import recipe_for
 from pssdet.models.card import ENGINE_CARD, MODEL_ONNX, FileRecord, encode, read_engine_card
 from pssdet.models.zoo import bundled

@@ -1,56 +1,132 @@
-"""What every backend offers: build an engine from a model, open it, run it."""
+"""What every backend offers: options, and building, opening and running an engine."""
 
 from __future__ import annotations
 
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, get_type_hints, runtime_checkable
 
 from pssdet.console import Progress
-from pssdet.engines.options import BuildOptions, OptionsT
-from pssdet.models.card import (
-    CalibrationRecord,
-    EngineCard,
-    FileRecord,
-    GpuRecord,
-    LayersRecord,
-    ModelCard,
-    Precision,
-    ProfileRecord,
-    RecipeRecord,
-)
+from pssdet.errors import BadInput
+from pssdet.models.card import EngineCard, Precision
 
-if TYPE_CHECKING:  # NumPy is not needed to show which options a backend has
+if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from pssdet.engines.raw_images import RawImages
 
-#: Inputs or outputs of one batch, by name.
-Tensors: TypeAlias = "dict[str, NDArray[Any]]"
+
+#: Metadata of an option that does not decide on the engine.
+INDIFFERENT = {"indifferent": True}
+
+OptionsT = TypeVar("OptionsT", bound="BuildOptions")
 
 
-class BuildResult(NamedTuple):
-    """What a backend records of its build; the fields are those of ``EngineCard``.
+@dataclass(frozen=True)
+class BuildOptions:
+    """The options of a backend that has none; one that has some derives its class from this one.
 
-    Attributes:
-        emulated: the precision's rounding is emulated, the speed is not that precision's.
-        fp32_nodes: nodes of a reduced-precision graph that stay in float32.
-        versions: of what is not a Python package, or not under its own name.
-        tapped: the engine returns every stage, whether asked when it is opened or not.
+    The command line takes a field's name, type and default, and the string below it as its help.
     """
 
-    emulated: bool = False
-    fp32_nodes: int = 0
-    versions: Mapping[str, str] = {}
-    gpu: GpuRecord | None = None
-    plugins: FileRecord | None = None
-    recipe: RecipeRecord | None = None
-    profiles: tuple[ProfileRecord, ...] = ()
-    layers: LayersRecord | None = None
-    calibration: CalibrationRecord | None = None
-    tapped: bool = False
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        # Resolved where their names are known: a class in another module inherits the fields.
+        hints = get_type_hints(cls, include_extras=True)
+        cls.__annotations__ = {name: hints[name] for name in cls.__annotations__}
+
+    def given(self) -> list[str]:
+        """Names of the options that are not as they are by default."""
+        return [each.name for each in fields(self) if getattr(self, each.name) != each.default]
+
+    def recorded(self) -> dict[str, str]:
+        """Values of the options given, by name: as on a command line, empty for a switch."""
+        values = ((name, getattr(self, name)) for name in self.given())
+        return {name: shlex.join(map(str, _values_of(value))) for name, value in values}
+
+    def deciding(self) -> dict[str, object]:
+        """Values of those options given that decide on the engine, by name."""
+        indifferent = {each.name for each in fields(self) if each.metadata.get("indifferent")}
+        return {name: getattr(self, name) for name in self.given() if name not in indifferent}
+
+    def narrowed(self, kind: type[OptionsT], backend: str) -> OptionsT:
+        """The same options as those of one backend.
+
+        Args:
+            kind: the backend's class of options.
+            backend: its name, for the message.
+
+        Raises:
+            BadInput: an option was given that it does not have.
+        """
+        offered = {each.name for each in fields(kind)}
+        if foreign := [name for name in self.given() if name not in offered]:
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in foreign)
+            raise BadInput(f"backend {backend} has no {options}; leave it out or choose another --backend")
+        return kind(**{name: getattr(self, name) for name in self.given()})
+
+    def check(self, precision: str) -> None:
+        """Refuse options that do not suit the precision.
+
+        Raises:
+            BadInput: an option has no effect, an impossible value, or is missing.
+        """
+
+
+@dataclass(frozen=True)
+class PrecisionOptions(BuildOptions):
+    """Options of a backend with reduced precision."""
+
+    recipe: Path | None = None
+    """JSON file: which nodes stay float32 in --fp16 or --int8 (default: the one that ships with the model)."""
+
+    calibration: Path | None = None
+    """Folder of pictures from which --int8 takes its ranges (default for a bundled detector: scenes)."""
+
+    def check(self, precision: str) -> None:
+        """Refuse a recipe or pictures without effect, and int8 without pictures; see ``BuildOptions``."""
+        if self.recipe is not None and precision == "fp32":
+            raise BadInput("--recipe says what stays float32 in --fp16 or --int8; give one of them, or no recipe")
+        if self.calibration is not None and precision != "int8":
+            raise BadInput("--calibration is for --int8; give both or neither")
+        if precision == "int8":
+            self.pictures()
+
+    def pictures(self) -> Path:
+        """The folder of pictures that int8 needs.
+
+        Raises:
+            BadInput: none was named.
+        """
+        if self.calibration is None:
+            raise BadInput("--int8 takes ranges from pictures like those to come: --calibration DIR, a hundred or more")
+        return self.calibration
+
+
+def _values_of(value: object) -> tuple[object, ...]:
+    if isinstance(value, tuple):
+        return value
+    return () if value is True else (value,)
+
+
+def command_line(recorded: Mapping[str, str]) -> list[str]:
+    """Turn what was ``recorded`` into words of a command line."""
+    words = []
+    for name, text in recorded.items():
+        option = f"--{name.replace('_', '-')}"
+        words += [f"{option} {shlex.quote(value)}" for value in shlex.split(text)] or [option]
+    return words
+
+
+DEFAULTS = BuildOptions()
+
+
+#: Inputs or outputs of one batch, by name.
+Tensors: TypeAlias = "dict[str, NDArray[Any]]"
 
 
 class Session(Protocol):
@@ -67,10 +143,10 @@ class Session(Protocol):
 
 @runtime_checkable
 class Pipelined(Session, Protocol):
-    """A session that threads may share, and whose batches overlap: submitted first, collected later.
+    """A session that threads may share, whose batches overlap: submitted, then collected.
 
     Attributes:
-        depth: batches on their way at once; the oldest is waited for when one more is submitted.
+        depth: batches on their way at once; one more waits for the oldest.
     """
 
     depth: int
@@ -118,7 +194,7 @@ class Backend(ABC, Generic[OptionsT]):
 
     @abstractmethod
     def missing(self) -> str | None:
-        """What this machine lacks to build or run such an engine, with the way out; None if nothing."""
+        """What this machine lacks to build or run one, with the way out; None if nothing."""
 
     def missing_to_open(self, card: EngineCard) -> str | None:
         """The same to run this engine, which may need less than to build one."""
@@ -126,7 +202,7 @@ class Backend(ABC, Generic[OptionsT]):
         return self.missing()
 
     def identity(self) -> Mapping[str, str] | None:
-        """What of this machine decides on the engine that a build gives; None: builds are too quick to be cached.
+        """What of this machine decides on an engine; None: builds are too quick to be cached.
 
         Asked only where ``missing`` gives None.
         """
@@ -143,21 +219,17 @@ class Backend(ABC, Generic[OptionsT]):
         return accepted
 
     @abstractmethod
-    def build(
-        self,
-        model: Path,
-        card: ModelCard,
-        precision: Precision,
-        folder: Path,
-        options: OptionsT,
-        progress: Progress,
-    ) -> BuildResult:
+    def build(self, model: Path, draft: EngineCard, folder: Path, options: OptionsT, progress: Progress) -> EngineCard:
         """Write the engine's files into the empty ``folder``.
 
         Args:
             model: the exported model's folder; its files were already verified.
+            draft: the engine's card so far, with the precision and the model's card.
             options: as ``accept`` gave them.
             progress: told of each step.
+
+        Returns:
+            The draft with what the backend records of the build.
         """
 
     @abstractmethod

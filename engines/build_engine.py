@@ -9,23 +9,20 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from pssdet.console import Progress
-from pssdet.engines.backend import Backend
-from pssdet.engines.cache import cached, is_engine_of
-from pssdet.engines.cache_key import build_key
+from pssdet.engines.backend import DEFAULTS, Backend, BuildOptions
+from pssdet.engines.cache import build_key, cached, is_engine_of
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession, missing_onnx_runtime
-from pssdet.engines.options import DEFAULTS, BuildOptions
 from pssdet.errors import EnvironmentMissing, GateFailed
 from pssdet.files import engine_cache, staged_folder
 from pssdet.models.card import (
     ENGINE_CARD,
     EngineCard,
     FileRecord,
-    ModelCard,
     Precision,
     StageRecord,
     encode,
@@ -52,10 +49,10 @@ def build_engine(
 ) -> EngineCard:
     """Build an engine of the model in folder ``model`` into ``output`` and prove it on a picture.
 
-    Engines whose builds take long are kept in a cache and taken from there when nothing that decides on them differs.
+    Engines whose builds take long are cached, and taken from there when nothing that decides differs.
 
     Raises:
-        BadInput: the model's files are missing or altered, or the backend does not have one of the options.
+        BadInput: the model's files are missing or altered, or the backend lacks an option.
         EnvironmentMissing: this machine cannot build it.
         GateFailed: the engine is not what was asked for; nothing was written.
     """
@@ -67,8 +64,23 @@ def build_engine(
     identity = backend.identity()
     key = "" if identity is None else build_key(card, backend, precision, options, identity)
 
+    draft = EngineCard(
+        backend=backend.name,
+        precision=precision,
+        emulated=False,
+        files=(),
+        fp32_nodes=0,
+        versions=installed_versions(*backend.packages),
+        machine=f"{platform.system()} {platform.machine()}",
+        build_seconds=0,
+        verification=(),
+        model=card,
+        options=options.recorded(),
+        key=key,
+    )
+
     def build(folder: Path) -> None:
-        _build_and_prove(model, card, backend, precision, folder, options, progress, key)
+        _build_and_prove(model, draft, backend, folder, options, progress)
 
     if not key:
         with staged_folder(output) as stage:
@@ -81,41 +93,20 @@ def build_engine(
 
 
 def _build_and_prove(
-    model: Path,
-    card: ModelCard,
-    backend: Backend[Any],
-    precision: Precision,
-    folder: Path,
-    options: BuildOptions,
-    progress: Progress,
-    key: str,
+    model: Path, draft: EngineCard, backend: Backend[Any], folder: Path, options: BuildOptions, progress: Progress
 ) -> None:
-    """Write the engine's files and its card into the empty ``folder``, and prove the engine."""
     started = perf_counter()
-    recorded = backend.build(model, card, precision, folder, options, progress)._asdict()
-    versions = {**installed_versions(*backend.packages), **recorded.pop("versions")}
-    engine = EngineCard(
-        backend=backend.name,
-        precision=precision,
-        files=tuple(FileRecord.of(folder / name) for name in backend.files),
-        versions=versions,
-        machine=f"{platform.system()} {platform.machine()}",
-        build_seconds=round(perf_counter() - started, 3),
-        verification=(),
-        model=card,
-        options=options.recorded(),
-        key=key,
-        **recorded,
-    )
+    built = backend.build(model, draft, folder, options, progress)
+    seconds = round(perf_counter() - started, 3)
+    files = tuple(FileRecord.of(folder / name) for name in backend.files)
+    engine = replace(built, files=files, build_seconds=seconds)
     progress("proving the engine against the exported model")
-    engine = msgspec.structs.replace(engine, verification=tuple(_prove(model, folder, backend, engine)))
+    engine = replace(engine, verification=tuple(_prove(model, folder, backend, engine)))
     (folder / ENGINE_CARD).write_bytes(encode(engine))
 
 
 def _prove(model: Path, folder: Path, backend: Backend[Any], engine: EngineCard) -> list[StageRecord]:
-    """Compare the engine with the exported model: stage by stage if it returns its stages, else by its detections.
-
-    See ``stages.LIMITS`` for reduced precision.
+    """Compare the engine with the exported model: by stages if it returns them, else by detections.
 
     Raises:
         GateFailed: they differ beyond the limits of the precision.
@@ -144,7 +135,7 @@ def _prove(model: Path, folder: Path, backend: Backend[Any], engine: EngineCard)
 
 
 def _proof_inputs(engine: EngineCard) -> Iterator[tuple[str, dict[str, NDArray[np.float32]]]]:
-    """Yield the sample picture as the reader prepares it, or in the typical shape of each profile of the engine."""
+    """Yield the sample picture, in the typical shape of each profile if there are any."""
     steps = engine.model.preprocessing
     if not engine.profiles:
         yield next(sample_batches(steps))

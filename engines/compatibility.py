@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pssdet.engines.backend import command_line
 from pssdet.engines.devices import Gpu
-from pssdet.engines.options import command_line
 from pssdet.engines.trt.plugin_library import numbers_of
 from pssdet.errors import BadInput
 from pssdet.models.card import EngineCard, FileRecord
@@ -47,12 +47,12 @@ def _gpu_compatible(card: EngineCard, device: Gpu) -> bool:
     assert card.gpu is not None  # noqa: S101  (the caller has looked)
     if card.options.get("hardware_compatible") == "ampere_plus":
         return device.capability >= _AMPERE
-    # A plan runs on every GPU of its compute capability, if perhaps slower: its kernels were chosen on another one.
+    # Perhaps slower than where its kernels were chosen.
     return device.capability == card.gpu.capability
 
 
 def _version_compatible(card: EngineCard, built: str, here: str) -> bool:
-    """A plan runs in the version that built it, a version-compatible one also in later versions of the same major."""
+    """A version-compatible plan also runs in later versions of the same major."""
     ours, theirs = numbers_of(built), numbers_of(here)
     if "version_compatible" in card.options:
         return ours[0] == theirs[0] and theirs >= ours
@@ -64,7 +64,6 @@ def _sm(capability: tuple[int, int]) -> str:
 
 
 def _rebuild(card: EngineCard) -> str:
-    """The command that builds the engine again."""
     words = ["python engines/build.py", f"--model {card.model.model}", f"--backend {card.backend}"]
     if card.precision != "fp32":
         words.append(f"--{card.precision}")

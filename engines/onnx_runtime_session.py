@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _OLDEST = (1, 25)
 _INSTALL = "pip install 'onnxruntime>=1.25' 'onnx>=1.17,<1.18' with Python 3.11 or later"
 
-#: What is called float32 must not be TensorFloat-32 with its 10 bits of mantissa. Detectors meet many input shapes, and
+#: Float32 must not be TensorFloat-32 with its 10 bits of mantissa. Detectors meet many input shapes:
 #: a new one must not wait until every convolution algorithm was tried.
 _CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 _FELL_BACK = (
@@ -41,7 +41,7 @@ def missing_onnx_runtime() -> str | None:
 
 
 class OnnxRuntimeSession:
-    """A session on the best provider at hand; input tensors that the graph does not use are skipped."""
+    """A session on a CPU or through CUDA; inputs that the graph does not use are skipped."""
 
     def __init__(self, model: Path, taps: Sequence[str], *, cuda: bool) -> None:
         import onnxruntime
@@ -90,7 +90,6 @@ def _run_bound(
 
 
 def _with_outputs(path: Path, names: Sequence[str]) -> bytes:
-    """Serialise the model with intermediate tensors among its outputs."""
     import onnx
 
     model = onnx.load(path)

@@ -1,7 +1,4 @@
-"""Images that an engine makes its input of by itself: their pixels, and what preprocessing does with them.
-
-It depends on NumPy and the kernel's binding alone: whoever reads images and whoever owns the GPU's memory import it.
-"""
+"""Images that an engine preprocesses by itself: their pixels, and what is done with them."""
 
 from __future__ import annotations
 

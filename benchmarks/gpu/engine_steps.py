@@ -16,7 +16,7 @@ from benchmarks.gpu.bundle import OUTPUTS, Bundle, Tensors, save_arrays
 from benchmarks.gpu.suite import Result, Step
 from benchmarks.gpu.tensorrt_host import TensorRTHost
 from benchmarks.gpu.timing import quantile
-from pssdet.engines.trt.plan.profiles import Profile
+from pssdet.engines.trt.profiles import Profile
 from pssdet.engines.trt.runtime.session import TensorRTSession
 from pssdet.errors import EnvironmentMissing
 from pssdet.models.matching import box_ious, greedy_pairs
@@ -270,7 +270,7 @@ def without_dcn(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     import onnx
 
-    from pssdet.engines.precision.region import prune
+    from pssdet.engines.precision.half import prune
 
     plain = onnx.ModelProto()
     plain.CopyFrom(model)

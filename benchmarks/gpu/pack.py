@@ -156,14 +156,11 @@ def check_rewrite(exported: onnx.ModelProto, source: Path) -> None:
         BadInput: something in it has no place in a TensorRT graph.
     """
     from pssdet.engines.trt.graph.rewrite import plugin_graph
-    from pssdet.engines.trt.graph.support import unsupported
 
     try:
-        left = unsupported(plugin_graph(exported))
+        plugin_graph(exported)
     except BadInput as error:
         raise BadInput(f"{source}: {error}; remove the folder and pack again") from error
-    if left:
-        raise BadInput(f"{source}: TensorRT does not know {', '.join(left[:5])}; remove the folder and pack again")
 
 
 def check_size(folder: Path, limit_mib: float) -> None:

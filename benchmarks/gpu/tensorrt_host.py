@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.gpu.bundle import Tensors
 from benchmarks.gpu.cuda_device import BareDevice, times_us
+from pssdet.engines.trt.plan.builder import BuildSettings
 from pssdet.engines.trt.plan.capabilities import capabilities_of
 from pssdet.engines.trt.plan.inspector import prove, read_layers, summarise
-from pssdet.engines.trt.plan.profiles import Profile
-from pssdet.engines.trt.plan.settings import BuildSettings
 from pssdet.engines.trt.plugin_library import load_plugins
-from pssdet.engines.trt.runtime.buffers import BufferSet
-from pssdet.engines.trt.runtime.context_cache import ContextCache
+from pssdet.engines.trt.profiles import Profile
+from pssdet.engines.trt.runtime.buffers import BufferSet, Uploader
 from pssdet.engines.trt.runtime.cuda import Cuda, Stream
-from pssdet.engines.trt.runtime.engine import LoadedEngine
+from pssdet.engines.trt.runtime.engine import ContextCache, LoadedEngine
 from pssdet.engines.trt.runtime.session import TensorRTSession
-from pssdet.engines.trt.runtime.upload import Uploader
 from pssdet.errors import EnvironmentMissing, GateFailed
 from pssdet.files import sha256_of
 from pssdet.plugins.bindings.libraries import find_plugins
@@ -82,10 +80,9 @@ class TensorRTHost:
             ``seconds``, ``route``, ``kept_fp32`` and ``precisions`` (layers and share of FLOPs).
         """
         from pssdet.engines.trt.graph.rewrite import plugin_graph
-        from pssdet.engines.trt.plan.builder import build_plan
-        from pssdet.engines.trt.plan.flops import convolution_flops
-        from pssdet.engines.trt.plan.precision_route import choose_route, graph_for
-        from pssdet.engines.trt.plan.timing_cache import timing_cache_name
+        from pssdet.engines.trt.plan.builder import build_plan, timing_cache_name
+        from pssdet.engines.trt.plan.capabilities import choose_route, graph_for
+        from pssdet.engines.trt.plan.inspector import convolution_flops
 
         started = perf_counter()
         reduced, kept = fp32 is not None, fp32 or ()
@@ -96,9 +93,9 @@ class TensorRTHost:
         settings = BuildSettings(
             profiles, route, float32=float32, plugins=self._plugins, timing_cache=cache, external_kernels=False
         )
-        built = build_plan(graph, plan, settings)
+        layers = build_plan(graph, plan, settings)
         seconds = perf_counter() - started
-        precisions = summarise(built.layers, convolution_flops(model, profiles[0].opt))
+        precisions = summarise(layers, convolution_flops(model, profiles[0].opt))
         if reduced:
             prove(precisions, "fp16")
         found = {"layers": precisions.layers, "share": precisions.share("fp16"), "wide": list(precisions.wide)}

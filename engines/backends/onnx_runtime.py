@@ -6,18 +6,19 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from pssdet.console import Progress
-from pssdet.engines.backend import Backend, BuildResult, Session
+from pssdet.engines.backend import Backend, PrecisionOptions, Session
 from pssdet.engines.devices import cuda_device_count
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession, missing_onnx_runtime
-from pssdet.engines.options import PrecisionOptions
 from pssdet.engines.precision.recipe import HALF_PREFIXES, chosen_recipe
 from pssdet.errors import EnvironmentMissing
-from pssdet.models.card import MODEL_ONNX, EngineCard, ModelCard, Precision
+from pssdet.models.card import MODEL_ONNX, EngineCard, Precision
 
 
-class OnnxRuntimeBackend(Backend[PrecisionOptions]):
-    """Copies the model (float32) or rewrites it; see ``precision/half.py`` and ``precision/quantise.py``."""
+class _OnnxRuntimeBackend(Backend[PrecisionOptions]):
+    """Copies the model (float32) or rewrites it; see ``engines/precision/``."""
 
     name = "onnxruntime"
     precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
@@ -26,42 +27,34 @@ class OnnxRuntimeBackend(Backend[PrecisionOptions]):
     options = PrecisionOptions
 
     def missing(self) -> str | None:
-        """What this machine lacks; see ``Backend``."""
         return missing_onnx_runtime()
 
     def build(
-        self,
-        model: Path,
-        card: ModelCard,
-        precision: Precision,
-        folder: Path,
-        options: PrecisionOptions,
-        progress: Progress,
-    ) -> BuildResult:
+        self, model: Path, draft: EngineCard, folder: Path, options: PrecisionOptions, progress: Progress
+    ) -> EngineCard:
         """Write one ONNX file; on a machine without CUDA half precision is emulated, and int8 everywhere.
 
-        In int8 the file is the graph that TensorRT gets, which shows its accuracy and not its speed. The CPU provider
-        takes an integer kernel for a convolution only where rounding is all that follows it; TensorRT's placement has
-        Relu, an Add or float consumers there, so nearly all layers compute in float32 on the rounded values.
+        In int8 the file is the graph that TensorRT gets, which shows its accuracy and not its speed. The
+        CPU provider takes an integer kernel for a convolution only where rounding alone follows it, so
+        with TensorRT's placement nearly all layers compute in float32 on the rounded values.
 
         Raises:
             BadInput: the file holds no recipe or one for another model, or the pictures cannot be used.
         """
-        if precision == "fp32":
+        if draft.precision == "fp32":
             shutil.copyfile(model / MODEL_ONNX, folder / MODEL_ONNX)
-            return BuildResult()
+            return draft
         import onnx
 
         exported = onnx.load(model / MODEL_ONNX)
-        recipe = chosen_recipe(options.recipe, card.model, exported.graph)
-        if precision == "int8":
-            from pssdet.engines.precision.int8_model import quantised_model
+        recipe = chosen_recipe(options.recipe, draft.model.model, exported.graph)
+        draft = replace(draft, recipe=recipe.record())
+        if draft.precision == "int8":
+            from pssdet.engines.precision.quantise import quantised_model
 
-            made = quantised_model(exported, model, card, options.pictures(), progress, recipe=recipe)
+            made = quantised_model(exported, model, draft.model, options.pictures(), progress, recipe=recipe)
             onnx.save(made.model, folder / MODEL_ONNX)
-            return BuildResult(
-                emulated=True, fp32_nodes=made.float_layers, recipe=recipe.record(), calibration=made.calibration
-            )
+            return replace(draft, emulated=True, fp32_nodes=made.float_layers, calibration=made.calibration)
         from pssdet.engines.precision.half import emulate_half, half_region, to_half
 
         emulated = not _has_cuda()
@@ -69,7 +62,7 @@ class OnnxRuntimeBackend(Backend[PrecisionOptions]):
         outside = sum(node.name.startswith(HALF_PREFIXES) for node in exported.graph.node) - len(region)
         (emulate_half if emulated else to_half)(exported, region)
         onnx.save(exported, folder / MODEL_ONNX)
-        return BuildResult(emulated=emulated, fp32_nodes=outside, recipe=recipe.record())
+        return replace(draft, emulated=emulated, fp32_nodes=outside)
 
     def open(self, folder: Path, card: EngineCard, taps: Sequence[str] = ()) -> Session:
         """Open a session; an emulated engine runs on the CPU, where its rounding was proved."""
@@ -89,4 +82,4 @@ def _has_cuda() -> bool:
     return "CUDAExecutionProvider" in onnxruntime.get_available_providers() and cuda_device_count() > 0
 
 
-BACKEND = OnnxRuntimeBackend()
+BACKEND = _OnnxRuntimeBackend()

@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.console import Progress
-from pssdet.engines.backend import Backend, BuildResult, Session, Tensors
-from pssdet.engines.options import BuildOptions
-from pssdet.models.card import EngineCard, ModelCard, Precision
+from pssdet.engines.backend import Backend, BuildOptions, Session, Tensors
+from pssdet.models.card import EngineCard, ModelCard
 
 _PARAMETERS = "parameters.npz"
 
 
-class PaddleSession:
+class _PaddleSession:
     """The detector of ``models/``, run eagerly in float32."""
 
     def __init__(self, parameters: Path, card: ModelCard, taps: Sequence[str]) -> None:
@@ -31,18 +30,16 @@ class PaddleSession:
         self._names = [*(record.name for record in card.outputs), *taps]
 
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> Tensors:
-        """One batch; see ``Session``."""
         from pssdet.models.network.reference_run import run_reference
 
         tensors = run_reference(self._model, inputs)
         return {name: tensors[name] for name in self._names}
 
     def close(self) -> None:
-        """Free the parameters."""
         del self._model
 
 
-class PaddleBackend(Backend[BuildOptions]):
+class _PaddleBackend(Backend[BuildOptions]):
     """Stores the checkpoint's parameters as plain arrays."""
 
     name = "paddle"
@@ -51,34 +48,27 @@ class PaddleBackend(Backend[BuildOptions]):
     options = BuildOptions
 
     def missing(self) -> str | None:
-        """What this machine lacks; see ``Backend``."""
         if importlib.util.find_spec("paddle") is None:
             return "Paddle is not installed; pip install paddlepaddle==3.2.2"
         return None
 
     def build(
-        self,
-        model: Path,
-        card: ModelCard,
-        precision: Precision,
-        folder: Path,
-        options: BuildOptions,
-        progress: Progress,
-    ) -> BuildResult:
+        self, model: Path, draft: EngineCard, folder: Path, options: BuildOptions, progress: Progress
+    ) -> EngineCard:
         """Read the checkpoint that the card names once more, and verify it."""
-        del model, precision, options, progress
+        del model, options, progress
         from pssdet.models.network.detector import TwoStageDetector
         from pssdet.models.network.reference_run import parameter_shapes
         from pssdet.models.parameters import reload_parameters
 
+        card = draft.model
         shapes = parameter_shapes(TwoStageDetector(card.architecture, card.numerics))
         parameters: dict[str, Any] = dict(reload_parameters(card.weights, shapes))
         np.savez(folder / _PARAMETERS, **parameters)
-        return BuildResult()
+        return draft
 
     def open(self, folder: Path, card: EngineCard, taps: Sequence[str] = ()) -> Session:
-        """The detector with the stored parameters."""
-        return PaddleSession(folder / _PARAMETERS, card.model, taps)
+        return _PaddleSession(folder / _PARAMETERS, card.model, taps)
 
 
-BACKEND = PaddleBackend()
+BACKEND = _PaddleBackend()

@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from pssdet.console import Progress
-from pssdet.engines.backend import Backend, BuildResult, Session
+from pssdet.engines.backend import INDIFFERENT, Backend, PrecisionOptions, Session
 from pssdet.engines.compatibility import check_compatible
 from pssdet.engines.devices import Gpu, cuda_device_count, gpu
-from pssdet.engines.options import INDIFFERENT, PrecisionOptions
 from pssdet.engines.precision.recipe import chosen_recipe
-from pssdet.engines.trt.plan.profiles import Profile, default_profile, read_profiles
-from pssdet.engines.trt.plan.settings import BuildSettings, Hardware
+from pssdet.engines.trt.plan.builder import BuildSettings
+from pssdet.engines.trt.plan.capabilities import Hardware
+from pssdet.engines.trt.profiles import Profile, default_profile, read_profiles
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.files import engine_cache
 from pssdet.models.card import (
@@ -76,7 +78,7 @@ class TensorRTOptions(PrecisionOptions):
         super().check(precision)
 
 
-class TensorRTBackend(Backend[TensorRTOptions]):
+class _TensorRTBackend(Backend[TensorRTOptions]):
     """Builds for the first GPU of this machine."""
 
     name = "tensorrt"
@@ -87,15 +89,13 @@ class TensorRTBackend(Backend[TensorRTOptions]):
     taps_any = False
 
     def missing(self) -> str | None:
-        """What this machine lacks; see ``Backend``. The driver is asked first: without it TensorRT may crash."""
         return self._missing(plugins=True)
 
     def missing_to_open(self, card: EngineCard) -> str | None:
-        """The same to run an engine, which may carry its plugins; see ``Backend``."""
         return self._missing(plugins=not _carries_plugins(card))
 
     def _missing(self, *, plugins: bool) -> str | None:
-        lacks = []
+        lacks = []  # the driver is asked first: without it TensorRT may crash
         if cuda_device_count() == 0:
             lacks.append("no NVIDIA GPU with a driver was found")
         if not _installed("tensorrt"):
@@ -110,7 +110,6 @@ class TensorRTBackend(Backend[TensorRTOptions]):
         return f"TensorRT cannot be used here: {'; '.join(lacks)}; {_WAY_OUT}" if lacks else None
 
     def identity(self) -> Mapping[str, str]:
-        """TensorRT, the GPU and the plugin library; see ``Backend``."""
         device = _device()
         return {
             "tensorrt": _version(),
@@ -120,14 +119,8 @@ class TensorRTBackend(Backend[TensorRTOptions]):
         }
 
     def build(
-        self,
-        model: Path,
-        card: ModelCard,
-        precision: Precision,
-        folder: Path,
-        options: TensorRTOptions,
-        progress: Progress,
-    ) -> BuildResult:
+        self, model: Path, draft: EngineCard, folder: Path, options: TensorRTOptions, progress: Progress
+    ) -> EngineCard:
         """Build a plan whose layers have the precision that was asked for.
 
         Raises:
@@ -138,13 +131,12 @@ class TensorRTBackend(Backend[TensorRTOptions]):
         import tensorrt as trt
 
         from pssdet.engines.trt.graph.rewrite import plugin_graph
-        from pssdet.engines.trt.plan.builder import build_plan
-        from pssdet.engines.trt.plan.capabilities import capabilities_of
-        from pssdet.engines.trt.plan.flops import convolution_flops
-        from pssdet.engines.trt.plan.inspector import prove, summarise
-        from pssdet.engines.trt.plan.precision_route import choose_route, graph_for
+        from pssdet.engines.trt.plan.builder import build_plan, timing_cache_name
+        from pssdet.engines.trt.plan.capabilities import capabilities_of, choose_route, graph_for
+        from pssdet.engines.trt.plan.inspector import convolution_flops, prove, summarise
         from pssdet.models.stages import tap_names
 
+        card, precision = draft.model, draft.precision
         device, library = _device(), find_plugins()
         profiles = _profiles(card, options)
         reduced = precision != "fp32"
@@ -153,7 +145,7 @@ class TensorRTBackend(Backend[TensorRTOptions]):
         recipe = chosen_recipe(options.recipe, card.model, exported.graph) if reduced else None
         source, calibration = exported, None
         if recipe is not None and options.calibration is not None:
-            from pssdet.engines.precision.int8_model import quantised_model
+            from pssdet.engines.precision.quantise import quantised_model
 
             made = quantised_model(exported, model, card, options.calibration, progress, recipe=recipe)
             source, calibration = made.model, made.calibration
@@ -166,19 +158,20 @@ class TensorRTBackend(Backend[TensorRTOptions]):
             stages=tap_names(card.architecture) if options.stages else (),
             plugins=library,
             workspace=options.workspace * _MIB if options.workspace is not None else None,
-            timing_cache=options.timing_cache or _timing_cache(device),
+            timing_cache=options.timing_cache or engine_cache() / timing_cache_name(trt.__version__, device.name),
             version_compatible=options.version_compatible,
             hardware=options.hardware_compatible,
             plugins_in_plan=options.plugins_in_plan,
         )
-        built = build_plan(graph, folder / PLAN, settings, progress)
-        precisions = summarise(built.layers, convolution_flops(exported, profiles[0].opt))
+        layers = build_plan(graph, folder / PLAN, settings, progress)
+        precisions = summarise(layers, convolution_flops(exported, profiles[0].opt))
         if precision != "fp32":
             prove(precisions, precision)
-        return BuildResult(
+        return replace(
+            draft,
             fp32_nodes=len(recipe.fp32) if recipe else 0,
-            versions={"tensorrt": trt.__version__, "cuda (driver)": device.cuda},
-            gpu=GpuRecord(device.name, device.capability, device.cuda, device.driver),
+            versions={**draft.versions, "tensorrt": trt.__version__, "cuda (driver)": device.cuda},
+            gpu=GpuRecord(*device),
             plugins=FileRecord.of(library),
             recipe=recipe.record() if recipe else None,
             profiles=tuple(ProfileRecord(each.min, each.opt, each.max) for each in profiles),
@@ -191,7 +184,7 @@ class TensorRTBackend(Backend[TensorRTOptions]):
         """Open a session on the plan if it fits this machine.
 
         Raises:
-            BadInput: it was built for another GPU or TensorRT, with other plugins, or does not return the stages.
+            BadInput: it is for another GPU, TensorRT or plugin library, or returns no stages.
         """
         if taps and not card.tapped:
             raise BadInput(f"the engine in {folder} does not return its stages; build one that does: --stages")
@@ -215,7 +208,7 @@ def _carries_plugins(card: EngineCard) -> bool:
 
 
 def _installed(name: str) -> bool:
-    """Whether a package is installed; finding out must not import it, since TensorRT crashes on some machines."""
+    """Whether a package is installed, without importing it: TensorRT crashes on some machines."""
     try:
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:  # there is no package that it could be in
@@ -242,10 +235,4 @@ def _profiles(card: ModelCard, options: TensorRTOptions) -> tuple[Profile, ...]:
     return given or (default_profile(steps.short_side, steps.long_side),)
 
 
-def _timing_cache(device: Gpu) -> Path:
-    from pssdet.engines.trt.plan.timing_cache import timing_cache_name
-
-    return engine_cache() / timing_cache_name(_version(), device.name)
-
-
-BACKEND = TensorRTBackend()
+BACKEND = _TensorRTBackend()

@@ -1,23 +1,124 @@
-"""An exported model with QuantizeLinear / DequantizeLinear pairs, as TensorRT's explicit quantisation takes them.
+"""An exported model in int8 with Q/DQ pairs, for TensorRT's explicit quantisation and ONNX Runtime.
 
-Symmetric int8, zero point 0: one scale per tensor of activations, one per output channel of weights. Weights are stored
-as int8. Biases and everything between the pairs stay float32. ONNX Runtime computes the same graph.
+Symmetric int8, zero point 0: one scale per tensor of activations, one per output channel of weights.
+Weights are stored as int8. Biases and everything between the pairs stay float32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from pssdet.engines.precision.qdq_placement import CHANNEL_AXIS, QdqPlacement
-from pssdet.engines.precision.ranges import LEVELS
-from pssdet.engines.precision.region import prune, replace_nodes
+from pssdet.console import Progress
+from pssdet.engines.precision.calibration import LEVELS, Method, calibrate, range_of, sha256_of_ranges
+from pssdet.engines.precision.half import GraphLinks, prune, replace_nodes
+from pssdet.engines.precision.recipe import HALF_PREFIXES, Recipe, default_recipe
+from pssdet.models.card import MODEL_ONNX, CalibrationRecord, ModelCard
 
+#: Layers with integer kernels everywhere, and the axis of their weights' output channels.
+CHANNEL_AXIS = {"Conv": 0, "MatMul": 1}
+#: Layers with weights of the trunk and the head, those without integer kernels included.
+WEIGHTED = frozenset((*CHANNEL_AXIS, "DeformConv"))
+
+#: The least drift of scores in both bundled detectors; ``benchmarks/int8_calibration.py``.
+METHOD: Method = "entropy"
 _ZERO = "quantise:zero"
+
+
+class QdqPlacement(NamedTuple):
+    """Which layers are quantised, and where QuantizeLinear / DequantizeLinear pairs stand.
+
+    Attributes:
+        layers: names of the Conv and MatMul nodes that compute in integers.
+        activations: names of the tensors that are rounded to int8 for them.
+        consumers: (node, position of the input) that read such a tensor rounded.
+    """
+
+    layers: tuple[str, ...]
+    activations: tuple[str, ...]
+    consumers: frozenset[tuple[str, int]]
+
+
+def place_qdq(graph: onnx.GraphProto, float32: Iterable[str] = ()) -> QdqPlacement:
+    """Choose an exported graph's integer layers and the tensors that are rounded for them.
+
+    Not among them: the first convolution, whose input is the picture; those that predict DCN offsets and
+    masks, where 8 bits would move samples visibly; DeformConv, which has no integer kernel; and the last
+    layers of the RPN and of the heads, whose results are scores and boxes.
+
+    A residual Add reads its shortcut rounded and the other branch's convolution as it is: so TensorRT can
+    run convolution, Add and Relu in one kernel that reads and writes integers.
+
+    Args:
+        graph: of an exported model.
+        float32: nodes that stay as they are, besides; see ``recipe.Recipe``.
+    """
+    rules = _QuantisationRules(graph, float32)
+    layers = {node.name: node for node in graph.node if rules.is_integer_layer(node)}
+    consumers = {(name, 0) for name in layers}
+    for node in graph.node:
+        if (shortcut := rules.shortcut(node, layers)) is not None:
+            consumers.add((node.name, shortcut))
+    nodes = {node.name: node for node in graph.node}
+    rounded = {nodes[name].input[position] for name, position in consumers}
+    # Pooling between two rounded tensors runs in integers too if its own input is rounded.
+    pools = [
+        node for node in graph.node if node.op_type == "AveragePool" and rounded >= {node.input[0], node.output[0]}
+    ]
+    consumers |= {(node.name, 0) for node in pools}
+    order = dict.fromkeys(name for node in graph.node for name in node.output if name in rounded)
+    return QdqPlacement(tuple(layers), tuple(order), frozenset(consumers))
+
+
+class _QuantisationRules:
+    def __init__(self, graph: onnx.GraphProto, float32: Iterable[str]) -> None:
+        self._links = GraphLinks(graph)
+        self._parameters = self._links.parameters.keys()
+        self._inputs = {tensor.name for tensor in graph.input}
+        self._float32 = {*default_recipe("", graph).fp32, *float32}
+
+    def is_integer_layer(self, node: onnx.NodeProto) -> bool:
+        return (
+            node.op_type in CHANNEL_AXIS
+            and node.name.startswith(HALF_PREFIXES)
+            and node.input[1] in self._parameters
+            and node.input[0] not in self._inputs
+            and node.name not in self._float32
+            and not self._leaves(node.output[0])
+        )
+
+    def shortcut(self, node: onnx.NodeProto, layers: Iterable[str]) -> int | None:
+        """The input of a residual Add that is rounded; None for every other node."""
+        if node.op_type != "Add" or not node.name.startswith(HALF_PREFIXES) or self._parameters & set(node.input):
+            return None
+        if node.name in self._float32:
+            return None
+        followers = self._links.consumers.get(node.output[0], [])
+        if not followers or any(each.op_type != "Relu" for each in followers):
+            return None
+        for position, name in enumerate(node.input):
+            producer = self._links.producers.get(name)
+            if producer is not None and producer.name in layers:
+                return 1 - position
+        return None
+
+    def _leaves(self, name: str) -> bool:
+        """Whether the detection part reads a layer's result, other than RoIAlign a map."""
+        if name in self._links.outputs:
+            return True
+        for node in self._links.consumers.get(name, []):
+            if not node.name.startswith(HALF_PREFIXES):
+                if node.op_type != "MultilevelRoiAlign":
+                    return True
+            elif node.op_type == "Add" and self._parameters & set(node.input) and self._leaves(node.output[0]):
+                return True
+        return False
 
 
 def quantise(model: onnx.ModelProto, ranges: Mapping[str, float], placement: QdqPlacement) -> onnx.ModelProto:
@@ -52,7 +153,7 @@ def quantise(model: onnx.ModelProto, ranges: Mapping[str, float], placement: Qdq
 
 
 def round_weights(values: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Weights as integers from -127 to 127 and the scale of each index of ``axis``; 1 where all are 0."""
+    """Weights from -127 to 127 and the scale of each index of ``axis``; 1 where all are 0."""
     others = tuple(each for each in range(values.ndim) if each != axis)
     largest = np.abs(values).max(axis=others)
     scales = np.where(largest > 0, largest / np.float32(LEVELS), 1).astype(np.float32)
@@ -63,7 +164,7 @@ def round_weights(values: NDArray[np.float32], axis: int) -> tuple[NDArray[np.in
 
 
 def _activation(maker: str, name: str, largest: float, added: dict[str, onnx.TensorProto]) -> list[onnx.NodeProto]:
-    """Make the nodes that round a tensor to int8 and back; by their names they belong to the part of its producer."""
+    """Nodes that round a tensor to int8 and back, by name in the part of its producer."""
     scale, integers, back = f"{name}:scale", f"{name}:int8", f"{name}:dequantised"
     added[scale] = numpy_helper.from_array(np.float32(largest / LEVELS), scale)
     return [
@@ -73,7 +174,7 @@ def _activation(maker: str, name: str, largest: float, added: dict[str, onnx.Ten
 
 
 def _weights(node: onnx.NodeProto, tensor: onnx.TensorProto, added: dict[str, onnx.TensorProto]) -> onnx.NodeProto:
-    """Make the node that converts a layer's integer weights; layers that share weights share the integers."""
+    """The node that converts a layer's weights, which layers may share."""
     name, axis = tensor.name, CHANNEL_AXIS[node.op_type]
     integers, scales, zeros = f"{name}:int8", f"{name}:scale", f"{name}:zero"
     if integers not in added:
@@ -85,3 +186,49 @@ def _weights(node: onnx.NodeProto, tensor: onnx.TensorProto, added: dict[str, on
     return helper.make_node(
         "DequantizeLinear", [integers, scales, zeros], [node.input[1]], name=f"{node.name}/weights", axis=axis
     )
+
+
+class QuantisedModel(NamedTuple):
+    """Result of quantising a model.
+
+    Attributes:
+        model: with QuantizeLinear / DequantizeLinear pairs.
+        calibration: for the engine's card.
+        float_layers: layers with weights of trunk and head that have no integers.
+    """
+
+    model: onnx.ModelProto
+    calibration: CalibrationRecord
+    float_layers: int
+
+
+def quantised_model(
+    exported: onnx.ModelProto,
+    folder: Path,
+    card: ModelCard,
+    pictures: Path,
+    progress: Progress = lambda _: None,
+    *,
+    recipe: Recipe,
+    method: Method = METHOD,
+) -> QuantisedModel:
+    """An exported model in int8, with ranges from pictures.
+
+    Args:
+        exported: the model; it is left as it is.
+        folder: where its file lies, which was verified.
+        card: its card.
+        pictures: folder of pictures like those that the detector will see; labels are not needed.
+        recipe: its nodes are not quantised.
+        method: how a range is chosen for the values of a tensor.
+
+    Raises:
+        BadInput: as ``calibrate``, or the recipe is not for this model.
+    """
+    recipe.check(exported.graph)
+    placement = place_qdq(exported.graph, recipe.fp32)
+    histograms, count = calibrate(folder / MODEL_ONNX, card.preprocessing, pictures, placement.activations, progress)
+    ranges = {name: range_of(histogram, method) for name, histogram in histograms.items()}
+    record = CalibrationRecord(count, method, sha256_of_ranges(ranges))
+    weighted = sum(node.op_type in WEIGHTED and node.name.startswith(HALF_PREFIXES) for node in exported.graph.node)
+    return QuantisedModel(quantise(exported, ranges, placement), record, weighted - len(placement.layers))

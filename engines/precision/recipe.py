@@ -1,7 +1,7 @@
 """Which nodes of a half-precision detector stay in float32, as data.
 
-A recipe is a JSON file with three fields: ``model``, the configuration's name; ``fp32``, names of nodes of the exported
-model's trunk and head; ``note``, why these. What lies outside of the trunk and the head is float32 anyway.
+A recipe is a JSON file with three fields: ``model``, the configuration's name; ``fp32``, names of nodes of
+its trunk and head; ``note``, why these. Everything else is float32 anyway.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pssdet.models.card import RecipeRecord
 
-#: Where nodes may run in half precision: ``models.stages.TRUNK_NODES`` and ``HEAD_NODES``, without their dependencies.
+#: Where nodes may run in half precision: ``TRUNK_NODES`` and ``HEAD_NODES`` of ``models.stages``.
 HALF_PREFIXES = ("trunk/", "head/")
 
 _FOLDER = Path(__file__).resolve().parent / "recipes"
@@ -57,7 +57,7 @@ class Recipe:
 
     def record(self) -> RecipeRecord:
         """What an engine's card says of the recipe."""
-        from pssdet.models.card import RecipeRecord  # here, since graphs are rewritten where there is no msgspec too
+        from pssdet.models.card import RecipeRecord  # hosts that rewrite graphs may lack msgspec
 
         return RecipeRecord(self.sha256, self.fp32, self.note)
 
@@ -102,7 +102,7 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
 
 
 def chosen_recipe(path: Path | None, model: str, graph: onnx.GraphProto) -> Recipe:
-    """Choose the recipe of a build: the one of the file, or without a file that of ``recipe_for``; it fits the graph.
+    """The recipe of a build, of the file or without one by ``recipe_for``; it fits the graph.
 
     Raises:
         BadInput: the file is no recipe, or one for another model.
@@ -125,7 +125,7 @@ def shipped_recipe(model: str) -> Path | None:
 
 
 def default_recipe(model: str, graph: onnx.GraphProto) -> Recipe:
-    """In float32 only what predicts offsets and masks: from each deformable layer back to a convolution."""
+    """Keep what predicts offsets and masks: from each deformable layer back to a convolution."""
     producers = {name: node for node in graph.node for name in node.output}
     predictors = {
         name

@@ -14,7 +14,7 @@ from fake_host import FakeHost
 from benchmarks.gpu import engine_steps, engines, pack
 from benchmarks.gpu.bundle import OUTPUTS, Bundle
 from benchmarks.gpu.engine_steps import EngineWorkload
-from pssdet.engines.trt.plan.profiles import Profile
+from pssdet.engines.trt.profiles import Profile
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = EngineWorkload(iterations=3, profiled=1, pictures=2)

@@ -23,7 +23,7 @@ from benchmarks.gpu.tensorrt_host import ResidentBatch
 from pssdet.engines.devices import Gpu
 from pssdet.engines.precision.recipe import recipe_for
 from pssdet.engines.trt.plan import builder
-from pssdet.engines.trt.plan.profiles import Profile
+from pssdet.engines.trt.profiles import Profile
 from pssdet.engines.trt.runtime.cuda import Cuda
 from pssdet.errors import EnvironmentMissing
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from pssdet.engines import cache_key
+from pssdet.engines import cache
 from pssdet.engines.backends.tensorrt_gpu import TensorRTOptions
-from pssdet.engines.cache_key import build_key, code_hash
+from pssdet.engines.cache import build_key, code_hash
 from pssdet.engines.precision import recipe as recipes
 from pssdet.engines.precision.recipe import Recipe, write_recipe
 from pssdet.engines.registry import backend_named
 from pssdet.models.card import read_model_card
 
-ROOT = cache_key._ROOT
+ROOT = cache._ROOT
 CALIBRATION = "engines/precision/calibration.py"
 RECIPE = "engines/precision/recipe.py"
 STARTS = ("engines/backends/tensorrt_gpu.py", "engines/build_engine.py")
@@ -88,7 +88,7 @@ class TestCode:
         "name",
         [
             "engines/trt/graph/rewrite.py",
-            "engines/trt/graph/standard.py",
+            "engines/trt/graph/plugin_nodes.py",
             "engines/trt/plan/builder.py",
             "engines/trt/plan/inspector.py",
             CALIBRATION,
@@ -98,6 +98,7 @@ class TestCode:
             "engines/onnx_runtime_session.py",
             "models/stages.py",  # limits of the proof
             "models/preprocess.py",
+            "images.py",
         ],
     )
     def test_a_changed_constant_makes_another_engine(self, tree, original, edit, name):
@@ -170,16 +171,16 @@ class TestCode:
     def test_what_python_imports_for_a_build_counts(self):
         """Of what these import, all but what is said not to decide."""
         folder = "pssdet.engines"
-        modules = ("trt.graph.rewrite", "trt.plan.builder", "trt.plan.precision_route", "precision.int8_model")
+        modules = ("trt.graph.rewrite", "trt.plan.builder", "trt.plan.capabilities", "precision.quantise")
         program = f"import sys, {', '.join(f'{folder}.{name}' for name in modules)}\nprint(*sys.modules)"
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-        imported = {name for name in done.stdout.split() if cache_key._source(name, ROOT) is not None}
+        imported = {name for name in done.stdout.split() if cache._source(name, ROOT) is not None}
         assert {f"{folder}.{name}" for name in modules} <= imported
-        counted = cache_key._deciding([ROOT / name for name in STARTS], ROOT)
-        assert {cache_key._source(name, ROOT) for name in imported} <= counted.keys()
+        counted = cache._deciding([ROOT / name for name in STARTS], ROOT)
+        assert {cache._source(name, ROOT) for name in imported} <= counted.keys()
 
     def test_what_is_said_not_to_decide_is_there(self):
-        for name in cache_key._DECIDES_NOT:
+        for name in cache._DECIDES_NOT:
             path = ROOT.joinpath(*name.split(".")[1:])
             assert path.is_dir() or path.with_suffix(".py").is_file()
 

@@ -7,10 +7,10 @@ from reference import ROW4, case_inputs, disagreements, load_case
 
 from pssdet.commands import artifacts
 from pssdet.engines import devices, registry
+from pssdet.engines.backend import PrecisionOptions
 from pssdet.engines.backends import onnx_runtime
 from pssdet.engines.build_engine import build_engine, engine_folder
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
-from pssdet.engines.options import PrecisionOptions
 from pssdet.engines.registry import backend_named, choose_backend, open_engine
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 from pssdet.models.card import ENGINE_CARD, FileRecord, encode, read_engine_card, read_model_card
@@ -67,10 +67,10 @@ def test_real_half_graph_is_well_typed_and_close(row4_folder, inputs, engines, t
     import onnx
 
     target = tmp_path / "model.onnx"
-    card, options = read_model_card(row4_folder), PrecisionOptions()
+    draft, options = read_engine_card(engines["onnxruntime-fp16"]), PrecisionOptions()
     with monkeypatch.context() as patched:
         patched.setattr(onnx_runtime, "_has_cuda", lambda: True)
-        built = backend_named("onnxruntime").build(row4_folder, card, "fp16", tmp_path, options, lambda _: None)
+        built = backend_named("onnxruntime").build(row4_folder, draft, tmp_path, options, lambda _: None)
     assert not built.emulated
     assert built.fp32_nodes == 4 * 13  # the same and the DeformConv itself, whose inputs share one type
     model = onnx.load(target)

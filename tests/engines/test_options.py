@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from pssdet.commands.build import Options
+from pssdet.engines.backend import DEFAULTS, PrecisionOptions
 from pssdet.engines.backends.tensorrt_gpu import TensorRTOptions
 from pssdet.engines.build_engine import build_engine
-from pssdet.engines.options import DEFAULTS, PrecisionOptions
 from pssdet.engines.registry import _MODULES, backend_named
 from pssdet.errors import BadInput
 

@@ -236,7 +236,7 @@ class TestCache:
         key()
         machine.have("10.5.0")
         key()
-        monkeypatch.setattr("pssdet.engines.cache_key.code_hash", lambda starts: "changed")
+        monkeypatch.setattr("pssdet.engines.cache.code_hash", lambda starts: "changed")
         key()
         assert len(set(keys)) == len(keys) == 9
         assert machine.builds == len(keys)

@@ -29,8 +29,8 @@ def test_of_its_engines(model, engine):
 
 
 def test_of_an_int8_engine(mini_folder, tmp_path):
+    from pssdet.engines.backend import PrecisionOptions
     from pssdet.engines.build_engine import build_engine
-    from pssdet.engines.options import PrecisionOptions
     from pssdet.engines.registry import choose_backend
     from pssdet.validation.scenes.dataset import write_dataset
 

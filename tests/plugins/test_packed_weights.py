@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from pssdet.engines.trt.graph.deform_conv import replace_deform_convs
+from pssdet.engines.trt.graph.plugin_nodes import replace_deform_convs
 from pssdet.plugins.bindings.deform_conv import DeformConvParams
 
 

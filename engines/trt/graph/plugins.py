@@ -1,7 +1,6 @@
-"""The table of this project's TensorRT plugins: ONNX names, attributes, types of inputs and outputs, limits.
+"""The table of TensorRT plugins: ONNX names, attributes, types of inputs and outputs, limits.
 
-``plugins/tensorrt/README.md`` describes them for users, and ``plugins/tensorrt/operators`` implements them. Whatever
-rewrites, checks or types plugin nodes reads this table; a new plugin is a new entry.
+``plugins/tensorrt/README.md`` describes them for users, ``plugins/tensorrt/operators`` implements them.
 """
 
 from __future__ import annotations
@@ -13,20 +12,21 @@ from typing import Any, Literal
 import onnx
 from onnx import TensorProto, helper
 
-from pssdet.engines.precision.region import declare_half_positions
-from pssdet.engines.trt.graph.nodes import attributes_of
+from pssdet.engines.precision.half import declare_half_positions
+from pssdet.errors import BadInput
 
-#: Domain of plugin nodes. TensorRT's parser, 8.6 to 11, ignores it: it finds a plugin by the node's op_type,
-#: ``plugin_version`` and ``plugin_namespace``. ONNX's checker takes unknown operators in any domain but its own.
+#: Domain of plugin nodes, since ONNX's checker takes unknown operators in any but its own. TensorRT's
+#: parser finds a plugin by op_type, ``plugin_version`` and ``plugin_namespace``.
 DOMAIN = "trt.plugins"
 NAMESPACE = "pssdet"
 VERSION = "1"
 
 #: PSSDET_MAX_LEVELS, PSSDET_MAX_ANCHORS (of one cell), PSSDET_MAX_CANDIDATES of an image.
 MAX_LEVELS, MAX_ANCHORS, MAX_CANDIDATES = 8, 16, 2048
-#: PSSDET_MAX_OUTPUT_SIZE, PSSDET_MAX_SAMPLING_RATIO: bins of a region and samples of a bin, along one axis.
+#: PSSDET_MAX_OUTPUT_SIZE, PSSDET_MAX_SAMPLING_RATIO: bins of a region, samples of a bin, per axis.
 MAX_OUTPUT_SIZE, MAX_SAMPLING_RATIO = 32, 64
 
+Attributes = dict[str, Any]
 Kind = Literal["integer", "integers", "real", "reals"]
 
 _FLOAT: int = TensorProto.FLOAT
@@ -34,12 +34,23 @@ _HALF: int = TensorProto.FLOAT16
 _INT32: int = TensorProto.INT32
 
 
+def attributes_of(node: onnx.NodeProto) -> Attributes:
+    """A node's attributes as Python values; strings as ``str``."""
+    values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
+
+
+def refuse(node: onnx.NodeProto, reason: str) -> BadInput:
+    """The error for a node that the plugins cannot serve."""
+    return BadInput(f"{node.op_type} {node.name} has no TensorRT plugin: {reason}")
+
+
 @dataclass(frozen=True)
 class Field:
     """An attribute of a plugin node.
 
     Attributes:
-        limits: least and most that the kernels take, of the value or, of a list, of its length.
+        limits: least and most that the kernels take, of the value or of a list's length.
         counts: what the limited number counts, for messages.
         function_attribute: name in the exported function, if it is another one.
         choices: the value for each word that the function's attribute may be.
@@ -58,8 +69,7 @@ class PluginTensor:
     """An input or output of a plugin.
 
     Attributes:
-        type: element type, a ``TensorProto`` constant; None: float32 or float16, as the node's first input. In mixed
-            precision these are the half tensors.
+        type: of its elements, in ``TensorProto``; None: float32, or float16 in a region of half precision.
         per_level: there is one for each level of the pyramid.
         flag: attribute that says whether there is such an input.
         half_flag: attribute that says whether it is float16 instead.
@@ -96,7 +106,7 @@ class Plugin:
     follows_maps: bool = False
 
     def inputs_of(self, node: onnx.NodeProto) -> list[PluginTensor]:
-        """The tensor of each input that a node should have; the number of levels is that of the inputs."""
+        """The tensor of each input that a node should have, with the levels that it has."""
         attributes = attributes_of(node)
         present = [tensor for tensor in self.inputs if not tensor.flag or attributes.get(tensor.flag)]
         repeated = sum(tensor.per_level for tensor in present)
@@ -111,7 +121,7 @@ class Plugin:
     def node(
         self, inputs: Sequence[str], outputs: Sequence[str], name: str, attributes: Mapping[str, Any]
     ) -> onnx.NodeProto:
-        """A node that TensorRT's parser makes this plugin, with every field: the parser warns about those left out.
+        """A node for this plugin, with every field: the parser warns about those left out.
 
         Raises:
             KeyError: a field has no value.

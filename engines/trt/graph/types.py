@@ -1,7 +1,7 @@
 """Element types of every tensor of a graph, by ONNX's own type constraints and the plugins' contracts.
 
-ONNX's shape inference stops at operators that it does not know; this goes on, and refuses what contradicts itself, as
-a strongly typed TensorRT network does.
+ONNX's shape inference stops at operators that it does not know; this goes on, and refuses
+contradictions, as a strongly typed TensorRT network does.
 """
 
 from __future__ import annotations
@@ -11,23 +11,32 @@ from collections.abc import Sequence
 import onnx
 from onnx import TensorProto
 
-from pssdet.engines.trt.graph.nodes import attributes_of, opset_of, type_name
-from pssdet.engines.trt.graph.plugins import DOMAIN, PLUGINS
+from pssdet.engines.trt.graph.plugins import DOMAIN, PLUGINS, attributes_of
 from pssdet.errors import BadInput
 
 Types = dict[str, int]
 
 _UNDEFINED: int = TensorProto.UNDEFINED
-#: These take half scales and data from opset 19 on; TensorRT's parsers of typed networks do so in any opset.
+#: These take half data from opset 19 on; TensorRT's parsers of typed networks do in any opset.
 _ROUNDING = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _HALF_SCALES = 19
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of the standard operators that a model declares; 0 if none."""
+    return next((entry.version for entry in model.opset_import if not entry.domain), 0)
+
+
+def type_name(value: int) -> str:
+    """ONNX's name of an element type."""
+    return str(TensorProto.DataType.Name(value))
 
 
 def tensor_types(model: onnx.ModelProto) -> Types:
     """The element type, a ``TensorProto`` constant, of every tensor by its name.
 
     Raises:
-        BadInput: a node's inputs have types that do not go together, or the graph's outputs are of another type.
+        BadInput: types of a node's inputs do not go together, or an output has another type.
     """
     graph = model.graph
     opset = opset_of(model)
@@ -50,7 +59,6 @@ def tensor_types(model: onnx.ModelProto) -> Types:
 
 
 def _plugin(node: onnx.NodeProto, inputs: list[int]) -> list[int]:
-    """Types of a plugin's outputs."""
     plugin = PLUGINS.get(node.op_type)
     if plugin is None:
         raise BadInput(f"{node.op_type} {node.name} is no plugin of this project")
@@ -63,7 +71,6 @@ def _plugin(node: onnx.NodeProto, inputs: list[int]) -> list[int]:
 
 
 def _standard(node: onnx.NodeProto, inputs: list[int], opset: int) -> list[int]:
-    """Types of a standard operator's outputs, by the constraints of its schema."""
     if node.op_type in _ROUNDING:
         opset = max(opset, _HALF_SCALES)
     try:
@@ -107,7 +114,7 @@ def _output(parameters: Sequence[onnx.defs.OpSchema.FormalParameter], position: 
         return _UNDEFINED
     if parameter.type_str in bound:
         return bound[parameter.type_str]
-    # One type only: a fixed one ("tensor(int64)"), or a constraint with a single member ("tensor(bool)").
+    # A fixed type ("tensor(int64)"), or a constraint with a single member ("tensor(bool)").
     names: dict[str, int] = {_type_string(value): value for value in TensorProto.DataType.values()}
     fixed = [names[each] for each in sorted(parameter.types) if each in names]
     return fixed[0] if len(fixed) == 1 else _UNDEFINED

@@ -1,49 +1,68 @@
-"""A TensorRT plan from an ONNX graph."""
+"""A TensorRT plan from an ONNX graph, with a timing cache that several builds may share."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pssdet.engines.trt.error_log import error_log
+from pssdet.engines.trt.callbacks import Report, error_log, progress_monitor, report_elapsed
 from pssdet.engines.trt.plan.capabilities import (
     Capabilities,
+    Hardware,
+    Route,
     capabilities_of,
     external_sources,
     unloadable_sources,
 )
 from pssdet.engines.trt.plan.inspector import inspect
 from pssdet.engines.trt.plan.network import check_constrained, constrain_to_float32, mark_stages, parse
-from pssdet.engines.trt.plan.profiles import Profile
-from pssdet.engines.trt.plan.progress import DeferredError, Report, progress_monitor, report_elapsed
-from pssdet.engines.trt.plan.settings import BuildSettings
-from pssdet.engines.trt.plan.timing_cache import load_timing_cache, save_timing_cache
 from pssdet.engines.trt.plugin_library import load_plugins
+from pssdet.engines.trt.profiles import Profile
 from pssdet.errors import BadInput, GateFailed
-from pssdet.files import write_atomically
+from pssdet.files import locked, write_atomically
 
 if TYPE_CHECKING:
     import onnx
 
 
 @dataclass(frozen=True)
-class BuiltPlan:
-    """Result of a build.
+class BuildSettings:
+    """Options of one build.
 
     Attributes:
-        float32: ONNX nodes whose layers were constrained to float32, on the route ``flags``.
-        layers: the inspector's description of each layer; see ``inspector.py``.
+        profiles: input shapes that the plan serves; layers are inspected with the first.
+        route: how the plan gets its precision.
+        int8: the graph has quantised layers.
+        float32: names of ONNX nodes that stay float32 on the route ``flags``.
+        stages: tensors to return beside the outputs, by name.
+        plugins: the plugin library; None: the graph has no plugins, or they are registered already.
+        workspace: limit of the builder's scratch memory, bytes; None: TensorRT's own, all of the GPU.
+        timing_cache: file of measured kernels, read and added to; None: not kept.
+        external_kernels: kernels of cuBLAS and cuDNN may be used; False where they are stand-ins.
+        version_compatible: the plan runs in later minor versions too.
+        hardware: the plan runs on other GPUs too; None: on this architecture.
+        plugins_in_plan: the plan carries the plugin library.
     """
 
-    float32: frozenset[str]
-    layers: list[dict[str, Any]]
+    profiles: tuple[Profile, ...]
+    route: Route = "plain"
+    int8: bool = False
+    float32: frozenset[str] = field(default_factory=frozenset)
+    stages: tuple[str, ...] = ()
+    plugins: Path | None = None
+    workspace: int | None = None
+    timing_cache: Path | None = None
+    external_kernels: bool = True
+    version_compatible: bool = False
+    hardware: Hardware | None = None
+    plugins_in_plan: bool = False
 
 
 def build_plan(
     model: onnx.ModelProto, target: Path, settings: BuildSettings, report: Report = lambda _: None
-) -> BuiltPlan:
+) -> list[dict[str, Any]]:
     """Build the plan of an ONNX model into the file ``target``.
 
     There must be a GPU: without one TensorRT raises misleading errors or crashes; see ``devices.gpu``.
@@ -51,6 +70,9 @@ def build_plan(
     Args:
         model: what ``rewrite.plugin_graph`` or ``rewrite.typed_half`` gives.
         report: called at the start of each step.
+
+    Returns:
+        The inspector's description of each layer; see ``inspector.py``.
 
     Raises:
         BadInput: this TensorRT lacks what the settings ask for, or a file cannot be written.
@@ -75,7 +97,6 @@ def build_plan(
     config = builder.create_builder_config()
     _configure(trt, capabilities, config, settings)
     _add_profiles(builder, network, config, settings.profiles)
-    constrained: set[str] = set()
     if settings.route == "flags":
         constrained = constrain_to_float32(trt, network, settings.float32)
         check_constrained(model, settings.float32 - constrained)
@@ -90,7 +111,7 @@ def build_plan(
     if settings.timing_cache is not None:
         save_timing_cache(config, settings.timing_cache)
     report("TensorRT: looking at the layers of the engine")
-    return BuiltPlan(frozenset(constrained), _layers(trt, logger, plan, settings))
+    return _layers(trt, logger, plan, settings)
 
 
 def _check_supported(capabilities: Capabilities, settings: BuildSettings) -> None:
@@ -130,7 +151,7 @@ def _configure(trt: Any, capabilities: Capabilities, config: Any, settings: Buil
     if settings.hardware:
         config.hardware_compatibility_level = getattr(trt.HardwareCompatibilityLevel, settings.hardware.upper())
     if capabilities.profile_sharing and not config.get_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806):
-        # The session keeps a context for each shape. From 10 on this is always so and cannot be set.
+        # The session keeps a context for each shape. From 10 on this is always possible.
         config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, enable=True)
     if settings.plugins_in_plan:
         config.plugins_to_serialize = [str(settings.plugins)]
@@ -163,15 +184,14 @@ def _build(trt: Any, capabilities: Capabilities, builder: Any, network: Any, con
     Raises:
         BaseException: of ``report``, or Ctrl-C, during the build.
     """
-    deferred = DeferredError()
-    if capabilities.progress:
-        config.progress_monitor = progress_monitor(trt, report, deferred)
-    else:
+    if not capabilities.progress:
         report("TensorRT: building")
-    with nullcontext() if capabilities.progress else report_elapsed(report):
-        serialised = builder.build_serialized_network(network, config)
-    if deferred.error is not None:
-        raise deferred.error
+        with report_elapsed(report):
+            return builder.build_serialized_network(network, config)
+    monitor = config.progress_monitor = progress_monitor(trt, report)
+    serialised = builder.build_serialized_network(network, config)
+    if monitor.error is not None:
+        raise monitor.error
     return serialised
 
 
@@ -183,3 +203,45 @@ def _layers(trt: Any, logger: Any, plan: bytes, settings: BuildSettings) -> list
     if engine is None:
         raise GateFailed(f"TensorRT cannot read the engine that it built: {logger.last_errors()}")
     return inspect(trt, engine, settings.profiles[0])
+
+
+def timing_cache_name(version: str, gpu: str) -> str:
+    """File name of the cache of one TensorRT on one kind of GPU."""
+    return re.sub(r"[^\w.-]+", "-", f"tensorrt-{version}-{gpu}").strip("-") + ".timing"
+
+
+def load_timing_cache(config: Any, path: Path) -> None:
+    """Give the builder the file's measurements, or an empty cache.
+
+    A broken file, or one of another TensorRT, is not used.
+    """
+    with locked(_lock(path)):
+        content = _read(path)
+    cache = config.create_timing_cache(content)
+    # TensorRT returns None for content that it cannot read.
+    if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
+        config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
+
+
+def save_timing_cache(config: Any, path: Path) -> None:
+    """Add the build's measurements to the file, which other builds write to as well.
+
+    Raises:
+        BadInput: the file cannot be written.
+    """
+    measured = config.get_timing_cache()
+    if measured is None:
+        return
+    with locked(_lock(path)):
+        content = _read(path)
+        if content and (others := config.create_timing_cache(content)) is not None:
+            measured.combine(others, ignore_mismatch=False)
+        write_atomically(path, bytes(memoryview(measured.serialize())))
+
+
+def _lock(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""

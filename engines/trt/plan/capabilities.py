@@ -1,11 +1,20 @@
-"""What the installed TensorRT offers, by the names that it has instead of its version."""
+"""What the installed TensorRT offers, by the names that it has, and the way to a precision."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from pssdet.errors import BadInput, EnvironmentMissing
+
+if TYPE_CHECKING:
+    import onnx
+
+Hardware = Literal["ampere_plus", "same_compute_capability"]
+#: ``plain`` float32, ``flags`` (the builder chooses types within constraints), ``typed`` (the graph does).
+Route = Literal["plain", "flags", "typed"]
 
 #: Libraries behind tactic sources that older versions use unless told otherwise, newest first.
 _LIBRARIES = {
@@ -48,11 +57,6 @@ class Capabilities:
         """Every network is strongly typed: there are no flags for reduced precision."""
         return not self.half_flag
 
-    @property
-    def can_be_typed(self) -> bool:
-        """Strongly typed networks are possible."""
-        return self.typed_flag or self.always_typed
-
 
 def capabilities_of(trt: Any) -> Capabilities:
     """The abilities of the module ``tensorrt``."""
@@ -92,3 +96,50 @@ def _any_loads(names: tuple[str, ...], load: Callable[[str], object]) -> bool:
             continue
         return True
     return False
+
+
+def choose_route(capabilities: Capabilities, *, reduced: bool, typed: bool) -> Route:
+    """The route of a build.
+
+    Args:
+        reduced: FP16 or INT8 was asked for.
+        typed: a strongly typed network was asked for.
+
+    Raises:
+        BadInput: there are no strongly typed networks in this version.
+        EnvironmentMissing: the version has flags for FP16 but cannot hold layers to float32.
+    """
+    if typed and not (capabilities.typed_flag or capabilities.always_typed):
+        raise BadInput("this TensorRT has no strongly typed networks; leave out --strongly-typed")
+    if not reduced:
+        return "typed" if typed else "plain"
+    if typed or capabilities.always_typed:
+        return "typed"
+    if not capabilities.constraints:
+        raise EnvironmentMissing(
+            "this TensorRT cannot hold layers to float32 (no OBEY_PRECISION_CONSTRAINTS); 8.2 is the first that can"
+        )
+    return "flags"
+
+
+def graph_for(
+    plugin_model: onnx.ModelProto, route: Route, kept: Iterable[str], *, reduced: bool
+) -> tuple[onnx.ModelProto, frozenset[str]]:
+    """The graph to build, and the nodes to constrain to float32 where the builder chooses the types.
+
+    Args:
+        plugin_model: what ``rewrite.plugin_graph`` gives.
+        kept: nodes of trunk and head that stay float32; see ``recipe.Recipe``.
+        reduced: FP16 or INT8 was asked for; else the graph stays as it is.
+
+    Raises:
+        BadInput: the graph's types contradict each other.
+    """
+    if not reduced:
+        return plugin_model, frozenset()
+    from pssdet.engines.trt.graph.rewrite import typed_half, typed_region
+
+    if route == "typed":
+        return typed_half(plugin_model, kept), frozenset()
+    names = {node.name for node in plugin_model.graph.node}
+    return plugin_model, frozenset(names - typed_region(plugin_model.graph, kept))

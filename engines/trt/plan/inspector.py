@@ -6,11 +6,15 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from math import prod
+from typing import TYPE_CHECKING, Any, Literal
 
 from pssdet.engines.trt.plan.network import onnx_nodes
-from pssdet.engines.trt.plan.profiles import Profile
+from pssdet.engines.trt.profiles import BatchSize, Profile, input_shape
 from pssdet.errors import EnvironmentMissing, GateFailed
+
+if TYPE_CHECKING:
+    import onnx
 
 LayerPrecision = Literal["fp32", "fp16", "int8", "unknown"]
 
@@ -19,13 +23,13 @@ REQUIRED_SHARE = 0.9
 #: How many convolutions an error lists.
 _NAMED = 5
 
-#: How TensorRT writes data types: "Row major linear FP32", "Channel major FP16 format where ...", "Half(64,1:8,...)".
+#: How TensorRT writes data types: "Row major linear FP32", "Half(64,1:8,...)".
 _TYPES: tuple[tuple[re.Pattern[str], LayerPrecision], ...] = (
     (re.compile(r"\b(INT8|Int8|int8)\b"), "int8"),
     (re.compile(r"\b(FP16|Half|HALF)\b"), "fp16"),
     (re.compile(r"\b(FP32|Float|FLOAT)\b"), "fp32"),
 )
-#: With several profiles an engine has every layer once for each; all but the first one's end their names like this.
+#: How names of layers end that an engine has for a further profile.
 _LATER_PROFILE = re.compile(r"\[profile [1-9]\d*\]")
 
 #: From the narrowest to the widest: of contradicting evidence the wider counts.
@@ -56,10 +60,10 @@ class Precisions:
 
 
 def inspect(trt: Any, engine: Any, profile: Profile) -> list[dict[str, Any]]:
-    """The first profile's layers of an engine as the inspector describes them, at the profile's typical shape.
+    """The first profile's layers of an engine as the inspector describes them, in its typical shape.
 
-    The plan must be built with detailed verbosity, and ``profile`` its first one. Where shapes are dynamic, the
-    inspector knows formats only with an execution context whose inputs have sizes, and so only those of that profile.
+    The plan must be built with detailed verbosity. Where shapes are dynamic, the inspector knows formats
+    only with an execution context whose inputs have sizes.
 
     Raises:
         EnvironmentMissing: there is no memory for a context.
@@ -98,7 +102,7 @@ def read_layers(text: str) -> list[dict[str, Any]]:
 
 
 def layer_precision(layer: Mapping[str, Any]) -> LayerPrecision:
-    """The precision in which a layer computes: of its weights and of its first input, the wider if they differ."""
+    """The precision in which a layer computes: the wider of its weights and its first input."""
     weights = layer.get("Weights")
     weight = _type_in(str(weights.get("Type", ""))) if isinstance(weights, Mapping) else None
     inputs = layer.get("Inputs") or layer.get("Outputs") or [{}]
@@ -115,7 +119,7 @@ def summarise(layers: Sequence[Mapping[str, Any]], flops: Mapping[str, int]) -> 
     """Layers and convolutions by precision.
 
     Args:
-        flops: operations of each convolution by its ONNX node's name; see ``flops.convolution_flops``.
+        flops: operations of each convolution by its ONNX node's name; see ``convolution_flops``.
     """
     counted: dict[str, int] = {}
     of_node: dict[str, list[Mapping[str, Any]]] = {}
@@ -135,7 +139,7 @@ def summarise(layers: Sequence[Mapping[str, Any]], flops: Mapping[str, int]) -> 
 
 
 def _nodes_of(layer: Mapping[str, Any]) -> set[str]:
-    """ONNX nodes of a layer: by its metadata or, in versions without metadata, by the parts of its fused name."""
+    """ONNX nodes of a layer, by its metadata or else by the parts of its fused name."""
     if named := onnx_nodes(str(layer.get("Metadata", ""))):
         return set(named)
     parts = re.split(r" \+ |, ", str(layer.get("Name", "")))
@@ -143,7 +147,7 @@ def _nodes_of(layer: Mapping[str, Any]) -> set[str]:
 
 
 def _precision_of(layers: Sequence[Mapping[str, Any]]) -> LayerPrecision:
-    """The precision of a node: that of the layer that computes it, among those that carry its name."""
+    """The precision of the layer that computes a node, among those that carry its name."""
     computing = [each for each in layers if not str(each.get("LayerType", "")).startswith(_MOVERS)]
     weighted = [each for each in computing if isinstance(each.get("Weights"), Mapping)] or computing
     found = [layer_precision(each) for each in weighted]
@@ -153,7 +157,7 @@ def _precision_of(layers: Sequence[Mapping[str, Any]]) -> LayerPrecision:
 def prove(precisions: Precisions, asked: Literal["fp16", "int8"]) -> None:
     """Fail unless the plan has the precision that was asked for.
 
-    INT8 engines must have 90 % in INT8 or FP16, and some of it in INT8: the calibration chooses what is quantised.
+    INT8 engines must have 90 % in INT8 or FP16, and some of it in INT8.
 
     Raises:
         GateFailed: too much of the convolutions' work is in float32, or unknown.
@@ -168,3 +172,41 @@ def prove(precisions: Precisions, asked: Literal["fp16", "int8"]) -> None:
             f"{asked.upper()} was asked for, but the engine has it in {share:.1%} of its convolutions' operations,"
             f" where {REQUIRED_SHARE:.0%} are required; in float32 or not told: {names}{more}; nothing was written"
         )
+
+
+_CONVOLUTIONS = ("Conv", "DeformConv")
+
+
+def convolution_flops(model: onnx.ModelProto, size: BatchSize) -> dict[str, int]:
+    """Operations of each convolution, deformable or not, by the node's name, for a batch.
+
+    Two operations per multiply-accumulate: 2 N Ho Wo O (C / groups) kh kw, the weights being
+    [O, C / groups, kh, kw]. Offsets, interpolation and bias are not counted.
+
+    Args:
+        model: the exported model; left as it is.
+
+    Raises:
+        GateFailed: a convolution's output size is unknown.
+    """
+    import onnx
+
+    sized = onnx.ModelProto()
+    sized.CopyFrom(model)
+    for tensor in sized.graph.input:
+        shape = input_shape(tensor.name, size)
+        for dimension, side in zip(tensor.type.tensor_type.shape.dim, shape, strict=True):
+            dimension.dim_value = side
+    weights = {tensor.name: tuple(tensor.dims) for tensor in sized.graph.initializer}
+    # Stored shapes have dynamic dimensions, which the inference would believe.
+    del sized.graph.value_info[:]
+    known = onnx.shape_inference.infer_shapes(sized).graph.value_info
+    shapes = {value.name: [each.dim_value for each in value.type.tensor_type.shape.dim] for value in known}
+    flops = {}
+    for node in model.graph.node:
+        if node.op_type in _CONVOLUTIONS:
+            output = shapes.get(node.output[0], [])
+            if len(output) != 4 or not all(output) or node.input[1] not in weights:
+                raise GateFailed(f"the size of convolution {node.name} cannot be worked out; export the model again")
+            flops[node.name] = 2 * prod(output) * prod(weights[node.input[1]][1:])
+    return flops

@@ -1,4 +1,4 @@
-"""The network that TensorRT builds from: parsed from ONNX, stages marked, layers constrained to float32."""
+"""TensorRT's network: parsed from ONNX, stages marked, layers constrained to float32."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_ERRORS = 5
 
 
 def onnx_nodes(text: str) -> list[str]:
-    """Names of the ONNX nodes that a layer's metadata names, in TensorRT's spelling ``[ONNX Layer: name]``."""
+    """Names of ONNX nodes in a layer's metadata, which has ``[ONNX Layer: name]``."""
     return _ONNX_LAYER.findall(text)
 
 
@@ -66,9 +66,9 @@ def mark_stages(network: Any, names: Iterable[str]) -> None:
 
 
 def constrain_to_float32(trt: Any, network: Any, names: AbstractSet[str]) -> set[str]:
-    """Constrain the layers of these ONNX nodes to float32; returns the nodes whose layers were found.
+    """Constrain the layers of these ONNX nodes to float32; returns the nodes that have any.
 
-    Layers without floating-point outputs, which compute shapes and indices, need no constraint.
+    Layers that compute shapes and indices need no constraint.
     """
     found: set[str] = set()
     for layer in _layers(network):
@@ -82,7 +82,7 @@ def constrain_to_float32(trt: Any, network: Any, names: AbstractSet[str]) -> set
             for index, tensor in enumerate(_outputs(layer))
             if tensor.dtype in (trt.float32, trt.float16) and not tensor.is_shape_tensor
         ]
-        # A plugin with integer outputs may have no implementation under a constraint; it chooses its types itself.
+        # A plugin with integer outputs chooses its types itself.
         if not floats or (layer.type.name.startswith("PLUGIN") and len(floats) < layer.num_outputs):
             continue
         layer.precision = trt.float32
@@ -92,7 +92,7 @@ def constrain_to_float32(trt: Any, network: Any, names: AbstractSet[str]) -> set
 
 
 def check_constrained(model: onnx.ModelProto, missing: AbstractSet[str]) -> None:
-    """Fail if a convolution that must stay float32 has no layer of its name; other nodes may be folded away.
+    """Fail if a convolution that must stay float32 has no layer; other nodes may be folded.
 
     Args:
         missing: names of the model's nodes that were to be constrained and have no layer.

@@ -1,4 +1,4 @@
-"""The functions of the CUDA runtime that an engine needs, through cuda-bindings, with errors that say what to do.
+"""The CUDA runtime through cuda-bindings, with errors that say what to do.
 
 Whatever owns a resource of the GPU has ``close()``, which frees it once, however often it is called.
 """
@@ -86,12 +86,12 @@ class Cuda:
     def copy_to_device(
         self, target: DeviceBuffer, source: PinnedBuffer, size: int, stream: Stream, offset: int = 0
     ) -> None:
-        """Start copying ``size`` bytes from ``offset`` on to the same place on the GPU, in the order of the stream."""
+        """Start copying ``size`` bytes from ``offset`` on to the same place on the GPU."""
         kind = self.runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
         self.call("cudaMemcpyAsync", target.address + offset, source.address + offset, size, kind, stream.handle)
 
     def copy_to_host(self, target: PinnedBuffer, source: DeviceBuffer, size: int, stream: Stream) -> None:
-        """Start copying the first ``size`` bytes from the GPU, in the order of the stream."""
+        """Start copying the first ``size`` bytes from the GPU."""
         kind = self.runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self.call("cudaMemcpyAsync", target.address, source.address, size, kind, stream.handle)
 
@@ -206,7 +206,7 @@ class Graph(_Resource):
     """Work of a stream recorded once, to be launched as a whole.
 
     Args:
-        work: puts its work on the stream, and nothing that allocates or waits; it is recorded, not done.
+        work: puts its work on the stream, which is recorded; it must not allocate or wait.
 
     Raises:
         CudaFailure: something in it cannot be recorded.

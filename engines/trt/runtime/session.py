@@ -1,4 +1,4 @@
-"""Runs a TensorRT engine: copies to the GPU, computation and copies back overlap over two batches."""
+"""Runs a TensorRT engine; copies and computation overlap over two batches."""
 
 from __future__ import annotations
 
@@ -14,12 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.engines.raw_images import RawImages
-from pssdet.engines.trt.runtime.buffers import BufferSet, Staging
-from pssdet.engines.trt.runtime.context_cache import ContextCache, ShapeContext
+from pssdet.engines.trt.runtime.buffers import BufferSet, InferRequest, Inputs, Outputs, Staging, Uploader
 from pssdet.engines.trt.runtime.cuda import Cuda, CudaFailure, Stream
-from pssdet.engines.trt.runtime.engine import LoadedEngine, check_outputs
-from pssdet.engines.trt.runtime.infer_request import InferRequest, Outputs
-from pssdet.engines.trt.runtime.upload import Inputs, Uploader
+from pssdet.engines.trt.runtime.engine import ContextCache, LoadedEngine, ShapeContext, check_outputs
 from pssdet.errors import BadInput
 from pssdet.plugins.bindings.preprocess import PreprocessKernel
 
@@ -29,17 +26,15 @@ class TensorRTSession:
     """An engine ready to run; threads may share it.
 
     ``submit`` starts a batch and ``collect`` gives its outputs, so that one batch's copies run beside
-    another's computation; ``run`` is both. A submission beyond ``depth`` batches first waits for the oldest
-    one, whose outputs are kept until their ``collect``.
-
-    The first run of a shape is enqueued as it is; from the second on it is recorded as a CUDA graph.
+    another's computation; ``run`` is both. A submission beyond ``depth`` batches waits for the oldest,
+    whose outputs are kept. From its second run on a shape is recorded as a CUDA graph.
 
     Args:
         plan: file of the serialised engine; the caller has verified its hash.
         plugins: the library of its plugins; None if the plan uses none or carries them.
         cuda_graphs: record the work of each shape.
         graphs_kept: how many shapes of input are kept ready, with context and graphs.
-        host_code: run code that the plan carries: serialised plugins, or a version-compatible plan's runtime.
+        host_code: run code that the plan carries: plugins or a runtime.
         outputs: name and dtype of the outputs that the card records; None: they are not checked.
         kernel: preprocesses ``RawImages`` that are given as an input; None: all inputs are arrays.
 
@@ -130,7 +125,7 @@ class TensorRTSession:
         A stage that is float16 in the engine comes as float32.
 
         Raises:
-            ValueError: the session is closed, or the request is of another session or was collected before.
+            ValueError: the session is closed, or the request is not its own or was collected before.
             EnvironmentMissing: CUDA failed on the way.
         """
         if request.session is not self:
@@ -204,7 +199,7 @@ class TensorRTSession:
         return {name: inputs[name] for name in needed}
 
     def _free_buffers(self) -> BufferSet:
-        """A set of buffers that no batch uses; if all are in use, the oldest batch's after waiting for it."""
+        """A set of buffers that no batch uses, after waiting for the oldest if all are in use."""
         taken = {number for number, request in self._requests.items() if not request.done}
         if len(taken) == len(self._buffers):
             oldest = min(self._requests.values(), key=lambda request: request.number)
@@ -230,13 +225,13 @@ class TensorRTSession:
         self._download.record(buffers.downloaded)
 
     def _grow(self, buffers: BufferSet, staging: Staging, size: int) -> None:
-        """Make room in a buffer; graphs that refer to a buffer that moves are freed."""
+        """Make room in a buffer; its graphs are freed if it moves."""
         if size > staging.size:
             self._contexts.forget_graphs(buffers.number)
             staging.grow(size)
 
     def _wait_for_all(self) -> None:
-        """Wait for all streams, so that no work uses what is about to be freed or filled."""
+        """So that no work uses what is about to be freed or filled."""
         for stream in (self._upload, self._compute, self._download):
             with suppress(CudaFailure):
                 stream.synchronize()

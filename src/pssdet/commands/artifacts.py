@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from pssdet.console import Progress
+from pssdet.engines.backend import DEFAULTS, PrecisionOptions
 from pssdet.engines.build_engine import build_engine, engine_folder
-from pssdet.engines.options import DEFAULTS, PrecisionOptions
 from pssdet.engines.registry import choose_backend
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.models.card import ENGINE_CARD, MODEL_CARD, EngineCard, Precision, read_engine_card, read_model_card

@@ -3,12 +3,11 @@
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from parser_operators import unsupported
 
-from pssdet.engines.precision.qdq_placement import place_qdq
-from pssdet.engines.precision.quantise import quantise
+from pssdet.engines.precision.quantise import place_qdq, quantise
 from pssdet.engines.precision.recipe import default_recipe
 from pssdet.engines.trt.graph.rewrite import plugin_graph, typed_half
-from pssdet.engines.trt.graph.support import unsupported
 from pssdet.engines.trt.graph.types import tensor_types
 
 ROUNDING = ("QuantizeLinear", "DequantizeLinear")

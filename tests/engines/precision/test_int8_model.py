@@ -5,9 +5,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from pssdet.engines.backend import PrecisionOptions
 from pssdet.engines.build_engine import build_engine
-from pssdet.engines.options import PrecisionOptions
-from pssdet.engines.precision.int8_model import METHOD
+from pssdet.engines.precision.quantise import METHOD
 from pssdet.engines.precision.recipe import Recipe, default_recipe, write_recipe
 from pssdet.engines.registry import backend_named, open_engine
 from pssdet.errors import BadInput, GateFailed

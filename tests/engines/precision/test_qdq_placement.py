@@ -3,7 +3,7 @@
 import onnx
 from onnx import helper
 
-from pssdet.engines.precision.qdq_placement import place_qdq
+from pssdet.engines.precision.quantise import place_qdq
 
 PARAMETERS = ("w", "b", "half")
 

@@ -6,10 +6,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
-from pssdet.engines.precision.calibration import calibrate
-from pssdet.engines.precision.qdq_placement import place_qdq
-from pssdet.engines.precision.quantise import quantise, round_weights
-from pssdet.engines.precision.ranges import range_of
+from pssdet.engines.precision.calibration import calibrate, range_of
+from pssdet.engines.precision.quantise import place_qdq, quantise, round_weights
 from pssdet.models.card import read_model_card
 from pssdet.models.preprocess import sample_batches
 from pssdet.models.stages import INT8, compare, first_broken, tap_names

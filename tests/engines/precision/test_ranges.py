@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pssdet.engines.precision.ranges import BINS, LEVELS, METHODS, AbsHistogram, range_of
+from pssdet.engines.precision.calibration import BINS, LEVELS, METHODS, AbsHistogram, range_of
 
 
 def histogram_of(*parts):

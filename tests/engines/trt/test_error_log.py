@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pssdet.engines.trt.error_log import error_log
+from pssdet.engines.trt.callbacks import error_log
 
 
 class ILogger:

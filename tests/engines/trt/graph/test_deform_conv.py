@@ -5,10 +5,10 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from parser_operators import unsupported
 from plugin_meaning import run_plugin_graph
 
 from pssdet.engines.trt.graph.rewrite import plugin_graph
-from pssdet.engines.trt.graph.support import unsupported
 from pssdet.errors import BadInput
 
 X = [2, 4, 5, 6]

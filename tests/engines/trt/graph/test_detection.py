@@ -3,9 +3,9 @@
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from parser_operators import unsupported
 
 from pssdet.engines.trt.graph.rewrite import plugin_graph
-from pssdet.engines.trt.graph.support import unsupported
 from pssdet.errors import BadInput
 
 STRIDES = [4, 8]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from onnx import helper
 
-from pssdet.engines.precision.region import half_inputs, half_outputs
+from pssdet.engines.precision.half import half_inputs, half_outputs
 from pssdet.engines.trt.graph import plugins
 from pssdet.engines.trt.graph.plugins import PLUGINS
 

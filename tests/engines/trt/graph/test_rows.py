@@ -7,13 +7,13 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
+from parser_operators import unsupported
 from plugin_meaning import run_plugin_graph
 from reference import synthetic_image
 
 from pssdet.engines.precision.half import emulate_half, half_region
 from pssdet.engines.precision.recipe import default_recipe, recipe_for
 from pssdet.engines.trt.graph.rewrite import plugin_graph, typed_half
-from pssdet.engines.trt.graph.support import unsupported
 from pssdet.engines.trt.graph.types import tensor_types
 from pssdet.models.stages import compare, first_broken, tap_names
 

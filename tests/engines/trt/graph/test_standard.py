@@ -5,9 +5,9 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from parser_operators import unsupported
 
 from pssdet.engines.trt.graph.rewrite import plugin_graph
-from pssdet.engines.trt.graph.support import unsupported
 from pssdet.errors import BadInput
 
 X = np.random.default_rng(0).normal(0, 1, (2, 4, 6, 6)).astype(np.float32)

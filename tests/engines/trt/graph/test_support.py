@@ -4,8 +4,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from parser_operators import unsupported
 
-from pssdet.engines.trt.graph.support import unsupported
 from pssdet.engines.trt.graph.types import tensor_types
 from pssdet.errors import BadInput
 

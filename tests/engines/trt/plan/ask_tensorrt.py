@@ -46,17 +46,15 @@ def main(source):
         trt = importlib.import_module("tensorrt")
     except ImportError as error:
         return {"skip": f"TensorRT cannot be imported: {error}"}
-    from pssdet.engines.trt.error_log import error_log
-    from pssdet.engines.trt.plan.capabilities import capabilities_of
-    from pssdet.engines.trt.plan.precision_route import choose_route
-    from pssdet.engines.trt.plan.progress import DeferredError, progress_monitor
+    from pssdet.engines.trt.callbacks import error_log, progress_monitor
+    from pssdet.engines.trt.plan.capabilities import capabilities_of, choose_route
 
     capabilities = capabilities_of(trt)
     logger, reported = error_log(trt), []
     logger.log(trt.ILogger.WARNING, "a warning")
     logger.log(trt.ILogger.ERROR, "an error")
     if capabilities.progress:
-        watcher = progress_monitor(trt, reported.append, DeferredError())
+        watcher = progress_monitor(trt, reported.append)
         watcher.phase_start("phase", None, 2)
         watcher.step_complete("phase", 0)
     return {

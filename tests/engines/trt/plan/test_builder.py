@@ -6,15 +6,19 @@ import fake_trt_build
 import pytest
 import small_graph as small
 
+from pssdet.engines.trt.callbacks import report_elapsed
 from pssdet.engines.trt.graph.rewrite import plugin_graph
 from pssdet.engines.trt.plan import builder
-from pssdet.engines.trt.plan.capabilities import Capabilities, capabilities_of, unloadable_sources
-from pssdet.engines.trt.plan.flops import convolution_flops
-from pssdet.engines.trt.plan.inspector import summarise
-from pssdet.engines.trt.plan.precision_route import choose_route, graph_for
-from pssdet.engines.trt.plan.profiles import Profile
-from pssdet.engines.trt.plan.progress import report_elapsed
-from pssdet.engines.trt.plan.settings import BuildSettings
+from pssdet.engines.trt.plan.builder import BuildSettings
+from pssdet.engines.trt.plan.capabilities import (
+    Capabilities,
+    capabilities_of,
+    choose_route,
+    graph_for,
+    unloadable_sources,
+)
+from pssdet.engines.trt.plan.inspector import convolution_flops, summarise
+from pssdet.engines.trt.profiles import Profile
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 
 PROFILES = (Profile((1, 32, 32), (1, 64, 96), (4, 128, 128)), Profile((8, 64, 64), (8, 64, 64), (8, 64, 64)))
@@ -60,9 +64,9 @@ def flags(trt):
 
 class TestPrecision:
     def test_half_is_what_was_asked_for_but_for_the_recipe(self, trt, tmp_path):
-        built = make(trt, tmp_path)
+        layers = make(trt, tmp_path)
         flops = convolution_flops(small.exported(), PROFILES[0].opt)
-        counted = summarise(built.layers, flops)
+        counted = summarise(layers, flops)
         assert counted.wide == (small.PREDICTOR,)
         assert counted.flops == {
             "fp16": flops[small.STEM] + flops[small.DEFORM],
@@ -70,19 +74,18 @@ class TestPrecision:
         }
 
     def test_float32(self, trt, tmp_path):
-        built = make(trt, tmp_path, reduced=False)
-        assert set(summarise(built.layers, convolution_flops(small.exported(), (1, 64, 64))).flops) == {"fp32"}
+        layers = make(trt, tmp_path, reduced=False)
+        assert set(summarise(layers, convolution_flops(small.exported(), (1, 64, 64))).flops) == {"fp32"}
         assert flags(trt) == set()  # TF32, on by default, is off
 
     def test_flags_and_constraints_where_they_exist(self, trt, tmp_path):
-        built = make(trt, tmp_path)
+        make(trt, tmp_path)
         held = {layer.name for layer in trt.network._layers if layer.held is not None}
         if trt.major < 11:
             assert flags(trt) == {"FP16", "OBEY_PRECISION_CONSTRAINTS"}
             assert not trt.network.typed
             # What is no part of trunk and head stays float32 too; the shape's own layers have no type to hold.
             assert held == {small.PREDICTOR, small.SUM, "flatten"}
-            assert built.float32 == held
             predictor = next(layer for layer in trt.network._layers if layer.name == small.PREDICTOR)
             assert predictor.output_types == {0: trt.float32}
         else:
@@ -107,10 +110,10 @@ class TestPrecision:
         assert ("INT8" in flags(trt)) == (trt.major < 11)
 
     def test_strongly_typed_on_request(self, ten, tmp_path):
-        built = make(ten, tmp_path, typed=True)
+        layers = make(ten, tmp_path, typed=True)
         assert ten.network.typed
         assert flags(ten) == set()
-        assert summarise(built.layers, convolution_flops(small.exported(), (1, 64, 64))).wide == (small.PREDICTOR,)
+        assert summarise(layers, convolution_flops(small.exported(), (1, 64, 64))).wide == (small.PREDICTOR,)
 
     def test_strongly_typed_where_there_is_no_such_thing(self, old, tmp_path):
         with pytest.raises(BadInput, match="strongly typed"):
@@ -233,8 +236,8 @@ class TestFailures:
 
     def test_an_engine_that_ignores_the_precision_does_not_hide_it(self, trt, tmp_path):
         trt.ignores_half = True
-        built = make(trt, tmp_path)
-        assert set(summarise(built.layers, convolution_flops(small.exported(), (1, 64, 64))).flops) == {"fp32"}
+        layers = make(trt, tmp_path)
+        assert set(summarise(layers, convolution_flops(small.exported(), (1, 64, 64))).flops) == {"fp32"}
 
 
 class TestProgress:

@@ -14,7 +14,7 @@ from pssdet.engines.trt.plan.inspector import (
     read_layers,
     summarise,
 )
-from pssdet.engines.trt.plan.profiles import default_profile
+from pssdet.engines.trt.profiles import default_profile
 from pssdet.errors import EnvironmentMissing, GateFailed
 
 # The form of NVIDIA's own examples: TensorRT 8.x writes layouts out and fuses names by " + ".

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pssdet.engines.trt.plan.profiles import Profile, default_profile, input_shape, read_profiles
+from pssdet.engines.trt.profiles import Profile, default_profile, input_shape, read_profiles
 from pssdet.errors import BadInput
 from pssdet.models.preprocess import prepare
 from pssdet.models.reader import Preprocessing

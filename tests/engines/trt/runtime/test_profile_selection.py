@@ -1,7 +1,6 @@
 import pytest
 
-from pssdet.engines.trt.runtime.profile_selection import choose_profile
-from pssdet.engines.trt.shapes import ShapeRange
+from pssdet.engines.trt.profiles import ShapeRange, choose_profile
 from pssdet.errors import BadInput
 
 SMALL = {

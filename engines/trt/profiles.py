@@ -1,13 +1,79 @@
-"""Optimisation profiles: the input shapes that a TensorRT plan serves."""
+"""Shapes of an engine's inputs, and the optimisation profiles that take them."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
-from pssdet.engines.trt.shapes import Shape, ShapeRange
 from pssdet.errors import BadInput
+
+Shape: TypeAlias = tuple[int, ...]
+#: The shape of every input, by its name.
+InputShapes: TypeAlias = Mapping[str, Shape]
+
+
+class ShapeRange(NamedTuple):
+    """What a profile takes of one input: shapes from ``min`` to ``max``, tuned for ``opt``."""
+
+    min: Shape
+    opt: Shape
+    max: Shape
+
+    def takes(self, shape: Shape) -> bool:
+        """Whether a shape lies in it."""
+        return len(shape) == len(self.min) and all(
+            low <= size <= high for low, size, high in zip(self.min, shape, self.max, strict=True)
+        )
+
+    def distance(self, shape: Shape) -> float:
+        """How far a shape is from ``opt``: the sum over its sides of |ln(side / opt side)|."""
+        return sum(abs(math.log(max(size, 1) / max(opt, 1))) for size, opt in zip(shape, self.opt, strict=True))
+
+    def __str__(self) -> str:
+        sides = (str(low) if low == high else f"{low}..{high}" for low, high in zip(self.min, self.max, strict=True))
+        return f"[{', '.join(sides)}]"
+
+
+#: The range of every input of one optimisation profile, by its name.
+InputRanges: TypeAlias = Mapping[str, ShapeRange]
+
+
+def choose_profile(profiles: Sequence[InputRanges], shapes: InputShapes) -> int:
+    """Number of the profile that takes the shapes and is tuned for those nearest to them.
+
+    Raises:
+        BadInput: none takes them.
+    """
+    fitting = [
+        number
+        for number, profile in enumerate(profiles)
+        if all(profile[name].takes(shape) for name, shape in shapes.items())
+    ]
+    if not fitting:
+        raise BadInput(_refusal(profiles, shapes))
+    return min(
+        fitting, key=lambda number: sum(profiles[number][name].distance(shape) for name, shape in shapes.items())
+    )
+
+
+def _refusal(profiles: Sequence[InputRanges], shapes: InputShapes) -> str:
+    asked = {
+        name: shape for name, shape in shapes.items() if any(not profile[name].takes(shape) for profile in profiles)
+    }
+    wanted = ", ".join(f"{name} {list(shape)}" for name, shape in asked.items())
+    ranges = "; ".join(
+        f"profile {number}: " + ", ".join(f"{name} {profile[name]}" for name in asked)
+        for number, profile in enumerate(profiles)
+    )
+    return (
+        f"this engine takes no {wanted}; its optimisation profiles are {ranges}."
+        " Build one for these shapes: python engines/build.py --backend tensorrt with --min-shapes, --opt-shapes and"
+        " --max-shapes"
+    )
+
 
 #: Pictures are padded to multiples of this.
 STRIDE = 32
@@ -44,11 +110,10 @@ def input_shape(tensor: str, size: BatchSize) -> Shape:
 
 
 def default_profile(short_side: int, long_side: int) -> Profile:
-    """A profile that every picture fits, resized to ``short_side`` unless its longer side passes ``long_side``.
+    """A profile that every picture fits, resized to ``short_side`` or limited to ``long_side``.
 
-    A panorama's short side can shrink to a few pixels, so the smallest shape is one stride each way; the
-    largest is the long side both ways, since pictures come upright and lying. The typical one is a
-    4:3 picture, lying.
+    Panoramas shrink to a few pixels, so the smallest shape is one stride each way; the largest is the
+    long side both ways, for pictures upright and lying. The typical one is a 4:3 picture, lying.
     """
     typical = min(short_side, long_side * 3 / 4)
     opt = (1, _padded(round(typical)), _padded(round(typical * 4 / 3)))
@@ -58,7 +123,7 @@ def default_profile(short_side: int, long_side: int) -> Profile:
 
 
 def read_profiles(smallest: Sequence[str], typical: Sequence[str], largest: Sequence[str]) -> tuple[Profile, ...]:
-    """Profiles from the texts of --min-shapes, --opt-shapes and --max-shapes, ``NxHxW`` each, one of each per profile.
+    """Profiles from the texts ``NxHxW`` of --min-shapes, --opt-shapes and --max-shapes.
 
     Smallest or largest shapes that are left out are the typical ones, as in trtexec.
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import onnx
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
-from pssdet.engines.trt.graph.nodes import attributes_of, integers, parameters_of, type_name
-from pssdet.engines.trt.graph.plugins import DOMAIN, NAMESPACE, PLUGINS, VERSION
-from pssdet.engines.trt.graph.standard import OPSET
-from pssdet.engines.trt.graph.types import Types, tensor_types
+from pssdet.engines.precision.half import parameters_of
+from pssdet.engines.trt.graph.plugins import DOMAIN, NAMESPACE, PLUGINS, VERSION, attributes_of
+from pssdet.engines.trt.graph.rewrite import OPSET
+from pssdet.engines.trt.graph.types import Types, tensor_types, type_name
 from pssdet.errors import BadInput
 
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16})
@@ -117,7 +117,7 @@ def _restrictions(node: onnx.NodeProto, types: Types, parameters: dict[str, onnx
     if node.op_type == "TopK":
         if attributes.get("sorted", 1) != 1:
             yield "its result must be sorted"
-        if max(integers(parameters[node.input[1]])) > _LARGEST_K:
+        if max(numpy_helper.to_array(parameters[node.input[1]]).reshape(-1)) > _LARGEST_K:
             yield f"it takes at most {_LARGEST_K} values"
     if node.op_type == "MaxPool" and len(node.output) > 1:
         yield "its indices are asked for"
