@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pages import HOW_TO, blocks, module_of
 
-from pssdet.engines.trt.graph import detection, plugins
+from pssdet.engines.trt.graph import plugin_nodes, plugins
 from pssdet.plugins.tools import kernels
 
 SOURCES = Path(__file__).resolve().parents[2] / "plugins"
@@ -59,7 +59,7 @@ def page_test(tmp_path, monkeypatch):
     binding, _, row, test = blocks(PAGE, "python")
     module_of(binding, "scale", tmp_path, monkeypatch)
     monkeypatch.setitem(plugins.PLUGINS, "PssDetScale", eval(row.removeprefix("SCALE = "), vars(plugins)))
-    monkeypatch.setitem(detection._PLUGIN_OF, "Scale", plugins.PLUGINS["PssDetScale"])
+    monkeypatch.setitem(plugin_nodes._PLUGIN_OF, "Scale", plugins.PLUGINS["PssDetScale"])
     return module_of(test.replace("pssdet.plugins.bindings.scale", "scale"), "page_test", tmp_path, monkeypatch)
 
 
