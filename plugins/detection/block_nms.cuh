@@ -5,9 +5,7 @@
 #pragma once
 
 #include "block_select.cuh"
-#include "block_sort.cuh"
 #include "boxes.h"
-#include "detection.h"
 
 namespace pssdet::detection {
 

@@ -6,7 +6,6 @@
 
 #include "../device/launch.h"
 #include "../device/tensor_view.h"
-#include "anchors.h"
 #include "block_nms.cuh"
 
 namespace pssdet::detection {

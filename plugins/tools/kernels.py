@@ -82,8 +82,8 @@ def programs() -> tuple[Program, ...]:
 
 
 def tile_names() -> list[str]:
-    """The tiles of DCNv2's fused kernel, as ``tiles.h`` names them."""
-    return re.findall(r"^using (\w+) = Tile<", _headers("dcnv2/tiles.h")[0].read_text(), re.MULTILINE)
+    """The tiles of DCNv2's fused kernel, as ``fused_kernel.cuh`` names them."""
+    return re.findall(r"^using (\w+) = Tile<", _headers("dcnv2/fused_kernel.cuh")[0].read_text(), re.MULTILINE)
 
 
 def _deform_conv() -> Program:
@@ -94,7 +94,7 @@ def _deform_conv() -> Program:
         for kind, type_name in (("float32", "float"), ("half", "half"))
         for layout, channels_last in (("NCHW", "false"), ("NHWC", "true"))
     }
-    headers = _headers("dcnv2/tiles.h", "dcnv2/direct_kernel.cuh")
+    headers = _headers("dcnv2/fused_kernel.cuh", "dcnv2/direct_kernel.cuh")
     return Program(headers, kernels, f"{_DCN}kTiles == {len(tiles)}")
 
 
