@@ -23,7 +23,7 @@ from benchmarks.gpu.dcnv2_goals import goals
 from benchmarks.gpu.dcnv2_report import checks, failures, render
 from benchmarks.gpu.dcnv2_steps import FULL, QUICK, Dcnv2Bench, Workload, steps
 from benchmarks.gpu.environment import ROOT, hash_of
-from benchmarks.gpu.kernels import Library
+from benchmarks.gpu.kernels import Kernels
 from benchmarks.gpu.suite import Suite
 from pssdet.errors import EnvironmentMissing
 from pssdet.plugins.bindings.libraries import find_kernels
@@ -62,7 +62,7 @@ def gpu_bench(workload: Workload) -> Dcnv2Bench:
         from benchmarks.gpu.torch_device import CudaDevice
     except ImportError as error:
         raise EnvironmentMissing(f"PyTorch cannot be imported ({error}); this needs PyTorch and a GPU") from error
-    return Dcnv2Bench(CudaDevice(), Library(find_kernels(cuda=True)), BASELINES, torchvision_double, workload)
+    return Dcnv2Bench(CudaDevice(), Kernels(find_kernels(cuda=True)), BASELINES, torchvision_double, workload)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""The DCNv2 kernels as the benchmark calls them: formats in ones and zeros, addresses in one place, its own error."""
+"""The DCNv2 kernels as the benchmark calls them: its own default format, addresses in one place, its own error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,26 +22,11 @@ AUTO = AUTO_TILE
 
 
 @dataclass(frozen=True)
-class Format:
-    """How the tensors lie in memory, and what the kernel does besides convolving."""
+class Format(DeformConvFormat):
+    """What is measured is half NHWC unless it says otherwise."""
 
     half: bool = True
     channels_last: bool = True
-    half_offset: bool = False
-    offset_channels_last: bool = False
-    raw_mask: bool = False
-    relu: bool = False
-
-    def for_library(self) -> DeformConvFormat:
-        """The same as the binding takes it."""
-        return DeformConvFormat(
-            "half" if self.half else "float32",
-            "NHWC" if self.channels_last else "NCHW",
-            "half" if self.half_offset else "float32",
-            "NHWC" if self.offset_channels_last else "NCHW",
-            self.raw_mask,
-            self.relu,
-        )
 
 
 @dataclass(frozen=True)
@@ -60,40 +45,8 @@ class KernelFailed(RuntimeError):
     """A function of the library returned something else than success."""
 
 
-class Kernels(Protocol):
-    """The library's functions that are measured."""
-
-    def identity(self) -> str:
-        """Equal for libraries whose results belong together."""
-        ...
-
-    def describe(self) -> dict[str, str]:
-        """Version and file, for the record."""
-        ...
-
-    def output_size(self, problem: Problem) -> tuple[int, int]:
-        """Height and width of the output."""
-        ...
-
-    def pack_weights(self, problem: Problem, oihw: NDArray[np.float32], *, half: bool) -> NDArray[Any]:
-        """Weights in the kernels' order and type, flat."""
-        ...
-
-    def tile_count(self, problem: Problem, form: Format) -> int:
-        """How many tiles the fused kernel has for a problem; 0 if the general kernel computes it."""
-        ...
-
-    def run(self, problem: Problem, form: Format, tensors: Addresses, tile: int, stream: int) -> None:
-        """Launch on a stream.
-
-        Raises:
-            KernelFailed: the library refused it, or the launch failed.
-        """
-        ...
-
-
-class Library:
-    """The shared library of the CMake build.
+class Kernels:
+    """The functions that are measured, of the shared library of the CMake build.
 
     Raises:
         EnvironmentMissing: it cannot be loaded, or is without its CUDA part.
@@ -106,9 +59,10 @@ class Library:
         self._path = path
 
     def identity(self) -> str:
-        """The sources' hash if the library is newer than they are, else its own.
+        """Equal for libraries whose results belong together.
 
-        Two builds of the same sources differ: nvcc puts numbers of its own into each.
+        The sources' hash if the library is newer than they are, else its own. Two builds of the same sources differ:
+        nvcc puts numbers of its own into each.
         """
         sources = [path for folder in SOURCES for path in folder.rglob("*") if path.is_file()]
         built = self._path.absolute().is_relative_to(ROOT / "build")
@@ -117,7 +71,7 @@ class Library:
         return f"file {self._digest()}"
 
     def describe(self) -> dict[str, str]:
-        """Version, file and its hash."""
+        """Version, file and its hash, for the record."""
         return {"kernel library": f"version {self._library.version}, {self._path.name}, sha256 {self._digest()}"}
 
     def _digest(self) -> str:
@@ -131,27 +85,20 @@ class Library:
     def pack_weights(self, problem: Problem, oihw: NDArray[np.float32], *, half: bool) -> NDArray[Any]:
         """Weights in the kernels' order and type, flat."""
         with _failing("pack_weights"):
-            return self._library.pack_weights(problem, oihw, "half" if half else "float32").reshape(-1)
+            return self._library.pack_weights(problem, oihw, half=half).reshape(-1)
 
     def tile_count(self, problem: Problem, form: Format) -> int:
         """How many tiles the fused kernel has for a problem; 0 if the general kernel computes it."""
-        return self._library.tile_count(problem, form.for_library())
+        return self._library.tile_count(problem, form)
 
     def run(self, problem: Problem, form: Format, tensors: Addresses, tile: int, stream: int) -> None:
-        """Launch on a stream."""
+        """Launch on a stream.
+
+        Raises:
+            KernelFailed: the library refused it, or the launch failed.
+        """
         with _failing("run"):
-            self._library.run(
-                problem,
-                form.for_library(),
-                x=tensors.x,
-                offset=tensors.offset,
-                mask=tensors.mask,
-                weight=tensors.weight,
-                bias=tensors.bias,
-                y=tensors.y,
-                tile=tile,
-                stream=stream,
-            )
+            self._library.run(problem, form, **vars(tensors), tile=tile, stream=stream)
 
 
 @contextmanager

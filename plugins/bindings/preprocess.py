@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pssdet.errors import BadInput, EnvironmentMissing
-from pssdet.plugins.bindings.c_types import fields, pointers
-from pssdet.plugins.bindings.libraries import is_emulated, kernels_beside
+from pssdet.plugins.bindings.libraries import fields, is_emulated, kernels_beside, pointers
 
 
 class PreprocessProblem(ctypes.Structure):
@@ -56,8 +55,8 @@ class PreprocessSteps:
             1 / self.scale,
             int(self.cubic),
             int(self.normalise_first),
-            (ctypes.c_float * 3)(*self.mean),
-            (ctypes.c_float * 3)(*self.std),
+            self.mean,
+            self.std,
         )
 
 

@@ -2,31 +2,24 @@
 // their plugins), which calls the entry points below, or by plain dlopen (Triton, Polygraphy, trtexec --staticPlugins, ctypes),
 // where the library registers itself.
 #include <atomic>
-#include <iterator>
 #include <memory>
+#include <vector>
 
-#include "common/creator.h"
-#include "common/host.h"
-#include "operators/operators.h"
+#include "common/plugin.h"
 
 namespace pssdet::tensorrt {
 
 namespace {
 
-Creator* const* all_creators(int32_t* count) {
-  constexpr size_t kCount = std::size(kOperators);
-  static std::unique_ptr<Creator> creators[kCount];
-  static Creator* pointers[kCount];
-  static const bool made = [] {
-    for (size_t i = 0; i < kCount; ++i) {
-      creators[i] = make_creator(kOperators[i]());
-      pointers[i] = creators[i].get();
-    }
-    return true;
+const std::vector<Creator*>& all_creators() {
+  static std::vector<std::unique_ptr<Creator>> owners;
+  static const std::vector<Creator*> creators = [] {
+    for (const auto& description : kOperators) owners.push_back(make_creator(description()));
+    std::vector<Creator*> pointers;
+    for (const auto& owner : owners) pointers.push_back(owner.get());
+    return pointers;
   }();
-  static_cast<void>(made);
-  *count = int32_t(kCount);
-  return pointers;
+  return creators;
 }
 
 // Registers the creators for as long as the library is loaded, or until somebody else does. TensorRT's own macro would do for
@@ -36,9 +29,8 @@ class Registration {
   Registration() {
     nvinfer1::IPluginRegistry* registry = process_registry();
     if (!registry) return;
-    int32_t count = 0;
-    Creator* const* creators = all_creators(&count);
-    for (int32_t i = 0; i < count; ++i) {
+    const std::vector<Creator*>& creators = all_creators();
+    for (size_t i = 0; i < creators.size(); ++i) {
       if (registry->registerCreator(*creators[i], kNamespace)) continue;
       while (i-- > 0) registry->deregisterCreator(*creators[i]);  // another copy of the library was first
       return;
@@ -51,9 +43,7 @@ class Registration {
   void withdraw() noexcept {
     nvinfer1::IPluginRegistry* registry = registry_.exchange(nullptr);
     if (!registry) return;
-    int32_t count = 0;
-    Creator* const* creators = all_creators(&count);
-    for (int32_t i = 0; i < count; ++i) registry->deregisterCreator(*creators[i]);
+    for (Creator* creator : all_creators()) registry->deregisterCreator(*creator);
   }
 
  private:
@@ -68,7 +58,8 @@ Registration registration;
 // registers them itself, so they are withdrawn first.
 Creator* const* hand_over(int32_t* count) {
   registration.withdraw();
-  return all_creators(count);
+  *count = int32_t(all_creators().size());
+  return all_creators().data();
 }
 
 }  // namespace pssdet::tensorrt

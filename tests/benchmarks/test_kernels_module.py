@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.gpu.environment import ROOT
-from benchmarks.gpu.kernels import AUTO, Addresses, Format, KernelFailed, Library
+from benchmarks.gpu.kernels import AUTO, Addresses, Format, KernelFailed, Kernels
 from benchmarks.gpu.shapes import ODD, Problem
 from pssdet.errors import EnvironmentMissing
 from pssdet.plugins.bindings.libraries import find_kernels
@@ -66,7 +66,7 @@ def stub(tmp_path_factory):
     (folder / "stub.cpp").write_text(STUB)
     command = ["g++", "-std=c++17", "-shared", "-fPIC", "-I", ROOT / "plugins" / "dcnv2", "-o", folder / "libstub.so"]
     subprocess.run([*command, folder / "stub.cpp"], check=True)
-    return Library(folder / "libstub.so")
+    return Kernels(folder / "libstub.so")
 
 
 def seen(stub, name, count, kind):
@@ -114,7 +114,7 @@ def test_host_functions(stub):
 def test_the_built_library_packs_and_counts():
     """The host functions of the real library, which need no GPU; where it is built."""
     try:
-        library = Library(find_kernels(cuda=True))
+        library = Kernels(find_kernels(cuda=True))
     except EnvironmentMissing as missing:
         pytest.skip(str(missing))
     for problem in ODD.values():
@@ -132,7 +132,7 @@ class TestWhatIsNoLibrary:
     def test_another_file(self, tmp_path):
         (tmp_path / "lib.so").write_text("no library")
         with pytest.raises(EnvironmentMissing, match="cannot be loaded"):
-            Library(tmp_path / "lib.so")
+            Kernels(tmp_path / "lib.so")
 
     def test_a_library_without_its_cuda_part(self, tmp_path):
         if not shutil.which("g++"):
@@ -140,4 +140,4 @@ class TestWhatIsNoLibrary:
         (tmp_path / "empty.cpp").write_text('extern "C" const char* pssdet_dcnv2_version() { return "1"; }')
         subprocess.run(["g++", "-shared", "-fPIC", "-o", tmp_path / "e.so", tmp_path / "empty.cpp"], check=True)
         with pytest.raises(EnvironmentMissing, match="without its CUDA kernels"):
-            Library(Path(tmp_path / "e.so"))
+            Kernels(Path(tmp_path / "e.so"))
