@@ -61,7 +61,6 @@ class Nvrtc:
         arch: str,
         *,
         headers: Mapping[str, str],
-        includes: Sequence[Path],
         names: Sequence[str],
         options: Sequence[str] = (),
     ) -> Compiled:
@@ -69,7 +68,6 @@ class Nvrtc:
 
         Args:
             headers: Name -> text, for ``#include`` without a file.
-            includes: Folders of headers.
             options: More options of the compiler.
 
         Raises:
@@ -88,7 +86,7 @@ class Nvrtc:
         try:
             for name in names:
                 self._call("nvrtcAddNameExpression", program, name.encode())
-            folders = [f"-I{folder}" for folder in (*includes, *self._includes)]
+            folders = [f"-I{folder}" for folder in self._includes]
             every = [f"--gpu-architecture={arch}", *_OPTIONS, *folders, *options]
             failed = self._library.nvrtcCompileProgram(program, len(every), _strings(every))
             log = self._text("ProgramLog", program)
