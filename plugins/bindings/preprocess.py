@@ -47,17 +47,9 @@ class PreprocessSteps:
 
     def as_c(self) -> PreprocessProblem:
         """The C structure, where a scale counts the image's pixels per network pixel."""
-        return PreprocessProblem(
-            *self.size,
-            *self.content,
-            *self.padded,
-            1 / self.scale,
-            1 / self.scale,
-            int(self.cubic),
-            int(self.normalise_first),
-            self.mean,
-            self.std,
-        )
+        sizes = (*self.size, *self.content, *self.padded)
+        scales = (1 / self.scale, 1 / self.scale)
+        return PreprocessProblem(*sizes, *scales, self.cubic, self.normalise_first, self.mean, self.std)
 
 
 class PreprocessKernel:

@@ -4,14 +4,12 @@
 #include <cmath>
 #include <cstdint>
 
-#include "../device/tensor_view.h"
-#include "dcnv2.h"
+#include "../device/device.h"
 
 namespace pssdet::dcnv2 {
 
 // The four pixels around a sampling point: the top left one, whether the others are another row or column, and the weights of
-// (top left, top right, bottom left, bottom right), times the mask. Pixels outside of the image have weight zero and an
-// address inside of it, so that every corner can be read without asking.
+// (top left, top right, bottom left, bottom right), times the mask. Pixels outside have weight zero and an address inside.
 template <typename Real>
 struct Corners {
   int32_t y, x;

@@ -1,9 +1,4 @@
-// The fused kernel: sampling and matrix product in one pass, half NHWC, on tensor cores.
-//
-// An implicit matrix product: rows are output pixels of the whole batch, columns are output channels, and k runs over taps, then
-// channels. A block computes kRows x kColumns of it. First it works out where each of its pixels reads for each tap: the gather table,
-// in shared memory. Then it walks over k in k-tiles: eight channels at a time are read at the four corners, blended in float32 and stored
-// as halves where the tensor cores take them from. While one k-tile is multiplied, the corners of the next are on their way.
+// The fused kernel: sampling and matrix product in one pass, half NHWC, on tensor cores (docs/kernels.md).
 #pragma once
 
 #include "../device/launch.h"

@@ -1,8 +1,7 @@
 // The largest of many keys, and keys in order, by the threads of a block: exact, and the same in any order of threads.
 //
-// Radix select. A pass counts how many keys have which value of the next eight bits, from the top, among those that agree with the
-// bits chosen so far; that tells which value the last wanted key has there. It ends when all keys that agree are wanted: after a few
-// passes unless scores are equal, then with the bits of the indices.
+// Radix select: a pass counts the values of the next eight bits among the keys that agree with the bits chosen so far, which
+// tells the last wanted key's. It ends when all keys that agree are wanted.
 #pragma once
 
 #include "../device/device.h"
@@ -10,8 +9,8 @@
 
 namespace pssdet::detection {
 
-// Candidates as keys of 64 bits whose order as numbers is that in which candidates are chosen: the higher score first, and of equal
-// scores the lower index. No two keys of candidates are equal, so every choice among them has one result, whichever thread makes it.
+// A candidate's key of 64 bits: the higher score comes first, of equal scores the lower index. No two keys are equal, so every
+// choice among them has one result.
 
 // Below every key of a candidate.
 constexpr uint64_t kNoKey = 0;
@@ -140,7 +139,8 @@ PSSDET_HOST_DEVICE constexpr int power_of_two_from(int least) {
   return power;
 }
 
-// Puts keys[0, count) in falling order, by Batcher's bitonic sort. There must be room up to the next power of two, which is filled with kNoKey.
+// Puts keys[0, count) in falling order, by Batcher's bitonic sort. kNoKey fills the room up to the next power
+// of two, which must be there.
 PSSDET_DEVICE void sort_falling(uint64_t* keys, int count) {
   const int size = power_of_two_from(count);
   for (int i = count + int(threadIdx.x); i < size; i += int(blockDim.x)) keys[i] = kNoKey;

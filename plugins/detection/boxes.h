@@ -1,5 +1,4 @@
-// Boxes: when one of them suppresses another, and how one follows from an anchor and its deltas. The kernels and their reference share
-// this.
+// Boxes: when one of them suppresses another, and how one follows from an anchor and its deltas.
 #pragma once
 
 #include "../device/device.h"
@@ -7,8 +6,7 @@
 
 namespace pssdet::detection {
 
-// float32 as tensors compute it, written as formulas: every operation rounds, or a box might pass a threshold that it meets in ONNX
-// Runtime.
+// float32 as formulas in which every operation rounds, as in ONNX Runtime.
 struct Single {
   float value;
 };
@@ -29,15 +27,14 @@ PSSDET_DEVICE Single rounded_up(Single a) { return {std::ceil(a.value)}; }
 
 using Box = float4;  // (low x, low y, high x, high y)
 
-// A box as NMS without a pixel offset must see it to find the same overlaps. An inverted box, or one with a NaN, becomes a point,
-// which overlaps nothing.
+// A box as NMS without a pixel offset must see it. An inverted box, or one with a NaN, becomes a point, which overlaps nothing.
 PSSDET_DEVICE Box as_seen(const Box& box, float pixel_offset) {
   if (!(box.z >= box.x && box.w >= box.y)) return make_float4(0.0f, 0.0f, 0.0f, 0.0f);
   return make_float4(box.x, box.y, add_rn(box.z, pixel_offset), add_rn(box.w, pixel_offset));
 }
 
-// Whether intersection over union passes the threshold: boxes as seen, the arithmetic of ONNX Runtime's NonMaxSuppression. With an
-// intersection above zero neither area nor their union can be zero: rounding keeps the order of sizes.
+// Whether intersection over union passes the threshold, with the arithmetic of ONNX Runtime's NonMaxSuppression. With an
+// intersection above zero the union is too: rounding keeps the order of sizes.
 PSSDET_DEVICE bool overlap(const Box& a, const Box& b, float threshold) {
   const float low_x = fmaxf(a.x, b.x), high_x = fminf(a.z, b.z);
   if (high_x <= low_x) return false;

@@ -1,5 +1,4 @@
 // The C interface of proposals, class-wise NMS and RoIAlign: what it checks and works out, and the launches.
-#include "../device/tensor_view.h"
 #include "../device/validation.h"
 #include "multiclass_nms.cuh"
 #include "proposals.cuh"

@@ -1,8 +1,4 @@
-// RoIAlign of regions on the pyramid level that fits each: a block computes 64 channels of one region.
-//
-// The samples' places are worked out once per block, along each axis. Then, in NCHW, neighbouring threads have neighbouring bins of one
-// channel, which are stored side by side and read from the same few rows. In NHWC a thread has eight channels of a bin, which are one
-// load of 16 bytes, and its neighbours the next eight; the results pass through shared memory into NCHW.
+// RoIAlign on the pyramid level that fits each region: a block computes 64 channels of one (docs/kernels.md).
 #pragma once
 
 #include "../device/launch.h"
@@ -10,8 +6,8 @@
 
 namespace pssdet::roi_align {
 
-// Where RoIAlign reads: a region's level, and its samples along one axis. In float32 and rounded after every step, in the order of
-// the ONNX function and of ONNX Runtime's RoiAlign, so that every decision is theirs.
+// A region's level, and its samples along one axis: rounded after every step, in the order of the ONNX function and of ONNX
+// Runtime's RoiAlign, so that every decision is theirs.
 
 constexpr float kFarthest = 1e9f;      // pixels; what infinity becomes
 constexpr float kSizeEpsilon = 1e-6f;  // added to a relative size, as the originals did

@@ -1,6 +1,4 @@
-// Resizing, normalising and padding: a block computes a tile of the result, a thread one of its pixels, all three channels.
-//
-// What a tile's rows and columns read is worked out once, and so is what each of the 256 values of a pixel becomes when it is normalised.
+// Resizing, normalising and padding: a block computes a tile of the result, a thread one of its pixels.
 #pragma once
 
 #include "../device/launch.h"

@@ -1,6 +1,5 @@
-// What a plugin is, whatever the interface that TensorRT wants it in: a description and, once its attributes are known, an operator.
-// The wrappers (plugin_v2.cpp, plugin_v3.cpp) are written once, for all of them. Nothing here needs TensorRT, whose descriptors
-// plugin.h translates.
+// What a plugin is, without TensorRT: a description and, once its attributes are known, an operator. plugin_v2.cpp and
+// plugin_v3.cpp wrap any of them.
 //
 // Functions that return a string return what is wrong, in words, or nothing.
 #pragma once
@@ -54,7 +53,7 @@ std::string text_of(const Shape& shape);  // "[1, 8, 5, 5]"
 // "y is [1, 8, 5, 5], not [1, 8, 4, 4]", or nothing.
 std::string difference(const std::string& name, const Shape& shape, const Shape& expected);
 
-// A dimension of a shape that may not be known yet: a number, or TensorRT's expression; the arithmetic that made it knows which.
+// A number or TensorRT's expression; the arithmetic that made it knows which.
 struct Dim {
   int64_t number;
   const void* expression;
@@ -95,7 +94,7 @@ struct TensorSpec {
   Type type = Type::kForeign;  // of an output; kForeign: the first input's type
 };
 
-// What `run` gets besides the tensors' shapes: addresses, and TensorRT's choice among `tactics`, or -1.
+// Addresses, and TensorRT's choice among `tactics`, or -1.
 struct Call {
   const void* const* inputs;
   void* const* outputs;
@@ -104,8 +103,7 @@ struct Call {
   void* stream;
 };
 
-// A plugin with its attributes. Immutable, so that all of an engine's contexts and threads share one. No function makes a CUDA
-// call but launch.
+// A plugin with its attributes: immutable, shared by contexts and threads. Only launch makes CUDA calls.
 class Operator {
  public:
   Operator(Attributes attributes, std::vector<TensorSpec> inputs, std::vector<TensorSpec> outputs);
@@ -117,21 +115,19 @@ class Operator {
   const std::vector<TensorSpec>& inputs() const { return inputs_; }
   const std::vector<TensorSpec>& outputs() const { return outputs_; }
 
-  // Whether storages[0 .. position], of inputs, then outputs, go together. Total: false for any position and any wrong number of
-  // inputs and outputs.
+  // Whether storages[0 .. position], of inputs, then outputs, go together; false for an impossible position or number of tensors.
   bool supports(const Storage* storages, int32_t position, int32_t inputs, int32_t outputs) const;
 
   // The outputs' shapes; the inputs' ranks must be right.
   virtual void infer(Arithmetic& arithmetic, const Dims* inputs, Dims* outputs) const = 0;
 
-  // Whether the inputs' shapes go together and the kernel can do it, and the bytes of workspace that it then needs. A batch of 0
-  // images is judged as one of 1. The storages do not matter.
+  // Whether the kernel can do inputs of these shapes, and its bytes of workspace. A batch of 0 images is judged as one of 1.
   std::string workspace(const Tensor* inputs, size_t* bytes) const;
 
   // Whether shapes and storages of all tensors, inputs, then outputs, are those of a launch.
   std::string check(const Tensor* tensors) const;
 
-  // How many variants of the kernel there are to choose from for inputs that have one; 0: the operator offers no choice.
+  // How many variants of the kernel there are for good inputs; 0: no choice.
   virtual int32_t tactics(const Tensor*) const { return 0; }
 
   // Checks, then runs the kernel, unless the batch is empty.

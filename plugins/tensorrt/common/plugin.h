@@ -1,8 +1,5 @@
-// What the wrappers of both generations (plugin_v2.cpp, plugin_v3.cpp) share: their creators, and TensorRT's fields, descriptors and
-// expressions as the operators know them.
-//
-// This build implements IPluginV2DynamicExt for TensorRT 8.5 to 9, IPluginV3 from 10 on. PSSDET_PLUGIN_GENERATION may be set from
-// outside, to compile the V2 wrapper against headers that have both.
+// What plugin_v2.cpp (IPluginV2DynamicExt, TensorRT 8.5 to 9) and plugin_v3.cpp (IPluginV3, from 10 on) share: creators, and
+// TensorRT's fields, descriptors and expressions as the operators know them. PSSDET_PLUGIN_GENERATION may be set from outside.
 #pragma once
 
 #include <NvInferRuntime.h>
@@ -15,7 +12,6 @@
 #include <string>
 #include <vector>
 
-#include "host.h"
 #include "operator.h"
 
 #if !defined(PSSDET_PLUGIN_GENERATION)
@@ -37,20 +33,22 @@ using Creator = nvinfer1::IPluginCreator;
 // Of every plugin of this library.
 constexpr const char *kNamespace = "pssdet", *kVersion = "1";
 
-// The creator that TensorRT gets, of this generation. It and its plugins refer to the description.
+// It and its plugins refer to the description.
 std::unique_ptr<Creator> make_creator(const Description& description);
 
-// Attributes as TensorRT asks a creator for them: names and types without values. The names are the table's own.
+// Names, which are the table's own, and types without values.
 std::vector<nvinfer1::PluginField> empty_fields(const AttributeTable& table);
 
 // The attributes as fields that point into them.
 std::vector<nvinfer1::PluginField> fields_of(const Attributes& attributes);
 
-// Sets the attributes that the fields give, whatever number types they have; returns what is wrong, in words, or nothing.
+// Sets the attributes that the fields give, whatever number types they have; returns what is wrong.
 std::string assign_fields(const nvinfer1::PluginFieldCollection* fields, Attributes* attributes);
 
-// TensorRT's convention: 0, or 1 and a line in the log. That is what `work` says is wrong; an exception, which may not pass TensorRT,
-// is one too.
+// One line to TensorRT's log, or to stderr if there is none.
+void log_error(const std::string& line) noexcept;
+
+// 0, or 1 and a line in the log: what `work` says is wrong, or its exception, which may not pass TensorRT.
 template <typename Work>
 int32_t status_of(const Description& description, Work work) noexcept {
   std::string wrong;
@@ -93,8 +91,8 @@ std::string output_shapes(const Operator& op, const nvinfer1::DimsExprs* inputs,
 
 constexpr size_t kImpossible = size_t(1) << 50;
 
-// Bytes of workspace for these inputs; kImpossible, which no builder grants, and a line in the log, if the kernel cannot do
-// them: there is no other way to say so here, and with less an engine would be built that overruns its workspace.
+// Bytes of workspace; kImpossible, which no builder grants, and a line in the log, if the kernel cannot do these inputs: TensorRT
+// knows no other way to say so.
 size_t workspace_of(const Description& description, const Operator& op, const Tensor* inputs, int32_t count) noexcept;
 
 // What creators of both generations answer.

@@ -1,7 +1,6 @@
 // PssDetDeformConv2d: ONNX DeformConv with the weights in the kernel's order.
 //
-// Inputs are in ONNX's order (X, W, offset, B, mask) without those that the attributes do not announce. Optional inputs are
-// announced, not left empty: TensorRT's parser makes a tensor of every input.
+// Inputs are in ONNX's order (X, W, offset, B, mask). Attributes announce optional ones: TensorRT's parser leaves none empty.
 #include <algorithm>
 #include <iterator>
 #include <utility>

@@ -2,7 +2,7 @@
 //
 // PssDetGenerateProposals, from the RPN's maps to proposals: score_0 .. score_{L-1}, delta_0 .. delta_{L-1}, image_size.
 // PssDetMultilevelRoiAlign, region features, each from the pyramid level that fits the region: map_0 .. map_{L-1}, rois.
-// PssDetMulticlassNms, class-wise NMS and the best detections of each image: boxes [N, R, C or 1, 4], scores [N, R, C], region_count [N].
+// PssDetMulticlassNms, the best detections of each image: boxes [N, R, C or 1, 4], scores [N, R, C], region_count [N].
 // L is the number of strides.
 #include <algorithm>
 
@@ -78,8 +78,7 @@ class GenerateProposals final : public Operator {
   }
 
  protected:
-  // All maps have one type, the scores one layout and the deltas one. The kernel could do with a layout for each map, but a builder
-  // times every combination, and ten maps would have a thousand.
+  // One type for all maps, a layout for scores and one for deltas: a builder times every combination there is.
   bool accepts(const Storage* storages, int32_t position) const override {
     const Storage& storage = storages[position];
     if (position < levels_) return is_map(storage) && storage == storages[0];
