@@ -21,7 +21,7 @@ from benchmarks.gpu.torch_device import Array, CudaDevice
 from pssdet.plugins.bindings.deform_conv import DeformConvFormat
 
 #: Everything in half precision, as the baselines take it.
-HALF = DeformConvFormat("half", offset_type="half")
+HALF = DeformConvFormat(half=True, half_offset=True)
 _PLUGIN = "ModulatedDeformConv2d"
 
 

@@ -29,13 +29,15 @@ RAW = "fp16 NHWC, raw"
 OURS = (SEPARATE, RAW)
 #: What an engine may hand over: separate float32 offsets and masks, or the offset convolution's own half NHWC output.
 FORMATS = {
-    SEPARATE: DeformConvFormat("half", "NHWC"),
-    RAW: DeformConvFormat("half", "NHWC", "half", "NHWC", raw_mask=True, relu=True),
-    "fp16 NCHW": DeformConvFormat("half", "NCHW", "half", raw_mask=True, relu=True),
+    SEPARATE: DeformConvFormat(half=True, channels_last=True),
+    RAW: DeformConvFormat(
+        half=True, channels_last=True, half_offset=True, offset_channels_last=True, raw_mask=True, relu=True
+    ),
+    "fp16 NCHW": DeformConvFormat(half=True, half_offset=True, raw_mask=True, relu=True),
     "fp32 NCHW": DeformConvFormat(),
 }
 #: Of the largest value. Half: the result's own rounding is 5e-4. Float: a coordinate near 300 has steps of 3e-5 pixels.
-LIMITS = {"half": 2e-3, "float32": 5e-5}
+LIMITS = {True: 2e-3, False: 5e-5}
 #: Launches that two streams do at once, each with an output of its own.
 AT_ONCE = 16
 
@@ -54,7 +56,7 @@ def _check(launcher: Launcher, name: str, layer: Layer, reach: Reach, seed: int)
     """Every tile on one problem in one format: relative errors, and in words what was wrong."""
     device, problem, form = launcher.device, layer.problem, FORMATS[name]
     row: Result = {"layer": layer.name, "batch": problem.batch, "k": problem.depth, "format": name, "reach": reach}
-    row |= {"limit": LIMITS[form.data_type], "errors": {}, "failures": []}
+    row |= {"limit": LIMITS[form.half], "errors": {}, "failures": []}
     obtained, size = launcher.kernels.output_size(problem), (problem.out_height, problem.out_width)
     if obtained != size:
         row["failures"].append(f"the output's size is said to be {obtained}, it is {size}")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from benchmarks.gpu.shapes import Layer, Problem
-from pssdet.plugins.bindings.c_types import Dtype, Layout
 from pssdet.plugins.bindings.deform_conv import AUTO_TILE, DeformConvFormat, DeformConvLibrary
+from pssdet.plugins.bindings.libraries import Dtype
 
 if TYPE_CHECKING:
     from benchmarks.gpu.torch_device import Array, CudaDevice
@@ -51,18 +51,18 @@ class Launcher:
         if form.raw_mask:
             offset = xp.concatenate([offset, values.mask], 1)
         else:
-            mask = self._laid_out(values.mask, form.offset_type, form.offset_layout)
+            mask = self._laid_out(values.mask, form.half_offset, form.offset_channels_last)
         weight = np.ascontiguousarray(self.device.take(values.weight), np.float32)
         tensors = Values(
-            self._laid_out(values.x, form.data_type, form.data_layout),
-            self._laid_out(offset, form.offset_type, form.offset_layout),
+            self._laid_out(values.x, form.half, form.channels_last),
+            self._laid_out(offset, form.half_offset, form.offset_channels_last),
             mask,
-            self.device.put(self.kernels.pack_weights(problem, weight, form.data_type)),
+            self.device.put(self.kernels.pack_weights(problem, weight, half=form.half)),
             self.device.packed(values.bias, "float32"),
         )
-        channels = problem.out_channels + (-problem.out_channels % 8 if form.data_layout == "NHWC" else 0)
+        channels = problem.out_channels + (-problem.out_channels % 8 if form.channels_last else 0)
         size = problem.batch * channels * problem.pixels + 2 * GUARD
-        memory = self.device.full((size,), form.data_type, nan)
+        memory = self.device.full((size,), _dtype(form.half), nan)
         return Launch(self, problem, form, tensors, memory)
 
     def launches(self, form: DeformConvFormat, layers: Sequence[Layer], seed: int) -> list[Launch]:
@@ -72,14 +72,14 @@ class Launcher:
         ]
         return [self.launch(layer.problem, form, values) for layer, values in zip(layers, drawn, strict=True)]
 
-    def _laid_out(self, values: Array, dtype: Dtype, layout: Layout) -> Array:
+    def _laid_out(self, values: Array, half: bool, channels_last: bool) -> Array:  # noqa: FBT001
         """NCHW, or NHWC whose channels NaNs pad to a multiple of eight."""
         xp = self.device.xp
-        if layout == "NHWC":
+        if channels_last:
             batch, channels, *size = values.shape
             filler = self.device.full((batch, -channels % 8, *size), "float32", nan)
             values = xp.moveaxis(xp.concatenate([values, filler], 1), 1, -1)
-        return self.device.packed(values, dtype)
+        return self.device.packed(values, _dtype(half))
 
 
 @dataclass(frozen=True)
@@ -103,17 +103,17 @@ class Launch:
 
     def unwritten(self) -> Launch:
         """The same launch with an output of its own, all NaN."""
-        memory = self.launcher.device.full(self.memory.shape, self.form.data_type, nan)
+        memory = self.launcher.device.full(self.memory.shape, _dtype(self.form.half), nan)
         return replace(self, memory=memory)
 
     def result(self) -> Array:
         """The output as [N, O, Ho, Wo], of its own type; what NHWC pads is left out."""
         problem, xp = self.problem, self.launcher.device.xp
         size = (problem.out_height, problem.out_width)
-        if self.form.data_layout == "NCHW":
+        if not self.form.channels_last:
             return self._y().reshape(problem.batch, problem.out_channels, *size)
         y = self._y().reshape(problem.batch, *size, -1)[..., : problem.out_channels]
-        return self.launcher.device.packed(xp.moveaxis(y, -1, 1), self.form.data_type)
+        return self.launcher.device.packed(xp.moveaxis(y, -1, 1), _dtype(self.form.half))
 
     def has_intact_guards(self) -> bool:
         """Whether nothing was written outside of the output."""
@@ -139,17 +139,21 @@ def draw(device: CudaDevice, problem: Problem, form: DeformConvFormat, reach: Re
     if not form.raw_mask:
         mask = 1 / (1 + device.xp.exp(-mask))
     offset = normal(3, problem.batch, 2 * taps, *out) * (NEAR if reach == "near" else side / 2)
-    offset = _rounded(device, offset, form.offset_type)
+    offset = _rounded(device, offset, _dtype(form.half_offset))
     if reach == "far":
         for distance, value in _EXTREMES:
             offset.reshape(-1)[distance::distance] = value
     return Values(
-        _rounded(device, x, form.data_type),
+        _rounded(device, x, _dtype(form.half)),
         offset,
-        _rounded(device, mask, form.offset_type),
-        _rounded(device, weight, form.data_type),
+        _rounded(device, mask, _dtype(form.half_offset)),
+        _rounded(device, weight, _dtype(form.half)),
         normal(4, problem.out_channels) / 2,
     )
+
+
+def _dtype(half: bool) -> Dtype:  # noqa: FBT001
+    return "half" if half else "float32"
 
 
 def _rounded(device: CudaDevice, values: Array, dtype: Dtype) -> Array:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu.timing import Replay, Work
 from pssdet.errors import EnvironmentMissing
-from pssdet.plugins.bindings.c_types import Dtype
+from pssdet.plugins.bindings.libraries import Dtype
 
 #: An array of PyTorch.
 Array = Any

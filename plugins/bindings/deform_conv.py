@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.errors import BadInput, EnvironmentMissing
-from pssdet.plugins.bindings.c_types import DTYPES, LAYOUTS, Dtype, Layout, check_int32, check_status, pointers
-from pssdet.plugins.bindings.libraries import HOW_TO_BUILD, find_kernels, is_emulated, open_library
+from pssdet.plugins.bindings.libraries import HOW_TO_BUILD, KernelLibrary, check_int32, pointers
 
 #: Lets the library choose the tile.
 AUTO_TILE = -1
@@ -62,11 +61,7 @@ class DeformConvParams:
         return room // self.stride_w + 1
 
     def as_c(self) -> ctypes.Array[ctypes.c_int32]:
-        """The C structure, which is 17 integers.
-
-        Raises:
-            BadInput: a number does not fit 32 bits.
-        """
+        """The C structure, which is 17 integers."""
         numbers = astuple(self)
         check_int32(self, *numbers)
         return (ctypes.c_int32 * len(numbers))(*numbers)
@@ -74,36 +69,30 @@ class DeformConvParams:
 
 @dataclass(frozen=True)
 class DeformConvFormat:
-    """How the tensors lie in memory, and what the kernel does besides convolving: ``pssdet_dcnv2_format``."""
+    """How tensors lie in memory, and what the kernel does besides convolving: the fields of ``pssdet_dcnv2_format``.
 
-    data_type: Dtype = "float32"
-    data_layout: Layout = "NCHW"
-    offset_type: Dtype = "float32"
-    offset_layout: Layout = "NCHW"
+    Attributes:
+        half: x, y and the weights are half, not float32; ``half_offset``: so are offset and mask.
+        channels_last: x and y are NHWC, not NCHW; ``offset_channels_last``: so are offset and mask.
+    """
+
+    half: bool = False
+    channels_last: bool = False
+    half_offset: bool = False
+    offset_channels_last: bool = False
     raw_mask: bool = False
     relu: bool = False
 
     def as_c(self) -> ctypes.Array[ctypes.c_int32]:
         """The C structure: enumerations and integers, 32 bits each."""
-        data = (DTYPES[self.data_type], LAYOUTS[self.data_layout])
-        offset = (DTYPES[self.offset_type], LAYOUTS[self.offset_layout])
-        return (ctypes.c_int32 * 6)(*data, *offset, self.raw_mask, self.relu)
+        return (ctypes.c_int32 * 6)(*astuple(self))
 
 
-class DeformConvLibrary:
-    """An opened library: ``libpssdet_reference.so``, ``libpssdet_kernels.so`` or ``libpssdet_emulated.so``.
-
-    Attributes:
-        emulated: its kernels run on the CPU, slowly, with addresses of the computer's memory.
-
-    Raises:
-        EnvironmentMissing: it is not there, cannot be loaded or was built from other sources.
-    """
+class DeformConvLibrary(KernelLibrary):
+    """A library that convolves: each does."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = path or find_kernels()
-        self._library = open_library(self.path)
-        self.emulated = is_emulated(self._library)
+        super().__init__(path)
         try:
             self._library.pssdet_dcnv2_version.restype = ctypes.c_char_p
             self.version: str = self._library.pssdet_dcnv2_version().decode()
@@ -124,18 +113,16 @@ class DeformConvLibrary:
             BadInput: not a convolution that the library computes.
         """
         height, width = ctypes.c_int32(), ctypes.c_int32()
-        status = self._library.pssdet_dcnv2_output_size(params.as_c(), ctypes.byref(height), ctypes.byref(width))
-        check_status(status, params)
+        self._call("dcnv2_output_size", params, ctypes.byref(height), ctypes.byref(width))
         return height.value, width.value
 
-    def pack_weights(self, params: DeformConvParams, oihw: Floats, dtype: Dtype = "float32") -> NDArray[Any]:
+    def pack_weights(self, params: DeformConvParams, oihw: Floats, *, half: bool = False) -> NDArray[Any]:
         """The kernels' order of weights: [out_channels, kernel_h, kernel_w, channels / groups]."""
         self.output_size(params)
         inputs, kernel = params.channels // params.groups, (params.kernel_h, params.kernel_w)
         source = _checked("weights", oihw, (params.out_channels, inputs, *kernel))
-        packed = np.empty((params.out_channels, *kernel, inputs), np.float16 if dtype == "half" else np.float32)
-        arguments = (ctypes.c_int32(DTYPES[dtype]), *_pointers(source, packed))
-        check_status(self._library.pssdet_dcnv2_pack_weights(params.as_c(), *arguments), params)
+        packed = np.empty((params.out_channels, *kernel, inputs), np.float16 if half else np.float32)
+        self._call("dcnv2_pack_weights", params, ctypes.c_int32(half), *_pointers(source, packed))
         return packed
 
     def reference(
@@ -170,12 +157,13 @@ class DeformConvLibrary:
         )
         y = np.empty((n, out, *size), np.float32)
         flags = (ctypes.c_int32(flag) for flag in (raw_mask, relu, exact))
-        check_status(self._library.pssdet_dcnv2_reference(params.as_c(), *flags, *_pointers(*tensors, y)), params)
+        self._call("dcnv2_reference", params, *flags, *_pointers(*tensors, y))
         return y
 
     def tile_count(self, params: DeformConvParams, form: DeformConvFormat) -> int:
         """Tiles of the fused kernel for this convolution; 0 if the general kernel computes it."""
-        return int(self._kernels().pssdet_dcnv2_tile_count(params.as_c(), form.as_c()))
+        self._require_kernels()
+        return int(self._library.pssdet_dcnv2_tile_count(params.as_c(), form.as_c()))
 
     def run(
         self,
@@ -197,14 +185,13 @@ class DeformConvLibrary:
             BadInput: sizes, formats or addresses contradict each other.
             EnvironmentMissing: the launch failed, or the library was built without CUDA.
         """
+        self._require_kernels()
         tensors = pointers(x, offset, mask, weight, bias, y)
-        arguments = (*tensors, ctypes.c_int32(tile), *pointers(stream))
-        check_status(self._kernels().pssdet_dcnv2_run(params.as_c(), form.as_c(), *arguments), params)
+        self._call("dcnv2_run", params, form.as_c(), *tensors, ctypes.c_int32(tile), *pointers(stream))
 
-    def _kernels(self) -> ctypes.CDLL:
+    def _require_kernels(self) -> None:
         if not hasattr(self._library, "pssdet_dcnv2_run"):
             raise EnvironmentMissing(f"{self.path} was built without CUDA; put nvcc on PATH and make plugin again")
-        return self._library
 
 
 def _checked(name: str, tensor: Floats, shape: tuple[int, ...]) -> Floats:

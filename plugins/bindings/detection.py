@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pssdet.errors import BadInput, EnvironmentMissing
-from pssdet.plugins.bindings.c_types import (
+from pssdet.plugins.bindings.libraries import (
     DTYPES,
+    HOW_TO_BUILD,
     LAYOUTS,
     Dtype,
+    KernelLibrary,
     Layout,
     check_int32,
-    check_status,
     fields,
     pointers,
 )
-from pssdet.plugins.bindings.libraries import HOW_TO_BUILD, find_kernels, is_emulated, open_library
 
 MAX_LEVELS = 8
 MAX_ANCHORS = 16
@@ -84,11 +85,7 @@ class ProposalsParams:
         return len(self.anchors) // (4 * len(self.sizes))
 
     def as_c(self) -> ctypes.Structure:
-        """The C structure.
-
-        Raises:
-            BadInput: it has no room for so many levels or anchors, or they contradict each other.
-        """
+        """The C structure."""
         levels = len(self.sizes)
         pyramid = _pyramid(self, self.sizes, self.strides)
         if not 1 <= self.anchors_per_cell <= MAX_ANCHORS or len(self.anchors) % (4 * levels):
@@ -96,19 +93,7 @@ class ProposalsParams:
                 f"{len(self.anchors)} numbers of anchors for {levels} levels: 4 for each of the 1 to {MAX_ANCHORS} "
                 "anchors of a cell are needed on every level"
             )
-        check_int32(self, self.batch, self.pre_nms_top_n, self.post_nms_top_n)
-        return _Proposals(
-            self.batch,
-            pyramid,
-            self.anchors_per_cell,
-            (ctypes.c_float * (MAX_LEVELS * MAX_ANCHORS * 4))(*self.anchors),
-            self.pre_nms_top_n,
-            self.post_nms_top_n,
-            self.nms_threshold,
-            self.min_size,
-            self.pixel_offset,
-            self.clip_multiple,
-        )
+        return _filled(_Proposals, self, pyramid)
 
 
 @dataclass(frozen=True)
@@ -132,24 +117,8 @@ class RoiAlignParams:
     aligned: bool
 
     def as_c(self) -> ctypes.Structure:
-        """The C structure.
-
-        Raises:
-            BadInput: it has no room for so many levels, or a number does not fit 32 bits.
-        """
-        levels = (self.min_level, self.canonical_level)
-        sizes = (self.batch, self.regions, self.channels)
-        check_int32(self, *sizes, *levels, self.output_size, self.sampling_ratio)
-        return _RoiAlign(
-            *sizes,
-            _pyramid(self, self.sizes, self.strides),
-            *levels,
-            self.canonical_size,
-            self.pixel_offset,
-            self.output_size,
-            self.sampling_ratio,
-            self.aligned,
-        )
+        """The C structure."""
+        return _filled(_RoiAlign, self, _pyramid(self, self.sizes, self.strides))
 
 
 @dataclass(frozen=True)
@@ -168,31 +137,22 @@ class MulticlassNmsParams:
     pixel_offset: float
 
     def as_c(self) -> ctypes.Structure:
-        """The C structure.
-
-        Raises:
-            BadInput: a number does not fit 32 bits.
-        """
-        check_int32(self, self.batch, self.regions, self.classes, self.box_classes, self.max_detections)
-        return _MulticlassNms(*astuple(self))
+        """The C structure."""
+        return _filled(_MulticlassNms, self)
 
 
-AnyParams = ProposalsParams | RoiAlignParams | MulticlassNmsParams
+class DetectionLibrary(KernelLibrary):
+    """A library with these kernels: ``libpssdet_kernels.so`` or ``libpssdet_emulated.so``.
 
-
-class DetectionLibrary:
-    """An opened library: ``libpssdet_kernels.so``, or ``libpssdet_emulated.so``, which computes on the CPU, slowly.
-
-    Tensors are addresses, aligned to 16 bytes: of device memory or, emulated, of the computer's.
+    Tensors are addresses, aligned to 16 bytes: of device memory or, emulated, of the computer's. A launch raises
+    ``BadInput`` if sizes or addresses contradict each other, ``EnvironmentMissing`` if it fails.
 
     Raises:
         EnvironmentMissing: it is not there, cannot be loaded or is without these kernels.
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = path or find_kernels()
-        self._library = open_library(self.path)
-        self.emulated = is_emulated(self._library)
+        super().__init__(path)
         if not hasattr(self._library, "pssdet_proposals_run"):
             how = f"put nvcc on PATH, then {HOW_TO_BUILD}"
             raise EnvironmentMissing(f"{self.path} is without the detection kernels: {how}")
@@ -205,8 +165,7 @@ class DetectionLibrary:
         """
         name = "proposals" if isinstance(params, ProposalsParams) else "multiclass_nms"
         size = ctypes.c_size_t()
-        status = self._library[f"pssdet_{name}_workspace"](ctypes.byref(params.as_c()), ctypes.byref(size))
-        check_status(status, params)
+        self._call(f"{name}_workspace", params, ctypes.byref(size))
         return size.value
 
     def proposals(
@@ -229,17 +188,13 @@ class DetectionLibrary:
         Args:
             dtype: Of the maps; the other tensors are float32, the count int32.
             layouts: Of each level's score map, then of each level's delta map.
-
-        Raises:
-            BadInput: sizes or addresses contradict each other.
-            EnvironmentMissing: the launch failed.
         """
         levels = len(params.sizes)
         if not (len(scores) == len(deltas) == levels and len(layouts) == 2 * levels):
             found = f"{len(scores)} score maps, {len(deltas)} delta maps and {len(layouts)} layouts"
             raise BadInput(f"{found} of {levels} levels; each needs one of both maps, and each map a layout")
-        self._run(
-            "proposals",
+        self._call(
+            "proposals_run",
             params,
             ctypes.c_int32(DTYPES[dtype]),
             (ctypes.c_int32 * len(layouts))(*(LAYOUTS[layout] for layout in layouts)),
@@ -264,16 +219,12 @@ class DetectionLibrary:
         Args:
             dtype: Of the maps and the features; the regions are float32.
             layout: Of the maps; the features are NCHW.
-
-        Raises:
-            BadInput: sizes or addresses contradict each other.
-            EnvironmentMissing: the launch failed.
         """
         levels = len(params.sizes)
         if len(maps) != levels:
             raise BadInput(f"{len(maps)} maps of {levels} levels; each needs one")
-        self._run(
-            "roi_align",
+        self._call(
+            "roi_align_run",
             params,
             ctypes.c_int32(DTYPES[dtype]),
             ctypes.c_int32(LAYOUTS[layout]),
@@ -295,18 +246,9 @@ class DetectionLibrary:
         workspace: int,
         stream: int = 0,
     ) -> None:
-        """Launch ``MulticlassNms`` on a CUDA stream.
-
-        Raises:
-            BadInput: sizes or addresses contradict each other.
-            EnvironmentMissing: the launch failed.
-        """
+        """Launch ``MulticlassNms`` on a CUDA stream."""
         tensors = (boxes, scores, region_count, best_boxes, best_scores, labels, count, workspace)
-        self._run("multiclass_nms", params, *pointers(*tensors, stream))
-
-    def _run(self, name: str, params: AnyParams, *arguments: object) -> None:
-        function = self._library[f"pssdet_{name}_run"]
-        check_status(function(ctypes.byref(params.as_c()), *arguments), params)
+        self._call("multiclass_nms_run", params, *pointers(*tensors, stream))
 
 
 def _pyramid(params: object, sizes: tuple[tuple[int, int], ...], strides: tuple[int, ...]) -> _Pyramid:
@@ -315,5 +257,12 @@ def _pyramid(params: object, sizes: tuple[tuple[int, int], ...], strides: tuple[
         raise BadInput(f"{levels} maps and {len(strides)} strides; 1 to {MAX_LEVELS} of both are needed")
     heights, widths = zip(*sizes, strict=True)
     check_int32(params, *heights, *widths, *strides)
-    of_level = ctypes.c_int32 * MAX_LEVELS
-    return _Pyramid(levels, of_level(*heights), of_level(*widths), of_level(*strides))
+    return _Pyramid(levels, heights, widths, strides)
+
+
+def _filled(kind: type[ctypes.Structure], params: object, pyramid: _Pyramid | None = None) -> ctypes.Structure:
+    """The structure whose fields are the parameters of their names."""
+    types = dict(kind._fields_)  # type: ignore[arg-type]
+    values: dict[str, Any] = {name: pyramid if name == "pyramid" else getattr(params, name) for name in types}
+    check_int32(params, *(value for name, value in values.items() if types[name] is ctypes.c_int32))
+    return kind(**values)

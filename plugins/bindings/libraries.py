@@ -1,6 +1,6 @@
-"""Where the libraries of kernels and of TensorRT plugins are looked for, and how they are opened.
+"""The libraries of kernels and of TensorRT plugins: where they are looked for, and how they are opened and called.
 
-The only such place: a library that an environment variable names goes first, then one beside the package, then one that
+A library that an environment variable names goes first, then one beside the package, then one that
 this checkout's CMake build made.
 """
 
@@ -9,8 +9,16 @@ from __future__ import annotations
 import ctypes
 import os
 from pathlib import Path
+from typing import Any, Literal, Protocol
 
-from pssdet.errors import EnvironmentMissing
+from pssdet.errors import BadInput, EnvironmentMissing
+
+Dtype = Literal["float32", "half"]
+Layout = Literal["NCHW", "NHWC"]
+
+#: ``pssdet_dtype`` and ``pssdet_layout``.
+DTYPES: dict[Dtype, int] = {"float32": 0, "half": 1}
+LAYOUTS: dict[Layout, int] = {"NCHW": 0, "NHWC": 1}
 
 #: Each names the library to use instead of the one that is found.
 KERNELS_VARIABLE = "PSSDET_KERNELS"
@@ -22,6 +30,9 @@ PLUGINS = "libpssdet_plugins.so"
 
 HOW_TO_BUILD = "make plugin builds it in a checkout (a C++ compiler; with nvcc the CUDA kernels too)"
 HOW_TO_BUILD_PLUGINS = 'make plugin CMAKE_OPTIONS="-DTensorRT_ROOT=/path/to/TensorRT" builds it'
+
+_OK, _BAD_PROBLEM = 0, 1
+_LARGEST = 2**31 - 1
 
 
 def find_kernels(*, cuda: bool = False) -> Path:
@@ -51,21 +62,70 @@ def kernels_beside(plugins: Path | None) -> Path | None:
     return plugins.with_name(CUDA_KERNELS) if plugins is not None else None
 
 
-def open_library(path: Path) -> ctypes.CDLL:
-    """Load a library of kernels.
+class Params(Protocol):
+    """What a function of a library is told first."""
+
+    def as_c(self) -> ctypes.Structure | ctypes.Array[ctypes.c_int32]:
+        """The C structure; ``BadInput`` if it has no room for these numbers, or they contradict each other."""
+        ...
+
+
+class KernelLibrary:
+    """An opened library: ``libpssdet_reference.so``, ``libpssdet_kernels.so`` or ``libpssdet_emulated.so``.
+
+    Attributes:
+        emulated: its kernels run on the CPU, slowly, with addresses of the computer's memory.
 
     Raises:
-        EnvironmentMissing: it cannot be loaded.
+        EnvironmentMissing: it is not there, cannot be loaded or was built from other sources.
     """
-    try:
-        return ctypes.CDLL(str(path))
-    except OSError as error:
-        raise EnvironmentMissing(f"{path} cannot be loaded ({error}); {HOW_TO_BUILD}") from error
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or find_kernels()
+        try:
+            self._library = ctypes.CDLL(str(self.path))
+        except OSError as error:
+            raise EnvironmentMissing(f"{self.path} cannot be loaded ({error}); {HOW_TO_BUILD}") from error
+        self.emulated = is_emulated(self._library)
+
+    def _call(self, function: str, params: Params, *arguments: object) -> None:
+        """Turn the function's ``pssdet_status`` into an error.
+
+        Raises:
+            BadInput: the library refused it.
+            EnvironmentMissing: the launch failed.
+        """
+        status = self._library[f"pssdet_{function}"](ctypes.byref(params.as_c()), *arguments)
+        if status == _BAD_PROBLEM:
+            raise BadInput(f"{params}: sizes, formats or tensors contradict each other or are too large")
+        if status != _OK:
+            said = "the GPU refused the launch: is there a GPU, and is it of an architecture built for?"
+            raise EnvironmentMissing(said)
 
 
 def is_emulated(library: ctypes.CDLL) -> bool:
     """Whether its kernels run on the CPU, in the emulator, with addresses of the computer's memory."""
     return hasattr(library, "pssdet_is_emulated")
+
+
+def fields(kind: Any, *names: str) -> tuple[tuple[str, Any], ...]:
+    """Neighbouring fields of a ``ctypes.Structure`` that have one type."""
+    return tuple((name, kind) for name in names)
+
+
+def check_int32(params: object, *numbers: int) -> None:
+    """Refuse numbers that ctypes would cut to 32 bits.
+
+    Raises:
+        BadInput: one of them does not fit.
+    """
+    if not all(-_LARGEST <= number <= _LARGEST for number in numbers):
+        raise BadInput(f"{params}: sizes must fit 32 bits")
+
+
+def pointers(*addresses: int) -> list[ctypes.c_void_p]:
+    """Addresses as C takes them; 0 is a null pointer."""
+    return [ctypes.c_void_p(address) for address in addresses]
 
 
 def _find(names: tuple[str, ...], variable: str, what: str, how: str) -> Path:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pssdet.errors import BadInput, EnvironmentMissing
-from pssdet.plugins.bindings.c_types import fields, pointers
-from pssdet.plugins.bindings.libraries import is_emulated, kernels_beside
+from pssdet.plugins.bindings.libraries import fields, is_emulated, kernels_beside, pointers
 
 
 class PreprocessProblem(ctypes.Structure):
@@ -48,17 +47,9 @@ class PreprocessSteps:
 
     def as_c(self) -> PreprocessProblem:
         """The C structure, where a scale counts the image's pixels per network pixel."""
-        return PreprocessProblem(
-            *self.size,
-            *self.content,
-            *self.padded,
-            1 / self.scale,
-            1 / self.scale,
-            int(self.cubic),
-            int(self.normalise_first),
-            (ctypes.c_float * 3)(*self.mean),
-            (ctypes.c_float * 3)(*self.std),
-        )
+        sizes = (*self.size, *self.content, *self.padded)
+        scales = (1 / self.scale, 1 / self.scale)
+        return PreprocessProblem(*sizes, *scales, self.cubic, self.normalise_first, self.mean, self.std)
 
 
 class PreprocessKernel:

@@ -1,6 +1,6 @@
 // The C interface's part that launches kernels.
 #include "direct_kernel.cuh"
-#include "tiles.h"
+#include "fused_kernel.cuh"
 
 namespace pssdet::dcnv2 {
 namespace {

@@ -1,9 +1,4 @@
-// The fused kernel: sampling and matrix product in one pass, half NHWC, on tensor cores.
-//
-// An implicit matrix product: rows are output pixels of the whole batch, columns are output channels, and k runs over taps, then
-// channels. A block computes kRows x kColumns of it. First it works out where each of its pixels reads for each tap: the gather table,
-// in shared memory. Then it walks over k in k-tiles: eight channels at a time are read at the four corners, blended in float32 and stored
-// as halves where the tensor cores take them from. While one k-tile is multiplied, the corners of the next are on their way.
+// The fused kernel: sampling and matrix product in one pass, half NHWC, on tensor cores (docs/kernels.md).
 #pragma once
 
 #include "../device/launch.h"
@@ -253,5 +248,38 @@ class Fused : public LaunchBounds<Tile::kThreads, 1>, public DynamicShared<Tile:
   Half8 corners_[Tile::kSamples][4];
   typename Mma::C sums_[Tile::kTilesM][Tile::kTilesN];
 };
+
+// The tiles of the fused kernel, largest first, and which of them a problem gets.
+//                       pixels, channels, k-tile, warps
+using Tile128x128 = Tile<128, 128, 32, 2, 4, 1>;
+using Tile64x256 = Tile<64, 256, 32, 2, 4, 1>;  // samples once for 256 output channels
+using Tile64x128 = Tile<64, 128, 32, 2, 2, 1>;
+using Tile64x64 = Tile<64, 64, 64, 2, 2, 2>;
+using Tile32x64 = Tile<32, 64, 128, 1, 2, 4>;  // for batch 1: many blocks, and four sliced-K groups in each
+
+constexpr int kTiles = 5;
+
+// Calls visit(Tile()) with the tile of that number.
+template <typename Visit>
+auto with_tile(int number, Visit visit) {
+  switch (number) {
+    case 0: return visit(Tile128x128());
+    case 1: return visit(Tile64x256());
+    case 2: return visit(Tile64x128());
+    case 3: return visit(Tile64x64());
+    default: return visit(Tile32x64());
+  }
+}
+
+// The largest tile that gives every multiprocessor work and is not wider than the output; else the smallest.
+inline int choose_tile(const Arguments& arguments, int multiprocessors) {
+  for (int number = 0; number < kTiles; ++number) {
+    const bool suits = with_tile(number, [&](auto tile) {
+      return tile.kColumns <= arguments.problem.out_channels && Fused<decltype(tile)>::blocks(arguments) >= multiprocessors;
+    });
+    if (suits) return number;
+  }
+  return kTiles - 1;
+}
 
 }  // namespace pssdet::dcnv2

@@ -1,3 +1,4 @@
+// The CPU part of the C interface but for the reference: checks of a problem, and the kernels' order of weights.
 #include "../device/validation.h"
 #include "arguments.h"
 
@@ -14,6 +15,17 @@ constexpr int64_t kMostSide = 1 << 24;        // with its padding: float32 knows
 int64_t out_side(int64_t side, int64_t before, int64_t after, int64_t kernel, int64_t dilation, int64_t stride) {
   const int64_t padded = side + before + after, room = padded - (dilation * (kernel - 1) + 1);
   return room < 0 || padded > kMostSide ? 0 : room / stride + 1;
+}
+
+// [O, I, taps] to [O, taps, I].
+template <typename T>
+void pack(const float* oihw, int64_t outputs, int64_t inputs, int64_t taps, T* packed) {
+  for (int64_t o = 0; o < outputs; ++o) {
+    for (int64_t tap = 0; tap < taps; ++tap) {
+      for (int64_t i = 0; i < inputs; ++i)
+        pssdet::from_float(oihw[(o * inputs + i) * taps + tap], packed + (o * taps + tap) * inputs + i);
+    }
+  }
 }
 
 }  // namespace
@@ -86,6 +98,21 @@ const char* pssdet_dcnv2_version(void) { return "1"; }
 pssdet_status pssdet_dcnv2_output_size(const pssdet_dcnv2_problem* problem, int32_t* out_h, int32_t* out_w) {
   if (!problem || !out_h || !out_w) return PSSDET_BAD_PROBLEM;
   return pssdet::dcnv2::check(*problem, out_h, out_w);
+}
+
+pssdet_status pssdet_dcnv2_pack_weights(const pssdet_dcnv2_problem* problem, pssdet_dtype type, const float* oihw, void* packed) {
+  using namespace pssdet::dcnv2;
+  int32_t out_h = 0, out_w = 0;
+  if (!problem || !oihw || !packed || check(*problem, &out_h, &out_w) != PSSDET_OK) return PSSDET_BAD_PROBLEM;
+  const int64_t inputs = problem->channels / problem->groups, taps = int64_t(problem->kernel_h) * problem->kernel_w;
+  if (type == PSSDET_F32) {
+    pack(oihw, problem->out_channels, inputs, taps, static_cast<float*>(packed));
+  } else if (type == PSSDET_F16) {
+    pack(oihw, problem->out_channels, inputs, taps, static_cast<half*>(packed));
+  } else {
+    return PSSDET_BAD_PROBLEM;
+  }
+  return PSSDET_OK;
 }
 
 }  // extern "C"

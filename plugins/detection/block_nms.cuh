@@ -1,13 +1,8 @@
-// Greedy non-maximum suppression of sorted boxes in shared memory, by the threads of a block.
-//
-// Boxes are taken in groups of 32, one per lane. Within a group who stays follows from who stays among those before; then the ones
-// that stay suppress in all later groups, shared out to the warps.
+// Greedy non-maximum suppression of sorted boxes in shared memory, by the threads of a block (docs/kernels.md).
 #pragma once
 
 #include "block_select.cuh"
-#include "block_sort.cuh"
 #include "boxes.h"
-#include "detection.h"
 
 namespace pssdet::detection {
 

@@ -1,14 +1,37 @@
-// The largest of many keys, by the threads of a block: exact, and the same set in any order of threads.
+// The largest of many keys, and keys in order, by the threads of a block: exact, and the same in any order of threads.
 //
-// Radix select. A pass counts how many keys have which value of the next eight bits, from the top, among those that agree with the
-// bits chosen so far; that tells which value the last wanted key has there. It ends when all keys that agree are wanted: after a few
-// passes unless scores are equal, then with the bits of the indices.
+// Radix select: a pass counts the values of the next eight bits among the keys that agree with the bits chosen so far, which
+// tells the last wanted key's. It ends when all keys that agree are wanted.
 #pragma once
 
+#include "../device/device.h"
 #include "detection.h"
-#include "keys.h"
 
 namespace pssdet::detection {
+
+// A candidate's key of 64 bits: the higher score comes first, of equal scores the lower index. No two keys are equal, so every
+// choice among them has one result.
+
+// Below every key of a candidate.
+constexpr uint64_t kNoKey = 0;
+constexpr uint32_t kNoScore = 0;
+
+// ONNX has -inf for candidates that are none, and asks whether a score passes this.
+constexpr float kAnyScore = -3e38f;
+
+// The order of floats, as that of whole numbers; zeros are equal whatever their sign, NaN comes first as in ONNX Runtime's TopK.
+PSSDET_DEVICE uint32_t order_of(float score) {
+  if (score != score) return 0xFFFFFFFFu;
+  const uint32_t bits = __float_as_uint(score == 0.0f ? 0.0f : score);
+  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+
+// Inverse of order_of; NaN for NaN.
+PSSDET_DEVICE float score_of(uint32_t order) { return __uint_as_float(order & 0x80000000u ? order & 0x7FFFFFFFu : ~order); }
+
+PSSDET_DEVICE uint64_t key_of(uint32_t order, uint32_t index) { return uint64_t(order) << 32 | uint32_t(~index); }
+PSSDET_DEVICE uint32_t order_in(uint64_t key) { return uint32_t(key >> 32); }
+PSSDET_DEVICE uint32_t index_in(uint64_t key) { return ~uint32_t(key); }
 
 constexpr unsigned kAllLanes = 0xFFFFFFFFu;
 constexpr int kDigitBits = 8;
@@ -109,5 +132,40 @@ struct StoredKeys {
   PSSDET_DEVICE uint64_t key(int i) const { return keys[i]; }
   PSSDET_DEVICE uint32_t order(int i) const { return order_in(keys[i]); }
 };
+
+PSSDET_HOST_DEVICE constexpr int power_of_two_from(int least) {
+  int power = 1;
+  while (power < least) power *= 2;
+  return power;
+}
+
+// Puts keys[0, count) in falling order, by Batcher's bitonic sort. kNoKey fills the room up to the next power
+// of two, which must be there.
+PSSDET_DEVICE void sort_falling(uint64_t* keys, int count) {
+  const int size = power_of_two_from(count);
+  for (int i = count + int(threadIdx.x); i < size; i += int(blockDim.x)) keys[i] = kNoKey;
+  __syncthreads();
+  for (int run = 2; run <= size; run *= 2) {
+    for (int apart = run / 2; apart > 0; apart /= 2) {
+      for (int pair = int(threadIdx.x); pair < size / 2; pair += int(blockDim.x)) {
+        const int first = 2 * pair - (pair & (apart - 1)), second = first + apart;
+        const uint64_t a = keys[first], b = keys[second];
+        const bool falling = (first & run) == 0;
+        if ((a < b) == falling) {
+          keys[first] = b;
+          keys[second] = a;
+        }
+      }
+      // The 32 pairs of a warp are within 64 keys if they are at most 32 apart, now and in the next step.
+      const int next = apart > 1 ? apart / 2 : run;
+      if (apart <= 32 && next <= 32) {
+        __syncwarp();
+      } else {
+        __syncthreads();
+      }
+    }
+  }
+  __syncthreads();
+}
 
 }  // namespace pssdet::detection

@@ -1,6 +1,4 @@
-// MulticlassNms in two kernels: NMS of each class of each image, and the best of all classes of an image.
-//
-// Source: the ONNX function pssdet.MulticlassNms.
+// The ONNX function pssdet.MulticlassNms in two kernels: NMS of each class, and the best of all classes of an image.
 #pragma once
 
 #include "../device/launch.h"

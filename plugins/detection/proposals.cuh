@@ -1,12 +1,8 @@
-// GenerateProposals in three kernels: the best anchors of a chunk of a level's map; decoding and NMS of a level's best; the best of all
-// levels.
-//
-// Source: the ONNX function pssdet.GenerateProposals.
+// The ONNX function pssdet.GenerateProposals in three kernels: the best anchors of a chunk of a level's map; decoding and NMS of
+// a level's best; the best of all levels.
 #pragma once
 
 #include "../device/launch.h"
-#include "../device/tensor_view.h"
-#include "anchors.h"
 #include "block_nms.cuh"
 
 namespace pssdet::detection {

@@ -1,6 +1,10 @@
-// What kernels need of CUDA. Compiled by nvcc or NVRTC it is CUDA's own; compiled by a C++ compiler it is an emulator
+// What kernels need of CUDA, and tensors in its memory. nvcc and NVRTC compile CUDA's own, a C++ compiler an emulator
 // (tests/emulator/) that runs the same kernel source on a CPU, so that tests need no GPU.
 #pragma once
+
+#include <cmath>
+
+#include "../dcnv2/dcnv2.h"
 
 #if defined(__CUDACC__)
 #include <cuda_fp16.h>
@@ -39,5 +43,50 @@ PSSDET_HOST_DEVICE void from_float(float value, float* to) { *to = value; }
 PSSDET_HOST_DEVICE void from_float(float value, half* to) { *to = __float2half_rn(value); }
 
 PSSDET_HOST_DEVICE constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
+// Arithmetic that rounds after every step: nvcc would join a product and a sum, and a comparison could decide otherwise.
+PSSDET_DEVICE float add_rn(float a, float b) { return __fadd_rn(a, b); }
+PSSDET_DEVICE float mul_rn(float a, float b) { return __fmul_rn(a, b); }
+PSSDET_DEVICE float div_rn(float a, float b) { return __fdiv_rn(a, b); }
+PSSDET_DEVICE float sqrt_rn(float a) { return __fsqrt_rn(a); }
+PSSDET_DEVICE double add_rn(double a, double b) { return __dadd_rn(a, b); }
+PSSDET_DEVICE double mul_rn(double a, double b) { return __dmul_rn(a, b); }
+PSSDET_DEVICE float sub_rn(float a, float b) { return add_rn(a, -b); }
+PSSDET_DEVICE double sub_rn(double a, double b) { return add_rn(a, -b); }
+
+// NHWC pads the channels of a pixel to a multiple of eight.
+PSSDET_HOST_DEVICE constexpr int32_t padded_channels(int32_t channels) { return ceil_div(channels, 8) * 8; }
+
+// Element (n, channel, pixel) lies at n * image + channel * plane + pixel * step.
+struct Strides {
+  int64_t image;
+  int32_t plane, step;
+
+  static PSSDET_HOST_DEVICE Strides nchw(int32_t channels, int32_t pixels) { return {int64_t(pixels) * channels, pixels, 1}; }
+  // pitch: the padded channels.
+  static PSSDET_HOST_DEVICE Strides nhwc(int32_t pitch, int32_t pixels) { return {int64_t(pixels) * pitch, 1, pitch}; }
+
+  PSSDET_DEVICE int64_t at(int32_t n, int32_t channel, int32_t pixel) const {
+    return n * image + int64_t(channel) * plane + int64_t(pixel) * step;
+  }
+};
+
+// A tensor [batch, channels, pixels] in device memory, half or float32, of which single values are read.
+struct TensorView {
+  const void* data;
+  bool is_half;
+  Strides strides;
+
+  PSSDET_DEVICE float at(int32_t n, int32_t channel, int32_t pixel) const {
+    const int64_t i = strides.at(n, channel, pixel);
+    return is_half ? __half2float(static_cast<const half*>(data)[i]) : static_cast<const float*>(data)[i];
+  }
+};
+
+inline TensorView view_of(const void* data, pssdet_dtype type, pssdet_layout layout, int32_t channels, int32_t pixels) {
+  const bool channels_last = layout == PSSDET_NHWC;
+  return {data, type == PSSDET_F16,
+      channels_last ? Strides::nhwc(padded_channels(channels), pixels) : Strides::nchw(channels, pixels)};
+}
 
 }  // namespace pssdet

@@ -1,4 +1,4 @@
-// How a kernel is launched: on a GPU where nvcc compiles this, in the emulator where a C++ compiler does. One source serves both.
+// How a kernel is launched: on a GPU where nvcc compiles this, in the emulator where a C++ compiler does.
 //
 // A kernel is a class derived from LaunchBounds and from StaticShared or DynamicShared, with
 //   Arguments                                   what it is told, a plain structure;
@@ -6,23 +6,23 @@
 //   Kernel(const Arguments&, shared).run()      what each thread does. shared: see StaticShared and DynamicShared.
 #pragma once
 
-#include "../dcnv2/dcnv2.h"
 #include "device.h"
 
-#if defined(__CUDACC__) && !defined(__CUDACC_RTC__)
+#if !defined(__CUDACC__)
+#include "../tests/emulator/run_grid.h"
+#elif !defined(__CUDACC_RTC__)
 #include <cuda_runtime.h>
 #endif
 
 namespace pssdet {
 
-// Threads of a block, and blocks that a multiprocessor has registers for. FewestThreads: a kernel that computes the same with any
-// number of whole warps says 32; the emulator, whose time is mostly that of changing between threads, then uses fewer.
+// FewestThreads: a kernel that computes the same with any number of whole warps says 32, and the emulator uses fewer.
 template <int Threads, int BlocksPerMultiprocessor, int FewestThreads = Threads>
 struct LaunchBounds {
   static constexpr int kThreads = Threads, kBlocksPerMultiprocessor = BlocksPerMultiprocessor, kFewestThreads = FewestThreads;
 };
 
-// A block's shared memory is one structure, which the compiler places; the kernel is given a reference to it.
+// The kernel is given a reference to this structure.
 template <typename Structure>
 struct StaticShared {
   using Shared = Structure;
@@ -30,8 +30,7 @@ struct StaticShared {
   static constexpr int kMaxDynamicShared = 0;
 };
 
-// The launch says how many bytes there are, MaxBytes or what a shared_bytes() of the kernel's own says; the kernel is given an
-// unsigned char*, aligned to 128 bytes.
+// MaxBytes, or what the kernel's own shared_bytes() says: an unsigned char*, aligned to 128 bytes.
 template <int MaxBytes>
 struct DynamicShared {
   static constexpr bool kDynamicShared = true;
@@ -81,25 +80,6 @@ pssdet_status run_grid(const typename Kernel::Arguments& arguments, unsigned blo
   }
   entry<Kernel><<<blocks, Kernel::kThreads, shared_bytes, static_cast<cudaStream_t>(stream)>>>(arguments);
   return cudaGetLastError() == cudaSuccess ? PSSDET_OK : PSSDET_CUDA_ERROR;
-}
-
-#elif !defined(__CUDACC__)
-
-inline int multiprocessors() { return 1; }
-
-template <typename Kernel>
-pssdet_status run_grid(const typename Kernel::Arguments& arguments, unsigned blocks, void* /*stream*/) {
-  const emulator::Options& options = emulator::options();
-  const int threads = std::clamp(options.threads, Kernel::kFewestThreads, Kernel::kThreads);
-  if constexpr (Kernel::kDynamicShared) {
-    const auto run = [&](unsigned char* shared) { Kernel(arguments, shared).run(); };
-    emulator::launch(blocks, unsigned(threads), size_t(Kernel::shared_bytes(arguments)), run, options.reversed);
-  } else {
-    using Shared = typename Kernel::Shared;
-    const auto run = [&](unsigned char* shared) { Kernel(arguments, *reinterpret_cast<Shared*>(shared)).run(); };
-    emulator::launch(blocks, unsigned(threads), sizeof(Shared), run, options.reversed);
-  }
-  return PSSDET_OK;
 }
 
 #endif

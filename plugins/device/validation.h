@@ -1,7 +1,8 @@
-// What the C functions of all kernels check of sizes, formats and pointers. On the host.
+// What the C functions of all kernels share on the host: checks of sizes, formats and pointers, and the parts of a workspace.
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <limits>
@@ -34,5 +35,23 @@ inline bool usable(std::initializer_list<const void*> pointers) {
   }
   return true;
 }
+
+// Hands out one part of a workspace after the other, each aligned to 16 bytes; without a start it counts bytes only.
+class Workspace {
+ public:
+  explicit Workspace(void* start) : start_(static_cast<unsigned char*>(start)) {}
+
+  template <typename T>
+  T* next(int64_t count) {
+    T* part = start_ ? reinterpret_cast<T*>(start_ + bytes_) : nullptr;
+    bytes_ += (size_t(count) * sizeof(T) + 15) / 16 * 16;
+    return part;
+  }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  unsigned char* start_;
+  size_t bytes_ = 0;
+};
 
 }  // namespace pssdet

@@ -43,13 +43,8 @@ pssdet_status launch_resize(const Arguments& arguments, void* stream) {
 }  // namespace
 }  // namespace pssdet::preprocess
 
-extern "C" {
-
-pssdet_status pssdet_preprocess_check(const pssdet_preprocess_problem* problem) {
-  return problem ? pssdet::preprocess::check(*problem) : PSSDET_BAD_PROBLEM;
-}
-
-pssdet_status pssdet_preprocess_run(const pssdet_preprocess_problem* problem, const uint8_t* pixels, float* out, void* stream) {
+extern "C" pssdet_status pssdet_preprocess_run(
+    const pssdet_preprocess_problem* problem, const uint8_t* pixels, float* out, void* stream) {
   using namespace pssdet::preprocess;
   if (!problem) return PSSDET_BAD_PROBLEM;
   Arguments arguments;
@@ -58,5 +53,3 @@ pssdet_status pssdet_preprocess_run(const pssdet_preprocess_problem* problem, co
   const bool cubic = problem->interpolation == PSSDET_CUBIC;
   return cubic ? launch_resize<true>(arguments, stream) : launch_resize<false>(arguments, stream);
 }
-
-}  // extern "C"

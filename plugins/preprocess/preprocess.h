@@ -25,11 +25,9 @@ typedef struct {
   float mean[3], std[3];    // of pixels scaled to 0..1: value = (pixel / 255 - mean) / std
 } pssdet_preprocess_problem;
 
-// PSSDET_BAD_PROBLEM if the sizes contradict each other or are too large, or a number is not finite.
-PSSDET_API pssdet_status pssdet_preprocess_check(const pssdet_preprocess_problem* problem);
-
 // pixels: uint8 [height, width, 3], out: float32 [3, padded_height, padded_width], both in device memory; out may be an image's place
 // in a batch. One launch on `stream` (a cudaStream_t): no allocation, no synchronisation; it can be captured into a CUDA graph.
+// PSSDET_BAD_PROBLEM if the sizes contradict each other or are too large, or a number is not finite.
 PSSDET_API pssdet_status pssdet_preprocess_run(
     const pssdet_preprocess_problem* problem, const uint8_t* pixels, float* out, void* stream);
 

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "../tensorrt/operators/operators.h"
+#include "../tensorrt/common/operator.h"
 #include "checks.h"
 
 namespace pssdet::test {
@@ -94,7 +94,9 @@ inline Shape shape(const std::vector<int64_t>& sizes) {
 
 inline std::string measured(const Operator& op, const std::vector<Shape>& inputs, size_t* workspace = nullptr) {
   size_t bytes = 0;
-  const std::string wrong = op.workspace(inputs.data(), &bytes);
+  std::vector<Tensor> tensors;
+  for (const Shape& shape : inputs) tensors.push_back({{}, shape});
+  const std::string wrong = op.workspace(tensors.data(), &bytes);
   if (workspace) *workspace = bytes;
   return wrong;
 }

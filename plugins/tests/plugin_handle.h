@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "../tensorrt/common/creator.h"
+#include "../tensorrt/common/plugin.h"
 #include "plugin_host.h"
 
 namespace plugin_host {

@@ -6,8 +6,8 @@
 #include <limits>
 #include <random>
 
-#include "../detection/anchors.h"
-#include "../detection/keys.h"
+#include "../detection/block_select.cuh"
+#include "../detection/boxes.h"
 #include "tensors.h"
 
 namespace pssdet::test {

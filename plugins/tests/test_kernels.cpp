@@ -1,6 +1,6 @@
 // The kernels themselves, run in the emulator, against the reference in float64.
 #include "../dcnv2/direct_kernel.cuh"
-#include "../dcnv2/tiles.h"
+#include "../dcnv2/fused_kernel.cuh"
 #include "comparison.h"
 
 namespace {

@@ -3,7 +3,6 @@
 #include <cstring>
 #include <limits>
 
-#include "../tensorrt/common/serialization.h"
 #include "operator_parts.h"
 #include "recorded_kernels.h"
 

@@ -3,7 +3,7 @@
 #include <limits>
 #include <random>
 
-#include "../dcnv2/sampling.h"
+#include "../dcnv2/arguments.h"
 #include "checks.h"
 
 namespace {

@@ -5,12 +5,10 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from rich.table import Table
 
 from pssdet.plugins.tools.kernels import TAPS, Kernel
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 _KIB = 1024
 _COLUMNS = ("arch", "kernel", "threads", "registers", "shared", "blocks", "tensor core", "local", "spilled")
@@ -74,8 +72,6 @@ def blocks_per_multiprocessor(arch: str, kernel: Kernel) -> int:
 
 def as_table(kernels: Mapping[str, tuple[Kernel, ...]]) -> Table:
     """For a terminal."""
-    from rich.table import Table
-
     table = Table(caption=_LEGEND, caption_justify="left")
     for column in _COLUMNS:
         table.add_column(column, no_wrap=True, justify="left" if column in ("arch", "kernel") else "right")

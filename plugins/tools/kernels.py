@@ -15,8 +15,30 @@ TAPS = 9
 
 _PLUGINS = Path(__file__).resolve().parents[1]
 _DCN = "pssdet::dcnv2::"
-_ROI = "pssdet::roi_align::"
-_SELECTION = "pssdet::detection::"
+_DIRECT = {
+    f"direct {kind} {layout}": f"{_DCN}Direct<{type_name}, {channels_last}>"
+    for kind, type_name in (("float32", "float"), ("half", "half"))
+    for layout, channels_last in (("NCHW", "false"), ("NHWC", "true"))
+}
+_ROI_ALIGN = {
+    "RoIAlign float32 NCHW": "pssdet::roi_align::RoiAlign<float, false>",
+    "RoIAlign half NCHW": "pssdet::roi_align::RoiAlign<half, false>",
+    "RoIAlign half NHWC": "pssdet::roi_align::RoiAlign<half, true>",
+}
+_PROPOSALS = {
+    "proposals of a chunk": "pssdet::detection::BestOfChunk",
+    "proposals of a level": "pssdet::detection::ProposalsOfLevel",
+    "proposals of an image": "pssdet::detection::ProposalsOfImage",
+}
+_NMS = {
+    "NMS of a class": "pssdet::detection::BestOfClass",
+    "NMS of an image": "pssdet::detection::DetectionsOfImage",
+}
+_RESIZE = {
+    f"resize {interpolation}, {kind}": f"pssdet::preprocess::Resize<{cubic}, {normalise_first}>"
+    for interpolation, cubic in (("linear", "false"), ("cubic", "true"))
+    for kind, normalise_first in (("8-bit", "false"), ("float32", "true"))
+}
 
 # NVRTC has no C++ library. These are the parts of it that the kernels include.
 _INTEGERS = """#pragma once
@@ -78,56 +100,21 @@ def programs() -> tuple[Program, ...]:
     Raises:
         EnvironmentMissing: the sources are not here, as in an installed wheel.
     """
-    return (_deform_conv(), _roi_align(), _proposals(), _multiclass_nms(), _preprocess())
+    tiles = tile_names()
+    fused = {f"fused {tile}": f"{_DCN}Fused<{_DCN}{tile}>" for tile in tiles}
+    dcn_headers = _headers("dcnv2/fused_kernel.cuh", "dcnv2/direct_kernel.cuh")
+    return (
+        Program(dcn_headers, fused | _DIRECT, f"{_DCN}kTiles == {len(tiles)}"),
+        Program(_headers("detection/roi_align.cuh"), _ROI_ALIGN),
+        Program(_headers("detection/proposals.cuh"), _PROPOSALS),
+        Program(_headers("detection/multiclass_nms.cuh"), _NMS),
+        Program(_headers("preprocess/resize.cuh"), _RESIZE),
+    )
 
 
 def tile_names() -> list[str]:
-    """The tiles of DCNv2's fused kernel, as ``tiles.h`` names them."""
-    return re.findall(r"^using (\w+) = Tile<", _headers("dcnv2/tiles.h")[0].read_text(), re.MULTILINE)
-
-
-def _deform_conv() -> Program:
-    tiles = tile_names()
-    kernels = {f"fused {tile}": f"{_DCN}Fused<{_DCN}{tile}>" for tile in tiles}
-    kernels |= {
-        f"direct {kind} {layout}": f"{_DCN}Direct<{type_name}, {channels_last}>"
-        for kind, type_name in (("float32", "float"), ("half", "half"))
-        for layout, channels_last in (("NCHW", "false"), ("NHWC", "true"))
-    }
-    headers = _headers("dcnv2/tiles.h", "dcnv2/direct_kernel.cuh")
-    return Program(headers, kernels, f"{_DCN}kTiles == {len(tiles)}")
-
-
-def _roi_align() -> Program:
-    kernels = {
-        "RoIAlign float32 NCHW": f"{_ROI}RoiAlign<float, false>",
-        "RoIAlign half NCHW": f"{_ROI}RoiAlign<half, false>",
-        "RoIAlign half NHWC": f"{_ROI}RoiAlign<half, true>",
-    }
-    return Program(_headers("detection/roi_align.cuh"), kernels)
-
-
-def _proposals() -> Program:
-    kernels = {
-        "proposals of a chunk": f"{_SELECTION}BestOfChunk",
-        "proposals of a level": f"{_SELECTION}ProposalsOfLevel",
-        "proposals of an image": f"{_SELECTION}ProposalsOfImage",
-    }
-    return Program(_headers("detection/proposals.cuh"), kernels)
-
-
-def _multiclass_nms() -> Program:
-    kernels = {"NMS of a class": f"{_SELECTION}BestOfClass", "NMS of an image": f"{_SELECTION}DetectionsOfImage"}
-    return Program(_headers("detection/multiclass_nms.cuh"), kernels)
-
-
-def _preprocess() -> Program:
-    kernels = {
-        f"resize {interpolation}, {kind}": f"pssdet::preprocess::Resize<{cubic}, {normalise_first}>"
-        for interpolation, cubic in (("linear", "false"), ("cubic", "true"))
-        for kind, normalise_first in (("8-bit", "false"), ("float32", "true"))
-    }
-    return Program(_headers("preprocess/resize.cuh"), kernels)
+    """The tiles of DCNv2's fused kernel, as ``fused_kernel.cuh`` names them."""
+    return re.findall(r"^using (\w+) = Tile<", _headers("dcnv2/fused_kernel.cuh")[0].read_text(), re.MULTILINE)
 
 
 def _headers(*names: str) -> tuple[Path, ...]:
@@ -179,7 +166,6 @@ def _compile(compiler: Nvrtc, program: Program, arch: str, options: Sequence[str
         program.source,
         arch,
         headers=_HEADERS,
-        includes=[],
         names=list(program.entries.values()),
         options=options,
     )
@@ -191,8 +177,8 @@ def _kernel(
     index: int, name: str, program: Program, compiled: Compiled, machine: dict[str, MachineCode] | None
 ) -> Kernel:
     symbol = compiled.symbols[program.entries[name]]
-    code = _found(rf"\.entry {re.escape(symbol)}\(.*?^}}", compiled.ptx)
-    said = _found(rf"Compiling entry function '{re.escape(symbol)}'.*?Used \d+ registers[^\n]*", compiled.log)
+    code = _found(rf"\.entry {re.escape(symbol)}\(.*?^}}", compiled.ptx)[0]
+    said = _found(rf"Compiling entry function '{re.escape(symbol)}'.*?Used \d+ registers[^\n]*", compiled.log)[0]
     stack, stored, loaded = re.findall(r"(\d+) bytes (?:stack frame|spill stores|spill loads)", said)
     return Kernel(
         name=name,
@@ -208,20 +194,17 @@ def _kernel(
     )
 
 
-def _found(pattern: str, text: str) -> str:
+def _found(pattern: str, text: str) -> re.Match[str]:
     found = re.search(pattern, text, re.DOTALL | re.MULTILINE)
     if not found:
         raise RuntimeError(f"the compiler's output has changed: no {pattern}")
-    return found[0]
+    return found
 
 
 def _number(pattern: str, text: str) -> int:
-    found = re.search(pattern, text)
-    if not found:
-        raise RuntimeError(f"the compiler's output has changed: no {pattern}")
-    return int(found[1])
+    return int(_found(pattern, text)[1])
 
 
 def _constant(name: str, ptx: str) -> int:
     """A constant's value; where it is zero, the compiler writes none."""
-    return int(_found(rf"\b{name}(?: = \d+)?;", ptx).strip(";").partition(" = ")[2] or 0)
+    return int(_found(rf"\b{name}(?: = \d+)?;", ptx)[0].strip(";").partition(" = ")[2] or 0)

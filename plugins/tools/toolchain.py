@@ -46,7 +46,9 @@ class Nvrtc:
     """
 
     def __init__(self) -> None:
-        library = _one(_wheel("cuda_nvrtc") / "lib", "libnvrtc.so.12")
+        library = _wheel("cuda_nvrtc") / "lib" / "libnvrtc.so.12"
+        if not library.is_file():
+            raise EnvironmentMissing(f"{library} is missing: {_INSTALL}")
         # mma.h and cuda_fp16.h come with the runtime, the crt/ headers that they include with nvcc.
         self._includes = [_wheel(name) / "include" for name in ("cuda_runtime", "cuda_nvcc")]
         self._library = ctypes.CDLL(str(library))
@@ -61,7 +63,6 @@ class Nvrtc:
         arch: str,
         *,
         headers: Mapping[str, str],
-        includes: Sequence[Path],
         names: Sequence[str],
         options: Sequence[str] = (),
     ) -> Compiled:
@@ -69,7 +70,6 @@ class Nvrtc:
 
         Args:
             headers: Name -> text, for ``#include`` without a file.
-            includes: Folders of headers.
             options: More options of the compiler.
 
         Raises:
@@ -88,7 +88,7 @@ class Nvrtc:
         try:
             for name in names:
                 self._call("nvrtcAddNameExpression", program, name.encode())
-            folders = [f"-I{folder}" for folder in (*includes, *self._includes)]
+            folders = [f"-I{folder}" for folder in self._includes]
             every = [f"--gpu-architecture={arch}", *_OPTIONS, *folders, *options]
             failed = self._library.nvrtcCompileProgram(program, len(every), _strings(every))
             log = self._text("ProgramLog", program)
@@ -126,12 +126,6 @@ def _wheel(name: str) -> Path:
     if not spec or not spec.submodule_search_locations:
         raise EnvironmentMissing(f"nvidia.{name} is not installed: {_INSTALL}")
     return Path(next(iter(spec.submodule_search_locations)))
-
-
-def _one(folder: Path, name: str) -> Path:
-    if not (folder / name).is_file():
-        raise EnvironmentMissing(f"{folder / name} is missing: {_INSTALL}")
-    return folder / name
 
 
 def _strings(values: Iterable[str]) -> ctypes.Array[ctypes.c_char_p]:

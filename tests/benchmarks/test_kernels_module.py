@@ -77,13 +77,13 @@ def seen(stub, name, count, kind):
 def test_every_field_arrives_under_its_name(stub):
     from ctypes import c_int32, c_void_p
 
-    form = DeformConvFormat("half", "NCHW", "half", "NCHW", raw_mask=True, relu=False)
+    form = DeformConvFormat(half=True, half_offset=True, raw_mask=True)
     stub.run(PROBLEM, form, **TENSORS, tile=2, stream=112)
     assert seen(stub, "seen_problem", 17, c_int32) == list(range(1, 18))
     assert seen(stub, "seen_format", 6, c_int32) == [1, 0, 1, 0, 1, 0]
     assert seen(stub, "seen_pointers", 7, c_void_p) == [16, 32, None, 64, 80, 96, 112]
     assert seen(stub, "seen_tile", 1, c_int32) == [2]
-    other = DeformConvFormat("float32", "NHWC", "float32", "NHWC", relu=True)
+    other = DeformConvFormat(channels_last=True, offset_channels_last=True, relu=True)
     assert stub.tile_count(PROBLEM, other) == 5
     assert seen(stub, "seen_format", 6, c_int32) == [0, 1, 0, 1, 0, 1]
     stub.run(PROBLEM, form, **TENSORS | {"mask": 48, "y": (1 << 47) + 16}, tile=AUTO_TILE, stream=0)
@@ -105,7 +105,7 @@ def test_host_functions(stub):
     assert (stub.version, stub.path.name) == ("1", "libstub.so")
     assert kernels_identity(stub.path).startswith("file ")
     problem, values = Problem(1, 1, 1, 1, 5, 1, 1), np.arange(5, dtype="f4").reshape(5, 1, 1, 1)
-    assert stub.pack_weights(problem, values, "half").reshape(-1).view(np.uint16).tolist() == [0, 1, 2, 3, 4]
+    assert stub.pack_weights(problem, values, half=True).reshape(-1).view(np.uint16).tolist() == [0, 1, 2, 3, 4]
     assert stub.pack_weights(problem, values).reshape(-1).tolist() == [0, 2, 4, 6, 8]
 
 
@@ -120,9 +120,9 @@ def test_the_built_library_packs_and_counts():
         shape = (problem.out_channels, problem.channels // problem.groups, problem.kernel_h, problem.kernel_w)
         weight = np.random.default_rng(1).normal(size=shape).astype("f4")
         for dtype in ("half", "float32"):
-            packed = library.pack_weights(problem, weight, dtype)
+            packed = library.pack_weights(problem, weight, half=dtype == "half")
             assert packed.tolist() == np.moveaxis(weight, 1, -1).astype(dtype).tolist()
-    fused = DeformConvFormat("half", "NHWC")
+    fused = DeformConvFormat(half=True, channels_last=True)
     assert library.tile_count(ODD["3x3 on 9x11"], fused) >= 1
     assert library.tile_count(ODD["groups"], fused) == 0
 

@@ -8,13 +8,13 @@ from pssdet.errors import BadInput
 from pssdet.plugins.bindings.deform_conv import DeformConvFormat, DeformConvLibrary, DeformConvParams
 
 PARAMS = DeformConvParams(2, 16, 7, 6, 24, stride_h=2)
-TYPES = {"float32": np.float32, "half": np.float16}
-#: Data, offsets: type and layout.
+TYPES = {False: np.float32, True: np.float16}
+#: Data, offsets: whether half, whether NHWC.
 FORMATS = {
-    "fused": ("half", "NHWC", "float32", "NCHW"),
-    "fused, half offsets": ("half", "NHWC", "half", "NHWC"),
-    "direct float32": ("float32", "NCHW", "float32", "NCHW"),
-    "direct half": ("half", "NCHW", "half", "NCHW"),
+    "fused": (True, True, False, False),
+    "fused, half offsets": (True, True, True, True),
+    "direct float32": (False, False, False, False),
+    "direct half": (True, False, True, False),
 }
 
 
@@ -41,18 +41,23 @@ def tensors():
     return {name: random.normal(0, 1, shape).astype(np.float16).astype(np.float32) for name, shape in shapes.items()}
 
 
+def laid_out(tensor, *, half, last):
+    return in_layout(tensor.astype(TYPES[half]), "NHWC" if last else "NCHW")
+
+
 def run(library, form, tensors, tile):
     placed = {
-        "x": in_layout(tensors["x"].astype(TYPES[form.data_type]), form.data_layout),
-        "offset": in_layout(tensors["offset"].astype(TYPES[form.offset_type]), form.offset_layout),
-        "mask": in_layout(tensors["mask"].astype(TYPES[form.offset_type]), form.offset_layout),
-        "weight": library.pack_weights(PARAMS, tensors["weight"], form.data_type),
+        "x": laid_out(tensors["x"], half=form.half, last=form.channels_last),
+        "offset": laid_out(tensors["offset"], half=form.half_offset, last=form.offset_channels_last),
+        "mask": laid_out(tensors["mask"], half=form.half_offset, last=form.offset_channels_last),
+        "weight": library.pack_weights(PARAMS, tensors["weight"], half=form.half),
         "bias": tensors["bias"],
     }
-    y = in_layout(rubbish((2, 24, PARAMS.out_height, PARAMS.out_width), TYPES[form.data_type]), form.data_layout)
+    y = rubbish((2, 24, PARAMS.out_height, PARAMS.out_width), TYPES[form.half])
+    y = laid_out(y, half=form.half, last=form.channels_last)
     addresses = {name: tensor.ctypes.data for name, tensor in (placed | {"y": y}).items()}
     library.run(PARAMS, form, **addresses, tile=tile)
-    return y if form.data_layout == "NCHW" else y.transpose(0, 3, 1, 2)
+    return y.transpose(0, 3, 1, 2) if form.channels_last else y
 
 
 @pytest.mark.parametrize("relu", [False, True])
@@ -63,8 +68,8 @@ def test_equals_the_reference(emulated, tensors, form, relu):
     packed = emulated.pack_weights(PARAMS, tensors["weight"])
     expected = emulated.reference(PARAMS, weight=packed, relu=relu, exact=True, **given)
     tiles = emulated.tile_count(PARAMS, form)
-    assert (tiles > 0) == (form.data_layout == "NHWC")
-    close = 2e-3 if form.data_type == "half" else 1e-6
+    assert (tiles > 0) == form.channels_last
+    close = 2e-3 if form.half else 1e-6
     for tile in (-1, *range(tiles)):
         obtained = run(emulated, form, tensors, tile)
         np.testing.assert_allclose(obtained, expected, rtol=0, atol=close * np.abs(expected).max())

@@ -162,9 +162,10 @@ GOOD = (4, 6, 8, 12, 32, 32, 0.5, 0.5, 1, 0)
 def test_refusals(emulated, name, value):
     three = ctypes.c_float * 3
     problem = PreprocessProblem(*GOOD, three(0.5, 0.5, 0.5), three(1, 1, 1))
-    assert emulated.pssdet_preprocess_check(ctypes.byref(problem)) == 0
+    pixels, out = (ctypes.c_uint8 * (4 * 6 * 3))(), (ctypes.c_float * (3 * 32 * 32))()
+    assert emulated.pssdet_preprocess_run(ctypes.byref(problem), pixels, out, None) == 0
     setattr(problem, name, three(*value) if isinstance(value, tuple) else value)
-    assert emulated.pssdet_preprocess_check(ctypes.byref(problem)) == 1
+    assert emulated.pssdet_preprocess_run(ctypes.byref(problem), pixels, out, None) == 1
 
 
 def test_missing_tensors_are_refused(emulated):

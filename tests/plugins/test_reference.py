@@ -180,7 +180,7 @@ def test_output_size_and_weight_order(library, problem):
     shape = (problem.out_channels, problem.channels // problem.groups, problem.kernel_h, problem.kernel_w)
     oihw = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     np.testing.assert_array_equal(library.pack_weights(problem, oihw), oihw.transpose(0, 2, 3, 1))
-    halves = library.pack_weights(problem, oihw, "half")
+    halves = library.pack_weights(problem, oihw, half=True)
     assert halves.dtype == np.float16
     np.testing.assert_array_equal(halves, oihw.transpose(0, 2, 3, 1).astype(np.float16))
 

@@ -1,4 +1,4 @@
-// A plugin's attributes: a table says which there are, and this holds their values. Nothing here needs TensorRT.
+// A plugin's attributes, of which a table says what there is, and their record in a plan. Nothing here needs TensorRT.
 //
 // Functions that return a string return what is wrong, in words, or nothing.
 #pragma once
@@ -34,30 +34,32 @@ class Attributes {
   std::string missing() const;
 
   // By name; std::out_of_range if the table has no such attribute of this kind, which is a programming error.
-  const std::vector<int32_t>& integers(const char* name) const;
-  const std::vector<float>& reals(const char* name) const;
+  std::vector<int32_t> integers(const char* name) const { return values<int32_t>(name, Kind::kInteger); }
+  std::vector<float> reals(const char* name) const { return values<float>(name, Kind::kReal); }
   int32_t integer(const char* name) const { return integers(name).at(0); }
   float real(const char* name) const { return reals(name).at(0); }
 
-  // By row of the table.
   const AttributeTable& table() const { return *table_; }
-  int32_t count(size_t row) const;
-  const void* data(size_t row) const;
-  uint32_t word(size_t row, int32_t index) const;  // the value's bits
+  // The bits of the values in a row of the table.
+  const std::vector<uint32_t>& words(size_t row) const { return words_[row]; }
 
   // "dilations=1,1 group=1 ...": the same text for the same attributes, and only for them.
   std::string text() const;
 
  private:
-  struct Values {
-    std::vector<int32_t> integers;
-    std::vector<float> reals;
-  };
-
-  size_t row_of(const char* name, Kind kind) const;
+  template <typename T>
+  std::vector<T> values(const char* name, Kind kind) const;
 
   const AttributeTable* table_;
-  std::vector<Values> values_;
+  std::vector<std::vector<uint32_t>> words_;
 };
+
+// The record in a plan, for V2 plugins. Little-endian 32-bit words: the plugin's magic number, a version, the size of the rest in
+// bytes, the values in the table's order; a list of variable length is preceded by that.
+size_t serialized_size(const Attributes& attributes);
+void serialize(const Attributes& attributes, uint32_t magic, void* to);
+
+// Replaces all attributes, or none: whatever the bytes are, it reads within them, and takes no value that `assign` refuses.
+std::string deserialize(const void* from, size_t size, uint32_t magic, Attributes* attributes);
 
 }  // namespace pssdet::tensorrt

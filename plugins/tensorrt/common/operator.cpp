@@ -5,6 +5,17 @@
 
 namespace pssdet::tensorrt {
 
+std::string text_of(const Shape& shape) {
+  std::string text = "[";
+  for (int32_t i = 0; i < shape.rank; ++i) text += (i ? ", " : "") + std::to_string(shape.size[i]);
+  return text + "]";
+}
+
+std::string difference(const std::string& name, const Shape& shape, const Shape& expected) {
+  if (shape.rank == expected.rank && std::equal(shape.size, shape.size + shape.rank, expected.size)) return {};
+  return name + " is " + text_of(shape) + ", not " + text_of(expected);
+}
+
 namespace {
 
 // A shape of the signature's rank whose sides are numbers of elements.
@@ -40,36 +51,34 @@ bool Operator::supports(const Storage* storages, int32_t position, int32_t input
   return true;
 }
 
-std::string Operator::workspace(const Shape* inputs, size_t* bytes) const {
+std::string Operator::workspace(const Tensor* inputs, size_t* bytes) const {
   *bytes = 0;
-  Shape shapes[kMostTensors];
-  const bool empty = inputs[0].rank > 0 && inputs[0].size[0] == 0;
+  Tensor tensors[kMostTensors];
+  const bool empty = inputs[0].shape.rank > 0 && inputs[0].shape.size[0] == 0;
   for (size_t i = 0; i < inputs_.size(); ++i) {
-    std::string wrong = malformed(inputs_[i], inputs[i]);
+    std::string wrong = malformed(inputs_[i], inputs[i].shape);
     if (!wrong.empty()) return wrong;
-    shapes[i] = inputs[i];
-    if (empty && shapes[i].size[0] == 0) shapes[i].size[0] = 1;
+    tensors[i].shape = inputs[i].shape;
+    if (empty && tensors[i].shape.size[0] == 0) tensors[i].shape.size[0] = 1;
   }
-  return validate(shapes, bytes);
+  return validate(tensors, bytes);
 }
 
 std::string Operator::check(const Tensor* tensors) const {
   const int32_t inputs = int32_t(inputs_.size()), outputs = int32_t(outputs_.size());
-  Shape shapes[kMostTensors];
   Storage storages[kMostTensors];
   Dims known[kMostTensors], inferred[kMostTensors];
   for (int32_t i = 0; i < inputs + outputs; ++i) {
-    shapes[i] = tensors[i].shape;
     storages[i] = tensors[i].storage;
-    known[i] = dims_of(shapes[i]);
+    known[i] = dims_of(tensors[i].shape);
   }
   size_t bytes = 0;
-  std::string wrong = workspace(shapes, &bytes);
+  std::string wrong = workspace(tensors, &bytes);
   if (!wrong.empty()) return wrong;
   Numbers numbers;
   infer(numbers, known, inferred);
   for (int32_t i = 0; i < outputs; ++i) {
-    wrong = difference(outputs_[size_t(i)].name, shapes[inputs + i], shape_of(inferred[i]));
+    wrong = difference(outputs_[size_t(i)].name, tensors[inputs + i].shape, shape_of(inferred[i]));
     if (!wrong.empty()) return wrong;
   }
   if (!supports(storages, inputs + outputs - 1, inputs, outputs)) return "its tensors' formats do not go together";
@@ -88,7 +97,7 @@ std::string Operator::launch(const Tensor* tensors, const Call& call) const {
 
 std::shared_ptr<const Operator> make_operator(const Description& description, const Attributes& attributes, std::string* wrong) {
   *wrong = attributes.missing();
-  if (wrong->empty()) *wrong = description.contradiction(attributes);
+  if (wrong->empty() && description.contradiction) *wrong = description.contradiction(attributes);
   if (!wrong->empty()) return nullptr;
   return description.make(attributes);
 }

@@ -1,15 +1,10 @@
 // Any operator as an IPluginV2DynamicExt, for TensorRT 8.5 to 9.
-#include "creator.h"
+#include "plugin.h"
 
 #if PSSDET_PLUGIN_GENERATION == 2
 
 #include <new>
 #include <utility>
-#include <vector>
-
-#include "fields.h"
-#include "serialization.h"
-#include "translation.h"
 
 namespace pssdet::tensorrt {
 
@@ -58,14 +53,16 @@ class Plugin final : public nvinfer1::IPluginV2DynamicExt {
   // Asked with the profile's largest shapes.
   size_t getWorkspaceSize(const nvinfer1::PluginTensorDesc* inputs, int32_t count, const nvinfer1::PluginTensorDesc*,
       int32_t) const noexcept override {
-    Shape shapes[kMostTensors];
-    for (int32_t i = 0; i < count && i < kMostTensors; ++i) shapes[i] = shape_of(inputs[i].dims);
-    return workspace_of(description_, *op_, shapes, count);
+    Tensor tensors[kMostTensors];
+    for (int32_t i = 0; i < count && i < kMostTensors; ++i) tensors[i].shape = shape_of(inputs[i].dims);
+    return workspace_of(description_, *op_, tensors, count);
   }
 
   int32_t enqueue(const nvinfer1::PluginTensorDesc* input_descs, const nvinfer1::PluginTensorDesc* output_descs,
       const void* const* inputs, void* const* outputs, void* workspace, cudaStream_t stream) noexcept override {
-    return launch(description_, *op_, input_descs, output_descs, {inputs, outputs, workspace, -1, stream});
+    return status_of(description_, [&] {
+      return op_->launch(tensors_of(*op_, input_descs, output_descs).data(), {inputs, outputs, workspace, -1, stream});
+    });
   }
 
   size_t getSerializationSize() const noexcept override { return serialized_size(op_->attributes()); }
@@ -83,22 +80,17 @@ class PluginCreator final : public NamedCreator<nvinfer1::IPluginCreator> {
   void setPluginNamespace(const char*) noexcept override {}
 
   nvinfer1::IPluginV2* createPlugin(const char*, const nvinfer1::PluginFieldCollection* fields) noexcept override {
-    return plugin(operator_of_fields(description_, fields));
+    return plugin([&](Attributes* attributes) { return assign_fields(fields, attributes); });
   }
 
   nvinfer1::IPluginV2* deserializePlugin(const char*, const void* from, size_t size) noexcept override {
-    std::shared_ptr<const Operator> op;
-    status_of(description_, [&] {
-      Attributes attributes(description_.attributes);
-      std::string wrong = deserialize(from, size, description_.magic, &attributes);
-      if (wrong.empty()) op = make_operator(description_, attributes, &wrong);
-      return wrong;
-    });
-    return plugin(std::move(op));
+    return plugin([&](Attributes* attributes) { return deserialize(from, size, description_.magic, attributes); });
   }
 
  private:
-  nvinfer1::IPluginV2* plugin(std::shared_ptr<const Operator> op) noexcept {
+  template <typename Read>
+  nvinfer1::IPluginV2* plugin(Read read) noexcept {
+    std::shared_ptr<const Operator> op = operator_of(description_, read);
     return op ? new (std::nothrow) Plugin(description_, std::move(op)) : nullptr;
   }
 };

@@ -1,14 +1,10 @@
 // Any operator as an IPluginV3, for TensorRT 10 and 11. TensorRT times the kernel's variants as the plugin's tactics.
-#include "creator.h"
+#include "plugin.h"
 
 #if PSSDET_PLUGIN_GENERATION == 3
 
 #include <new>
 #include <utility>
-#include <vector>
-
-#include "fields.h"
-#include "translation.h"
 
 namespace pssdet::tensorrt {
 
@@ -89,22 +85,18 @@ class Plugin final : public nvinfer1::IPluginV3,
     if (input_count != int32_t(op_.inputs().size()) || output_count != getNbOutputs()) return 1;
     return status_of(core_->description, [&] {
       Tensor tensors[kMostTensors];
-      Shape shapes[kMostTensors];
-      for (int32_t i = 0; i < input_count; ++i) {
-        shapes[i] = shape_of(inputs[i].opt);
-        tensors[i] = {storage_of(inputs[i].desc), shapes[i]};
-      }
+      for (int32_t i = 0; i < input_count; ++i) tensors[i] = {storage_of(inputs[i].desc), shape_of(inputs[i].opt)};
       size_t bytes = 0;
-      if (op_.workspace(shapes, &bytes).empty()) variants_ = op_.tactics(tensors);
+      if (op_.workspace(tensors, &bytes).empty()) variants_ = op_.tactics(tensors);
       return std::string();
     });
   }
 
   size_t getWorkspaceSize(const nvinfer1::DynamicPluginTensorDesc* inputs, int32_t count,
       const nvinfer1::DynamicPluginTensorDesc*, int32_t) const noexcept override {
-    Shape shapes[kMostTensors];
-    for (int32_t i = 0; i < count && i < kMostTensors; ++i) shapes[i] = shape_of(inputs[i].max);
-    return workspace_of(core_->description, op_, shapes, count);
+    Tensor tensors[kMostTensors];
+    for (int32_t i = 0; i < count && i < kMostTensors; ++i) tensors[i].shape = shape_of(inputs[i].max);
+    return workspace_of(core_->description, op_, tensors, count);
   }
 
   int32_t getNbTactics() noexcept override { return variants_; }
@@ -126,12 +118,14 @@ class Plugin final : public nvinfer1::IPluginV3,
   int32_t onShapeChange(const nvinfer1::PluginTensorDesc* inputs, int32_t input_count, const nvinfer1::PluginTensorDesc* outputs,
       int32_t output_count) noexcept override {
     if (input_count != int32_t(op_.inputs().size()) || output_count != getNbOutputs()) return 1;
-    return check(core_->description, op_, inputs, outputs);
+    return status_of(core_->description, [&] { return op_.check(tensors_of(op_, inputs, outputs).data()); });
   }
 
   int32_t enqueue(const nvinfer1::PluginTensorDesc* input_descs, const nvinfer1::PluginTensorDesc* output_descs,
       const void* const* inputs, void* const* outputs, void* workspace, cudaStream_t stream) noexcept override {
-    return launch(core_->description, op_, input_descs, output_descs, {inputs, outputs, workspace, variant_, stream});
+    return status_of(core_->description, [&] {
+      return op_.launch(tensors_of(op_, input_descs, output_descs).data(), {inputs, outputs, workspace, variant_, stream});
+    });
   }
 
   nvinfer1::IPluginV3* attachToContext(nvinfer1::IPluginResourceContext*) noexcept override { return clone(); }
@@ -153,7 +147,7 @@ class PluginCreator final : public NamedCreator<nvinfer1::IPluginCreatorV3One> {
       const char*, const nvinfer1::PluginFieldCollection* fields, nvinfer1::TensorRTPhase) noexcept override {
     nvinfer1::IPluginV3* plugin = nullptr;
     status_of(description_, [&] {
-      std::shared_ptr<const Operator> op = operator_of_fields(description_, fields);
+      auto op = operator_of(description_, [&](Attributes* attributes) { return assign_fields(fields, attributes); });
       if (op) plugin = new Plugin(std::make_shared<const Core>(description_, std::move(op)));
       return std::string();
     });

@@ -1,35 +1,17 @@
 // PssDetDeformConv2d: ONNX DeformConv with the weights in the kernel's order.
 //
-// Inputs are in ONNX's order (X, W, offset, B, mask) without those that the attributes do not announce. Optional inputs are
-// announced, not left empty: TensorRT's parser makes a tensor of every input.
+// Inputs are in ONNX's order (X, W, offset, B, mask). Attributes announce optional ones: TensorRT's parser leaves none empty.
 #include <algorithm>
 #include <iterator>
 #include <utility>
 
-#include "operators.h"
+#include "../common/operator.h"
 
 namespace pssdet::tensorrt {
 
 namespace {
 
 constexpr int32_t kMost = 1 << 15;  // keeps every sum and product of attributes within 32 bits
-
-const AttributeTable& table() {
-  static const AttributeTable rows = {
-      {"dilations", Kind::kInteger, 2, 2, 1, kMost, {1, 1}},
-      {"group", Kind::kInteger, 1, 1, 1, kMost, {1}},
-      {"kernel_shape", Kind::kInteger, 2, 2, 0, kMost, {0, 0}},  // zeros: as the weight has it
-      {"offset_group", Kind::kInteger, 1, 1, 1, kMost, {1}},
-      {"pads", Kind::kInteger, 4, 4, 0, kMost, {0, 0, 0, 0}},  // top, left, bottom, right
-      {"strides", Kind::kInteger, 2, 2, 1, kMost, {1, 1}},
-      {"has_bias", Kind::kInteger, 1, 1, 0, 1, {0}},
-      {"has_mask", Kind::kInteger, 1, 1, 0, 1, {0}},
-      {"raw_mask", Kind::kInteger, 1, 1, 0, 1, {0}},  // the masks before their sigmoid are the last channels of the offset input
-      {"relu", Kind::kInteger, 1, 1, 0, 1, {0}},
-      {"half_offsets", Kind::kInteger, 1, 1, 0, 1, {0}},  // offset and mask may be half; a weakly typed builder then uses it
-  };
-  return rows;
-}
 
 std::string contradiction(const Attributes& attributes) {
   const std::vector<int32_t>& kernel = attributes.integers("kernel_shape");
@@ -108,8 +90,9 @@ class DeformConv final : public Operator {
     });
   }
 
-  std::string validate(const Shape* inputs, size_t*) const override {
-    const Shape &x = inputs[0], &weight = inputs[1];  // NCHW; out channels, kernel height, kernel width, channels / group
+  std::string validate(const Tensor* inputs, size_t*) const override {
+    const Shape &x = inputs[0].shape,
+                &weight = inputs[1].shape;  // NCHW; out channels, kernel height, kernel width, channels / group
     if (kernel_[0] && (weight.size[1] != kernel_[0] || weight.size[2] != kernel_[1])) {
       return "the weight's " + text_of(weight) + " contradicts kernel_shape";
     }
@@ -122,9 +105,9 @@ class DeformConv final : public Operator {
       return "no kernel convolves x's " + text_of(x) + " with the weight's " + text_of(weight) + " and " + attributes().text();
     }
     const int64_t masks = weight.size[1] * weight.size[2] * fixed_.offset_groups;
-    std::string wrong = difference("offset", inputs[2], {4, {x.size[0], masks * (raw_mask_ ? 3 : 2), out_h, out_w}});
-    if (wrong.empty() && bias_ >= 0) wrong = difference("B", inputs[bias_], {1, {weight.size[0]}});
-    if (wrong.empty() && mask_ >= 0) wrong = difference("mask", inputs[mask_], {4, {x.size[0], masks, out_h, out_w}});
+    std::string wrong = difference("offset", inputs[2].shape, {4, {x.size[0], masks * (raw_mask_ ? 3 : 2), out_h, out_w}});
+    if (wrong.empty() && bias_ >= 0) wrong = difference("B", inputs[bias_].shape, {1, {weight.size[0]}});
+    if (wrong.empty() && mask_ >= 0) wrong = difference("mask", inputs[mask_].shape, {4, {x.size[0], masks, out_h, out_w}});
     return wrong;
   }
 
@@ -169,8 +152,26 @@ class DeformConv final : public Operator {
 }  // namespace
 
 const Description& deform_conv() {
-  static const Description description = {"PssDetDeformConv2d", 0x43445350 /* "PSDC" */, table(), contradiction,
-      [](const Attributes& attributes) -> std::unique_ptr<Operator> { return std::make_unique<DeformConv>(attributes); }};
+  static const Description description = {
+      "PssDetDeformConv2d",
+      0x43445350,  // PSDC
+      {
+          {"dilations", Kind::kInteger, 2, 2, 1, kMost, {1, 1}},
+          {"group", Kind::kInteger, 1, 1, 1, kMost, {1}},
+          {"kernel_shape", Kind::kInteger, 2, 2, 0, kMost, {0, 0}},  // zeros: as the weight has it
+          {"offset_group", Kind::kInteger, 1, 1, 1, kMost, {1}},
+          {"pads", Kind::kInteger, 4, 4, 0, kMost, {0, 0, 0, 0}},  // top, left, bottom, right
+          {"strides", Kind::kInteger, 2, 2, 1, kMost, {1, 1}},
+          {"has_bias", Kind::kInteger, 1, 1, 0, 1, {0}},
+          {"has_mask", Kind::kInteger, 1, 1, 0, 1, {0}},
+          {"raw_mask", Kind::kInteger, 1, 1, 0, 1,
+              {0}},  // the masks before their sigmoid are the last channels of the offset input
+          {"relu", Kind::kInteger, 1, 1, 0, 1, {0}},
+          {"half_offsets", Kind::kInteger, 1, 1, 0, 1, {0}},  // offset and mask may be half; a weakly typed builder then uses it
+      },
+      make<DeformConv>,
+      contradiction,
+  };
   return description;
 }
 

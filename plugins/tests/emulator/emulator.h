@@ -253,6 +253,14 @@ inline unsigned atomicOr(unsigned* to, unsigned value) {
   return before;
 }
 
+// Functions of their own: a C++ compiler joins operations within one expression at most.
+inline float __fadd_rn(float a, float b) { return a + b; }
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fdiv_rn(float a, float b) { return a / b; }
+inline float __fsqrt_rn(float a) { return std::sqrt(a); }
+inline double __dadd_rn(double a, double b) { return a + b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
+
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline int __ffs(int bits) { return __builtin_ffs(bits); }  // 1 for the lowest bit, 0 if there is none
 

@@ -52,7 +52,7 @@ def test_local_memory_is_seen_in_the_machine_code(compiler):
     }
     extern "C" __global__ void none(int* x) { x[0] = 1; }
     """
-    compiled = compiler.compile(source, "sm_80", headers={}, includes=[], names=["local", "none"])
+    compiled = compiler.compile(source, "sm_80", headers={}, names=["local", "none"])
     code = machine_code(compiled.cubin)
     if code is None:
         pytest.skip("no disassembler")
@@ -98,4 +98,4 @@ def test_an_unknown_architecture_or_wrong_source_is_an_error(compiler):
     with pytest.raises(CompileFailed):
         compile_kernels(compiler, "sm_12")
     with pytest.raises(CompileFailed, match="error"):
-        compiler.compile("nonsense", "sm_80", headers={}, includes=[], names=[])
+        compiler.compile("nonsense", "sm_80", headers={}, names=[])

@@ -1,7 +1,6 @@
-#include "translation.h"
+#include "plugin.h"
 
-#include "fields.h"
-#include "host.h"
+#include <cstring>
 
 namespace pssdet::tensorrt {
 
@@ -9,6 +8,39 @@ namespace {
 
 using nvinfer1::DimensionOperation;
 using nvinfer1::IDimensionExpr;
+using nvinfer1::PluginField;
+using nvinfer1::PluginFieldType;
+
+constexpr int32_t kMostValues = 1 << 12;
+
+template <typename T>
+void widen(const PluginField& field, std::vector<double>* to) {
+  for (int32_t i = 0; i < field.length; ++i) {
+    T value;  // fields need not be aligned
+    std::memcpy(&value, static_cast<const char*>(field.data) + size_t(i) * sizeof(T), sizeof(T));
+    to->push_back(double(value));
+  }
+}
+
+// False if the field holds no numbers, or too many. What a double rounds of 64-bit integers is beyond all attributes' bounds.
+bool numbers_of(const PluginField& field, Kind* kind, std::vector<double>* values) {
+  if (!field.data || field.length < 1 || field.length > kMostValues) return false;
+  *kind = Kind::kInteger;
+  switch (field.type) {
+    case PluginFieldType::kINT8: widen<int8_t>(field, values); break;
+    case PluginFieldType::kINT16: widen<int16_t>(field, values); break;
+    case PluginFieldType::kINT32: widen<int32_t>(field, values); break;
+#if NV_TENSORRT_MAJOR >= 10
+    case PluginFieldType::kINT64: widen<int64_t>(field, values); break;
+#endif
+    case PluginFieldType::kFLOAT32: *kind = Kind::kReal, widen<float>(field, values); break;
+    case PluginFieldType::kFLOAT64: *kind = Kind::kReal, widen<double>(field, values); break;
+    default: return false;
+  }
+  return true;
+}
+
+PluginFieldType type_of(Kind kind) { return kind == Kind::kInteger ? PluginFieldType::kINT32 : PluginFieldType::kFLOAT32; }
 
 class Expressions final : public Arithmetic {
  public:
@@ -30,31 +62,36 @@ class Expressions final : public Arithmetic {
   nvinfer1::IExprBuilder& builder_;
 };
 
-void describe(const Operator& op, const nvinfer1::PluginTensorDesc* inputs, const nvinfer1::PluginTensorDesc* outputs,
-    Tensor tensors[kMostTensors]) {
-  const size_t first_output = op.inputs().size();
-  for (size_t i = 0; i < first_output + op.outputs().size(); ++i) {
-    const nvinfer1::PluginTensorDesc& desc = i < first_output ? inputs[i] : outputs[i - first_output];
-    tensors[i] = {storage_of(desc), shape_of(desc.dims)};
-  }
-}
-
 }  // namespace
 
-void log_error(const Description& description, const std::string& what) noexcept {
-  log_error(std::string(description.name) + ": " + what);
+std::string assign_fields(const nvinfer1::PluginFieldCollection* fields, Attributes* attributes) {
+  const int32_t count = fields && fields->fields ? fields->nbFields : 0;
+  for (int32_t i = 0; i < count; ++i) {
+    const PluginField& field = fields->fields[i];
+    const char* name = field.name ? field.name : "";
+    Kind kind;
+    std::vector<double> values;
+    if (!numbers_of(field, &kind, &values)) return std::string(name) + " is not a list of numbers";
+    std::string wrong = attributes->assign(name, kind, values);
+    if (!wrong.empty()) return wrong;
+  }
+  return {};
 }
 
-std::shared_ptr<const Operator> operator_of_fields(
-    const Description& description, const nvinfer1::PluginFieldCollection* fields) noexcept {
-  std::shared_ptr<const Operator> op;
-  status_of(description, [&] {
-    Attributes attributes(description.attributes);
-    std::string wrong = assign_fields(fields, &attributes);
-    if (wrong.empty()) op = make_operator(description, attributes, &wrong);
-    return wrong;
-  });
-  return op;
+std::vector<PluginField> empty_fields(const AttributeTable& table) {
+  std::vector<PluginField> fields;
+  for (const AttributeInfo& info : table) fields.emplace_back(info.name, nullptr, type_of(info.kind), info.fewest);
+  return fields;
+}
+
+std::vector<PluginField> fields_of(const Attributes& attributes) {
+  std::vector<PluginField> fields;
+  for (size_t row = 0; row < attributes.table().size(); ++row) {
+    const AttributeInfo& info = attributes.table()[row];
+    const std::vector<uint32_t>& words = attributes.words(row);
+    fields.emplace_back(info.name, words.data(), type_of(info.kind), int32_t(words.size()));
+  }
+  return fields;
 }
 
 Storage storage_of(const nvinfer1::PluginTensorDesc& tensor) noexcept {
@@ -71,6 +108,17 @@ Shape shape_of(const nvinfer1::Dims& dims) noexcept {
   Shape shape{dims.nbDims < 0 || dims.nbDims > 8 ? 0 : dims.nbDims, {}};
   for (int32_t i = 0; i < shape.rank; ++i) shape.size[i] = dims.d[i];
   return shape;
+}
+
+std::array<Tensor, kMostTensors> tensors_of(
+    const Operator& op, const nvinfer1::PluginTensorDesc* inputs, const nvinfer1::PluginTensorDesc* outputs) noexcept {
+  std::array<Tensor, kMostTensors> tensors;
+  const size_t first_output = op.inputs().size();
+  for (size_t i = 0; i < first_output + op.outputs().size(); ++i) {
+    const nvinfer1::PluginTensorDesc& desc = i < first_output ? inputs[i] : outputs[i - first_output];
+    tensors[i] = {storage_of(desc), shape_of(desc.dims)};
+  }
+  return tensors;
 }
 
 nvinfer1::DataType output_type(const Operator& op, int32_t output, const nvinfer1::DataType* inputs, int32_t count) noexcept {
@@ -107,30 +155,12 @@ std::string output_shapes(const Operator& op, const nvinfer1::DimsExprs* inputs,
   return {};
 }
 
-size_t workspace_of(const Description& description, const Operator& op, const Shape* inputs, int32_t count) noexcept {
+size_t workspace_of(const Description& description, const Operator& op, const Tensor* inputs, int32_t count) noexcept {
   size_t bytes = 0;
   const int32_t status = status_of(description, [&] {
     return count == int32_t(op.inputs().size()) ? op.workspace(inputs, &bytes) : std::string("it has another number of inputs");
   });
   return status ? kImpossible : bytes;
-}
-
-int32_t check(const Description& description, const Operator& op, const nvinfer1::PluginTensorDesc* inputs,
-    const nvinfer1::PluginTensorDesc* outputs) noexcept {
-  return status_of(description, [&] {
-    Tensor tensors[kMostTensors];
-    describe(op, inputs, outputs, tensors);
-    return op.check(tensors);
-  });
-}
-
-int32_t launch(const Description& description, const Operator& op, const nvinfer1::PluginTensorDesc* inputs,
-    const nvinfer1::PluginTensorDesc* outputs, const Call& call) noexcept {
-  return status_of(description, [&] {
-    Tensor tensors[kMostTensors];
-    describe(op, inputs, outputs, tensors);
-    return op.launch(tensors, call);
-  });
 }
 
 }  // namespace pssdet::tensorrt
