@@ -19,14 +19,13 @@ ENTRY_SCRIPTS = (
     "engines/build.py",
     "export/to_onnx.py",
     "models/list_zoo.py",
+    "plugins/tools/compile_check.py",
     "runtime/detect.py",
     "validation/render_scenes.py",
     "validation/report.py",
     "validation/stage_parity.py",
     "validation/top1.py",
 )
-#: A developers' tool, which is no part of the wheel.
-TOOL = "plugins/tools/compile_check.py"
 #: Folders whose files are run as scripts: Python puts the script's folder first on ``sys.path``.
 SCRIPT_FOLDERS = (
     "benchmarks",
@@ -122,7 +121,7 @@ class TestImports:
     def test_only_the_entry_scripts_and_a_tool_may_import_upward(self):
         settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
         ignored = [each for contract in settings["contracts"] for each in contract.get("ignore_imports", ())]
-        assert ignored == [f"{module_of(each)} -> pssdet.commands.*" for each in (*ENTRY_SCRIPTS, TOOL)]
+        assert ignored == [f"{module_of(each)} -> pssdet.commands.*" for each in ENTRY_SCRIPTS]
 
     @pytest.mark.parametrize("script", ENTRY_SCRIPTS)
     def test_an_entry_script_is_short(self, script):
@@ -131,7 +130,7 @@ class TestImports:
     def test_nothing_imports_a_script(self):
         grimp = pytest.importorskip("grimp", reason="make venv installs import-linter")
         graph = grimp.build_graph("pssdet", cache_dir=None)
-        scripts = [module_of(each) for each in (*ENTRY_SCRIPTS, TOOL)]
+        scripts = [module_of(each) for each in ENTRY_SCRIPTS]
         importers = {importer for each in scripts for importer in graph.find_modules_that_directly_import(each)}
         assert importers == set()
 
@@ -143,7 +142,7 @@ class TestNames:
         imported = sys.stdlib_module_names | metadata.packages_distributions().keys() | _imported_outside(folder)
         assert names & (imported - NEVER_IMPORTED) == set()
 
-    @pytest.mark.parametrize("script", [*ENTRY_SCRIPTS, TOOL])
+    @pytest.mark.parametrize("script", ENTRY_SCRIPTS)
     def test_no_package_has_the_name_of_a_script(self, script):
         assert not (ROOT / script).with_suffix("").exists()
 

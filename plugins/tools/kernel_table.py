@@ -5,10 +5,15 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.table import Table
 
-from pssdet.plugins.tools.kernels import TAPS, Kernel
+from pssdet.console import OUT
+from pssdet.errors import BadInput, GateFailed
+from pssdet.files import write_atomically
+from pssdet.plugins.tools.kernels import TAPS, Kernel, compile_kernels
+from pssdet.plugins.tools.toolchain import Nvrtc
 
 _KIB = 1024
 _COLUMNS = ("arch", "kernel", "threads", "registers", "shared", "blocks", "tensor core", "local", "spilled")
@@ -114,3 +119,28 @@ def _rows(kernels: Mapping[str, tuple[Kernel, ...]]) -> Iterator[list[str]]:
                 str(machine.local) if machine else "-",
                 str(kernel.stack + kernel.spilled),
             ]
+
+
+def check(*, arch: list[str] | None = None, output: Path | None = None) -> None:
+    """Compile the kernels for GPU architectures, and check what came out.
+
+    Every kernel must keep its values in registers, every fused one must use tensor cores and fit the
+    architecture's shared memory. Needs the extra "kernels", no GPU and no CUDA toolkit.
+
+    Args:
+        arch: Architectures such as sm_70; may be repeated (default: all that the kernels are built for).
+        output: Write the table to this file too, as Markdown.
+    """
+    unknown = sorted(set(arch or ()) - ARCHITECTURES.keys())
+    if unknown:
+        raise BadInput(f"{', '.join(unknown)}: not an architecture of the kernels; they are {', '.join(ARCHITECTURES)}")
+    compiler = Nvrtc()
+    kernels = {name: compile_kernels(compiler, name) for name in arch or ARCHITECTURES}
+    OUT.print(as_table(kernels))
+    if output:
+        write_atomically(output, as_markdown(kernels, compiler.version).encode())
+    wrong = [text for name, compiled in kernels.items() for kernel in compiled for text in complaints(name, kernel)]
+    for text in wrong:
+        OUT.print(text)
+    if wrong:
+        raise GateFailed(f"{len(wrong)} of the checks above failed")
