@@ -1,6 +1,7 @@
 """The plugin of docs/how-to/add-a-plugin.md, from the kernel to the rewrite, without CMake and without TensorRT."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -23,13 +24,12 @@ def tree(tmp_path_factory):
     tree = tmp_path_factory.mktemp("tree") / "plugins"
     shutil.copytree(SOURCES, tree, ignore=shutil.ignore_patterns("*.py", "__pycache__", "*.so"))
     (tree / "scale").mkdir()
-    *contents, declarations = blocks(PAGE, "cpp")
+    *contents, declarations, _ = blocks(PAGE, "cpp")
     for name, content in zip(FILES, contents, strict=True):
         (tree / name).write_text(content)
-    header = tree / "tensorrt" / "operators" / "operators.h"
-    declaration, table = declarations.split("\n\n")
-    before, _, after = header.read_text().partition("constexpr")
-    header.write_text(f"{before}{declaration}\n{table}{after.partition(';')[2]}")
+    header = tree / "tensorrt" / "common" / "operator.h"
+    before, _, after = header.read_text().partition("constexpr const Description& (*kOperators[])()")
+    header.write_text(f"{before}{declarations}{after.partition(';')[2]}")
     return tree
 
 
@@ -76,8 +76,22 @@ def test_the_rewrite(page_test):
     page_test.test_the_function_becomes_the_plugin()
 
 
-def test_the_operator_compiles(tree, compile_cpp):
-    compile_cpp("-fsyntax-only", "tensorrt/operators/scale.cpp", folder=tree)
+def test_the_operator(tree, compile_cpp):
+    """The page's C++ test, behind the head of the file that it belongs to."""
+    source = (tree / "tests" / "test_plugin_detection.cpp").read_text()
+    (head,) = re.findall(r"\A.*?^using Sizes = .*?$", source, re.DOTALL | re.MULTILINE)
+    test = f"{head}\n{blocks(PAGE, 'cpp')[-1]}}}\nint main() {{ scale_operator(); return summary(); }}\n"
+    (tree / "tests" / "test_scale.cpp").write_text(test)
+    parts = [f"tensorrt/{name}.cpp" for name in ("common/attributes", "common/operator", "operators/scale")]
+    # Optimised, the list of all plugins is not in the program, which has this one only.
+    compile_cpp("-O1", "tests/test_scale.cpp", *parts, "-x", "c++", "scale/scale.cu", "-o", "test_scale", folder=tree)
+    subprocess.run([tree / "test_scale"], check=True)
+
+
+def test_the_list_has_the_old_plugins_and_the_new_one():
+    header = (SOURCES / "tensorrt" / "common" / "operator.h").read_text()
+    (table,) = re.findall(r"^constexpr const Description& .*?;$", header, re.MULTILINE)
+    assert blocks(PAGE, "cpp")[-2].endswith(f"\n{table.replace('}', ', scale}')}\n")
 
 
 def test_the_compile_check_finds_the_kernel(tree, monkeypatch):
