@@ -23,6 +23,7 @@ from paddle.nn import functional
 from pssdet.errors import BadInput
 from pssdet.models.architecture import Architecture
 from pssdet.models.checkpoint_formats.checkpoint import read_checkpoint
+from pssdet.models.matching import box_ious
 from pssdet.models.network.detector import TwoStageDetector
 from pssdet.models.network.layers import ConvNorm
 from pssdet.models.numerics import Numerics
@@ -71,13 +72,9 @@ class RegionTargets(NamedTuple):
 
 
 def overlaps(first: Floats, second: Floats, offset: int) -> Floats:
-    """Intersection over union of every pair, float32 [A, B]; a box turned inside out has no area."""
-    corner = np.maximum(first[:, None, :2], second[None, :, :2])
-    opposite = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.clip(opposite - corner + offset, 0, None).prod(axis=2)
-    areas = [np.clip(boxes[:, 2:] - boxes[:, :2] + offset, 0, None).prod(axis=1) for boxes in (first, second)]
-    union = areas[0][:, None] + areas[1][None] - shared
-    return np.asarray(shared / np.maximum(union, np.float32(1e-9)), np.float32)
+    """IoU of every pair, float32 [A, B], where a box ends ``offset`` pixels after its x2, y2."""
+    ends = np.array([0, 0, offset, offset], np.float64)
+    return box_ious(first + ends, second + ends).astype(np.float32)
 
 
 def encode(regions: Floats, boxes: Floats, weights: tuple[float, float, float, float], offset: int) -> Floats:
