@@ -76,11 +76,11 @@ class FakeKernels:
     def output_size(self, problem):
         return problem.out_height, problem.out_width
 
-    def pack_weights(self, problem, oihw, dtype):
-        return np.ascontiguousarray(np.moveaxis(oihw, 1, -1), dtype)
+    def pack_weights(self, problem, oihw, *, half):
+        return np.ascontiguousarray(np.moveaxis(oihw, 1, -1), dtype_of(half))
 
     def tile_count(self, problem, form):
-        fused = (form.data_type, form.data_layout) == ("half", "NHWC") and problem.groups == problem.offset_groups == 1
+        fused = form.half and form.channels_last and problem.groups == problem.offset_groups == 1
         return self.tiles if fused and problem.channels % 8 == problem.out_channels % 8 == 0 else 0
 
     def run(self, problem, form, *, x, offset, weight, y, mask=0, bias, tile, stream):
@@ -92,8 +92,8 @@ class FakeKernels:
         out = (problem.out_height, problem.out_width)
         taps = problem.taps * problem.offset_groups
         size = (problem.batch, problem.channels, problem.height, problem.width)
-        x = tensor(x, form.data_type, form.data_layout, *size)
-        layout = (form.offset_type, form.offset_layout, problem.batch)
+        x = tensor(x, form.half, form.channels_last, *size)
+        layout = (form.half_offset, form.offset_channels_last, problem.batch)
         offset = tensor(offset, *layout, 3 * taps if form.raw_mask else 2 * taps, *out)
         if form.raw_mask:
             assert mask == 0
@@ -101,7 +101,7 @@ class FakeKernels:
         else:
             mask = tensor(mask, *layout, taps, *out)
         packed = (problem.out_channels, problem.kernel_h, problem.kernel_w, problem.channels // problem.groups)
-        weight = np.moveaxis(memory(weight, form.data_type, packed), -1, 1)
+        weight = np.moveaxis(memory(weight, dtype_of(form.half), packed), -1, 1)
         bias = memory(bias, "float32", (problem.out_channels,))
         exact = [part.astype("f8") for part in (x, offset, mask, np.ascontiguousarray(weight), bias)]
         result = convolve(NumpyDevice(), problem, *exact)
@@ -110,7 +110,7 @@ class FakeKernels:
         self._write(form, y, result, fault)
 
     def _write(self, form, address, y, fault):
-        target = tensor(address, form.data_type, form.data_layout, *y.shape)
+        target = tensor(address, form.half, form.channels_last, *y.shape)
         if fault == "wrong":
             y = y * 1.01
         if fault == "random":
@@ -122,6 +122,10 @@ class FakeKernels:
             memory(address - 4, "half", (1,))[:] = 0
 
 
+def dtype_of(half):
+    return "half" if half else "float32"
+
+
 def memory(address, dtype, shape):
     """A view of so many values at an address."""
     count = int(np.prod(shape))
@@ -129,9 +133,9 @@ def memory(address, dtype, shape):
     return np.frombuffer(buffer, dtype).reshape(shape)
 
 
-def tensor(address, dtype, layout, batch, channels, height, width):
+def tensor(address, half, channels_last, batch, channels, height, width):
     """A view as [N, C, H, W] of what lies at an address."""
-    if layout == "NCHW":
-        return memory(address, dtype, (batch, channels, height, width))
+    if not channels_last:
+        return memory(address, dtype_of(half), (batch, channels, height, width))
     pitch = (channels + 7) // 8 * 8
-    return np.moveaxis(memory(address, dtype, (batch, height, width, pitch))[..., :channels], -1, 1)
+    return np.moveaxis(memory(address, dtype_of(half), (batch, height, width, pitch))[..., :channels], -1, 1)

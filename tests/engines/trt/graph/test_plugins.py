@@ -18,7 +18,8 @@ ATTRIBUTE = re.compile(r'\{"(\w+)", Kind::k(Integer|Real), (\d+), ([^,]+),')
 def operators():
     """The source of each operator, by the name that it registers."""
     sources = [path.read_text() for path in (SOURCES / "tensorrt" / "operators").glob("*.cpp")]
-    return {re.search(r'"(PssDet\w+)"', source).group(1): source for source in sources}
+    parts = [re.split(r'"(PssDet\w+)"', source)[1:] for source in sources]
+    return {name: body for part in parts for name, body in zip(part[::2], part[1::2], strict=True)}
 
 
 def test_names_are_those_of_the_operators():
