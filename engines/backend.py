@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pssdet.engines.raw_images import RawImages
+    from pssdet.plugins.bindings.preprocess import RawImages
 
 
 #: Metadata of an option that does not decide on the engine.

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.engines.backend import PreprocessingSession, Session
-from pssdet.engines.raw_images import RawImage, RawImages
 from pssdet.errors import PssDetError
 from pssdet.models.preprocess import (
     NetworkInput,
@@ -22,7 +21,7 @@ from pssdet.models.preprocess import (
     sizes_of_batch,
 )
 from pssdet.models.reader import Preprocessing
-from pssdet.plugins.bindings.preprocess import PreprocessSteps
+from pssdet.plugins.bindings.preprocess import PreprocessSteps, RawImage, RawImages
 
 #: The inputs of a batch by name: arrays, or pictures where the session takes them.
 Inputs = Mapping[str, Any]

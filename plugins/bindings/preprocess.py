@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.plugins.bindings.libraries import fields, is_emulated, kernels_beside, pointers
@@ -50,6 +55,33 @@ class PreprocessSteps:
         sizes = (*self.size, *self.content, *self.padded)
         scales = (1 / self.scale, 1 / self.scale)
         return PreprocessProblem(*sizes, *scales, self.cubic, self.normalise_first, self.mean, self.std)
+
+
+class RawImage(NamedTuple):
+    """One image, uint8 [H, W, 3] RGB, and what is to be done with it."""
+
+    pixels: NDArray[np.uint8]
+    steps: PreprocessSteps
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[3, H, W] of the result."""
+        return (3, *self.steps.padded)
+
+    def padded_to(self, height: int, width: int) -> RawImage:
+        """The same with more zeros at the right and bottom."""
+        return self._replace(steps=replace(self.steps, padded=(height, width)))
+
+
+class RawImages(NamedTuple):
+    """The input ``image`` of a batch before preprocessing; all results have one size."""
+
+    images: Sequence[RawImage]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[N, 3, H, W] of the result."""
+        return (len(self.images), *self.images[0].shape)
 
 
 class PreprocessKernel:

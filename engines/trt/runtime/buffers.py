@@ -12,10 +12,9 @@ from typing import Any, NamedTuple, final
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.engines.raw_images import RawImages
 from pssdet.engines.trt.profiles import InputShapes, Shape
 from pssdet.engines.trt.runtime.cuda import Cuda, CudaFailure, DeviceBuffer, Event, PinnedBuffer, Stream
-from pssdet.plugins.bindings.preprocess import PreprocessKernel
+from pssdet.plugins.bindings.preprocess import PreprocessKernel, RawImages
 
 #: Alignment that TensorRT requires of an address, bytes.
 _ALIGNMENT = 256

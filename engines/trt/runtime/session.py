@@ -13,12 +13,11 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.engines.raw_images import RawImages
 from pssdet.engines.trt.runtime.buffers import BufferSet, InferRequest, Inputs, Outputs, Staging, Uploader
 from pssdet.engines.trt.runtime.cuda import Cuda, CudaFailure, Stream
 from pssdet.engines.trt.runtime.engine import ContextCache, LoadedEngine, ShapeContext, check_outputs
 from pssdet.errors import BadInput
-from pssdet.plugins.bindings.preprocess import PreprocessKernel
+from pssdet.plugins.bindings.preprocess import PreprocessKernel, RawImages
 
 
 @final

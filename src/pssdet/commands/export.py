@@ -33,7 +33,7 @@ def export(
     """
     import msgspec
 
-    from pssdet.commands.stage_table import stage_table
+    from pssdet.commands.stages import stage_table
     from pssdet.console import OUT, steps
     from pssdet.export import require_export
     from pssdet.models.card import encode

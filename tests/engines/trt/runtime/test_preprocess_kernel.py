@@ -4,10 +4,15 @@ from fake_cuda import FakeCuda
 from fake_kernel import CopyKernel, copied
 from fake_tensorrt import FakePlan, expected, install
 
-from pssdet.engines.raw_images import RawImage, RawImages
 from pssdet.engines.trt.runtime.session import TensorRTSession
 from pssdet.errors import BadInput, EnvironmentMissing
-from pssdet.plugins.bindings.preprocess import PreprocessKernel, PreprocessSteps, find_preprocess_kernel
+from pssdet.plugins.bindings.preprocess import (
+    PreprocessKernel,
+    PreprocessSteps,
+    RawImage,
+    RawImages,
+    find_preprocess_kernel,
+)
 
 
 def steps(height, width, padded):
