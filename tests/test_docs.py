@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,22 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 #: Folders whose files the documents name; a path below them in backticks is a file of this repository.
 FOLDERS = "benchmarks|cmake|docs|engines|export|models|plugins|runtime|src|tests|training|validation"
+#: Files that readers of a how-to write themselves, and one of PaddleDetection.
+PLACEHOLDERS = {
+    *("toy.py", "scale.py", "scale.h", "scale.cuh", "scale.cu", "scale.cpp"),
+    *("scale/scale.cu", "scale/scale.h", "operators/scale.cpp", "test_scale_kernel.py", "tools/eval.py"),
+}
 DECISION = re.compile(r"# (\d+)\. (.+)\n\nDate: (\d{4}-\d\d-\d\d)\n")
 
 
+def listed(*arguments):
+    """Files in the working tree that git lists."""
+    said = subprocess.run(["git", "ls-files", "-z", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [name for name in said.stdout.split("\0") if (ROOT / name).is_file()]
+
+
 def documents():
-    listed = subprocess.run(["git", "ls-files", "-z", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
-    names = [name for name in listed.stdout.split("\0") if (ROOT / name).is_file()]
+    names = listed("*.md")
     # Results are written by programs, on whatever version of the sources they measured.
     return [name for name in names if not name.startswith("benchmarks/results/")]
 
@@ -54,6 +65,17 @@ def unknown_files(text):
     return [path for path in named if not (ROOT / path).exists()]
 
 
+@cache
+def source_files():
+    return tuple(f"/{name}" for name in listed("--cached", "--others", "--exclude-standard"))
+
+
+def unknown_sources(text):
+    """Source files in backticks, by name or by the end of their path, that are nowhere in the tree."""
+    named = set(re.findall(r"`([\w./-]+\.(?:py|cuh|h|cu|cpp))`", text)) - PLACEHOLDERS
+    return [name for name in sorted(named) if not any(path.endswith(f"/{name}") for path in source_files())]
+
+
 def unknown_targets(text):
     """Targets of ``make``, in code, that the Makefile lacks."""
     code = re.findall(r"`make ([\w-]+)[^`\n]*`|^    make ([\w-]+)", text, re.MULTILINE)
@@ -74,6 +96,7 @@ def test_links_resolve(name):
 @pytest.mark.parametrize("name", [name for name in documents() if not name.startswith("docs/decisions/")])
 def test_files_and_targets_exist(name):
     assert unknown_files(read(name)) == []
+    assert unknown_sources(read(name)) == []
     assert unknown_targets(read(name)) == []
 
 
@@ -86,6 +109,11 @@ def test_what_is_broken_is_found():
 """
     assert list(broken_links(text, ROOT)) == ["nowhere.md", "#no", "README.md#no"]
     assert unknown_files(text) == ["tests/none.py"]
+    assert unknown_sources(text) == ["tests/none.py"]
+    assert unknown_sources("`tensor_core.cuh` `mma.cuh` `dcnv2/mma.cuh` `other/mma.cuh` `toy.py`") == [
+        "other/mma.cuh",
+        "tensor_core.cuh",
+    ]
     assert unknown_targets(text) == ["nothing"]
 
 
@@ -108,5 +136,5 @@ def test_decisions_are_numbered_dated_and_listed():
         rows.append(f"| {number} | [{title}]({path.name}) | {date} |")
     dates = [row.split(" | ")[-1] for row in rows]
     assert dates == sorted(dates)
-    listed = [line for line in read("docs/decisions/README.md").splitlines() if re.match(r"\| \d", line)]
-    assert listed == rows
+    table = [line for line in read("docs/decisions/README.md").splitlines() if re.match(r"\| \d", line)]
+    assert table == rows

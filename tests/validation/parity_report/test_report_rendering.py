@@ -216,7 +216,7 @@ def test_hostile_texts_stay_texts():
     assert "<" not in markdown
     assert not re.search(r"(?<!\\)[`\[]|\n# f", markdown)
     tables = re.findall(r"^\|.*\|\n(?:\|.*\|\n?)+", markdown, re.MULTILINE)
-    assert len(tables) == 10
+    assert len(tables) == len(re.findall(r"^\|(?: ?:?-+:? ?\|)+$", markdown, re.MULTILINE)) > 0
     for table in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
     assert "[b](c)" in terminal(report, width=400)
