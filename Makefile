@@ -101,7 +101,7 @@ gpu-cascade:
 
 # A stage that fails or misses a goal does not keep the next from running; their exit code is this one's.
 gpu-all:
-	@failed=0; for stage in dcnv2 kernels mini row4 cascade; do $(MAKE) gpu-$$stage || failed=1; done; exit $$failed
+	@failed=0; for benchmark in dcnv2 kernels mini row4 cascade; do $(MAKE) gpu-$$benchmark || failed=1; done; exit $$failed
 
 clean:
 	rm -rf .venv artifacts build dist *.egg-info src/*.egg-info

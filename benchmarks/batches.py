@@ -117,7 +117,7 @@ def batches(
 
 
 def _write(name: str, folder: Path, _alive: Heartbeat) -> str:
-    """In a child, since Paddle keeps its memory; gives nothing, a failure comes as text."""
+    """Write the model; in a child process, since Paddle keeps its memory. A failure is returned as text."""
     from row_models import write_row
 
     write_row(ROWS[name], folder)
@@ -138,7 +138,7 @@ def _measure(file: Path, name: str, batch: int, before: list[Measured], *, timed
 
 
 def _run(file: Path, empty: Measured, timed: bool, alive: Heartbeat) -> Measured:  # noqa: FBT001
-    """In the child: load, run, and look at the memory."""
+    """Load, run and measure the memory, in the child process."""
     import numpy as np
     from reference import synthetic_image
 

@@ -100,7 +100,7 @@ def exports(*, models: Names = tuple(ROWS), output: Path = RESULTS) -> None:
 
 
 def _export(key: str | int, alive: Heartbeat) -> Exported:
-    """In the child."""
+    """Export one detector, in the child process."""
     from pssdet.export.pipeline import export_model
 
     entry = next(entry for entry in ZOO if key in (entry.row, entry.name))

@@ -194,10 +194,10 @@ class Backend(ABC, Generic[OptionsT]):
 
     @abstractmethod
     def missing(self) -> str | None:
-        """What this machine lacks to build or run one, with the way out; None if nothing."""
+        """What this machine lacks to build or run an engine, and how to get it; None if it lacks nothing."""
 
     def missing_to_open(self, card: EngineCard) -> str | None:
-        """The same to run this engine, which may need less than to build one."""
+        """What this machine lacks to run this engine, which may need less than to build one."""
         del card
         return self.missing()
 
@@ -226,7 +226,7 @@ class Backend(ABC, Generic[OptionsT]):
             model: the exported model's folder; its files were already verified.
             draft: the engine's card so far, with the precision and the model's card.
             options: as ``accept`` gave them.
-            progress: told of each step.
+            progress: called at the start of each step.
 
         Returns:
             The draft with what the backend records of the build.

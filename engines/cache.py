@@ -24,7 +24,7 @@ _ROOT = Path(__file__).parents[1]
 
 #: What does not decide on an engine. Everything else that a build imports counts: a name that is
 #: forgotten here costs a needless build, never a wrong engine.
-_DECIDES_NOT = (
+_NOT_DECIDING = (
     # They report, store and lock.
     "pssdet.console",
     "pssdet.errors",
@@ -118,7 +118,7 @@ def _imported(node: ast.AST) -> Iterator[str]:
 def _source(name: str, root: Path) -> Path | None:
     """Find the file of a module of ``pssdet`` that decides; None for any other name."""
     package, _, rest = name.partition(".")
-    if package != "pssdet" or not rest or any(f"{name}.".startswith(f"{each}.") for each in _DECIDES_NOT):
+    if package != "pssdet" or not rest or any(f"{name}.".startswith(f"{each}.") for each in _NOT_DECIDING):
         return None
     file = root.joinpath(*rest.split(".")).with_suffix(".py")
     return file if file.is_file() else None

@@ -31,7 +31,7 @@ _FELL_BACK = (
 
 
 def missing_onnx_runtime() -> str | None:
-    """What this machine lacks to run an exported model, with the way out; None if nothing."""
+    """What this machine lacks to run an exported model, and how to get it; None if it lacks nothing."""
     if importlib.util.find_spec("onnxruntime") is None:
         return f"ONNX Runtime is not installed; {_INSTALL}"
     version = _version()

@@ -75,7 +75,8 @@ HALF = Limits(
 #: 8 bits cut off the largest values of a map and move boxes of low scores. Measured with the bundled detectors, whose
 #: AP keeps to its margin, on the picture and 25 scenes: maps 0.36 at most, half of a picture's proposals within 1.6 px
 #: and of its probabilities within 0.014, at least 87 % of its detections within the limits. Ranges that are wrong by a
-#: factor of four break them (``tests/engines/int8``); one tensor alone with too wide a range may not.
+#: factor of four break them (``tests/engines/precision/test_quantise.py``); one tensor alone with too wide a range
+#: may not.
 INT8 = Limits(
     maps=0.5,
     proposals=2.0,
@@ -237,7 +238,7 @@ def _row_differences(reference: _Floats, candidate: _Floats, pairs: NDArray[np.i
     paired = np.flatnonzero(pairs >= 0)
     values = np.abs(reference[paired] - candidate[pairs[paired]])
     differences[: len(paired)] = values.max(axis=tuple(range(1, values.ndim)), initial=0.0)
-    # One value that is no number condemns the stage, whatever share of the rows must agree.
+    # A single NaN fails the stage, whatever share of the rows must agree.
     return np.nan_to_num(differences, nan=np.inf) if np.isfinite(candidate).all() else np.full_like(differences, np.inf)
 
 

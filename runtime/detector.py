@@ -35,7 +35,7 @@ def check_batching(max_batch: int, padding: Padding) -> None:
         BadInput: a batch would hold no picture, or the padding has another name.
     """
     if max_batch < 1:
-        raise BadInput(f"a batch of at most {max_batch} pictures is none; choose 1 or more")
+        raise BadInput(f"a batch cannot have {max_batch} pictures; choose 1 or more")
     if padding not in get_args(Padding):
         raise BadInput(f"there is no padding {padding!r}; choose {' or '.join(get_args(Padding))}")
 
@@ -202,7 +202,7 @@ class Detector:
         if isinstance(images, (str, bytes, Path)) or (isinstance(images, np.ndarray) and images.ndim == 3):
             raise BadInput("a sequence of images is needed; put the single image into a list")
         if len(images) == 0:
-            raise BadInput("there are no images to look at; give at least one")
+            raise BadInput("there are no images; give at least one")
         return [detections for _, detections in self.stream(map(_named, range(len(images)), images))]
 
     def stream(

@@ -181,9 +181,9 @@ def progress(files: Sequence[Path], *, quiet: bool) -> Iterator[Callable[[], Non
     """
     videos = any(map(is_video, files))
     console = Console(stderr=True)
-    shown = console.is_terminal and not quiet and (len(files) > _FEW or videos)
+    visible = console.is_terminal and not quiet and (len(files) > _FEW or videos)
     # Redirecting stdout would move the results of `detect ... > FILE` into the terminal.
-    with Progress(console=console, redirect_stdout=False, transient=True, disable=not shown) as bar:
+    with Progress(console=console, redirect_stdout=False, transient=True, disable=not visible) as bar:
         task = bar.add_task("detecting", total=None if videos else len(files))
         yield lambda: bar.advance(task)
 
@@ -223,14 +223,14 @@ def _entry(picture: NamedPicture, detections: Detections) -> dict[str, Any]:
 
 def _refuse_replacing(json_file: Path | None, pictures: Path | None, sources: Sequence[Path]) -> None:
     if pictures is not None and pictures.resolve() in {source.parent.resolve() for source in sources}:
-        raise BadInput(f"{pictures} holds pictures to look at, which saved ones could replace; choose another folder")
+        raise BadInput(f"{pictures} holds input pictures, which saved ones could replace; choose another folder")
     if json_file is None or json_file == STDOUT:
         return
     try:
         if json_file.is_dir():
             raise BadInput(f"{json_file} is a folder, a file is needed; add a file name")
         if json_file.exists() and any(each.name == json_file.name and each.samefile(json_file) for each in sources):
-            raise BadInput(f"{json_file} is one of the pictures to look at; choose another file")
+            raise BadInput(f"{json_file} is one of the input pictures; choose another file")
     except OSError as error:
         raise _unwritable(json_file, error) from error
 

@@ -1,4 +1,4 @@
-"""Image i of a batch equals the same image alone at the same padded size, whoever its batch-mates are.
+"""Image i of a batch equals the same image alone at the same padded size, whatever the others are.
 
 At a small size, which the property does not depend on. With a row's own shift of the background logit one
 image has more candidates than there is room for, and another none.

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, also when something is in the way."""
+"""Files appear whole or not at all, also when writing fails."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""What the machine is called where its figures are shown."""
+"""The machine's name in reports and benchmarks."""
 
 import platform
 from pathlib import Path

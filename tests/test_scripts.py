@@ -74,8 +74,8 @@ def test_the_console_script_has_the_same_commands(command, tmp_path):
     assert done.returncode == 0
     assert f"pssdet {command}" in done.stdout
     module = importlib.import_module(_COMMANDS[command][0].partition(":")[0])
-    told = getattr(module, command).__doc__.partition("\n")[0]
-    assert told in " ".join(done.stdout.split())
+    summary = getattr(module, command).__doc__.partition("\n")[0]
+    assert summary in " ".join(done.stdout.split())
 
 
 def test_zoo_as_json(tmp_path):

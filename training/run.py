@@ -208,7 +208,7 @@ def resume(run: Run, folder: Path) -> None:
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise BadInput(f"{path} cannot be read ({error}); delete it to train from the start") from error
     if arrays["plan"].tobytes() != msgspec.json.encode(run.config):
-        raise BadInput(f"{path} is the state of another plan; delete it, or choose another folder")
+        raise BadInput(f"{path} is the state of another configuration; delete it, or choose another folder")
     run.step = int(arrays["step"])
     run.optimiser.moments[:] = arrays["moments"]
     run.rows = [

@@ -40,7 +40,7 @@ def train_mini(
     from pssdet.validation.scenes.dataset import ensure_dataset
 
     if model not in CONFIGS:
-        raise BadInput(f"there is no plan for {model!r}; choose from {', '.join(CONFIGS)}")
+        raise BadInput(f"there is no configuration for {model!r}; choose from {', '.join(CONFIGS)}")
     config = CONFIGS[model]
     config = msgspec.structs.replace(config, steps=steps or config.steps)
     folder = output or Path("artifacts/training") / model

@@ -79,19 +79,19 @@ def judge(ap_reference: float, bootstrap: Bootstrap, margin: float, images: int)
     if images < LEAST_IMAGES:
         reason = f"{images} images say nothing about the spread between images; {LEAST_IMAGES} are the least"
         return Judgement("INCONCLUSIVE", LEAST_IMAGES, reason)
-    shown = f"{_points(bootstrap.delta)} AP points on {images} images, margin {100 * margin:.3f}"
+    observed = f"{_points(bootstrap.delta)} AP points on {images} images, margin {100 * margin:.3f}"
     if low95 > margin or high95 < -margin:
         interval = f"{_points(low95)} to {_points(high95)}"
-        return Judgement("FAIL", 0, f"the difference of {shown}, is real: 95 % interval {interval}, all outside")
+        return Judgement("FAIL", 0, f"the difference of {observed}, is real: 95 % interval {interval}, all outside")
     if ap_reference <= 0:
         return Judgement("INCONCLUSIVE", 0, f"the reference finds nothing (AP {ap_reference:g}): nothing to compare")
     interval = f"90 % interval {_points(low90)} to {_points(high90)}"
     if -margin <= low90 and high90 <= margin:
-        return Judgement("PASS", 0, f"the difference of {shown}, is within the margin: {interval}")
+        return Judgement("PASS", 0, f"the difference of {observed}, is within the margin: {interval}")
     needed = _images_to_decide(bootstrap, margin, images)
     many = f"more than {MOST_IMAGES:,}" if needed == MOST_IMAGES else f"about {needed:,}"
     return Judgement(
-        "INCONCLUSIVE", needed, f"the difference of {shown}, is not settled: {interval}; {many} images would decide"
+        "INCONCLUSIVE", needed, f"the difference of {observed}, is not settled: {interval}; {many} images would decide"
     )
 
 
@@ -234,6 +234,6 @@ def _first_broken_stage(reference: Evaluated, candidate: Evaluated, images: Sequ
 def _stage_of_first_difference(
     reference: Path, candidate: Path, pictures: Sequence[Path], heartbeat: Heartbeat
 ) -> tuple[str]:
-    """The first stage beyond its limits on any picture, empty if none, in a tuple: a text would be a failure."""
+    """The first stage beyond its limits on any picture, empty if none; in a tuple, since a bare text means failure."""
     (result,) = compare_engines(reference, [candidate], pictures, lambda _: heartbeat())
     return (next((record.stage for record in result.records if not record.passed), ""),)

@@ -138,10 +138,10 @@ def _match_labels(path: Path, categories: Sequence[_Category], labels: Sequence[
     absent = [name for name in labels if name not in ids]
     strange = [name for name in ids if name not in set(labels)]
     if absent or strange:
-        complaints = [f"the file lacks {_some(absent)}"] if absent else []
-        complaints += [f"{detector} does not know {_some(strange)}"] if strange else []
+        reasons = [f"the file lacks {_some(absent)}"] if absent else []
+        reasons += [f"{detector} does not know {_some(strange)}"] if strange else []
         raise BadInput(
-            f"the categories of {path} are not {detector}'s classes: {'; '.join(complaints)};"
+            f"the categories of {path} are not {detector}'s classes: {'; '.join(reasons)};"
             " export again with --labels FILE"
         )
     return tuple(ids[name] for name in labels)

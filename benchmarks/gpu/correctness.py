@@ -152,22 +152,22 @@ def convolve(
     A point that is not a number, or infinitely far away, reads zero.
     """
     xp = device.xp
-    places = [device.put(place) for place in _undisturbed(problem)]
+    grid = [device.put(positions) for positions in _regular_grid(problem)]
     weight = weight.reshape(problem.groups, -1, problem.depth)
     images = []
     for n in range(problem.batch):
-        columns = _columns(xp, problem, places, x[n], offset[n], mask[n])
+        columns = _columns(xp, problem, grid, x[n], offset[n], mask[n])
         product = weight @ columns.reshape(problem.groups, problem.depth, -1)
         images.append(product.reshape(-1, problem.out_height, problem.out_width))
     return xp.stack(images) + bias.reshape(-1, 1, 1)
 
 
-def _columns(xp: Any, problem: Problem, places: list[Array], x: Array, offset: Array, mask: Array) -> Array:
+def _columns(xp: Any, problem: Problem, grid: list[Array], x: Array, offset: Array, mask: Array) -> Array:
     """[channels, taps * pixels]: every channel at every sampling point of one image."""
     offset = offset.reshape(problem.offset_groups, problem.taps, 2, problem.pixels)
     mask = mask.reshape(problem.offset_groups, -1)
     planes = x.reshape(problem.offset_groups, -1, problem.height * problem.width)
-    rows, columns = places
+    rows, columns = grid
     groups = []
     for group in range(problem.offset_groups):
         y = _point(xp, rows + offset[group, :, 0], problem.height)
@@ -176,7 +176,7 @@ def _columns(xp: Any, problem: Problem, places: list[Array], x: Array, offset: A
     return xp.concatenate(groups)
 
 
-def _undisturbed(problem: Problem) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _regular_grid(problem: Problem) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Rows and columns [taps, pixels] that the kernel reads where all offsets are zero."""
     tap, pixel = np.arange(problem.taps)[:, None], np.arange(problem.pixels)[None]
     tap_row, tap_column = np.divmod(tap, problem.kernel_w)

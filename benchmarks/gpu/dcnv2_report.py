@@ -13,7 +13,7 @@ from benchmarks.gpu.dcnv2_steps import MAIN, layers_name, sums_name
 from benchmarks.gpu.shapes import (
     DEPTHS,
     SIZES,
-    Gpu,
+    GpuPeak,
     Layer,
     Problem,
     floor_us,
@@ -150,7 +150,7 @@ def _times(results: Results, step: str) -> dict[str, dict[str, Any]]:
 
 
 def _only_kernels(results: Results) -> Goal:
-    """No workspace, one launch per layer: graphs of nothing else."""
+    """The goal about launches: no workspace, one kernel per layer and no other node in a graph."""
     text = "no workspace, one launch per layer for any batch: graphs hold one kernel per layer and no other node"
     measured = [_times(results, sums_name(50, MAIN, batch)) for batch in _BATCHES]
     ours = [times[name] for times in measured for name in OURS if name in times]
@@ -312,7 +312,7 @@ def _layer_cells(times: dict[str, Any], tiles: list[str], floor: float | None) -
 
 
 def _floor_us(
-    results: Results, network: list[Layer], floor: Callable[[Problem, Gpu], float] = floor_us
+    results: Results, network: list[Layer], floor: Callable[[Problem, GpuPeak], float] = floor_us
 ) -> float | None:
     """The least time of each layer once, if the GPU is known."""
     gpu = gpu_named(results.identity["gpu"])

@@ -15,7 +15,7 @@ from benchmarks.gpu.cuda_device import BareDevice, Memory
 from benchmarks.gpu.detection_cases import FORMATS, Setting
 from pssdet.plugins.bindings.detection import DetectionLibrary, MulticlassNmsParams, ProposalsParams, RoiAlignParams
 
-#: What outputs hold before: values that no kernel writes.
+#: Outputs are filled with these before a launch: values that no kernel writes.
 _UNWRITTEN = {"labels": np.int32(-7), "count": np.int32(-7)}
 
 

@@ -91,7 +91,7 @@ ODD = {
 
 
 @dataclass(frozen=True)
-class Gpu:
+class GpuPeak:
     """A GPU's dense half-precision peak (float32 sums) and its memory's bandwidth."""
 
     flop_per_second: float
@@ -101,16 +101,16 @@ class Gpu:
 
 #: By a part of the name that the driver gives.
 GPUS = {
-    "H200": Gpu(790e12, 4.3e12, "measured on such a card: random bf16 matrix product, device-to-device copy"),
-    "V100-SXM2": Gpu(125e12, 900e9, "data sheet"),
-    "A100-SXM4-40GB": Gpu(312e12, 1555e9, "data sheet"),
-    "A100-SXM4-80GB": Gpu(312e12, 2039e9, "data sheet"),
-    "H100 80GB HBM3": Gpu(989e12, 3.35e12, "data sheet"),
-    "Tesla T4": Gpu(65e12, 320e9, "data sheet"),
+    "H200": GpuPeak(790e12, 4.3e12, "measured on such a card: random bf16 matrix product, device-to-device copy"),
+    "V100-SXM2": GpuPeak(125e12, 900e9, "data sheet"),
+    "A100-SXM4-40GB": GpuPeak(312e12, 1555e9, "data sheet"),
+    "A100-SXM4-80GB": GpuPeak(312e12, 2039e9, "data sheet"),
+    "H100 80GB HBM3": GpuPeak(989e12, 3.35e12, "data sheet"),
+    "Tesla T4": GpuPeak(65e12, 320e9, "data sheet"),
 }
 
 
-def gpu_named(name: str) -> Gpu | None:
+def gpu_named(name: str) -> GpuPeak | None:
     """The figures of a GPU, if they are known."""
     return next((gpu for part, gpu in GPUS.items() if part in name), None)
 
@@ -132,12 +132,12 @@ def least_bytes(problem: Problem) -> int:
     return sum(size for name, size in _tensor_bytes(problem).items() if name != "columns")
 
 
-def floor_us(problem: Problem, gpu: Gpu) -> float:
+def floor_us(problem: Problem, gpu: GpuPeak) -> float:
     """The least time of a fused implementation, in microseconds: that of its operations or of its bytes."""
     return 1e6 * max(problem.flop / gpu.flop_per_second, least_bytes(problem) / gpu.bytes_per_second)
 
 
-def im2col_floor_us(problem: Problem, gpu: Gpu) -> float:
+def im2col_floor_us(problem: Problem, gpu: GpuPeak) -> float:
     """The least time of two kernels: sampling into a column buffer, and the matrix product over it."""
     size = _tensor_bytes(problem)
     sampling = (size["x"] + size["offsets"] + size["columns"]) / gpu.bytes_per_second

@@ -75,7 +75,7 @@ def unpack_gzip(content: bytes) -> bytes:
 
 
 def is_tar(content: bytes) -> bool:
-    """Whether a tar archive begins here, be it a damaged one."""
+    """Whether a tar archive begins here, damaged or not."""
     if content[257:262] == b"ustar":
         return True
     try:
@@ -142,7 +142,7 @@ def _members(view: memoryview) -> Iterator[tuple[str, bytes, memoryview]]:
             case tarfile.XHDTYPE:
                 renamed = _pax_path(_short(data, position), position) or renamed
             case tarfile.XGLTYPE:
-                pass  # says nothing about names that counts
+                pass  # its defaults do not matter here
             case kind:
                 yield renamed or header.name, kind, data
                 renamed = ""

@@ -57,7 +57,7 @@ def read_variables(names: Collection[str], content: Callable[[str], memoryview])
 
 
 def _read_whole(name: str, content: memoryview) -> NDArray[np.float32]:
-    stream = Stream(content, name)
+    stream = ProtobufReader(content, name)
     array = read_tensor(stream)
     stream.require_end()
     return array
@@ -65,7 +65,7 @@ def _read_whole(name: str, content: memoryview) -> NDArray[np.float32]:
 
 def _read_combined(names: list[str], content: memoryview) -> Arrays:
     """All values of an inference model, which lie one after the other."""
-    stream = Stream(content, _ALL_VALUES)
+    stream = ProtobufReader(content, _ALL_VALUES)
     arrays = {}
     for name in names:
         stream.name = f"{name} in {_ALL_VALUES}"
@@ -90,25 +90,25 @@ def _persistable(program: memoryview) -> list[str]:
 
 
 def _messages(message: memoryview, number: int) -> Iterator[memoryview]:
-    for found, value in read_fields(Stream(message, _PROGRAM)):
+    for found, value in read_fields(ProtobufReader(message, _PROGRAM)):
         if found == number and isinstance(value, memoryview):
             yield value
 
 
 def _stored_name(variable: memoryview) -> str:
     """The name (1) of a ``VarDesc`` that is persistable (3) and of the type (2) of tensors; else empty."""
-    fields = dict(read_fields(Stream(variable, _PROGRAM), _MAX_VARIABLE_FIELDS))
+    fields = dict(read_fields(ProtobufReader(variable, _PROGRAM), _MAX_VARIABLE_FIELDS))
     name, kind = fields.get(1), fields.get(2)
     if not fields.get(3) or not isinstance(name, memoryview) or not isinstance(kind, memoryview):
         return ""
-    if dict(read_fields(Stream(kind, _PROGRAM), _MAX_VARIABLE_FIELDS)).get(1) != _LOD_TENSOR:
+    if dict(read_fields(ProtobufReader(kind, _PROGRAM), _MAX_VARIABLE_FIELDS)).get(1) != _LOD_TENSOR:
         return ""
     text = str(name, "utf-8", "replace")
     require_name(text)
     return text
 
 
-class Stream(ByteReader):
+class ProtobufReader(ByteReader):
     """The bytes of one file or of a part of it.
 
     Args:
@@ -148,7 +148,7 @@ class Stream(ByteReader):
         return Refused(f"holds {self.name}, which is damaged ({what} near byte {self.position}); {AGAIN}")
 
 
-def read_fields(stream: Stream, limit: int = _MAX_FIELDS) -> Iterator[Field]:
+def read_fields(stream: ProtobufReader, limit: int = _MAX_FIELDS) -> Iterator[Field]:
     """The fields of a protocol buffer's message: number, and an integer or the bytes.
 
     Args:
@@ -174,7 +174,7 @@ def read_fields(stream: Stream, limit: int = _MAX_FIELDS) -> Iterator[Field]:
     raise Refused(f"holds {stream.name} with more than {limit} fields; {FOREIGN}")
 
 
-def read_tensor(stream: Stream) -> NDArray[np.float32]:
+def read_tensor(stream: ProtobufReader) -> NDArray[np.float32]:
     """The next tensor of a stream; what follows it stays.
 
     Raises:
@@ -190,7 +190,7 @@ def read_tensor(stream: Stream) -> NDArray[np.float32]:
     size = stream.number(4, signed=True)
     if not 0 < size <= _MAX_DESCRIPTION:
         raise stream.damaged(f"a description of {size} bytes")
-    code, shape = _read_description(Stream(stream.take(size), stream.name))
+    code, shape = _read_description(ProtobufReader(stream.take(size), stream.name))
     dtype = _DTYPES.get(code)
     if dtype is None:
         raise Refused(f"holds {stream.name} with numbers of type {code} instead of 4 to 6 (floats); {FOREIGN}")
@@ -201,12 +201,12 @@ def read_tensor(stream: Stream) -> NDArray[np.float32]:
     return to_float32(stream.name, np.frombuffer(stream.take(count), dtype).reshape(shape))
 
 
-def _require_version(stream: Stream) -> None:
+def _require_version(stream: ProtobufReader) -> None:
     if version := stream.number(4):
         raise Refused(f"holds {stream.name}, a tensor of version {version} instead of 0, or no tensor; {FOREIGN}")
 
 
-def _read_description(stream: Stream) -> tuple[int, tuple[int, ...]]:
+def _read_description(stream: ProtobufReader) -> tuple[int, tuple[int, ...]]:
     """Type and shape in a ``TensorDesc``; repeated numbers may be packed into one field."""
     codes, shape = [], []
     for number, value in read_fields(stream):
@@ -216,7 +216,7 @@ def _read_description(stream: Stream) -> tuple[int, tuple[int, ...]]:
             case 2, int(size):
                 shape.append(_signed(size))
             case 2, memoryview() as packed:
-                sizes = Stream(packed, stream.name)
+                sizes = ProtobufReader(packed, stream.name)
                 while sizes.left:
                     shape.append(_signed(sizes.varint()))
             case _:

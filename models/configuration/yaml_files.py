@@ -1,7 +1,7 @@
 """The YAML files of one configuration, read as untrusted input and merged as PaddleDetection merges them.
 
 Nothing is constructed or run. As in PyYAML, ``1e-3`` is text, and the last of equal keys counts. What aliases
-unfold to is counted, so that no few lines stand for millions.
+unfold to is counted, so that a few lines cannot expand to millions.
 
 A dygraph file names its bases in ``_BASE_``, a static one its readers in ``_READER_``, from its own folder.
 Mappings merge key by key: the including file wins, and a later base; all else is replaced whole.

@@ -1,7 +1,7 @@
 """The whole detector in Paddle: the reference that every engine is compared with.
 
-Selection steps call Paddle's own operators, image by image; but for the table of base anchors they share no
-code with the ONNX functions that re-state them: agreement means something.
+Selection steps call Paddle's own operators, image by image. Apart from the table of base anchors they share no
+code with the ONNX functions, so agreement between the two is evidence.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class DeformConvParams:
 
     @property
     def taps(self) -> int:
-        """Places that the kernel reads for one output pixel."""
+        """Positions of the kernel, kernel_h * kernel_w."""
         return self.kernel_h * self.kernel_w
 
     @property

@@ -23,7 +23,7 @@ from pssdet.plugins.bindings.libraries import (
 
 MAX_LEVELS = 8
 MAX_ANCHORS = 16
-#: Of a level before NMS, of an image after it, regions of an image in NMS, detections.
+#: The most candidates of a level, proposals of an image, regions of an image in NMS, and detections.
 MAX_CANDIDATES = 2048
 
 

@@ -99,7 +99,7 @@ class KernelLibrary:
         if status == _BAD_PROBLEM:
             raise BadInput(f"{params}: sizes, formats or tensors contradict each other or are too large")
         if status != _OK:
-            said = "the GPU refused the launch: is there a GPU, and is it of an architecture built for?"
+            said = "the GPU refused the launch: is there a GPU, and was the library built for it?"
             raise EnvironmentMissing(said)
 
 

@@ -1,4 +1,4 @@
-// What a kernel is told: the problem, worked out to strides, and where a tap reads; and the checks before that.
+// The arguments of a kernel: the problem with its strides, and where a tap reads; and the checks before a launch.
 #pragma once
 
 #include <cmath>

@@ -139,7 +139,7 @@ struct MmaSync {
 
 #endif
 
-// wmma: sm_70 and sm_75, whose layouts are the compiler's secret.
+// wmma: sm_70 and sm_75. The layout of its fragments is unspecified.
 struct Wmma {
   template <typename Tile>
   using WeightCopy = RegisterCopy<Tile>;

@@ -54,7 +54,7 @@ struct JointShared {
   uint64_t keys[PSSDET_MAX_CANDIDATES];
 };
 
-// Room for one more of each of the warp's lanes that wants it; places are given out in no order.
+// Reserves a slot for each of the warp's lanes that wants one; slots are given out in no particular order.
 PSSDET_DEVICE uint32_t place_for(bool wants, uint32_t* taken) {
   const uint32_t wanting = __ballot_sync(kAllLanes, wants);
   uint32_t first = 0;
@@ -94,7 +94,7 @@ PSSDET_DEVICE uint64_t lowest_wanted(SelectShared& shared, const Keys& keys, int
       const uint32_t order = keys.order(i);
       if (order == kNoScore) continue;
       const uint64_t key = shift >= 32 ? uint64_t(order) << 32 : keys.key(i);
-      // Without a result, and of a constant: the GPU then adds all of a warp's for one bin at once. Many scores are alike.
+      // The result is unused and the addend constant, so the GPU adds a warp's for one bin at once. Many scores are alike.
       if (key >> shift >> kDigitBits == chosen) atomicAdd(&shared.bins[key >> shift & (kBins - 1)], 1u);
     }
     __syncthreads();

@@ -122,7 +122,7 @@ namespace {
 
 constexpr int32_t kMostSide = 1 << 24;  // float32 knows every whole number up to here
 
-// Whether the maps have sizes, and one image of each has places that 32 bits count.
+// Whether the maps have sizes, and the indices into one image of each fit 32 bits.
 bool good_pyramid(const pssdet_pyramid& pyramid, int32_t channels) {
   if (pyramid.levels < 1 || pyramid.levels > PSSDET_MAX_LEVELS) return false;
   for (int32_t i = 0; i < pyramid.levels; ++i) {

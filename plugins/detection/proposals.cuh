@@ -7,7 +7,7 @@
 
 namespace pssdet::detection {
 
-// Anchors that one block of the first kernel looks through: their scores fill the shared memory that needs no asking.
+// Anchors that one block of the first kernel looks through: their scores fill the shared memory that needs no opt-in.
 constexpr int kChunk = 8192;
 
 struct ChunkShared {

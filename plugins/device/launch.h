@@ -1,7 +1,7 @@
 // How a kernel is launched: on a GPU where nvcc compiles this, in the emulator where a C++ compiler does.
 //
 // A kernel is a class derived from LaunchBounds and from StaticShared or DynamicShared, with
-//   Arguments                                   what it is told, a plain structure;
+//   Arguments                                   its parameters, a plain structure;
 //   static int64_t blocks(const Arguments&)     of a launch's grid;
 //   Kernel(const Arguments&, shared).run()      what each thread does. shared: see StaticShared and DynamicShared.
 #pragma once

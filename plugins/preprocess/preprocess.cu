@@ -5,7 +5,7 @@
 namespace pssdet::preprocess {
 namespace {
 
-// Three channels of so many pixels, whose places 32 bits count.
+// The most pixels of an image: the indices into its three channels must fit 32 bits.
 bool good_size(int32_t height, int32_t width) { return height >= 1 && width >= 1 && int64_t(height) * width <= kMost / 3; }
 
 bool good_scale(double scale) { return scale > 0 && scale <= double(kMost); }

@@ -26,7 +26,7 @@ inline void* open_tensorrt(const std::string& path) {
   return nullptr;
 }
 
-// Whether its interfaces are those of the headers (see common/host.cpp).
+// Whether its interfaces are those of the headers (see registration.cpp).
 inline bool fits(void* tensorrt) {
   const int32_t version = reinterpret_cast<int32_t (*)()>(dlsym(tensorrt, "getInferLibVersion"))();
   return NV_TENSORRT_MAJOR >= 10 ? version / 10000 == NV_TENSORRT_MAJOR : version == NV_TENSORRT_VERSION;

@@ -95,7 +95,7 @@ void enqueue(size_t index) {
   expect(recorded().calls == 0, name + ": none of these reached the kernel");
 }
 
-void places() {
+void addresses() {
   const auto launched = [](size_t index) {
     Made made = ::made(index);
     std::vector<const void*> inputs;
@@ -172,7 +172,7 @@ int main() {
     enqueue(index);
     plans(index);
   }
-  places();
+  addresses();
 #if PSSDET_PLUGIN_GENERATION == 3
   tactics();
 #endif

@@ -25,13 +25,13 @@ void attributes() {
     expect(!set(&b, given).empty() && b.text() == a.text(), std::string("refuses ") + given.name);
   }
   Attributes b = a;
-  expect(set(&b, ints("pads", {0, 0, 0, -1})).find("pads is -1") == 0, "the complaint names attribute and value");
+  expect(set(&b, ints("pads", {0, 0, 0, -1})).find("pads is -1") == 0, "the message names attribute and value");
   expect(set(&b, ints("pads", {1})) == "pads has 1 values, not 4", "or the number of values");
-  std::string complaint;
+  std::string error;
   b = attributes_of(deform_conv(), {ints("has_mask", {1}), ints("raw_mask", {1})});
-  expect(!make_operator(deform_conv(), b, &complaint) && !complaint.empty(), "two masks contradict each other");
+  expect(!make_operator(deform_conv(), b, &error) && !error.empty(), "two masks contradict each other");
   b = attributes_of(deform_conv(), {ints("kernel_shape", {3, 0})});
-  expect(!make_operator(deform_conv(), b, &complaint) && !complaint.empty(), "half a kernel_shape");
+  expect(!make_operator(deform_conv(), b, &error) && !error.empty(), "half a kernel_shape");
   expect(a.text() != Attributes(deform_conv().attributes).text(), "the text tells attributes apart");
   expect(a.text().find("dilations=1,2 group=2 kernel_shape=3,5") == 0, "and says them");
 }
@@ -50,15 +50,15 @@ void real_attributes() {
   b = a;
   expect(set(&b, reals("nms_threshold", {std::nextafter(0.7f, 1.0f)})).empty() && b.text() != a.text(),
       "the text tells neighbouring floats apart");
-  std::string complaint;
-  expect(!make_operator(generate_proposals(), Attributes(generate_proposals().attributes), &complaint), "nothing has a default");
-  expect(complaint == "anchors is missing", "and what is missing is said");
+  std::string error;
+  expect(!make_operator(generate_proposals(), Attributes(generate_proposals().attributes), &error), "nothing has a default");
+  expect(error == "anchors is missing", "and what is missing is said");
   b = a;
-  expect(set(&b, ints("strides", {4, 8, 16, 32, 64})).empty() && !make_operator(generate_proposals(), b, &complaint),
+  expect(set(&b, ints("strides", {4, 8, 16, 32, 64})).empty() && !make_operator(generate_proposals(), b, &error),
       "24 anchor values on five levels");
   b = a;
   expect(set(&b, ints("strides", {4})).empty() && set(&b, reals("anchors", std::vector<double>(17 * 4, 1))).empty() &&
-          !make_operator(generate_proposals(), b, &complaint),
+          !make_operator(generate_proposals(), b, &error),
       "17 anchors of a cell");
 }
 

@@ -1,4 +1,4 @@
-"""Compiled kernels against the limits of their architecture: as complaints, and as a table."""
+"""Compiled kernels against the limits of their architecture: what exceeds them, and a table."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LEGEND = (
 
 
 @dataclass(frozen=True)
-class Architecture:
+class ArchitectureLimits:
     """CUDA C++ Programming Guide, technical specifications per compute capability."""
 
     #: Bytes that a block may ask for, and that a multiprocessor has.
@@ -41,16 +41,16 @@ class Architecture:
 
 
 ARCHITECTURES = {
-    "sm_70": Architecture(96 * _KIB, 96 * _KIB, 2048, 0),
-    "sm_75": Architecture(64 * _KIB, 64 * _KIB, 1024, 0),
-    "sm_80": Architecture(163 * _KIB, 164 * _KIB, 2048, _KIB),
-    "sm_86": Architecture(99 * _KIB, 100 * _KIB, 1536, _KIB),
-    "sm_89": Architecture(99 * _KIB, 100 * _KIB, 1536, _KIB),
-    "sm_90": Architecture(227 * _KIB, 228 * _KIB, 2048, _KIB),
+    "sm_70": ArchitectureLimits(96 * _KIB, 96 * _KIB, 2048, 0),
+    "sm_75": ArchitectureLimits(64 * _KIB, 64 * _KIB, 1024, 0),
+    "sm_80": ArchitectureLimits(163 * _KIB, 164 * _KIB, 2048, _KIB),
+    "sm_86": ArchitectureLimits(99 * _KIB, 100 * _KIB, 1536, _KIB),
+    "sm_89": ArchitectureLimits(99 * _KIB, 100 * _KIB, 1536, _KIB),
+    "sm_90": ArchitectureLimits(227 * _KIB, 228 * _KIB, 2048, _KIB),
 }
 
 
-def complaints(arch: str, kernel: Kernel) -> Iterator[str]:
+def violations(arch: str, kernel: Kernel) -> Iterator[str]:
     """What is wrong with a kernel, if anything."""
     where = f"{arch}, {kernel.name}"
     if kernel.spilled or kernel.stack:
@@ -139,7 +139,7 @@ def check(*, arch: list[str] | None = None, output: Path | None = None) -> None:
     OUT.print(as_table(kernels))
     if output:
         write_atomically(output, as_markdown(kernels, compiler.version).encode())
-    wrong = [text for name, compiled in kernels.items() for kernel in compiled for text in complaints(name, kernel)]
+    wrong = [text for name, compiled in kernels.items() for kernel in compiled for text in violations(name, kernel)]
     for text in wrong:
         OUT.print(text)
     if wrong:

@@ -85,7 +85,7 @@ class Program:
             f'extern "C" __device__ const int {constant(i)} = {kernel}::kMaxDynamicShared;'
             for i, kernel in enumerate(self.kernels.values())
         ]
-        check = f'static_assert({self.check}, "the kernels are others than plugins/tools/kernels.py lists");'
+        check = f'static_assert({self.check}, "the kernels differ from those that plugins/tools/kernels.py lists");'
         return "\n".join([*(f'#include "{header}"' for header in self.headers), check, *sizes])
 
 

@@ -35,7 +35,7 @@ class Compiled:
 
 
 class CompileFailed(Exception):
-    """The compiler's complaints."""
+    """The compiler's error messages."""
 
 
 class Nvrtc:

@@ -89,7 +89,7 @@ def encode_jpeg(picture: NDArray[np.uint8], quality: int, name: str = "the pictu
         bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
         done, content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
-        raise BadInput(f"{name} cannot become a JPEG, whose sides end at 65,500 pixels; do not save it")
+        raise BadInput(f"{name} cannot be saved as a JPEG, whose sides have at most 65,500 pixels; do not save it")
     return content.tobytes()
 
 

@@ -1,4 +1,4 @@
-"""What travels: written, read, refused when altered; pictures are the reader's own to the bit."""
+"""Bundles: written, read, refused when altered; their pictures equal the reader's own to the bit."""
 
 import json
 from pathlib import Path

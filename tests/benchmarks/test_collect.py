@@ -1,4 +1,4 @@
-"""What came back, judged at home. Every figure here is test data."""
+"""Results of a GPU host, judged by ``collect.py``. Every figure here is test data."""
 
 import json
 from pathlib import Path
@@ -52,7 +52,7 @@ def perfect(scenes):
         "count": np.zeros(SCENES, np.int32),
     }
     labels = find("mini_faster").labels
-    places = {entry["id"]: labels.index(entry["name"]) for entry in truth["categories"]}
+    label_of = {entry["id"]: labels.index(entry["name"]) for entry in truth["categories"]}
     index = {
         image["id"]: number for number, image in enumerate(sorted(truth["images"], key=lambda each: each["file_name"]))
     }
@@ -62,7 +62,7 @@ def perfect(scenes):
         x, y, width, height = entry["bbox"]
         found["boxes"][image, slot] = (x, y, x + width, y + height)
         found["scores"][image, slot] = 0.9 - 1e-4 * number
-        found["labels"][image, slot] = places[entry["category_id"]]
+        found["labels"][image, slot] = label_of[entry["category_id"]]
         found["count"][image] += 1
     return found
 

@@ -1,4 +1,4 @@
-"""Goals, statistics and the report, from results made up for this test: no figure here was measured."""
+"""Goals, statistics and the report, from test data: no figure here was measured."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def row(layer="c5.1", form="fp16 NHWC", k=4608, errors=None, failures=()):
     }
 
 
-def made_up(gpu="NVIDIA H200", one=100.0, eight=400.0, rows=None):
+def full_run(gpu="NVIDIA H200", one=100.0, eight=400.0, rows=None):
     """Results of a whole run."""
     results = Results(path=None, identity={"gpu": gpu, "quick": False}, runs=[{"date": "never", "GPU": gpu}])
 
@@ -63,22 +63,22 @@ def verdicts(results):
 
 class TestGoals:
     def test_all_met_but_what_was_not_measured(self):
-        assert verdicts(made_up()) == ["met"] * 4 + ["not measured"] * 2 + ["met"] * 5
-        first = goals(made_up())[0]
+        assert verdicts(full_run()) == ["met"] * 4 + ["not measured"] * 2 + ["met"] * 5
+        first = goals(full_run())[0]
         assert (first.number, first.measured) == (1, "400 us, 62% of the roofline")
 
     def test_the_slower_format_is_judged(self):
-        results = made_up()
+        results = full_run()
         results.steps[sums_name(50, MAIN, 8)]["result"]["times"]["fp16 NHWC, raw"] = timing(416.0)
         assert verdicts(results)[0] == "missed"
 
     @pytest.mark.parametrize(("one", "eight", "place"), [(121, 400, 1), (100, 416, 0), (50, 401, 10)])
     def test_limits(self, one, eight, place):
-        found = verdicts(made_up(one=one, eight=eight))
+        found = verdicts(full_run(one=one, eight=eight))
         assert [number for number, verdict in enumerate(found) if verdict == "missed"] == [place]
 
     def test_baselines(self):
-        results = made_up()
+        results = full_run()
         for batch, name, time in ((1, "torchvision", 299.0), (8, "torchvision", 1599.0), (8, "convolution", 266.0)):
             results.steps[sums_name(50, MAIN, batch)]["result"]["times"][name] = timing(time)
         results.steps[sums_name(50, MAIN, 1)]["result"]["times"]["tensorrt"] = timing(200.0)
@@ -89,11 +89,11 @@ class TestGoals:
         assert found[7].measured == "1.50 times"
 
     def test_speed_is_not_judged_on_another_gpu(self):
-        found = verdicts(made_up(gpu="Tesla V100-SXM2-16GB", one=1000.0))
+        found = verdicts(full_run(gpu="Tesla V100-SXM2-16GB", one=1000.0))
         assert found == ["not judged"] * 4 + ["not measured"] * 2 + ["not judged"] * 2 + ["met", "met", "not judged"]
 
     def test_a_graph_with_anything_but_kernels(self):
-        results = made_up()
+        results = full_run()
         times = results.steps[sums_name(50, MAIN, 8)]["result"]["times"]
         times["fp16 NHWC"]["nodes"] = {"kernel": 26, "alloc": 2}
         assert verdicts(results)[8] == "missed"
@@ -103,11 +103,11 @@ class TestGoals:
         assert verdicts(results)[8] == "not measured"
 
     def test_errors_of_the_deepest_product(self):
-        assert verdicts(made_up(rows=[row(errors={"auto": 2.1e-3})]))[9] == "missed"
-        assert verdicts(made_up(rows=[row(errors={"auto": 1e-4, "tile 0": None})]))[9] == "missed"
-        assert verdicts(made_up(rows=[row(errors={"auto": None})]))[9] == "missed"
-        assert verdicts(made_up(rows=[row(k=2304)]))[9] == "not measured"
-        assert verdicts(made_up(rows=[row(form="fp32 NCHW")]))[9] == "not measured"
+        assert verdicts(full_run(rows=[row(errors={"auto": 2.1e-3})]))[9] == "missed"
+        assert verdicts(full_run(rows=[row(errors={"auto": 1e-4, "tile 0": None})]))[9] == "missed"
+        assert verdicts(full_run(rows=[row(errors={"auto": None})]))[9] == "missed"
+        assert verdicts(full_run(rows=[row(k=2304)]))[9] == "not measured"
+        assert verdicts(full_run(rows=[row(form="fp32 NCHW")]))[9] == "not measured"
 
     def test_nothing_measured(self):
         nothing = Results(path=None, identity={"gpu": "NVIDIA H200", "quick": False})
@@ -116,7 +116,7 @@ class TestGoals:
 
 class TestReport:
     def test_the_figures_are_in_their_tables(self):
-        text = render(made_up())
+        text = render(full_run())
         assert "6 launches" not in text  # 2 + 2 + 1
         assert "5 launches compared with float64, 0 failures" in text
         assert "790 TFLOP/s and 4.3 TB/s (measured on such a card" in text
@@ -131,12 +131,12 @@ class TestReport:
         assert "at most 2.0e-14 of the largest value" in text
 
     def test_tables_are_whole(self):
-        for block in render(made_up()).split("\n\n"):
+        for block in render(full_run()).split("\n\n"):
             widths = {line.count("|") for line in block.splitlines() if line.startswith("|")}
             assert len(widths) <= 1, block
 
     def test_failures_come_first(self):
-        results = made_up(rows=[row(failures=["tile 0: two runs differ"] * 25)])
+        results = full_run(rows=[row(failures=["tile 0: two runs differ"] * 25)])
         text = render(results)
         assert "25 failures" in text
         assert "- correctness 640x640, c5.1, N=2, fp16 NHWC, near offsets: tile 0: two runs differ" in text
@@ -144,7 +144,7 @@ class TestReport:
         assert len(failures(results)) == 25
 
     def test_an_unknown_gpu(self):
-        text = render(made_up(gpu="NVIDIA Made-Up 1"))
+        text = render(full_run(gpu="NVIDIA Stub 1"))
         assert "Roofline: not computed" in text
         assert "| R50 640x640 N=8 | - | 400.0 | not computed |" in text
 

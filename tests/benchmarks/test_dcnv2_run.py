@@ -44,7 +44,7 @@ def run(folder, kernels, *options, **changes):
 
 
 def stored(folder):
-    return json.loads((folder / "dcnv2_made_up_1.json").read_text())
+    return json.loads((folder / "dcnv2_stub_1.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def good(tmp_path_factory):
 
 
 def test_all_steps_are_stored(good):
-    assert sorted(path.name for path in good.iterdir()) == ["dcnv2_made_up_1.json", "dcnv2_made_up_1.md"]
+    assert sorted(path.name for path in good.iterdir()) == ["dcnv2_stub_1.json", "dcnv2_stub_1.md"]
     names = ["odd shapes", "correctness 32x64", "two streams", "second opinion", "ceilings"]
     names += ["sums R50 32x64 N=1", "sums R50 32x64 N=2", "layers 32x64 N=1", "layers 32x64 N=2"]
     assert list(stored(good)["steps"]) == names
@@ -75,8 +75,8 @@ def test_every_format_reach_and_tile_is_checked(good):
 
 
 def test_the_report_says_what_there_is(good):
-    text = (good / "dcnv2_made_up_1.md").read_text()
-    assert "# DCNv2 on NVIDIA Made-Up 1" in text
+    text = (good / "dcnv2_stub_1.md").read_text()
+    assert "# DCNv2 on NVIDIA Stub 1" in text
     assert "0 failures" in text
     assert "Roofline: not computed" in text
     assert "0 of 384 results differ" in text
@@ -112,7 +112,7 @@ def test_what_is_wrong_of_one_tile_is_found(tmp_path, capsys, fault, word):
         "error: 4 checks failed, the first: odd shapes, stride 2, N=3, fp16 NHWC, near offsets: tile 1"
     )
     assert "4 FAILED" in out
-    assert word in (tmp_path / "dcnv2_made_up_1.md").read_text()
+    assert word in (tmp_path / "dcnv2_stub_1.md").read_text()
 
 
 def test_a_wrong_size_is_found(tmp_path):
@@ -176,7 +176,7 @@ def test_results_of_other_kernels_are_not_continued(good, tmp_path, capsys):
     class Newer(FakeKernels):
         path = Path(__file__)
 
-    path = tmp_path / "dcnv2_made_up_1.json"
+    path = tmp_path / "dcnv2_stub_1.json"
     path.write_bytes((good / path.name).read_bytes())
     workload = replace(TINY, timed_batches=(), odd={}, checked_batches=())
     assert run(tmp_path, Newer(), workload=workload) == 0
@@ -184,7 +184,7 @@ def test_results_of_other_kernels_are_not_continued(good, tmp_path, capsys):
 
 
 def test_fresh_forgets(good, tmp_path, capsys):
-    path = tmp_path / "dcnv2_made_up_1.json"
+    path = tmp_path / "dcnv2_stub_1.json"
     path.write_bytes((good / path.name).read_bytes())
     workload = replace(TINY, timed_batches=(), odd={}, checked_batches=())
     assert run(tmp_path, FakeKernels(), "--fresh", workload=workload) == 0
@@ -195,8 +195,8 @@ def test_fresh_forgets(good, tmp_path, capsys):
 def test_quick_has_a_file_of_its_own(tmp_path):
     workload = replace(TINY, timed_batches=(), odd={}, checked_batches=())
     assert run(tmp_path, FakeKernels(), "--quick", workload=workload) == 0
-    assert (tmp_path / "dcnv2_made_up_1_quick.json").is_file()
-    assert "A quick run" in (tmp_path / "dcnv2_made_up_1_quick.md").read_text()
+    assert (tmp_path / "dcnv2_stub_1_quick.json").is_file()
+    assert "A quick run" in (tmp_path / "dcnv2_stub_1_quick.md").read_text()
 
 
 def test_a_step_that_breaks_off_costs_no_other(tmp_path, capsys):

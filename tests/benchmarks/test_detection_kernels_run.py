@@ -77,7 +77,7 @@ def test_without_a_bundle(library, tmp_path, capsys):
 
 
 def stored(folder):
-    return json.loads((folder / "kernels_made_up_1.json").read_text())
+    return json.loads((folder / "kernels_stub_1.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +107,8 @@ class TestRun:
         assert all(timing["sets"] == 2 for timing in times.values())
 
     def test_the_report(self, done):
-        text = (done / "kernels_made_up_1.md").read_text()
-        assert text.startswith("# Detection kernels on NVIDIA Made-Up 1\n")
+        text = (done / "kernels_stub_1.md").read_text()
+        assert text.startswith("# Detection kernels on NVIDIA Stub 1\n")
         assert "14 launches compared with the ONNX functions, 0 failures." in text
         assert "| dygraph N=1 | proposals fp16 NHWC |" in text
 

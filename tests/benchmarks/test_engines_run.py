@@ -63,7 +63,7 @@ def run(folder, bundles, host, *options, case="mini"):
 
 
 def stored(folder, case="mini"):
-    return json.loads((folder / f"{case}_made_up_1_quick.json").read_text())
+    return json.loads((folder / f"{case}_stub_1_quick.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ class TestRun:
             assert figures["onnxruntime"]["score_difference"] == 0.0
 
     def test_the_detections_come_back(self, done, bundles):
-        with np.load(done[0] / "mini_made_up_1_quick_fp16.npz") as arrays:
+        with np.load(done[0] / "mini_stub_1_quick_fp16.npz") as arrays:
             found = {name: arrays[name] for name in OUTPUTS}
         for name, values in Bundle(bundles / "mini").expected("onnxruntime").items():
             np.testing.assert_array_equal(found[name], values[:2])
@@ -160,8 +160,8 @@ class TestRun:
         assert 1201 < resident["p95_us"] <= resident["p99_us"] <= 1202
 
     def test_the_report_says_what_there_is(self, done):
-        text = (done[0] / "mini_made_up_1_quick.md").read_text()
-        assert text.startswith("# mini_faster on NVIDIA Made-Up 1\n")
+        text = (done[0] / "mini_stub_1_quick.md").read_text()
+        assert text.startswith("# mini_faster on NVIDIA Stub 1\n")
         assert "A quick run" in text
         assert "| fp16 N=2 | no | yes | 1.201 |" in text
         assert "| fp16 N=1 | 4 | 0.100 ms |" in text
@@ -172,7 +172,7 @@ class TestRun:
         assert run(tmp_path, bundles, FakeHost(), case="row4") == 0
         content = stored(tmp_path, "row4")
         assert content["steps"]["agreement fp32"]["result"]["against"]["onnxruntime"]["share"] == 1.0
-        text = (tmp_path / "row4_made_up_1_quick.md").read_text()
+        text = (tmp_path / "row4_stub_1_quick.md").read_text()
         assert "Parameters are drawn" in text
         assert "N=1, in one CUDA graph: at most 1.2 ms per image | 1.001 ms | not judged |" in text
 
@@ -199,7 +199,7 @@ class TestResume:
         assert run(tmp_path, bundles, FakeHost(broken=["no_dcn"])) == 1
         content = stored(tmp_path)
         del content["steps"]["latency fp16 N=2"]
-        (tmp_path / "mini_made_up_1_quick.json").write_text(json.dumps(content))
+        (tmp_path / "mini_stub_1_quick.json").write_text(json.dumps(content))
         shutil.rmtree(tmp_path / "work")
         host = FakeHost()
         assert run(tmp_path, bundles, host) == 0
@@ -208,7 +208,7 @@ class TestResume:
     def test_another_tensorrt_starts_anew(self, bundles, tmp_path):
         assert run(tmp_path, bundles, FakeHost(broken=["no_dcn"])) == 1
         host = FakeHost()
-        host.identity = lambda: {"tensorrt": "1.0 made up", "plugins": "none"}
+        host.identity = lambda: {"tensorrt": "1.0 stub", "plugins": "none"}
         assert run(tmp_path, bundles, host) == 0
         assert len(host.requests) == 3
 
@@ -224,7 +224,7 @@ class TestFailures:
 
     def test_graphs_that_could_not_be_taken_are_called_so(self, bundles, tmp_path):
         assert run(tmp_path, bundles, FakeHost(fallback="a plugin waits")) == 0
-        text = (tmp_path / "mini_made_up_1_quick.md").read_text()
+        text = (tmp_path / "mini_stub_1_quick.md").read_text()
         assert "| fp16 N=1 | yes | not taken |" in text
         assert "| fp16 N=1 | no | no | 1.501 |" in text
         assert "- fp16 N=1, without copies: a plugin waits" in text

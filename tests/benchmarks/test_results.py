@@ -6,13 +6,13 @@ import pytest
 
 from benchmarks.gpu.suite import SCHEMA, Results
 
-IDENTITY = {"case": "row4", "bundle": "hash", "gpu": "NVIDIA Made-Up 1", "quick": False}
+IDENTITY = {"case": "row4", "bundle": "hash", "gpu": "NVIDIA Stub 1", "quick": False}
 STEPS = {"build no_dcn": {"seconds": 1.0, "result": {"bytes": 7}}, "latency fp16 N=1": {"seconds": 2.0, "result": {}}}
 
 
 @pytest.fixture
 def path(tmp_path):
-    return tmp_path / "row4_made_up_1.json"
+    return tmp_path / "row4_stub_1.json"
 
 
 def test_what_was_saved_is_read(path):

@@ -152,7 +152,7 @@ def test_layers_by_name_and_onnx_nodes(cuda, tmp_path, inputs, monkeypatch):
 class TestBareDevice:
     @pytest.fixture
     def device(self, cuda, monkeypatch):
-        monkeypatch.setattr(cuda_device, "gpu", lambda: Gpu("NVIDIA Made-Up 1", (9, 0), "13.0"))
+        monkeypatch.setattr(cuda_device, "gpu", lambda: Gpu("NVIDIA Stub 1", (9, 0), "13.0"))
         return BareDevice()
 
     @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int32, np.uint8])
@@ -189,7 +189,7 @@ class TestBuild:
         module = fake_trt_build.install(monkeypatch, request.param)
         library = tmp_path / "libpssdet_plugins.so"
         library.write_bytes(b"plugins")
-        monkeypatch.setattr(cuda_device, "gpu", lambda: Gpu("NVIDIA Made-Up 1", (9, 0), "13.0"))
+        monkeypatch.setattr(cuda_device, "gpu", lambda: Gpu("NVIDIA Stub 1", (9, 0), "13.0"))
         monkeypatch.setattr(tensorrt_host, "find_plugins", lambda: library)
         for place in (tensorrt_host, builder):
             monkeypatch.setattr(place, "load_plugins", lambda trt, path: None)

@@ -52,11 +52,11 @@ class TestMeasure:
     def test_as_many_as_paddle_gets_right(self, classifier_folder, pictures, orders, batch):
         ranks = [0, 0, 4, 0, 5, 9]  # the place of the label among the picture's classes
         listed = [Labelled(path, int(order[rank])) for path, order, rank in zip(pictures, orders, ranks, strict=True)]
-        told = []
-        result = measure(classifier_folder, listed, batch, told.append)
+        advances = []
+        result = measure(classifier_folder, listed, batch, advances.append)
         assert (result.pictures, result.top1, result.top5) == (6, 3, 4)
         assert result.weights.kind == "seeded"
-        assert sum(told) == 6
+        assert sum(advances) == 6
 
     def test_a_damaged_picture_is_named(self, classifier_folder, tmp_path):
         (tmp_path / "letter.jpg").write_text("Dear reader")

@@ -1,4 +1,4 @@
-"""What --tune-precision is told, before anything takes time, and what it hands on."""
+"""The options of --tune-precision: checked before anything takes time, and passed on."""
 
 import pytest
 

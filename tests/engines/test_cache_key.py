@@ -1,4 +1,4 @@
-"""What makes another key for the cache of engines: all that decides on an engine, and no word that is for people."""
+"""The key of the engine cache changes with everything that decides on an engine, and with no text for people."""
 
 import ast
 import shutil
@@ -169,7 +169,7 @@ class TestCode:
         assert not counts("\nif TYPE_CHECKING:\n    from pssdet.added import VALUE\n")
 
     def test_what_python_imports_for_a_build_counts(self):
-        """Of what these import, all but what is said not to decide."""
+        """Everything that these modules import counts, except what is listed as not deciding."""
         folder = "pssdet.engines"
         modules = ("trt.graph.rewrite", "trt.plan.builder", "trt.plan.capabilities", "precision.quantise")
         program = f"import sys, {', '.join(f'{folder}.{name}' for name in modules)}\nprint(*sys.modules)"
@@ -180,7 +180,7 @@ class TestCode:
         assert {cache._source(name, ROOT) for name in imported} <= counted.keys()
 
     def test_what_is_said_not_to_decide_is_there(self):
-        for name in cache._DECIDES_NOT:
+        for name in cache._NOT_DECIDING:
             path = ROOT.joinpath(*name.split(".")[1:])
             assert path.is_dir() or path.with_suffix(".py").is_file()
 

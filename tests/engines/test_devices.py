@@ -1,4 +1,4 @@
-"""What the driver is asked, with a made-up driver that answers as libcuda does: by pointers and a status."""
+"""What the driver is asked, on a stub of it that answers as libcuda does: by pointers and a status."""
 
 import ctypes
 

@@ -1,4 +1,4 @@
-"""What a build is told and cannot be: refused, and not passed over."""
+"""Options that a build cannot follow are refused, not ignored."""
 
 from dataclasses import fields
 from pathlib import Path

@@ -208,15 +208,15 @@ class TestBuilding:
 
 class TestCache:
     def test_the_same_inputs_are_not_built_again(self, machine):
-        told = []
+        messages = []
         first = machine.build("first")
-        second = machine.build("second", progress=told.append)
+        second = machine.build("second", progress=messages.append)
         assert machine.builds == 1
-        assert any("in the cache" in line for line in told)
+        assert any("in the cache" in line for line in messages)
         assert (first / "model.plan").read_bytes() == (second / "model.plan").read_bytes()
-        told.clear()
-        machine.build("second", progress=told.append)
-        assert any("there already" in line for line in told)
+        messages.clear()
+        machine.build("second", progress=messages.append)
+        assert any("there already" in line for line in messages)
         assert machine.builds == 1
 
     def test_whatever_decides_makes_another_engine(self, machine, tmp_path, mini_folder, monkeypatch):

@@ -82,11 +82,11 @@ def proposals_of_image(
     boxes, scores = [], []
     for level, (score_map, delta_map) in enumerate(zip(score_maps, delta_maps, strict=True)):
         per_cell, height, width = score_map.shape
-        places = [(y, x, kind) for y in range(height) for x in range(width) for kind in range(per_cell)]
-        level_scores = [score_map[kind, y, x] for y, x, kind in places]
+        cells = [(y, x, kind) for y in range(height) for x in range(width) for kind in range(per_cell)]
+        level_scores = [score_map[kind, y, x] for y, x, kind in cells]
         candidates, candidate_scores = [], []
         for index in by_falling_score(level_scores)[:pre]:
-            y, x, kind = places[index]
+            y, x, kind = cells[index]
             anchor = np.asarray(anchors[level][kind], np.float64) + np.array([x, y, x, y]) * strides[level]
             delta = delta_map[4 * kind : 4 * kind + 4, y, x].astype(np.float64)
             box = clip(decode(anchor, delta, offset), image_size, offset, multiple)

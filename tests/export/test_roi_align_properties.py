@@ -113,7 +113,7 @@ class TestOnTheLattice:
     @settings(DETERMINISTIC, max_examples=15)
     @given(data=st.data(), value=st.sampled_from([np.nan, np.inf, -np.inf]))
     def test_a_broken_image_leaves_its_neighbours_alone(self, mode, data, value):
-        """Regions that are not finite are no accident of the test: a cascade makes them from its features."""
+        """A cascade can make such regions, which are not finite, from its features."""
         case = data.draw(batches(mode), label="maps and regions")
         call = by_image(align(mode))
         expected = call(*case)[0]

@@ -16,7 +16,7 @@ class NumpyDevice:
     xp = np
     l2_bytes = 1
 
-    def __init__(self, name="NVIDIA Made-Up 1"):
+    def __init__(self, name="NVIDIA Stub 1"):
         self.name = name
 
     def describe(self):

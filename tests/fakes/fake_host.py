@@ -15,7 +15,7 @@ LAYERS_US = {"trunk/Conv_1": 60.0, "trunk/DeformConv_2": 20.0, "finish/Multiclas
 class FakeHost:
     """``shift`` moves the boxes of an engine of that label; ``broken`` labels raise when built."""
 
-    def __init__(self, name="NVIDIA Made-Up 1", shift=None, broken=(), fallback=None):
+    def __init__(self, name="NVIDIA Stub 1", shift=None, broken=(), fallback=None):
         self.name = name
         self.shift = shift or {}
         self.broken = set(broken)
@@ -23,7 +23,7 @@ class FakeHost:
         self.requests = []
 
     def identity(self):
-        return {"tensorrt": "0.0 made up", "plugins": "none"}
+        return {"tensorrt": "0.0 stub", "plugins": "none"}
 
     def describe(self):
         return {"GPU": self.name}
@@ -38,7 +38,7 @@ class FakeHost:
         self.requests.append(SimpleNamespace(label=label, model=model, profiles=profiles, fp32=fp32))
         onnx.save(model, plan)
         found = {"layers": {"fp16": 7, "fp32": 3}, "share": None if fp32 is None else 0.95, "wide": []}
-        return {"seconds": 1.5, "route": "made up", "kept_fp32": len(fp32 or ()), "precisions": found}
+        return {"seconds": 1.5, "route": "stub", "kept_fp32": len(fp32 or ()), "precisions": found}
 
     @contextmanager
     def session(self, plan, *, graphs):

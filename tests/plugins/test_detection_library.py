@@ -1,4 +1,4 @@
-"""What is said when the detection kernels cannot be used, or are told what cannot be."""
+"""The errors when the detection kernels cannot be used, or get impossible parameters."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Where the library is looked for, and what is said when it cannot be used."""
+"""Where the library is looked for, and the errors when it cannot be used."""
 
 import shutil
 from pathlib import Path

@@ -78,7 +78,7 @@ def test_cocos_ids_are_not_given_to_fewer_or_other_classes(three):
 
 def test_every_class_needs_an_id(three):
     generic = replace(three, names=numbered(676), labels=np.int32([0, 79, 675]))
-    with pytest.raises(BadInput, match="80 category ids do not do for 676 classes"):
+    with pytest.raises(BadInput, match="80 category ids are too few for 676 classes"):
         generic.to_coco_results(1, COCO_CATEGORY_IDS)
     assert [entry["category_id"] for entry in generic.to_coco_results(1, range(1, 677))] == [1, 80, 676]
 

@@ -143,7 +143,7 @@ def test_resumed_run_equals_one_that_was_not_stopped(tiny_config, tiny_samples, 
 
 def test_state_of_another_plan_or_damaged_is_refused(tiny_config, tiny_samples, tmp_path):
     save_state(Run(tiny_config(), tiny_samples), tmp_path)
-    with pytest.raises(BadInput, match="another plan"):
+    with pytest.raises(BadInput, match="another configuration"):
         resume(Run(tiny_config(seed=5), tiny_samples), tmp_path)
     content = (tmp_path / STATE).read_bytes()
     (tmp_path / STATE).write_bytes(content[: len(content) // 2])

@@ -4,9 +4,9 @@ import multiprocessing
 import threading
 import time
 
-import child_work
 import fake_engine
 import pytest
+import subprocess_work
 
 from pssdet.runtime.detector import Detector
 from pssdet.validation import evaluate as evaluation
@@ -20,19 +20,19 @@ def _nothing_is_left():
 
 @pytest.mark.parametrize("given", [(), (1, "two"), (None,)])
 def test_the_result_comes_back(given):
-    assert evaluation.run_in_subprocess(child_work.return_what_was_given, *given) == given
+    assert evaluation.run_in_subprocess(subprocess_work.return_what_was_given, *given) == given
 
 
 def test_none_is_a_result():
-    assert evaluation.run_in_subprocess(child_work.return_none) is None
+    assert evaluation.run_in_subprocess(subprocess_work.return_none) is None
 
 
 def test_an_error_comes_back_in_words():
-    assert evaluation.run_in_subprocess(child_work.divide_by_zero) == "ZeroDivisionError: division by zero"
+    assert evaluation.run_in_subprocess(subprocess_work.divide_by_zero) == "ZeroDivisionError: division by zero"
 
 
 def test_a_crash_comes_back_in_words():
-    assert evaluation.run_in_subprocess(child_work.crash, None, []) == "the engine crashed its process"
+    assert evaluation.run_in_subprocess(subprocess_work.crash, None, []) == "the engine crashed its process"
 
 
 def test_slow_work_that_gets_on_is_no_hang(monkeypatch):
@@ -54,7 +54,7 @@ def test_slow_work_that_gets_on_is_no_hang(monkeypatch):
 
 def test_an_engine_that_hangs_is_stopped_and_gives_its_reason(monkeypatch):
     monkeypatch.setattr(evaluation, "POLL_SECONDS", 4 / evaluation.POLLS)
-    monkeypatch.setattr(evaluation, "_run_here", child_work.hang)
+    monkeypatch.setattr(evaluation, "_run_here", subprocess_work.hang)
     run = evaluation.run_engine("engine", [])
     assert "hung" in run.failure
     assert run.speed is None

@@ -144,7 +144,7 @@ def replace_functions(graph: onnx.GraphProto) -> None:
             raise BadInput(f"{node.op_type} {node.name} has no TensorRT plugin; export the model with this version")
         outputs = len(plugin.outputs)
         if len(node.output) != outputs or not all(node.output):
-            raise refuse(node, f"it has not the {outputs} outputs of that function")
+            raise refuse(node, f"it does not have the {outputs} outputs of that function")
         attributes = _attributes(node, plugin)
         _check_levels(node, plugin, attributes)
         graph.node[index].CopyFrom(plugin.node(node.input, node.output, node.name, attributes))

@@ -110,7 +110,7 @@ def build_plan(
     write_atomically(target, plan)
     if settings.timing_cache is not None:
         save_timing_cache(config, settings.timing_cache)
-    report("TensorRT: looking at the layers of the engine")
+    report("TensorRT: inspecting the layers of the engine")
     return _layers(trt, logger, plan, settings)
 
 

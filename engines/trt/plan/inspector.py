@@ -170,7 +170,7 @@ def prove(precisions: Precisions, asked: Literal["fp16", "int8"]) -> None:
         more = f" and {len(precisions.wide) - _NAMED} more" if len(precisions.wide) > _NAMED else ""
         raise GateFailed(
             f"{asked.upper()} was asked for, but the engine has it in {share:.1%} of its convolutions' operations,"
-            f" where {REQUIRED_SHARE:.0%} are required; in float32 or not told: {names}{more}; nothing was written"
+            f" where {REQUIRED_SHARE:.0%} are required; in float32 or unknown: {names}{more}; nothing was written"
         )
 
 

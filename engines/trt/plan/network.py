@@ -37,9 +37,9 @@ def parse(trt: Any, builder: Any, flags: int, content: bytes, logger: Any) -> An
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(content):
         errors = [_describe(parser.get_error(index)) for index in range(parser.num_errors)]
-        shown = "; ".join(errors[:_MOST_ERRORS]) or "no reason given"
+        listed = "; ".join(errors[:_MOST_ERRORS]) or "no reason given"
         more = f"; and {len(errors) - _MOST_ERRORS} more" if len(errors) > _MOST_ERRORS else ""
-        raise GateFailed(f"TensorRT {trt.__version__} cannot take this graph: {shown}{more}")
+        raise GateFailed(f"TensorRT {trt.__version__} cannot take this graph: {listed}{more}")
     return network, parser
 
 

@@ -112,7 +112,7 @@ class LoadedEngine:
             if kind == getattr(self.tensorrt.DataType, name_of_type):
                 return np.dtype(dtype)
         raise BadInput(
-            f"{'input' if is_input else 'output'} {name} of the engine is {kind}, and our models have"
+            f"{'input' if is_input else 'output'} {name} of the engine is {kind}, where our models have"
             f" {' or '.join(known)} there; build the engine again with engines/build.py"
         )
 
@@ -182,7 +182,7 @@ class ShapeContext:
             if not context.set_input_shape(name, shape):
                 raise EngineFailure(f"TensorRT refused {name} {list(shape)}: {engine.last_errors()}")
         if lacking := context.infer_shapes():
-            raise EngineFailure(f"TensorRT still wants to know the shapes of {', '.join(lacking)}")
+            raise EngineFailure(f"TensorRT still needs the shapes of {', '.join(lacking)}")
         outputs = {tensor.name: as_shape(context.get_tensor_shape(tensor.name)) for tensor in engine.outputs}
         for name, shape in outputs.items():
             if min(shape, default=0) < 0:

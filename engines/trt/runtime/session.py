@@ -57,7 +57,7 @@ class TensorRTSession:
         kernel: PreprocessKernel | None = None,
     ) -> None:
         if graphs_kept < 1:
-            raise BadInput(f"{graphs_kept} shapes to keep are none; choose 1 or more")
+            raise BadInput(f"{graphs_kept} shapes cannot be kept; choose 1 or more")
         self._lock = Lock()
         self._closed = False
         self._numbers = itertools.count()
@@ -230,7 +230,7 @@ class TensorRTSession:
             staging.grow(size)
 
     def _wait_for_all(self) -> None:
-        """So that no work uses what is about to be freed or filled."""
+        """Wait for all work, so that none uses what is about to be freed or filled."""
         for stream in (self._upload, self._compute, self._download):
             with suppress(CudaFailure):
                 stream.synchronize()

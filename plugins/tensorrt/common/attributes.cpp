@@ -133,7 +133,7 @@ void serialize(const Attributes& attributes, uint32_t magic, void* to) {
 std::string deserialize(const void* from, size_t size, uint32_t magic, Attributes* attributes) {
   const std::vector<uint32_t> words = words_in(from, size);
   if (words.size() < kHeadWords) return "its record is cut short";
-  if (words[0] != magic) return "its record is something else's";
+  if (words[0] != magic) return "its record is that of another plugin";
   if (words[1] != kVersion) {
     return "its record has version " + std::to_string(words[1]) + "; this library reads " + std::to_string(kVersion);
   }

@@ -184,17 +184,17 @@ inline Options& options() {
   return all;
 }
 
-// What each lane of a warp shows, by lane; no lane goes on before all have looked.
-template <typename Shown, typename Look>
-inline void exchange(const Shown& shown, const Look& look) {
-  static_assert(sizeof(Shown) <= sizeof(Thread::exchange));
+// Hands every lane the values of all lanes of its warp; no lane goes on before all have read them.
+template <typename Value, typename Read>
+inline void exchange(const Value& value, const Read& read) {
+  static_assert(sizeof(Value) <= sizeof(Thread::exchange));
   Thread& self = thread();
-  std::memcpy(self.exchange, &shown, sizeof(Shown));
+  std::memcpy(self.exchange, &value, sizeof(Value));
   wait_in(State::kAtWarpBarrier);
   const int first = self.number / kWarp * kWarp;
-  Shown all[kWarp];
-  for (int lane = 0; lane < kWarp; ++lane) std::memcpy(&all[lane], block()->threads[first + lane].exchange, sizeof(Shown));
-  look(all, self.number % kWarp);
+  Value all[kWarp];
+  for (int lane = 0; lane < kWarp; ++lane) std::memcpy(&all[lane], block()->threads[first + lane].exchange, sizeof(Value));
+  read(all, self.number % kWarp);
   wait_in(State::kAtWarpBarrier);
 }
 

@@ -26,7 +26,7 @@ def model_folder(model: str, progress: Progress) -> Path:
 
     Args:
         model: a folder with ``model.json``, the name of one under ``artifacts/``, or a configuration name.
-        progress: told of each step of an export.
+        progress: called at the start of each step of an export.
 
     Raises:
         BadInput: neither such a folder nor such a name.

@@ -77,4 +77,4 @@ def detect(
     if written:
         print(f"wrote {' and '.join(written)}: {total} picture{'' if total == 1 else 's'}", file=sys.stderr)
     if refused:
-        raise BadInput(f"{len(refused)} picture(s) could not be used, as said above; results are of the others")
+        raise BadInput(f"{len(refused)} picture(s) could not be used, as said above; the others have results")

@@ -76,9 +76,9 @@ def test_a_large_folder_is_taken_evenly(tmp_path, monkeypatch):
 def test_progress_names_the_pictures(mini_folder, tmp_path):
     for index in range(3):
         write(tmp_path / f"{index}.png")
-    steps, told = read_model_card(mini_folder).preprocessing, []
-    histograms, count = calibrate(mini_folder / "model.onnx", steps, tmp_path, ("c2",), told.append)
-    assert (count, told) == (3, ["calibrating on pictures 1 to 3"])
+    steps, messages = read_model_card(mini_folder).preprocessing, []
+    histograms, count = calibrate(mini_folder / "model.onnx", steps, tmp_path, ("c2",), messages.append)
+    assert (count, messages) == (3, ["calibrating on pictures 1 to 3"])
     assert histograms["c2"].counts.sum() > 0
 
 

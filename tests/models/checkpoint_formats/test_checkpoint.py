@@ -128,12 +128,12 @@ def test_mutations(tmp_path, protocol):
     content = pickle.dumps({"a": np.ones((2, 3), "f4"), "b": np.zeros(300, "f8"), NAME_TABLE: {"a": "b"}}, protocol)
     rng = random.Random(protocol)
     ends = content.index(bytes(100)), content.rindex(bytes(100)) + 100  # mutations of the zeros say little
-    places = [*range(ends[0] + 4), *range(ends[1] - 4, len(content))]
+    positions = [*range(ends[0] + 4), *range(ends[1] - 4, len(content))]
     read = refused = 0
     for _ in range(2000):
         mutated = bytearray(content)
         for _ in range(rng.choice((1, 1, 1, 3))):
-            mutated[rng.choice(places)] = rng.randrange(256)
+            mutated[rng.choice(positions)] = rng.randrange(256)
         try:
             found = read_checkpoint(file_of(tmp_path, bytes(mutated)))
         except BadInput:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from checkpoint_parts import description_of, message, peak_of, tensor_head, tensor_of, varint
 
-from pssdet.models.checkpoint_formats.static_checkpoint import Stream, read_fields, read_tensor
+from pssdet.models.checkpoint_formats.static_checkpoint import ProtobufReader, read_fields, read_tensor
 from pssdet.models.checkpoint_formats.untrusted import Refused
 
 VALUES = np.arange(6, dtype="f4").reshape(2, 3)
@@ -16,7 +16,7 @@ DATA = VALUES.tobytes()
 
 
 def read(content):
-    stream = Stream(memoryview(content), "fc6_w")
+    stream = ProtobufReader(memoryview(content), "fc6_w")
     array = read_tensor(stream)
     assert not stream.left
     return array
@@ -58,7 +58,7 @@ def test_a_stream_that_paddle_wrote(tmp_path):
 
 
 def test_several_in_a_row():
-    stream = Stream(memoryview(tensor_of(VALUES) + tensor_of(VALUES + 1)), "x")
+    stream = ProtobufReader(memoryview(tensor_of(VALUES) + tensor_of(VALUES + 1)), "x")
     np.testing.assert_array_equal(read_tensor(stream), VALUES)
     np.testing.assert_array_equal(read_tensor(stream), VALUES + 1)
     assert stream.left == 0
@@ -117,6 +117,6 @@ def test_a_shape_that_lies_takes_no_memory():
 
 def test_messages_with_endless_fields():
     with pytest.raises(Refused, match="more than 3 fields"):
-        list(read_fields(Stream(memoryview(b"\x08\x01" * 4), "x"), 3))
-    assert list(read_fields(Stream(memoryview(b"\x08\x01" * 3), "x"), 3)) == [(1, 1)] * 3
-    assert list(read_fields(Stream(memoryview(b"\x0d\1\0\0\0\x11\2" + bytes(7)), "x"))) == [(1, 1), (2, 2)]
+        list(read_fields(ProtobufReader(memoryview(b"\x08\x01" * 4), "x"), 3))
+    assert list(read_fields(ProtobufReader(memoryview(b"\x08\x01" * 3), "x"), 3)) == [(1, 1)] * 3
+    assert list(read_fields(ProtobufReader(memoryview(b"\x0d\1\0\0\0\x11\2" + bytes(7)), "x"))) == [(1, 1), (2, 2)]

@@ -1,4 +1,4 @@
-"""Static names become the models' own, all of them and one to one; what is no parameter is told apart."""
+"""Static names become the models' own, all of them and one to one; other variables are recognised."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from pssdet.models.configuration.zoo_entry import describe
 GUIDE = Path(__file__).resolve().parents[3] / "docs" / "configurations.md"
 
 
-def complaint(path, values):
+def error_of(path, values):
     """The error of a configuration; empty if there is none."""
     try:
         describe(path, Loaded(values, has_bases=False))
@@ -77,7 +77,7 @@ def test_no_value_is_passed_over(path):
     for place in places:
         changed = copy.deepcopy(values)
         inside(changed, place[:-1])[place[-1]] = "nonsense"
-        assert str(place[-1]) in complaint(path, changed), place
+        assert str(place[-1]) in error_of(path, changed), place
 
 
 @pytest.mark.parametrize("path", ALL)
@@ -96,7 +96,7 @@ def test_no_key_is_passed_over(path):
         changed = copy.deepcopy(values)
         holder = inside(changed, place[:-1])
         holder[f"{place[-1]}_x"] = holder.pop(place[-1])
-        assert f"{place[-1]}_x" in complaint(path, changed)
+        assert f"{place[-1]}_x" in error_of(path, changed)
 
 
 def with_value(values, place, odd):
@@ -130,7 +130,7 @@ def test_no_key_that_is_read_takes_anything(path, monkeypatch):
     values = varied(path).values
     with monkeypatch.context() as patch:
         patch.setattr(ConfigNode, "get", recording)
-        assert complaint(path, values) == ""
+        assert error_of(path, values) == ""
     tolerant = {"bbox_assigner", "bbox_loss", "dataset"} - ({"bbox_assigner"} if path == CASCADE else set())
     # At the top of the file it only counts where ResNet's own does not.
     tolerated_places = {"norm_type"} if path == DYGRAPH else set()
@@ -138,7 +138,7 @@ def test_no_key_that_is_read_takes_anything(path, monkeypatch):
     read = [place for place in read if place not in tolerated_places]
     assert len(read) > 60
     for place in read:
-        assert place.rpartition(".")[2] in complaint(path, with_value(values, place, "nonsense")), place
+        assert place.rpartition(".")[2] in error_of(path, with_value(values, place, "nonsense")), place
 
 
 @pytest.mark.parametrize("path", ALL)
@@ -150,7 +150,7 @@ def test_no_odd_value_is_more_than_refused(path, odd):
     for place in leaves(values):
         changed = copy.deepcopy(values)
         inside(changed, place[:-1])[place[-1]] = odd
-        message = complaint(path, changed)
+        message = error_of(path, changed)
         assert "\n" not in message
         assert len(message) < 2500
 

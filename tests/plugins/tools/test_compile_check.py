@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from pssdet.errors import EnvironmentMissing
-from pssdet.plugins.tools.kernel_table import ARCHITECTURES, as_markdown, blocks_per_multiprocessor, complaints
+from pssdet.plugins.tools.kernel_table import ARCHITECTURES, as_markdown, blocks_per_multiprocessor, violations
 from pssdet.plugins.tools.kernels import compile_kernels, programs
 from pssdet.plugins.tools.toolchain import CompileFailed, MachineCode, Nvrtc, machine_code
 
@@ -27,19 +27,19 @@ def kernels(compiler):
 @pytest.mark.parametrize("arch", ["sm_70", "sm_80", "sm_90"])
 def test_kernels_keep_to_registers_and_tensor_cores(compiler, arch):
     compiled = compile_kernels(compiler, arch)
-    assert [text for kernel in compiled for text in complaints(arch, kernel)] == []
+    assert [text for kernel in compiled for text in violations(arch, kernel)] == []
     assert [kernel.name for kernel in compiled] == [name for program in programs() for name in program.kernels]
 
 
 def test_every_tile_fits_the_architecture_with_the_least_shared_memory(kernels):
     assert min(ARCHITECTURES, key=lambda name: ARCHITECTURES[name].shared_per_block) == "sm_75"
-    assert [text for kernel in kernels for text in complaints("sm_75", kernel)] == []
+    assert [text for kernel in kernels for text in violations("sm_75", kernel)] == []
 
 
 def test_a_stack_is_noticed(compiler):
     """Unoptimised code for a debugger keeps everything in memory."""
     debug = compile_kernels(compiler, "sm_80", ["--device-debug"])
-    assert all(any(complaints("sm_80", kernel)) for kernel in debug)
+    assert all(any(violations("sm_80", kernel)) for kernel in debug)
     assert all(kernel.stack > 0 for kernel in debug)
 
 
@@ -61,9 +61,9 @@ def test_local_memory_is_seen_in_the_machine_code(compiler):
     assert code["local"].tensor_core == 0
 
 
-def test_what_is_complained_about(kernels):
+def test_violations(kernels):
     def said(kernel):
-        return " ".join(complaints("sm_75", kernel))
+        return " ".join(violations("sm_75", kernel))
 
     fused, direct = kernels[0], kernels[-1]
     assert "8 bytes spilled" in said(dataclasses.replace(fused, spilled=8))

@@ -54,8 +54,8 @@ def changed_view(tmp_path, monkeypatch):
 
 def test_three_files_make_a_section(changed_view):
     report = samples.hostile_report()
-    shown = changed_view.view_of(report)
-    markdown, html = render.to_markdown(shown), render.to_html(shown)
+    changed = changed_view.view_of(report)
+    markdown, html = render.to_markdown(changed), render.to_html(changed)
     (engine, *_) = report.engines
     expected = f"{engine.detections / report.identity.images:.1f}"
     title = "## Detections per image\n\n| engine | detections per image |\n| - | - |\n"

@@ -3,9 +3,9 @@
 import json
 import re
 
-import child_work
 import msgspec
 import pytest
+import subprocess_work
 from altered_engines import altered, find_nothing, give_nan, looser_nms, lower_scores, swap_channels
 
 from pssdet.commands.app import execute
@@ -121,13 +121,13 @@ class TestBrokenEngines:
         assert "not finite" in (tmp_path / "out" / "report.html").read_text()
 
     def test_an_engine_that_takes_its_process_down(self, sound, monkeypatch):
-        monkeypatch.setattr(evaluation, "_run_here", child_work.crash)
+        monkeypatch.setattr(evaluation, "_run_here", subprocess_work.crash)
         run = evaluation.run_engine(sound, [])
         assert run.failure == "the engine crashed its process"
         assert run.speed is None
 
     def test_a_crash_costs_that_engine_only(self, sound, scenes, tmp_path, monkeypatch):
-        monkeypatch.setattr(evaluation, "_run_here", child_work.crash_if_doomed)
+        monkeypatch.setattr(evaluation, "_run_here", subprocess_work.crash_if_doomed)
         doomed = altered(sound, tmp_path / "doomed", find_nothing)
         report, comparisons = compare(sound, [doomed], scenes)
         assert comparisons["doomed"].verdict == "FAIL"

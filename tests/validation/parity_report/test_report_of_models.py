@@ -21,7 +21,7 @@ from pssdet.validation.evaluate import Evaluated
 from pssdet.validation.parity_report.render import write_report
 from pssdet.validation.parity_report.schema import EngineResult, Report, Speed
 
-TWIN = {"model": "mini_twin", "labels": SHAPES[::-1], "onnx": FileRecord("model.onnx", "7" * 64, 1)}
+ALIAS = {"model": "mini_alias", "labels": SHAPES[::-1], "onnx": FileRecord("model.onnx", "7" * 64, 1)}
 BACKWARDS = tuple(reversed(range(len(SHAPES))))
 
 
@@ -31,21 +31,21 @@ def sound(mini_folder):
 
 
 @pytest.fixture(scope="module")
-def twin(sound, tmp_path_factory):
+def alias(sound, tmp_path_factory):
     """As good as mini_faster, but another model by its card, with its labels in another order."""
-    folder = tmp_path_factory.mktemp("twin") / "onnxruntime-fp32"
-    return altered(sound, folder, altered_engines.reorder_labels(BACKWARDS), **TWIN)
+    folder = tmp_path_factory.mktemp("alias") / "onnxruntime-fp32"
+    return altered(sound, folder, altered_engines.reorder_labels(BACKWARDS), **ALIAS)
 
 
 @pytest.fixture(scope="module")
 def faulty(sound, tmp_path_factory):
-    return altered(sound, tmp_path_factory.mktemp("faulty") / "faulty", find_nothing, **TWIN)
+    return altered(sound, tmp_path_factory.mktemp("faulty") / "faulty", find_nothing, **ALIAS)
 
 
 @pytest.fixture(scope="module")
-def report(mini_folder, sound, twin, faulty, scenes):
+def report(mini_folder, sound, alias, faulty, scenes):
     """The models' engines mixed, the reference of one being the last."""
-    return assemble([sound, twin, faulty, mini_folder / "paddle-fp32"], *scenes, lambda _: None, replicas=50)
+    return assemble([sound, alias, faulty, mini_folder / "paddle-fp32"], *scenes, lambda _: None, replicas=50)
 
 
 class TestReport:
@@ -53,24 +53,24 @@ class TestReport:
         pairs = [(pair.model, pair.candidate, pair.reference, pair.verdict) for pair in report.comparisons]
         assert pairs == [
             ("mini_faster", "onnxruntime-fp32", "paddle-fp32", "PASS"),
-            ("mini_twin", "faulty", "onnxruntime-fp32", "FAIL"),
+            ("mini_alias", "faulty", "onnxruntime-fp32", "FAIL"),
         ]
 
     def test_engines_stand_with_their_model_in_the_order_named(self, report):
         assert [(engine.model, engine.name) for engine in report.engines] == [
             ("mini_faster", "onnxruntime-fp32"),
             ("mini_faster", "paddle-fp32"),
-            ("mini_twin", "onnxruntime-fp32"),
-            ("mini_twin", "faulty"),
+            ("mini_alias", "onnxruntime-fp32"),
+            ("mini_alias", "faulty"),
         ]
 
     def test_each_models_labels_are_its_own(self, report):
-        faster, _, twin, _ = report.engines
-        assert twin.stats == pytest.approx(faster.stats, abs=1e-9)
-        assert twin.stats["AP"] > 0.5
+        faster, _, alias, _ = report.engines
+        assert alias.stats == pytest.approx(faster.stats, abs=1e-9)
+        assert alias.stats["AP"] > 0.5
 
-    def test_the_identity_has_both(self, report, sound, twin):
-        cards = [read_engine_card(folder).model for folder in (sound, twin)]
+    def test_the_identity_has_both(self, report, sound, alias):
+        cards = [read_engine_card(folder).model for folder in (sound, alias)]
         found = [(each.model, each.weights_sha256, each.onnx_sha256) for each in report.identity.models]
         assert found == [(card.model, card.weights.sha256, card.onnx.sha256) for card in cards]
 
@@ -83,7 +83,7 @@ class TestReport:
 
 class TestRefused:
     def test_two_exports_of_one_model(self, sound, scenes, tmp_path):
-        other = altered(sound, tmp_path / "other", find_nothing, onnx=TWIN["onnx"])
+        other = altered(sound, tmp_path / "other", find_nothing, onnx=ALIAS["onnx"])
         with pytest.raises(BadInput, match="different exports of mini_faster"):
             assemble([sound, other], *scenes, lambda _: None)
 
@@ -95,8 +95,8 @@ class TestRefused:
     def test_a_model_of_other_classes_is_named_before_anything_runs(self, sound, scenes, tmp_path, monkeypatch):
         monkeypatch.setattr(assembly, "evaluate", None)
         labels = ("moon", *SHAPES[1:])
-        other = altered(sound, tmp_path / "other", find_nothing, **TWIN | {"labels": labels})
-        with pytest.raises(BadInput, match=r"mini_twin's classes: the file lacks 'moon'; mini_twin does not know"):
+        other = altered(sound, tmp_path / "other", find_nothing, **ALIAS | {"labels": labels})
+        with pytest.raises(BadInput, match=r"mini_alias's classes: the file lacks 'moon'; mini_alias does not know"):
             assemble([sound, other], *scenes, lambda _: None)
 
 
@@ -106,12 +106,12 @@ def test_the_command_says_of_which_model_the_engine_is_that_failed(report, monke
     monkeypatch.setattr(assembly, "assemble", lambda *_: report)
     app = cyclopts.App()
     app.default(command)
-    options = {"--engines": "twin", "--annotations": "scenes.json", "--images": "scenes", "--output": tmp_path / "out"}
+    options = {"--engines": "alias", "--annotations": "scenes.json", "--images": "scenes", "--output": tmp_path / "out"}
     code = execute(app, [str(word) for option in options.items() for word in option])
     out, err = capsys.readouterr()
     assert code == 1
-    assert "the engines disagree: mini_twin/faulty: faulty gave no detections" in err
-    assert "2 comparisons: 1 FAIL, 1 PASS (mini_faster: 1 PASS; mini_twin: 1 FAIL)" in " ".join(out.split())
+    assert "the engines disagree: mini_alias/faulty: faulty gave no detections" in err
+    assert "2 comparisons: 1 FAIL, 1 PASS (mini_faster: 1 PASS; mini_alias: 1 FAIL)" in " ".join(out.split())
 
 
 def test_the_default_engines_are_those_of_every_bundled_model(monkeypatch):

@@ -123,7 +123,7 @@ def test_the_limits_themselves_are_taken(kind, changes):
 
 
 def test_unnamed_outputs_are_refused():
-    with pytest.raises(BadInput, match="has not the 3 outputs"):
+    with pytest.raises(BadInput, match="does not have the 3 outputs"):
         plugin_graph(call("GenerateProposals", outputs=["proposals", "", "count"]))
 
 

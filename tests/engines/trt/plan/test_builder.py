@@ -1,4 +1,4 @@
-"""Building plans with each generation of TensorRT: what the builder is reported, and what becomes of failures."""
+"""Building plans with each generation of TensorRT: what the builder is given, and what becomes of failures."""
 
 import threading
 

@@ -133,7 +133,7 @@ class TestGraphs:
         assert cuda.faults == []
 
     def test_nothing_to_keep(self, tensorrt, tmp_path):
-        with pytest.raises(BadInput, match="0 shapes to keep"):
+        with pytest.raises(BadInput, match="0 shapes cannot be kept"):
             TensorRTSession(tmp_path / "plan", plugins=None, graphs_kept=0)
 
 

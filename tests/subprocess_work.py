@@ -1,4 +1,4 @@
-"""What engines do to their process, good and bad, with the parameters of an evaluation; quick to import."""
+"""Stand-ins for an evaluation, sound and faulty, that tests run in a subprocess; quick to import."""
 
 import os
 import time
