@@ -189,7 +189,7 @@ class TestEncodeJpeg:
         np.testing.assert_allclose(load(encode_jpeg(blue, 92)).mean((0, 1)), [0, 0, 255], atol=2)
 
     def test_picture_too_wide(self):
-        with pytest.raises(BadInput, match=r"wide\.png cannot become a JPEG"):
+        with pytest.raises(BadInput, match=r"wide\.png cannot be saved as a JPEG"):
             encode_jpeg(np.zeros((2, 66_000, 3), np.uint8), 92, "wide.png")
 
 

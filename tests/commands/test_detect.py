@@ -190,7 +190,7 @@ class TestBadArguments:
             (["nowhere.jpg"], "no file or folder nowhere.jpg"),
             (["empty"], "holds no pictures"),
             (["a.png", "--json", "empty"], "is a folder"),
-            (["a.png", "--json", "a.png"], "one of the pictures"),
+            (["a.png", "--json", "a.png"], "one of the input pictures"),
             (["a.png", "--json", "a.png/found.json"], "cannot write|is a file"),
             (["a.png", "--json", "--threshold", "0.2"], "--json needs a file"),
             (["a.png", "--save-images", "a.png"], "is a file"),
