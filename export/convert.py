@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +67,8 @@ def _run_paddle2onnx(layer: nn.Layer, shape: list[int | None], prefix: Path) -> 
     paddle.jit.ignore_module([layers, detector, sys.modules[__name__]])
     layer.eval()
     spec: Any = paddle.static.InputSpec(shape, "float32", "input")
-    paddle.jit.save(layer, str(prefix), input_spec=[spec])
+    with deferred_signals():
+        paddle.jit.save(layer, str(prefix), input_spec=[spec])
     program = next(path for path in (prefix.with_suffix(".json"), prefix.with_suffix(".pdmodel")) if path.exists())
     target = prefix.with_suffix(".onnx")
     arguments = [str(program), str(prefix.with_suffix(".pdiparams")), str(target), str(OPSET)]
@@ -74,6 +78,27 @@ def _run_paddle2onnx(layer: nn.Layer, shape: list[int | None], prefix: Path) -> 
     if child.returncode != 0 or not target.exists():
         raise _failure(child)
     return onnx.load(target)
+
+
+@contextmanager
+def deferred_signals() -> Iterator[None]:
+    """Hold back SIGTERM and Ctrl-C until the block ends.
+
+    Paddle's tracer calls Python from C++: an exception that a signal raises there crashes the process or is lost.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python runs the handlers of signals in the main thread alone
+        return
+    caught: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.signal(number, lambda which, _: caught.append(which)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+        for first in caught[:1]:
+            signal.raise_signal(first)
 
 
 def _failure(child: subprocess.CompletedProcess[str]) -> EnvironmentMissing | GateFailed:
