@@ -18,15 +18,12 @@ class Detections:
     """The detections of one picture, best score first.
 
     Attributes:
-        boxes: float32 [D, 4], x1 y1 x2 y2 in pixels of the original picture; with a ``pixel_offset``
-            of 1, x2 and y2 are the last pixel of a box.
+        boxes: float32 [D, 4], x1 y1 x2 y2 in pixels of the original picture.
         scores: float32 [D], 0..1.
         labels: int32 [D], 0-based; an index of ``names``.
         names: the name of every class that the detector knows.
-        width: of the original picture, pixels.
-        height: of the original picture, pixels.
-        pixel_offset: a box is wider and higher than the distance of its corners by this: the
-            detector's own ``numerics.pixel_offset``, with which its AP was published.
+        width, height: of the original picture, pixels.
+        pixel_offset: the detector's ``numerics.pixel_offset``; with 1, x2 and y2 are a box's last pixel.
     """
 
     boxes: NDArray[np.float32]
@@ -50,9 +47,9 @@ class Detections:
         return self.names[int(self.labels[index])]
 
     def to_paddle_rows(self) -> NDArray[np.float32]:
-        """Rows ``[label, score, x1, y1, x2, y2]``, float32 [D, 6], as PaddleDetection's deploy/python gives them.
+        """Rows ``[label, score, x1, y1, x2, y2]``, float32 [D, 6], as PaddleDetection's deploy/python.
 
-        Labels are 0-based, as with dygraph models; the static programs count the background and give 1 to 80.
+        Labels are 0-based, as with dygraph models; static programs count the background and give 1 to 80.
         """
         return np.column_stack((self.labels.astype(np.float32), self.scores, self.boxes)).astype(np.float32)
 
@@ -63,12 +60,10 @@ class Detections:
 
         Args:
             image_id: the picture's id in the annotations.
-            category_ids: the annotations' category id of each label; may be left out only by a
-                detector of COCO's classes, and is then COCO's.
+            category_ids: the annotations' category id of each label; by default COCO's.
 
         Raises:
-            BadInput: the detector has more classes than there are ids, or other classes than COCO's
-                and no ids.
+            BadInput: there are fewer ids than classes, or no ids for classes that are not COCO's.
         """
         if category_ids is None:
             if self.names != COCO:
@@ -100,5 +95,5 @@ class Detections:
 
 
 def _shortest(value: np.float32) -> float:
-    """The number with the fewest digits that gives the same float32: 0.87 instead of 0.8700000047683716."""
+    """The shortest number of the same float32: 0.87 instead of 0.8700000047683716."""
     return float(str(value))

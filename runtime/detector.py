@@ -23,17 +23,12 @@ from pssdet.runtime.preprocessing import Inputs, Preprocessor, choose_preprocess
 
 T = TypeVar("T")
 
-#: To which size pictures are padded: each to its ``own``, so that only pictures of equal size run together, or
-#: all of a batch to a ``common`` one.
+#: ``own``: pictures of equal padded size run together; ``common``: a batch is padded to one size.
 Padding: TypeAlias = Literal["own", "common"]
 
 
 def check_batching(max_batch: int, padding: Padding) -> None:
-    """Refuse a batch size or padding that does not exist.
-
-    Raises:
-        BadInput: a batch would hold no picture, or the padding has another name.
-    """
+    """Raise ``BadInput`` if a batch would hold no picture, or the padding has another name."""
     if max_batch < 1:
         raise BadInput(f"a batch cannot have {max_batch} pictures; choose 1 or more")
     if padding not in get_args(Padding):
@@ -41,11 +36,7 @@ def check_batching(max_batch: int, padding: Padding) -> None:
 
 
 def batches(shapes: Sequence[tuple[int, ...]], largest: int, padding: Padding) -> list[list[int]]:
-    """Positions of the pictures that run together, at most ``largest`` each, in the order of their first ones.
-
-    Args:
-        shapes: each picture's padded shape; with ``own`` padding those of a batch are equal.
-    """
+    """Positions of the pictures that run together, in the order of their first ones."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, shape in enumerate(shapes):
         groups.setdefault(shape if padding == "own" else (), []).append(index)
@@ -64,13 +55,10 @@ class Pipeline:
         self._closed = False
 
     def outputs(self, batches: Iterable[tuple[T, Inputs]]) -> Iterator[tuple[T, Tensors]]:
-        """The outputs of each batch, in their order.
+        """The outputs of each batch, in their order, with the caller's item beside them.
 
         With a ``Pipelined`` session, batches are taken ahead of results: the caller prepares a batch while
         earlier ones are copied and computed. An error in preparing one is raised after their results.
-
-        Args:
-            batches: pairs of whatever the caller wants back beside the outputs, and the inputs.
 
         Raises:
             ValueError: the pipeline is closed.
@@ -141,9 +129,8 @@ _Batch: TypeAlias = list[tuple[int, _Prepared]]
 class Detector:
     """Finds objects in pictures; use it as a context manager, or close it.
 
-    Pictures are batched with others of the same padded size only, so each gets exactly what it
-    gets alone, unless padding to a common size is asked for. Threads may share a detector: each gets
-    the detections of its own pictures.
+    By default pictures run together only with others of the same padded size, so each gets exactly
+    what it gets alone. Threads may share a detector.
 
     Example:
         with Detector.load("artifacts/my_model/onnxruntime-fp32") as detector:
@@ -166,15 +153,13 @@ class Detector:
         Args:
             folder: where ``engine.json`` lies.
             max_batch: most pictures to run at once; memory grows with it.
-            padding: ``own`` runs pictures of equal padded size together. ``common`` fills every batch,
-                in the order of the pictures, and pads it to its largest height and width: fewer runs,
-                but **other detections**, which then depend on the batch-mates, since these networks
-                see padding (measured in ``benchmarks/results/padding_drift.md``). Boxes are clipped
-                to each picture's own size either way.
+            padding: ``own`` runs pictures of equal padded size together. ``common`` fills every batch, in
+                the order of the pictures, and pads it to its largest height and width: fewer runs, but
+                **other detections**, which depend on the batch-mates, since these networks see padding
+                (``benchmarks/results/padding_drift.md``). Boxes are clipped to each picture's own size.
 
         Raises:
-            BadInput: the folder holds no engine, a file differs from what its card says, or there is
-                no such batch or padding.
+            BadInput: the folder holds no intact engine, or there is no such batch or padding.
             EnvironmentMissing: this machine cannot run it.
         """
         return cls(open_engine(Path(folder)), max_batch, padding)
@@ -210,13 +195,9 @@ class Detector:
     ) -> Iterator[tuple[NamedPicture, Detections]]:
         """Detections of any number of pictures, in their order, with bounded memory.
 
-        Where the engine can overlap two batches, their detections come after the next pictures
-        were prepared.
-
         Args:
-            pictures: consumed a few batches at a time.
-            refuse: called for a picture that cannot be used, which is then left out; without it
-                such a picture raises.
+            pictures: consumed a few batches at a time, where possible ahead of the detections.
+            refuse: called for a picture that cannot be used, which is left out; by default it raises.
 
         Raises:
             BadInput: a picture cannot be used, and there is no ``refuse``.
@@ -265,7 +246,7 @@ class Detector:
     def _chunk_batches(
         self, position: int, chunk: Sequence[NamedPicture], refuse: Refuse | None
     ) -> Generator[tuple[_Batch, Inputs], None, int]:
-        """Batches of some pictures; the position of the first one that is not refused is ``position``."""
+        """Batches of some pictures, counted from ``position`` on without refused ones."""
         prepared = [each for each in (self._prepare(picture, refuse) for picture in chunk) if each]
         for members in batches([each.input.image.shape for each in prepared], self._max_batch, self._padding):
             inputs = self._preprocessor.collate([prepared[index].input for index in members])
@@ -298,7 +279,6 @@ def _named(index: int, image: Image) -> NamedPicture:
 def _flaw(
     count: int, scores: NDArray[np.float32], labels: NDArray[np.int32], boxes: NDArray[np.float32], classes: int
 ) -> str | None:
-    """Why an engine's output for one picture is invalid; None if it is valid."""
     if count < 0 or count != len(scores):
         return f"a count of {count} detections"
     if not (np.isfinite(scores).all() and np.isfinite(boxes).all()):

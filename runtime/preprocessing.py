@@ -1,4 +1,4 @@
-"""Preprocessing of pictures into an engine's inputs: on the CPU, or on the GPU where that is as exact and faster."""
+"""Preprocessing of pictures into an engine's inputs, on the CPU or, where as exact and faster, the GPU."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pssdet.plugins.bindings.preprocess import PreprocessSteps, RawImage, RawIma
 #: The inputs of a batch by name: arrays, or pictures where the session takes them.
 Inputs = Mapping[str, Any]
 
-#: The largest difference of a value made on the GPU, in steps of 8-bit pixels; with room for rounding in float32.
+#: The largest difference of a value made on the GPU, in 8-bit steps, with room for float32 rounding.
 _GREY_LEVEL = 1.0 + 1e-3
 #: Pictures (height, width) by which the two are compared: made smaller, made larger, and upright.
 _PROBES = ((480, 640), (90, 131), (1080, 810))
@@ -43,10 +43,9 @@ class Planned(NamedTuple):
 
 
 class Preprocessor(NamedTuple):
-    """Makes an engine's inputs of pictures.
+    """Makes an engine's inputs of pictures, on the ``device`` ``cpu`` or ``gpu``.
 
     Attributes:
-        device: ``cpu`` or ``gpu``.
         reason: why this device was chosen.
         prepare: resizes and normalises one picture, uint8 [H, W, 3] RGB, or plans that for the GPU.
         collate: pads the prepared pictures of a batch to one size and joins them to the engine's inputs.
@@ -59,7 +58,7 @@ class Preprocessor(NamedTuple):
 
 
 def choose_preprocessor(session: Session, steps: Preprocessing) -> Preprocessor:
-    """The session's, if it has one that is faster and within a grey level on synthetic pictures; else the CPU's."""
+    """The session's, if it is faster and within a grey level on synthetic pictures; else the CPU's."""
     if not isinstance(session, PreprocessingSession) or not session.takes_raw_images:
         return _on_cpu("the engine takes no pictures")
     try:
@@ -107,12 +106,11 @@ def _flaw(session: PreprocessingSession, steps: Preprocessing) -> str | None:
 
 
 def _gain(session: PreprocessingSession, pixels: NDArray[np.uint8], pictures: RawImages, steps: Preprocessing) -> float:
-    """The CPU's time over the GPU's, which includes copying the pixels; the CPU's leaves out copying its result."""
+    """CPU time over GPU time; only the GPU's includes copying, that of the pixels."""
     return _best(lambda: prepare(pixels, steps)) / _best(lambda: session.preprocess(pictures, fetch=False))
 
 
 def _best(work: Callable[[], object]) -> float:
-    """The shortest of several times, seconds."""
     times = []
     for _ in range(_TIMES):
         started = perf_counter()
@@ -122,7 +120,7 @@ def _best(work: Callable[[], object]) -> float:
 
 
 def _synthetic_picture(height: int, width: int) -> NDArray[np.uint8]:
-    """A picture with all that interpolation can get wrong: slopes, noise, hard edges; equal on every call."""
+    """Slopes, noise and hard edges, which interpolation can get wrong; equal on every call."""
     rows, columns = np.mgrid[:height, :width]
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3))
     slopes = np.stack([rows * 255 // height, columns * 255 // width, (rows + columns) % 256], axis=-1)

@@ -41,15 +41,7 @@ class _Style(NamedTuple):
 
 
 def draw(picture: NDArray[np.uint8], detections: Detections) -> NDArray[np.uint8]:
-    """A copy of a picture with boxes, class names and scores; better scores lie on top.
-
-    Args:
-        picture: uint8 [H, W, 3] RGB, the one that ``detections`` belong to.
-        detections: what to draw; choose with ``above`` first.
-
-    Returns:
-        uint8 [H, W, 3] RGB.
-    """
+    """A copy of a picture, uint8 [H, W, 3] RGB, with boxes, names and scores; better scores on top."""
     canvas = np.array(picture, np.uint8, order="C")
     style = _style_for(*canvas.shape[:2])
     worst_first = range(len(detections) - 1, -1, -1)
@@ -79,7 +71,7 @@ def _style_for(height: int, width: int) -> _Style:
 
 
 def _draw_label(canvas: NDArray[np.uint8], text: str, corner: Sequence[int], colour: Colour, style: _Style) -> None:
-    """Text on a filled box: above the corner if there is room, else below it, and inside the picture."""
+    """Text on a filled box: above the corner if there is room, else below, and inside the picture."""
     height, width = canvas.shape[:2]
     (text_width, ascent), descent = cv2.getTextSize(text, _FONT, style.font, style.stroke)
     box_width, box_height = text_width + 2 * style.margin, ascent + descent + style.margin
@@ -111,17 +103,12 @@ _FEW = 10
 
 @contextmanager
 def open_sinks(json_file: Path | None, pictures: Path | None, sources: Sequence[Path]) -> Iterator[Sequence[Sink]]:
-    """The outputs of the ``detect`` command: lines on stdout unless JSON is wanted, and what the options ask for.
+    """The outputs of ``detect``: lines on stdout unless JSON is wanted, and what the options ask for.
 
     The JSON file appears when the block ends without an error.
 
-    Args:
-        json_file: JSON array to write, or STDOUT.
-        pictures: folder for pictures with boxes.
-        sources: the pictures, which must not be overwritten.
-
     Raises:
-        BadInput: an output cannot be written, or would replace a source.
+        BadInput: an output cannot be written, or would replace one of the ``sources``.
     """
     _refuse_replacing(json_file, pictures, sources)
     with ExitStack() as stack:
@@ -173,12 +160,7 @@ class PictureFolder:
 
 @contextmanager
 def progress(files: Sequence[Path], *, quiet: bool) -> Iterator[Callable[[], None]]:
-    """A progress bar on stderr, if there is much to do and stderr is a terminal; call it for each picture done.
-
-    Args:
-        files: pictures and videos.
-        quiet: no bar, because the terminal shows something else.
-    """
+    """A progress bar on stderr, if that is a terminal and there is much to do; call it for each picture."""
     videos = any(map(is_video, files))
     console = Console(stderr=True)
     visible = console.is_terminal and not quiet and (len(files) > _FEW or videos)
@@ -200,7 +182,7 @@ def _json_file(path: Path) -> Iterator[Sink]:
 
 @contextmanager
 def _json_array(stream: TextIO) -> Iterator[Sink]:
-    """A JSON array that grows in the stream, a line per picture, so that it need not fit into memory."""
+    """A JSON array that grows in the stream, a line per picture, and need not fit into memory."""
     separator = "[\n"
 
     def append(picture: NamedPicture, detections: Detections) -> None:
