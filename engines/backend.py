@@ -54,11 +54,7 @@ class BuildOptions:
         return {name: getattr(self, name) for name in self.given() if name not in indifferent}
 
     def narrowed(self, kind: type[OptionsT], backend: str) -> OptionsT:
-        """The same options as those of one backend.
-
-        Args:
-            kind: the backend's class of options.
-            backend: its name, for the message.
+        """The same options as those of one backend, whose class of options is ``kind``.
 
         Raises:
             BadInput: an option was given that it does not have.
@@ -70,11 +66,7 @@ class BuildOptions:
         return kind(**{name: getattr(self, name) for name in self.given()})
 
     def check(self, precision: str) -> None:
-        """Refuse options that do not suit the precision.
-
-        Raises:
-            BadInput: an option has no effect, an impossible value, or is missing.
-        """
+        """Raise ``BadInput`` for an option that is impossible, missing, or without effect in this precision."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +80,7 @@ class PrecisionOptions(BuildOptions):
     """Folder of pictures from which --int8 takes its ranges (default for a bundled detector: scenes)."""
 
     def check(self, precision: str) -> None:
-        """Refuse a recipe or pictures without effect, and int8 without pictures; see ``BuildOptions``."""
+        """Refuse a recipe or pictures without effect, and int8 without pictures."""
         if self.recipe is not None and precision == "fp32":
             raise BadInput("--recipe says what stays float32 in --fp16 or --int8; give one of them, or no recipe")
         if self.calibration is not None and precision != "int8":
@@ -97,11 +89,7 @@ class PrecisionOptions(BuildOptions):
             self.pictures()
 
     def pictures(self) -> Path:
-        """The folder of pictures that int8 needs.
-
-        Raises:
-            BadInput: none was named.
-        """
+        """The folder of pictures that int8 needs; raises ``BadInput`` if none was named."""
         if self.calibration is None:
             raise BadInput("--int8 takes ranges from pictures like those to come: --calibration DIR, a hundred or more")
         return self.calibration
@@ -143,11 +131,7 @@ class Session(Protocol):
 
 @runtime_checkable
 class Pipelined(Session, Protocol):
-    """A session that threads may share, whose batches overlap: submitted, then collected.
-
-    Attributes:
-        depth: batches on their way at once; one more waits for the oldest.
-    """
+    """A session that threads may share, with up to ``depth`` batches on their way at once."""
 
     depth: int
 
@@ -162,11 +146,7 @@ class Pipelined(Session, Protocol):
 
 @runtime_checkable
 class PreprocessingSession(Session, Protocol):
-    """A session that may be able to make its input ``image`` of raw images by itself.
-
-    Attributes:
-        takes_raw_images: it is able to, and ``RawImages`` may be given as an input.
-    """
+    """A session that takes ``RawImages`` as its input ``image`` if ``takes_raw_images`` says so."""
 
     takes_raw_images: bool
 
@@ -181,7 +161,6 @@ class Backend(ABC, Generic[OptionsT]):
     Attributes:
         files: names of the files that an engine consists of, beside its card.
         packages: Python packages whose versions an engine's card records.
-        options: the class of its build options.
         taps_any: any engine can return its stages; else only one that was built to.
     """
 
@@ -194,7 +173,7 @@ class Backend(ABC, Generic[OptionsT]):
 
     @abstractmethod
     def missing(self) -> str | None:
-        """What this machine lacks to build or run an engine, and how to get it; None if it lacks nothing."""
+        """What this machine lacks to build or run an engine, and how to get it; None if nothing."""
 
     def missing_to_open(self, card: EngineCard) -> str | None:
         """What this machine lacks to run this engine, which may need less than to build one."""
@@ -226,7 +205,6 @@ class Backend(ABC, Generic[OptionsT]):
             model: the exported model's folder; its files were already verified.
             draft: the engine's card so far, with the precision and the model's card.
             options: as ``accept`` gave them.
-            progress: called at the start of each step.
 
         Returns:
             The draft with what the backend records of the build.
@@ -237,6 +215,5 @@ class Backend(ABC, Generic[OptionsT]):
         """Load an engine whose files were already verified.
 
         Args:
-            taps: intermediate tensors to return beside the outputs, by stage name (``p2``,
-                ``proposals``, ...).
+            taps: stages to return beside the outputs, by name (``p2``, ``proposals``, ...).
         """

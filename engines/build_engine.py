@@ -106,11 +106,7 @@ def _build_and_prove(
 
 
 def _prove(model: Path, folder: Path, backend: Backend[Any], engine: EngineCard) -> list[StageRecord]:
-    """Compare the engine with the exported model: by stages if it returns them, else by detections.
-
-    Raises:
-        GateFailed: they differ beyond the limits of the precision.
-    """
+    """Compare the engine with the exported model: by stages if it returns them, else by detections."""
     card = engine.model
     tapped = backend.taps_any or engine.tapped
     taps = tap_names(card.architecture) if tapped else ()
@@ -135,7 +131,6 @@ def _prove(model: Path, folder: Path, backend: Backend[Any], engine: EngineCard)
 
 
 def _proof_inputs(engine: EngineCard) -> Iterator[tuple[str, dict[str, NDArray[np.float32]]]]:
-    """Yield the sample picture, in the typical shape of each profile if there are any."""
     steps = engine.model.preprocessing
     if not engine.profiles:
         yield next(sample_batches(steps))

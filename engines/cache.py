@@ -79,10 +79,6 @@ def code_hash(starts: Iterable[Path], root: Path = _ROOT) -> str:
     """Hash the code of modules, and of what they import of ``pssdet`` that decides on an engine.
 
     Comments, docstrings and the texts of errors do not count.
-
-    Args:
-        starts: files of the modules.
-        root: folder of the package ``pssdet``.
     """
     digest = hashlib.sha256()
     trees = _deciding(starts, root)
@@ -103,7 +99,6 @@ def _deciding(starts: Iterable[Path], root: Path) -> dict[Path, ast.Module]:
 
 
 def _imported(node: ast.AST) -> Iterator[str]:
-    """Yield the names of modules that code imports, anywhere, and of what it takes from them."""
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
         return
     if isinstance(node, ast.Import):
@@ -163,10 +158,6 @@ def cached(
     Of several processes that want one engine, one builds and the others wait. What an interrupted build
     wrote is removed at once, or, if its process was killed, by the next build of anything.
 
-    Args:
-        folder: of the cache.
-        build: writes the engine's files and its card into an empty folder.
-
     Returns:
         Whether the engine was in the cache.
 
@@ -204,7 +195,6 @@ def _fill(entry: Path, build: Callable[[Path], None]) -> None:
 
 
 def _whole(entry: Path) -> bool:
-    """Whether the folder is an engine whose files are those of its card."""
     try:
         for file in read_engine_card(entry).files:
             file.verify(entry)

@@ -18,9 +18,6 @@ def check_compatible(folder: Path, card: EngineCard, device: Gpu, version: str, 
     """Refuse, before TensorRT reads it, an engine that cannot run here.
 
     Args:
-        folder: of the engine.
-        card: its card.
-        device: the GPU of this machine.
         version: of TensorRT here.
         library: the plugin library here; None if the engine carries its own.
 
@@ -47,12 +44,11 @@ def _gpu_compatible(card: EngineCard, device: Gpu) -> bool:
     assert card.gpu is not None  # noqa: S101  (the caller has looked)
     if card.options.get("hardware_compatible") == "ampere_plus":
         return device.capability >= _AMPERE
-    # Perhaps slower than where its kernels were chosen.
+    # On another GPU of this capability it may be slower than where its kernels were chosen.
     return device.capability == card.gpu.capability
 
 
 def _version_compatible(card: EngineCard, built: str, here: str) -> bool:
-    """A version-compatible plan also runs in later versions of the same major."""
     ours, theirs = numbers_of(built), numbers_of(here)
     if "version_compatible" in card.options:
         return ours[0] == theirs[0] and theirs >= ours

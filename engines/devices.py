@@ -31,8 +31,7 @@ class Gpu(NamedTuple):
 def cuda_device_count() -> int:
     """CUDA devices of this machine; 0 without a driver.
 
-    The driver is asked directly: constructing ``tensorrt.Runtime`` where there is no device crashes
-    the process, and CUDA packages are not needed to say that there is none.
+    The driver itself is asked: where there is no device, ``tensorrt.Runtime`` crashes the process.
     """
     driver = _driver()
     count = ctypes.c_int(0)

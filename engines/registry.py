@@ -76,7 +76,6 @@ def open_engine(folder: Path, *, stages: bool = False) -> OpenEngine:
     """Verify an engine's files and load them.
 
     Args:
-        folder: where ``engine.json`` lies.
         stages: runs also return every intermediate tensor of ``stages.tap_names``.
 
     Raises:

@@ -32,11 +32,7 @@ class _OnnxRuntimeBackend(Backend[PrecisionOptions]):
     def build(
         self, model: Path, draft: EngineCard, folder: Path, options: PrecisionOptions, progress: Progress
     ) -> EngineCard:
-        """Write one ONNX file; on a machine without CUDA half precision is emulated, and int8 everywhere.
-
-        In int8 the file is the graph that TensorRT gets, which shows its accuracy and not its speed. The
-        CPU provider takes an integer kernel for a convolution only where rounding alone follows it, so
-        with TensorRT's placement nearly all layers compute in float32 on the rounded values.
+        """Write one ONNX file; int8 is emulated everywhere, half precision on machines without CUDA.
 
         Raises:
             BadInput: the file holds no recipe or one for another model, or the pictures cannot be used.
@@ -76,7 +72,6 @@ class _OnnxRuntimeBackend(Backend[PrecisionOptions]):
 
 
 def _has_cuda() -> bool:
-    """Whether ONNX Runtime can run on a GPU here: its CUDA provider is there, and so is a device."""
     import onnxruntime
 
     return "CUDAExecutionProvider" in onnxruntime.get_available_providers() and cuda_device_count() > 0

@@ -121,12 +121,7 @@ class _TensorRTBackend(Backend[TensorRTOptions]):
     def build(
         self, model: Path, draft: EngineCard, folder: Path, options: TensorRTOptions, progress: Progress
     ) -> EngineCard:
-        """Build a plan whose layers have the precision that was asked for.
-
-        Raises:
-            BadInput: an option makes no sense here.
-            GateFailed: TensorRT cannot build it, or not in that precision.
-        """
+        """Build a plan; its layers must have the precision that was asked for."""
         import onnx
         import tensorrt as trt
 
@@ -181,11 +176,7 @@ class _TensorRTBackend(Backend[TensorRTOptions]):
         )
 
     def open(self, folder: Path, card: EngineCard, taps: Sequence[str] = ()) -> Session:
-        """Open a session on the plan if it fits this machine.
-
-        Raises:
-            BadInput: it is for another GPU, TensorRT or plugin library, or returns no stages.
-        """
+        """Open a session on a plan that fits this machine and returns the stages asked for."""
         if taps and not card.tapped:
             raise BadInput(f"the engine in {folder} does not return its stages; build one that does: --stages")
         carried = _carries_plugins(card)

@@ -1,7 +1,6 @@
-"""The ranges of activations that int8 represents, from pictures of the kind that a model will see.
+"""The ranges of activations in int8, from pictures of the kind that a model will see.
 
-A wider range cuts off nothing and has coarser steps; three methods weigh the two differently.
-All are for symmetric int8: steps of range / 127 around 0.
+Symmetric: steps of range / 127 around 0. A wider range cuts off less and has coarser steps.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from pssdet.models.reader import Preprocessing
 
 Method = Literal["percentile", "mse", "entropy"]
 
-#: Bins of a histogram.
 BINS = 4096
 #: Largest integer of the symmetric scheme.
 LEVELS = 127
@@ -46,7 +44,6 @@ class AbsHistogram:
     Attributes:
         counts: int64 [BINS].
         limit: upper edge of the last bin; 0 as long as every value was 0.
-        largest: the largest absolute value.
     """
 
     def __init__(self) -> None:
@@ -55,11 +52,7 @@ class AbsHistogram:
         self.largest = 0.0
 
     def add(self, values: NDArray[np.float32]) -> None:
-        """Count the values.
-
-        Raises:
-            ValueError: one is NaN or infinite.
-        """
+        """Count the values; raises ``ValueError`` if one is NaN or infinite."""
         sizes = np.abs(values.ravel())
         top = float(sizes.max(initial=0.0))
         if not np.isfinite(top):
@@ -98,7 +91,6 @@ def range_of(histogram: AbsHistogram, method: Method) -> float:
 
 
 def _percentile(histogram: AbsHistogram) -> float:
-    """The upper edge of the bin that holds the value below which lie 99.99 % of them."""
     total = np.cumsum(histogram.counts)
     index = int(np.searchsorted(total, _SHARE * total[-1]))
     return (index + 1) * histogram.limit / BINS

@@ -1,8 +1,4 @@
-"""Half precision as a rewrite of the exported graph, real or emulated.
-
-The half region is the trunk and the head without what a recipe keeps in float32 (``recipe.py``).
-Sampling coordinates, box decoding and NMS always stay in float32, where half precision would move
-samples and boxes by visible fractions of a pixel.
+"""Half precision as a rewrite of the exported graph, real or emulated; see ``docs/precision.md``.
 
 ONNX Runtime's CPU backend runs float16 graphs in float32 and never rounds. ``emulate_half`` therefore
 keeps float32 operators and puts a cast to float16 and back on every edge of the region, which rounds
@@ -83,9 +79,8 @@ _Renamed = tuple[str, list[onnx.NodeProto]]
 def _rewrite_region(model: onnx.ModelProto, region: set[str], kind: type[_Rounding | _Typed]) -> None:
     """Apply a rewrite to the nodes named in ``region``, in place.
 
-    A rewriter changes, in place, a ``parameter`` that only the region uses, once for each use. It names
-    the tensor that a region's node reads or writes instead of one that is ``entering`` or ``leaving``,
-    and gives the nodes between the two.
+    A rewriter changes each ``parameter`` in place, once for each use. For a tensor ``entering`` or
+    ``leaving`` the region it gives the name to use inside, and the nodes between the two.
     """
     graph = model.graph
     rewriter = kind(graph, region)
@@ -201,10 +196,7 @@ def prune(graph: onnx.GraphProto) -> None:
 
 
 class _Typed:
-    """Makes the region compute in float16; casts stand where the precision changes.
-
-    A stage keeps its float32 name beside the half one.
-    """
+    """Makes the region compute in float16; a stage keeps its float32 name beside the half one."""
 
     def __init__(self, graph: onnx.GraphProto, region: set[str]) -> None:
         self._names = {name: f"{name}:half" for name in half_tensors(graph, region)}

@@ -1,7 +1,6 @@
-"""An exported model in int8 with Q/DQ pairs, for TensorRT's explicit quantisation and ONNX Runtime.
+"""An exported model in int8 with Q/DQ pairs, as TensorRT and ONNX Runtime take it.
 
-Symmetric int8, zero point 0: one scale per tensor of activations, one per output channel of weights.
-Weights are stored as int8. Biases and everything between the pairs stay float32.
+Symmetric: a scale per tensor of activations and per output channel of weights (``docs/precision.md``).
 """
 
 from __future__ import annotations
@@ -46,18 +45,14 @@ class QdqPlacement(NamedTuple):
 
 
 def place_qdq(graph: onnx.GraphProto, float32: Iterable[str] = ()) -> QdqPlacement:
-    """Choose an exported graph's integer layers and the tensors that are rounded for them.
+    """Choose an exported graph's integer layers and the tensors rounded for them.
 
-    Not among them: the first convolution, whose input is the picture; those that predict DCN offsets and
-    masks, where 8 bits would move samples visibly; DeformConv, which has no integer kernel; and the last
-    layers of the RPN and of the heads, whose results are scores and boxes.
+    Not among them: ``float32`` nodes; the first convolution, whose input is the picture; predictors of DCN
+    offsets and masks, where 8 bits would move samples visibly; DeformConv, which has no integer kernel; and
+    the last layers of the RPN and of the heads, whose results are scores and boxes.
 
-    A residual Add reads its shortcut rounded and the other branch's convolution as it is: so TensorRT can
-    run convolution, Add and Relu in one kernel that reads and writes integers.
-
-    Args:
-        graph: of an exported model.
-        float32: nodes that stay as they are, besides; see ``recipe.Recipe``.
+    A residual Add reads its shortcut rounded and the other branch as it is: so TensorRT can run
+    convolution, Add and Relu in one kernel that reads and writes integers.
     """
     rules = _QuantisationRules(graph, float32)
     layers = {node.name: node for node in graph.node if rules.is_integer_layer(node)}
@@ -122,12 +117,10 @@ class _QuantisationRules:
 
 
 def quantise(model: onnx.ModelProto, ranges: Mapping[str, float], placement: QdqPlacement) -> onnx.ModelProto:
-    """The model with the layers of ``placement`` in int8; existing tensors and nodes keep their names.
+    """A copy of the model in which the layers of ``placement`` are int8; names stay as they are.
 
     Args:
-        model: float32, as exported; it is left as it is.
         ranges: largest absolute value that each tensor of ``placement.activations`` keeps.
-        placement: as ``place_qdq`` chose it for this model.
     """
     result = onnx.ModelProto.FromString(model.SerializeToString())
     graph = result.graph
@@ -189,13 +182,7 @@ def _weights(node: onnx.NodeProto, tensor: onnx.TensorProto, added: dict[str, on
 
 
 class QuantisedModel(NamedTuple):
-    """Result of quantising a model.
-
-    Attributes:
-        model: with QuantizeLinear / DequantizeLinear pairs.
-        calibration: for the engine's card.
-        float_layers: layers with weights of trunk and head that have no integers.
-    """
+    """A quantised model; ``float_layers`` counts its weighted layers that are not in int8."""
 
     model: onnx.ModelProto
     calibration: CalibrationRecord
@@ -212,15 +199,11 @@ def quantised_model(
     recipe: Recipe,
     method: Method = METHOD,
 ) -> QuantisedModel:
-    """An exported model in int8, with ranges from pictures.
+    """An exported model in int8, with ranges from pictures; the nodes of the recipe stay float32.
 
     Args:
-        exported: the model; it is left as it is.
-        folder: where its file lies, which was verified.
-        card: its card.
+        folder: where the exported model's file lies, which was verified.
         pictures: folder of pictures like those that the detector will see; labels are not needed.
-        recipe: its nodes are not quantised.
-        method: how a range is chosen for the values of a tensor.
 
     Raises:
         BadInput: as ``calibrate``, or the recipe is not for this model.

@@ -1,8 +1,4 @@
-"""Which nodes of a half-precision detector stay in float32, as data.
-
-A recipe is a JSON file with three fields: ``model``, the configuration's name; ``fp32``, names of nodes of
-its trunk and head; ``note``, why these. Everything else is float32 anyway.
-"""
+"""Which nodes of a half-precision detector stay in float32: JSON files with the fields of ``Recipe``."""
 
 from __future__ import annotations
 
@@ -62,11 +58,7 @@ class Recipe:
         return RecipeRecord(self.sha256, self.fp32, self.note)
 
     def check(self, graph: onnx.GraphProto) -> None:
-        """Whether this recipe is for that graph of an exported model.
-
-        Raises:
-            BadInput: it names nodes that the graph lacks.
-        """
+        """Raise ``BadInput`` if the recipe names nodes that this graph of an exported model lacks."""
         missing = sorted(set(self.fp32) - {node.name for node in graph.node})
         if missing:
             raise BadInput(
@@ -76,11 +68,7 @@ class Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a recipe's file.
-
-    Raises:
-        BadInput: it cannot be read, or holds no recipe.
-    """
+    """Read a recipe's file; raises ``BadInput`` if it cannot be read or holds no recipe."""
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -93,11 +81,7 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def write_recipe(path: Path, recipe: Recipe) -> None:
-    """Write a recipe's file.
-
-    Raises:
-        BadInput: the folder cannot be written to.
-    """
+    """Write a recipe's file; raises ``BadInput`` if the folder cannot be written to."""
     write_atomically(path, recipe.encode())
 
 

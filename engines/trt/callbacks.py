@@ -36,7 +36,6 @@ def _new(trt: Any) -> Any:
             self._errors: deque[str] = deque(maxlen=_KEPT)
 
         def log(self, severity: Any, msg: str) -> None:
-            """Called by TensorRT."""
             if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
                 self._errors.append(msg.strip())
 
@@ -79,7 +78,6 @@ def progress_monitor(trt: Any, report: Report) -> Any:
             return self.error is None
 
         def phase_finish(self, phase_name: str) -> None:
-            """A phase is over."""
             self._steps.pop(phase_name, None)
 
         def _report(self, text: str) -> None:

@@ -17,8 +17,7 @@ _loaded: dict[Path, ctypes.CDLL] = {}
 def load_plugins(trt: Any, path: Path) -> None:
     """Load the library, which registers its plugins with TensorRT, once per process.
 
-    Args:
-        trt: the module ``tensorrt``: what is opened before TensorRT registers nothing.
+    ``trt`` must have been imported: a library opened before TensorRT registers nothing.
 
     Raises:
         EnvironmentMissing: it cannot be loaded, or was compiled for another TensorRT.

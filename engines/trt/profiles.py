@@ -11,7 +11,6 @@ from typing import NamedTuple, TypeAlias
 from pssdet.errors import BadInput
 
 Shape: TypeAlias = tuple[int, ...]
-#: The shape of every input, by its name.
 InputShapes: TypeAlias = Mapping[str, Shape]
 
 

@@ -1,9 +1,8 @@
 """The exported graph's DeformConv nodes and pssdet functions as plugin nodes.
 
-A DCNv2 layer is Conv -> Split into offsets and masks -> Sigmoid of the masks -> DeformConv -> Relu. The
-plugin takes the convolution's output as it is: ``raw_mask`` means that masks before their sigmoid are the
-last third of the channels; and it applies the Relu. The functions of the detection part must stay within
-the limits of plugins/detection/detection.h.
+A DCNv2 layer is Conv -> Split into offsets and masks -> Sigmoid of the masks -> DeformConv -> Relu.
+The plugin does all that follows the Conv: ``raw_mask`` means that the last third of the Conv's channels
+are masks before their sigmoid.
 """
 
 from __future__ import annotations
@@ -102,7 +101,6 @@ def _raw_mask(
 
 
 def _relu(output: str, links: GraphLinks) -> onnx.NodeProto | None:
-    """The Relu that alone reads the convolution's output, if there is one."""
     readers = links.consumers.get(output, [])
     if len(readers) == 1 and readers[0].op_type == "Relu" and _is_private(links, output):
         return readers[0]
@@ -172,7 +170,6 @@ def _value(node: onnx.NodeProto, field: Field, given: Any) -> Any:
 
 
 def _check_levels(node: onnx.NodeProto, plugin: Plugin, attributes: Attributes) -> None:
-    """Check the numbers of anchors and inputs against the number of strides."""
     if "strides" not in attributes:
         return
     levels = len(attributes["strides"])

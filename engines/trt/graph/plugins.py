@@ -93,7 +93,6 @@ class Plugin:
     """One plugin.
 
     Attributes:
-        op_type: its name in ONNX and TensorRT.
         function: the exported ONNX function that it replaces; empty: it replaces other nodes.
         follows_maps: outside of trunk and head it is half where all the maps that it reads are.
     """
@@ -121,11 +120,7 @@ class Plugin:
     def node(
         self, inputs: Sequence[str], outputs: Sequence[str], name: str, attributes: Mapping[str, Any]
     ) -> onnx.NodeProto:
-        """A node for this plugin, with every field: the parser warns about those left out.
-
-        Raises:
-            KeyError: a field has no value.
-        """
+        """A node for this plugin, with every field: the parser warns about those left out."""
         return helper.make_node(
             self.op_type,
             inputs,
@@ -219,7 +214,6 @@ MULTICLASS_NMS = Plugin(
     ),
 )
 
-#: All plugins by their ``op_type``.
 PLUGINS = {each.op_type: each for each in (DEFORM_CONV, GENERATE_PROPOSALS, MULTILEVEL_ROI_ALIGN, MULTICLASS_NMS)}
 
 # The rewrites to half precision are below TensorRT and know no plugin.

@@ -1,9 +1,8 @@
-"""The exported graph as every TensorRT parser from 8.6 to 11 takes it: plugins, constants folded, opset 17.
+"""The exported graph for every TensorRT parser from 8.6 to 11: plugins, constants folded, opset 17.
 
-A parser chooses by a node's op_type, whatever its domain: a built-in importer of that name, then (from
-9.0 on) a model-local function, then a plugin with the node's ``plugin_version`` and ``plugin_namespace``.
-So plugin nodes have names that no importer has, and no functions are left for a parser to prefer.
-TensorRT 8.6's parser knows operators up to opset 17 and reads later ones as if they were older.
+A parser ignores a node's domain and prefers a built-in importer or a function of that name to a plugin.
+So plugins have names that no importer has, and no functions are left. 8.6 reads opsets after 17 as if
+they were older.
 """
 
 from __future__ import annotations
@@ -50,13 +49,13 @@ def plugin_graph(model: onnx.ModelProto) -> onnx.ModelProto:
 def typed_half(plugin_model: onnx.ModelProto, recipe_fp32_names: Iterable[str]) -> onnx.ModelProto:
     """The graph in mixed precision, as a new model, for a strongly typed network.
 
-    There the builder changes no tensor's type; TensorRT 11 takes nothing else. Trunk and head are half,
-    except for the nodes that a recipe names; so is RoIAlign between them, and the plugin of the proposals
-    reads half maps. What positions of samples, boxes and scores are computed from stays float32.
+    There the builder changes no tensor's type. Trunk and head are half; so is RoIAlign between them, and
+    the plugin of the proposals reads half maps. What positions of samples, boxes and scores are computed
+    from stays float32.
 
     Args:
         plugin_model: what ``plugin_graph`` gives, float32.
-        recipe_fp32_names: nodes that stay float32; names of nodes that a plugin replaced are ignored.
+        recipe_fp32_names: nodes that stay float32; those that a plugin replaced are ignored.
 
     Raises:
         BadInput: the graph's types contradict each other.
@@ -162,10 +161,7 @@ def lower_opset(model: onnx.ModelProto, domains: Iterable[str]) -> None:
 
 
 def _is_foldable(node: onnx.NodeProto) -> bool:
-    """Whether a node makes no random numbers and runs no graph of its own.
-
-    Weights in int8 stay so: TensorRT finds an integer layer by its DequantizeLinear.
-    """
+    """Random numbers, subgraphs and int8 weights stay: DequantizeLinear marks TensorRT's integer layers."""
     return not node.op_type.startswith("Random") and node.op_type not in {"If", "Loop", "Scan", "DequantizeLinear"}
 
 

@@ -1,7 +1,6 @@
 """Element types of every tensor of a graph, by ONNX's own type constraints and the plugins' contracts.
 
-ONNX's shape inference stops at operators that it does not know; this goes on, and refuses
-contradictions, as a strongly typed TensorRT network does.
+ONNX's shape inference stops at unknown operators; this goes on, and refuses contradictions.
 """
 
 from __future__ import annotations

@@ -33,17 +33,12 @@ class BuildSettings:
 
     Attributes:
         profiles: input shapes that the plan serves; layers are inspected with the first.
-        route: how the plan gets its precision.
-        int8: the graph has quantised layers.
         float32: names of ONNX nodes that stay float32 on the route ``flags``.
         stages: tensors to return beside the outputs, by name.
         plugins: the plugin library; None: the graph has no plugins, or they are registered already.
         workspace: limit of the builder's scratch memory, bytes; None: TensorRT's own, all of the GPU.
         timing_cache: file of measured kernels, read and added to; None: not kept.
         external_kernels: kernels of cuBLAS and cuDNN may be used; False where they are stand-ins.
-        version_compatible: the plan runs in later minor versions too.
-        hardware: the plan runs on other GPUs too; None: on this architecture.
-        plugins_in_plan: the plan carries the plugin library.
     """
 
     profiles: tuple[Profile, ...]
@@ -69,7 +64,6 @@ def build_plan(
 
     Args:
         model: what ``rewrite.plugin_graph`` or ``rewrite.typed_half`` gives.
-        report: called at the start of each step.
 
     Returns:
         The inspector's description of each layer; see ``inspector.py``.
@@ -115,7 +109,6 @@ def build_plan(
 
 
 def _check_supported(capabilities: Capabilities, settings: BuildSettings) -> None:
-    """Refuse what this TensorRT does not have, before anything is built."""
     if settings.version_compatible and not capabilities.version_compatible:
         raise BadInput("this TensorRT cannot build version-compatible engines; 8.6 is the first that can")
     if settings.hardware and settings.hardware not in capabilities.hardware:
@@ -179,11 +172,7 @@ def _add_profiles(builder: Any, network: Any, config: Any, profiles: tuple[Profi
 
 
 def _build(trt: Any, capabilities: Capabilities, builder: Any, network: Any, config: Any, report: Report) -> Any:
-    """The serialised engine; None if TensorRT could not make it.
-
-    Raises:
-        BaseException: of ``report``, or Ctrl-C, during the build.
-    """
+    """The serialised engine, or None; errors of ``report`` during the build, Ctrl-C too, are raised."""
     if not capabilities.progress:
         report("TensorRT: building")
         with report_elapsed(report):
@@ -211,10 +200,7 @@ def timing_cache_name(version: str, gpu: str) -> str:
 
 
 def load_timing_cache(config: Any, path: Path) -> None:
-    """Give the builder the file's measurements, or an empty cache.
-
-    A broken file, or one of another TensorRT, is not used.
-    """
+    """Give the builder the file's measurements; none if it is broken or of another TensorRT."""
     with locked(_lock(path)):
         content = _read(path)
     cache = config.create_timing_cache(content)

@@ -33,11 +33,8 @@ class Capabilities:
         constraints: layers can be constrained to a type.
         typed_flag: a network can be declared strongly typed.
         explicit_batch_flag: a network must be declared to have a batch dimension.
-        progress: the builder reports its progress.
-        version_compatible: plans for later versions too.
         hardware: plans for other GPUs, by level.
         profile_sharing: several contexts on one profile must be requested when a plan is built (8.6).
-        plugins_in_plan: plans that carry plugin libraries.
         tactic_sources: names of the libraries that the builder may take kernels from.
     """
 
@@ -99,11 +96,7 @@ def _any_loads(names: tuple[str, ...], load: Callable[[str], object]) -> bool:
 
 
 def choose_route(capabilities: Capabilities, *, reduced: bool, typed: bool) -> Route:
-    """The route of a build.
-
-    Args:
-        reduced: FP16 or INT8 was asked for.
-        typed: a strongly typed network was asked for.
+    """The route of a build in reduced precision (FP16, INT8) or float32, strongly typed or not.
 
     Raises:
         BadInput: there are no strongly typed networks in this version.

@@ -62,12 +62,11 @@ class Precisions:
 def inspect(trt: Any, engine: Any, profile: Profile) -> list[dict[str, Any]]:
     """The first profile's layers of an engine as the inspector describes them, in its typical shape.
 
-    The plan must be built with detailed verbosity. Where shapes are dynamic, the inspector knows formats
-    only with an execution context whose inputs have sizes.
+    With dynamic shapes the inspector knows formats only in a context whose inputs have sizes.
 
     Raises:
         EnvironmentMissing: there is no memory for a context.
-        GateFailed: the inspector gives no details.
+        GateFailed: there are no details; the plan must be built with detailed verbosity.
     """
     context = engine.create_execution_context()
     if context is None:
@@ -87,11 +86,7 @@ def first_profile(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def read_layers(text: str) -> list[dict[str, Any]]:
-    """The layers of the inspector's JSON.
-
-    Raises:
-        GateFailed: it is no such JSON, or has names only.
-    """
+    """The layers of the inspector's JSON; raises ``GateFailed`` if it has none, or names only."""
     try:
         layers = json.loads(text)["Layers"]
     except (ValueError, KeyError, TypeError) as error:
@@ -116,11 +111,7 @@ def _type_in(text: str) -> LayerPrecision | None:
 
 
 def summarise(layers: Sequence[Mapping[str, Any]], flops: Mapping[str, int]) -> Precisions:
-    """Layers and convolutions by precision.
-
-    Args:
-        flops: operations of each convolution by its ONNX node's name; see ``convolution_flops``.
-    """
+    """Layers and convolutions by precision; ``flops`` as ``convolution_flops`` gives them."""
     counted: dict[str, int] = {}
     of_node: dict[str, list[Mapping[str, Any]]] = {}
     for layer in layers:
@@ -155,12 +146,9 @@ def _precision_of(layers: Sequence[Mapping[str, Any]]) -> LayerPrecision:
 
 
 def prove(precisions: Precisions, asked: Literal["fp16", "int8"]) -> None:
-    """Fail unless the plan has the precision that was asked for.
+    """Raise ``GateFailed`` unless the plan has the precision that was asked for.
 
     INT8 engines must have 90 % in INT8 or FP16, and some of it in INT8.
-
-    Raises:
-        GateFailed: too much of the convolutions' work is in float32, or unknown.
     """
     share = precisions.share("fp16", "int8")
     if asked == "int8" and not precisions.flops.get("int8"):
@@ -180,11 +168,8 @@ _CONVOLUTIONS = ("Conv", "DeformConv")
 def convolution_flops(model: onnx.ModelProto, size: BatchSize) -> dict[str, int]:
     """Operations of each convolution, deformable or not, by the node's name, for a batch.
 
-    Two operations per multiply-accumulate: 2 N Ho Wo O (C / groups) kh kw, the weights being
-    [O, C / groups, kh, kw]. Offsets, interpolation and bias are not counted.
-
-    Args:
-        model: the exported model; left as it is.
+    2 N Ho Wo O (C / groups) kh kw, for weights [O, C / groups, kh, kw] and two operations per
+    multiply-accumulate. Offsets, interpolation and bias are not counted.
 
     Raises:
         GateFailed: a convolution's output size is unknown.

@@ -25,10 +25,7 @@ def onnx_nodes(text: str) -> list[str]:
 
 
 def parse(trt: Any, builder: Any, flags: int, content: bytes, logger: Any) -> Any:
-    """The network of a serialised ONNX model.
-
-    Returns:
-        The network and its parser, which owns the weights and must live as long.
+    """The network of a serialised ONNX model, and its parser, which owns the weights.
 
     Raises:
         GateFailed: TensorRT cannot take the graph; the message lists the parser's errors.
@@ -50,11 +47,7 @@ def _describe(error: Any) -> str:
 
 
 def mark_stages(network: Any, names: Iterable[str]) -> None:
-    """Make intermediate tensors outputs of the network.
-
-    Raises:
-        GateFailed: one of them is not in the network.
-    """
+    """Make intermediate tensors outputs of the network; raises ``GateFailed`` if one is missing."""
     wanted = set(names) - {network.get_output(index).name for index in range(network.num_outputs)}
     for layer in _layers(network):
         for tensor in _outputs(layer):
@@ -66,10 +59,7 @@ def mark_stages(network: Any, names: Iterable[str]) -> None:
 
 
 def constrain_to_float32(trt: Any, network: Any, names: AbstractSet[str]) -> set[str]:
-    """Constrain the layers of these ONNX nodes to float32; returns the nodes that have any.
-
-    Layers that compute shapes and indices need no constraint.
-    """
+    """Constrain the layers of these ONNX nodes to float32; returns the nodes that have any."""
     found: set[str] = set()
     for layer in _layers(network):
         nodes = onnx_nodes(getattr(layer, "metadata", "") or "") or [layer.name]
@@ -92,14 +82,7 @@ def constrain_to_float32(trt: Any, network: Any, names: AbstractSet[str]) -> set
 
 
 def check_constrained(model: onnx.ModelProto, missing: AbstractSet[str]) -> None:
-    """Fail if a convolution that must stay float32 has no layer; other nodes may be folded.
-
-    Args:
-        missing: names of the model's nodes that were to be constrained and have no layer.
-
-    Raises:
-        GateFailed: the builder would choose such a convolution's precision unnoticed.
-    """
+    """Raise ``GateFailed`` for a convolution without a layer; other nodes may be folded."""
     if convolutions := [node.name for node in model.graph.node if node.op_type == "Conv" and node.name in missing]:
         named = ", ".join(convolutions)
         raise GateFailed(f"TensorRT's network has no layer for {named}, to be held to float32; take --strongly-typed")

@@ -92,13 +92,7 @@ class Staging:
 
 
 class BufferSet:
-    """The memory and the events that one batch in flight needs for itself.
-
-    Attributes:
-        number: of the set within its session.
-        pixels: of raw images that become inputs on the GPU.
-        uploaded, computed, downloaded: events after the steps of the batch in flight.
-    """
+    """The memory and the events of one batch in flight; ``pixels`` holds its raw images."""
 
     def __init__(self, cuda: Cuda, number: int) -> None:
         self.number = number
@@ -120,11 +114,7 @@ Inputs = Mapping[str, NDArray[np.float32] | RawImages]
 
 
 class Uploader:
-    """Puts inputs on the GPU, on one stream; the buffers must be free and have room for them.
-
-    Args:
-        kernel: preprocesses raw images; None: all inputs are arrays.
-    """
+    """Puts inputs on the GPU, on one stream; the buffers must be free and have room for them."""
 
     def __init__(self, cuda: Cuda, stream: Stream, kernel: PreprocessKernel | None) -> None:
         self._cuda = cuda
@@ -224,5 +214,4 @@ class InferRequest:
 
 
 def _copied(values: NDArray[Any]) -> NDArray[Any]:
-    """A copy; half precision becomes float32."""
     return values.astype(np.float32 if values.dtype == np.float16 else values.dtype)

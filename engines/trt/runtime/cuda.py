@@ -34,11 +34,7 @@ _ADVICE = {
 
 
 class CudaFailure(EnvironmentMissing):
-    """A call of the CUDA runtime failed.
-
-    Attributes:
-        name: CUDA's name of the error, such as ``cudaErrorMemoryAllocation``.
-    """
+    """A call of the CUDA runtime failed; ``name`` is CUDA's, such as ``cudaErrorMemoryAllocation``."""
 
     def __init__(self, name: str, what: str) -> None:
         super().__init__(what)

@@ -22,10 +22,7 @@ _INSTALL = "see the table of TensorRT versions in docs/tensorrt.md"
 class LoadedEngine:
     """A deserialised engine; the driver must have answered, or TensorRT crashes the process.
 
-    Attributes:
-        inputs: float32 tensors.
-        outputs: float32 or int32 tensors; stages in reduced precision are float16.
-        profiles: the range of every input, of each optimisation profile.
+    Inputs are float32, outputs float32 or int32; stages in reduced precision are float16.
 
     Args:
         path: the serialised engine, whose hash was verified: TensorRT trusts what it reads.
@@ -123,14 +120,7 @@ class LoadedEngine:
 
 
 def check_outputs(engine: LoadedEngine, expected: Mapping[str, str]) -> None:
-    """Check that an engine has the outputs that its card records.
-
-    Args:
-        expected: dtype of every output by name, as in ``{"boxes": "float32"}``; there may be others.
-
-    Raises:
-        BadInput: one is missing or of another type.
-    """
+    """Raise ``BadInput`` unless the engine has the outputs of its card, dtype by name; it may have more."""
     present = {tensor.name: tensor.dtype.name for tensor in engine.outputs}
     flaws = [
         f"output {name} is {present.get(name, 'missing')} instead of {dtype}"
@@ -168,7 +158,6 @@ class ShapeContext:
     shape as long as it has graphs, and there is a graph for each set of buffers.
 
     Attributes:
-        context: TensorRT's ``IExecutionContext``.
         warm: it ran since its shapes were set, as TensorRT asks before recording.
         graphs: by number of the set of buffers.
     """
@@ -204,14 +193,10 @@ class ShapeContext:
 
 
 class ContextCache:
-    """The shapes used last, each with a context of its own where TensorRT allows it.
+    """The ``capacity`` shapes used last, each with a context of its own where TensorRT allows it.
 
-    Before 10.0 only engines built for it have several contexts on a profile. A single one goes from shape
-    to shape, and graphs live as long as the shape stays. All compute in the same memory, on one stream.
-
-    Args:
-        graphs: record a shape's work from its second run on.
-        capacity: most shapes to keep.
+    Before 10.0 only engines built for it have several contexts on a profile. A single one goes from
+    shape to shape, and graphs live as long as the shape stays. All share one memory and one stream.
     """
 
     def __init__(self, cuda: Cuda, engine: LoadedEngine, stream: Stream, *, graphs: bool, capacity: int) -> None:

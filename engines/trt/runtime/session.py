@@ -29,11 +29,8 @@ class TensorRTSession:
     whose outputs are kept. From its second run on a shape is recorded as a CUDA graph.
 
     Args:
-        plan: file of the serialised engine; the caller has verified its hash.
-        plugins: the library of its plugins; None if the plan uses none or carries them.
-        cuda_graphs: record the work of each shape.
+        plan, plugins, host_code: as ``LoadedEngine`` takes them.
         graphs_kept: how many shapes of input are kept ready, with context and graphs.
-        host_code: run code that the plan carries: plugins or a runtime.
         outputs: name and dtype of the outputs that the card records; None: they are not checked.
         kernel: preprocesses ``RawImages`` that are given as an input; None: all inputs are arrays.
 
@@ -42,7 +39,6 @@ class TensorRTSession:
         EnvironmentMissing: no GPU, driver, TensorRT, cuda-bindings or plugin library.
     """
 
-    #: Batches that can be in flight at once.
     depth = 2
 
     def __init__(
@@ -91,10 +87,7 @@ class TensorRTSession:
         return self._contexts.fallback
 
     def run(self, inputs: Inputs) -> Outputs:
-        """One batch through the engine; see ``engines.backend.Session``.
-
-        Returns:
-            Arrays of the caller's own.
+        """One batch through the engine; the arrays are the caller's own.
 
         Raises:
             BadInput: an input is missing, is not float32, or has a shape that no profile takes.
@@ -119,9 +112,7 @@ class TensorRTSession:
             return request
 
     def collect(self, request: InferRequest) -> Outputs:
-        """The outputs of a batch, as soon as they are there; in any order, once for each request.
-
-        A stage that is float16 in the engine comes as float32.
+        """The outputs of a batch, in any order, once for each request; float16 stages come as float32.
 
         Raises:
             ValueError: the session is closed, or the request is not its own or was collected before.
@@ -135,11 +126,7 @@ class TensorRTSession:
         return request.take()
 
     def preprocess(self, images: RawImages, *, fetch: bool = True) -> NDArray[np.float32] | None:
-        """What the kernel makes of raw images, float32 [N, 3, H, W]; this waits for it in any case.
-
-        Args:
-            fetch: copy it to the host; False if only the time is of interest.
-        """
+        """Wait for what the kernel makes of raw images, float32 [N, 3, H, W]; None without ``fetch``."""
         with self._lock, self._cuda.on(self._device):
             self._check_open()
             buffers = self._free_buffers()
