@@ -59,25 +59,17 @@ DISTURBED = (
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """One batch size of one detector.
-
-    Attributes:
-        loaded: bytes that the process occupied with the model loaded.
-        peak: most bytes that it occupied; 0 if it did not run.
-        runs: seconds of each run that counts.
-        others: processor cores that other programs used meanwhile.
-        failure: why there are no figures, empty if there are.
-    """
+    """One batch size of one detector; memory in bytes."""
 
     model: str
     height: int
     width: int
     batch: int
-    loaded: int = 0
-    peak: int = 0
-    runs: tuple[float, ...] = ()
-    others: float = 0.0
-    failure: str = ""
+    loaded: int = 0  # with the model loaded
+    peak: int = 0  # the most; 0: it did not run
+    runs: tuple[float, ...] = ()  # seconds of each that counts
+    others: float = 0.0  # processor cores that other programs used meanwhile
+    failure: str = ""  # why there are no figures
 
 
 def batches(
@@ -138,7 +130,6 @@ def _measure(file: Path, name: str, batch: int, before: list[Measured], *, timed
 
 
 def _run(file: Path, empty: Measured, timed: bool, alive: Heartbeat) -> Measured:  # noqa: FBT001
-    """Load, run and measure the memory, in the child process."""
     import numpy as np
     from reference import synthetic_image
 

@@ -33,10 +33,6 @@ def document(*blocks: str | Iterable[str]) -> str:
 
 
 def publish(path: Path, text: str) -> None:
-    """Write a document and print it.
-
-    Raises:
-        BadInput: the folder cannot be written to.
-    """
+    """Write a document and print it; ``BadInput`` if the folder cannot be written to."""
     write_atomically(path, text.encode())
     print(text)

@@ -48,35 +48,21 @@ NOTES = (
 
 
 class Exported(NamedTuple):
-    """One export.
-
-    Attributes:
-        graph: node counts, functions inlined.
-        calls: calls of the functions in the file.
-        kinds: nodes of each operator, functions inlined.
-        size: of the file, bytes.
-        seconds: of each step by name.
-    """
+    """One export; nodes are counted with the functions inlined."""
 
     graph: GraphRecord
-    calls: int
-    kinds: Counter[str]
-    size: int
-    seconds: dict[str, float]
+    calls: int  # of functions, in the file
+    kinds: Counter[str]  # nodes by operator
+    size: int  # of the file, bytes
+    seconds: dict[str, float]  # by step
 
 
 class Costs(NamedTuple):
-    """What it cost, measured from outside.
+    """What an export cost, measured from outside."""
 
-    Attributes:
-        peak: most bytes that the exporting process and its converter occupied together.
-        seconds: from start to end, the start of Python included.
-        others: processor cores that other programs used meanwhile.
-    """
-
-    peak: int
-    seconds: float
-    others: float
+    peak: int  # most bytes of the exporting process and its converter together
+    seconds: float  # from start to end, Python's start included
+    others: float  # processor cores that other programs used meanwhile
 
 
 def exports(*, models: Names = tuple(ROWS), output: Path = RESULTS) -> None:
@@ -100,7 +86,6 @@ def exports(*, models: Names = tuple(ROWS), output: Path = RESULTS) -> None:
 
 
 def _export(key: str | int, alive: Heartbeat) -> Exported:
-    """Export one detector, in the child process."""
     from pssdet.export.pipeline import export_model
 
     entry = next(entry for entry in ZOO if key in (entry.row, entry.name))

@@ -97,7 +97,6 @@ def parity(further: Path | None = None, /) -> None:
 
 
 def _inputs(cases: Mapping[str, Tensors], pictures: Path) -> Iterator[list[str]]:
-    """A line for each case that holds a network's input made from a picture."""
     for name, case in cases.items():
         if "input_values" in case:
             entry = entry_of(case)
@@ -111,7 +110,6 @@ def _inputs(cases: Mapping[str, Tensors], pictures: Path) -> Iterator[list[str]]
 
 
 def _outputs(row: RowModel, cases: Mapping[str, Tensors], pictures: Path, progress: Progress) -> Iterator[list[str]]:
-    """A line for each case that holds a run of the whole detector."""
     for name, case in cases.items():
         if "detections" in case:
             progress(name)

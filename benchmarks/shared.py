@@ -29,20 +29,14 @@ ROWS: dict[str, str | int] = {
 }
 #: Names of detectors on the command line.
 Names: TypeAlias = Annotated[tuple[str, ...], cyclopts.Parameter(consume_multiple=True)]
-#: Packages whose versions a page names.
 PACKAGES = ("numpy", "paddlepaddle", "paddle2onnx", "onnx", "onnxruntime", "opencv-python-headless")
 
 PROC = Path("/proc")
-#: Cores that others may use before a time counts as disturbed.
-QUIET = 0.1
+QUIET = 0.1  # cores that others may use before a time counts as disturbed
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Refuse a name that is not in ``ROWS``.
-
-    Raises:
-        BadInput: a name is not among them.
-    """
+    """Raise ``BadInput`` for a name that is not in ``ROWS``."""
     if unknown := [name for name in names if name not in ROWS]:
         raise BadInput(f"there is no detector {unknown[0]!r}; choose from {', '.join(ROWS)}")
 
@@ -61,15 +55,9 @@ def environment() -> dict[str, str]:
 def write_page(
     script: str, title: str, *blocks: str | Iterable[str], before: str = "", arguments: str = "", folder: Path = RESULTS
 ) -> None:
-    """Write the page of a benchmark, named after its script, and print it.
+    """Write and print the page of a benchmark, named after its script.
 
-    Args:
-        script: path of the script.
-        title: the page's heading.
-        blocks: paragraphs and tables, which follow a line about the machine.
-        before: what that line begins with.
-        arguments: what the command at the end of the page is called with.
-        folder: where the page goes.
+    ``blocks`` follow a line about the machine, which ``before`` opens; the command at the end has ``arguments``.
     """
     machine = "; ".join(f"{name} {value}" for name, value in environment().items())
     made = f"Made by `python benchmarks/{Path(script).name}{arguments}`."
@@ -95,10 +83,7 @@ def memory(file: str, field: str) -> int:
 
 @contextmanager
 def others() -> Iterator[list[float]]:
-    """Processor cores that everything but this process and its finished children used in the block, in a list of one.
-
-    Times are not to be trusted where that is more than ``QUIET``.
-    """
+    """Cores that everything but this process and its finished children used in the block, in a list of one."""
     used: list[float] = []
     started, before = perf_counter(), _seconds_of_others()
     yield used
@@ -114,10 +99,7 @@ def _seconds_of_others() -> float:
 
 @contextmanager
 def peak_of_children(seconds: float = 0.02) -> Iterator[list[int]]:
-    """Most bytes that all descendants of this process occupied at one time, in a list of one.
-
-    Sampled every ``seconds``; pages that two processes share count twice.
-    """
+    """Most bytes that all descendants held at one time, in a list of one; shared pages count twice."""
     peak = [0]
     done = threading.Event()
 

@@ -20,8 +20,7 @@ from benchmarks.gpu.timing import Work, run_all
 from benchmarks.gpu.torch_device import Array, CudaDevice
 from pssdet.plugins.bindings.deform_conv import DeformConvFormat
 
-#: Everything in half precision, as the baselines take it.
-HALF = DeformConvFormat(half=True, half_offset=True)
+HALF = DeformConvFormat(half=True, half_offset=True)  # as the baselines take everything
 _PLUGIN = "ModulatedDeformConv2d"
 
 
@@ -41,10 +40,7 @@ def torchvision_half(device: CudaDevice, layers: Sequence[Layer], seed: int) -> 
 
 
 def convolution_half(device: CudaDevice, layers: Sequence[Layer], seed: int) -> Work:
-    """Plain convolutions of the same sizes: cuDNN's fastest, float16, channels last.
-
-    Without a bias, for which PyTorch would launch another kernel.
-    """
+    """Plain convolutions, float16 NHWC; without a bias, for which PyTorch would launch another kernel."""
     calls = []
     for values, options in _half(device, layers, seed):
         x, weight = (part.contiguous(memory_format=torch.channels_last) for part in (values.x, values.weight))
@@ -88,7 +84,6 @@ BASELINES = {"torchvision": torchvision_half, "convolution": convolution_half, "
 
 
 def _half(device: CudaDevice, layers: Sequence[Layer], seed: int) -> list[tuple[Values, dict[str, tuple[int, ...]]]]:
-    """Each layer's tensors and options."""
     calls = []
     for number, layer in enumerate(layers):
         values = draw(device, layer.problem, HALF, "near", 1000 * seed + number)
@@ -129,7 +124,6 @@ def _build(trt: Any, logger: Any, layers: Sequence[Layer], seed: int) -> Any:
 
 
 def _constants(problem: Problem, seed: int) -> list[NDArray[np.float16]]:
-    """Weights and bias."""
     random, spread = np.random.default_rng(seed), problem.depth**-0.5
     weight = random.normal(0, spread, (problem.out_channels, problem.channels, problem.kernel_h, problem.kernel_w))
     return [values.astype(np.float16) for values in (weight, random.normal(0, 0.5, problem.out_channels))]
@@ -138,7 +132,6 @@ def _constants(problem: Problem, seed: int) -> list[NDArray[np.float16]]:
 def _add(
     trt: Any, network: Any, creator: Any, name: str, problem: Problem, constants: list[NDArray[np.float16]]
 ) -> None:
-    """One layer with inputs of its own."""
     out = (problem.out_height, problem.out_width)
     shapes = {
         "x": (problem.batch, problem.channels, problem.height, problem.width),

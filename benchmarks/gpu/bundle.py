@@ -1,7 +1,4 @@
-"""A bundle travels to a GPU host: a folder with one model, pictures and the references' outputs for them.
-
-``case.json`` has the hashes of the other files. Reading needs NumPy, and ONNX for the model.
-"""
+"""A bundle for a GPU host: one model, pictures and the references' outputs; read without Paddle."""
 
 from __future__ import annotations
 
@@ -24,24 +21,19 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 CARD, MODEL, PICTURES, EXPECTED = "case.json", "model.onnx", "pictures.npz", "expected.npz"
-#: Sides of the network's input are multiples of it.
-STRIDE = 32
-#: A model's outputs, as exported.
-OUTPUTS = ("boxes", "scores", "labels", "count")
+STRIDE = 32  # sides of the network's input are multiples of it
+OUTPUTS = ("boxes", "scores", "labels", "count")  # a model's, as exported
 
 Tensors = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One network input before it is normalised and padded.
+    """One network input before it is normalised and padded."""
 
-    content: uint8 [H, W, 3]. original_size: of the picture it was resized from, by the factor ``scale``.
-    """
-
-    content: NDArray[np.uint8]
-    original_size: tuple[float, float]
-    scale: float
+    content: NDArray[np.uint8]  # [H, W, 3]
+    original_size: tuple[float, float]  # (height, width) of the picture it was resized from
+    scale: float  # of that resizing
 
     @property
     def padded_size(self) -> tuple[int, int]:
@@ -52,24 +44,18 @@ class Picture:
 
 @dataclass(frozen=True)
 class Case:
-    """The description of a bundle, ``case.json``.
-
-    name: of the bundle. model: of the zoo. seeded: parameters are drawn, so the detections are meaningless.
-    mean, std: of the normalisation. fp32: ONNX nodes that half precision leaves in float32.
-    references: whose outputs ``expected.npz`` holds. batches: to be timed.
-    versions: of the packages it was made with. files: SHA-256 by name.
-    """
+    """A bundle's description, ``case.json``."""
 
     name: str
-    model: str
-    seeded: bool
+    model: str  # of the zoo
+    seeded: bool  # parameters are drawn, so the detections are meaningless
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    fp32: tuple[str, ...]
-    references: tuple[str, ...]
-    batches: tuple[int, ...]
-    versions: Mapping[str, str]
-    files: Mapping[str, str] = field(default_factory=dict)
+    fp32: tuple[str, ...]  # ONNX nodes that half precision leaves in float32
+    references: tuple[str, ...]  # whose outputs ``expected.npz`` holds
+    batches: tuple[int, ...]  # to be timed
+    versions: Mapping[str, str]  # of the packages it was made with
+    files: Mapping[str, str] = field(default_factory=dict)  # SHA-256 by name
     schema: int = SCHEMA
 
     def inputs(self, pictures: Sequence[Picture]) -> Tensors:
@@ -83,11 +69,7 @@ class Case:
 
 
 class Bundle:
-    """An opened bundle, whose files are those that were packed.
-
-    Raises:
-        BadInput: something is missing or altered.
-    """
+    """An opened bundle; ``BadInput`` if a file is missing or not what was packed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -138,10 +120,7 @@ def write_bundle(
     pictures: Sequence[Picture],
     expected: Mapping[str, Sequence[Tensors]],
 ) -> None:
-    """Fill an empty folder.
-
-    expected: by reference, the outputs of every picture alone.
-    """
+    """Fill an empty folder; ``expected``: by reference, the outputs of every picture alone."""
     import onnx
 
     onnx.save(model, folder / MODEL)
@@ -162,11 +141,7 @@ def write_card(folder: Path, card: dict[str, Any], names: Iterable[str]) -> None
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """The content of a bundle's ``case.json``.
-
-    Raises:
-        BadInput: a file is missing, altered or of another version.
-    """
+    """The content of a bundle's ``case.json``; ``BadInput`` if a file is missing, altered or of another version."""
     try:
         card = json.loads((folder / CARD).read_bytes())
     except (OSError, ValueError) as error:

@@ -34,8 +34,7 @@ from benchmarks.gpu.suite import Goal, Results, add_bundles_option, exit_code, g
 from pssdet.errors import BadInput, GateFailed
 from pssdet.files import write_atomically
 
-#: The benchmarks in their order, by their names in files.
-CASES = ("kernels", "mini", "row4", "row1", "row2")
+CASES = ("kernels", "mini", "row4", "row1", "row2")  # in their order, by their names in files
 PRECISIONS = ("fp32", "fp16")
 REFERENCE = "paddle"
 
@@ -112,11 +111,7 @@ def _ap_lines(judged: Mapping[str, Any]) -> list[str]:
 
 
 def judge(outputs: Tensors, reference: Tensors, artifacts: Path, precision: Any) -> dict[str, Any]:
-    """AP of an engine and of the reference on the scenes, and the verdict.
-
-    Args:
-        outputs, reference: a model's outputs for all scenes, in their order.
-    """
+    """AP of an engine's ``outputs`` and of the ``reference``, both for all scenes in their order, and the verdict."""
     from pssdet.models.zoo import find
     from pssdet.validation.average_precision import coco_statistics, match, paired_bootstrap
     from pssdet.validation.compare import judge as judge_bootstrap

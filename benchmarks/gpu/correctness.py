@@ -1,7 +1,4 @@
-"""Every kernel and tile against float64: values, unwritten or foreign memory, repeatability, two streams.
-
-The reference uses a device's array library: one code for the tests on a CPU and the comparison on a GPU.
-"""
+"""Every kernel and tile against float64: values, unwritten or foreign memory, repeatability, two streams."""
 
 from __future__ import annotations
 
@@ -38,8 +35,7 @@ FORMATS = {
 }
 #: Of the largest value. Half: the result's own rounding is 5e-4. Float: a coordinate near 300 has steps of 3e-5 pixels.
 LIMITS = {True: 2e-3, False: 5e-5}
-#: Launches that two streams do at once, each with an output of its own.
-AT_ONCE = 16
+AT_ONCE = 16  # launches of each stream, each with an output of its own
 
 
 def check_layers(launcher: Launcher, layers: Sequence[Layer], reaches: Sequence[Reach]) -> list[Result]:
@@ -53,7 +49,6 @@ def check_layers(launcher: Launcher, layers: Sequence[Layer], reaches: Sequence[
 
 
 def _check(launcher: Launcher, name: str, layer: Layer, reach: Reach, seed: int) -> Result:
-    """Every tile on one problem in one format: relative errors, and in words what was wrong."""
     device, problem, form = launcher.device, layer.problem, FORMATS[name]
     row: Result = {"layer": layer.name, "batch": problem.batch, "k": problem.depth, "format": name, "reach": reach}
     row |= {"limit": LIMITS[form.half], "errors": {}, "failures": []}
@@ -132,7 +127,7 @@ def _same_bits(device: CudaDevice, first: Array, second: Array) -> bool:
 
 
 def expected(device: CudaDevice, problem: Problem, form: DeformConvFormat, values: Values) -> Array:
-    """The result in float64."""
+    """The result in float64 by the device's array library: PyTorch on a GPU, NumPy in the tests."""
     xp = device.xp
     x, offset, mask, weight, bias = (xp.asarray(part, dtype=xp.float64) for part in values)
     if form.raw_mask:
@@ -147,7 +142,6 @@ def convolve(
     """The convolution from its definition, [N, O, Ho, Wo], for float64 tensors in NCHW and OIHW order.
 
     It shares nothing with the kernels: a corner's weight is (1 - |dy|)(1 - |dx|), not their four products.
-
     offset: [N, offset groups * taps * 2, Ho, Wo], (dy, dx); mask: [N, offset groups * taps, Ho, Wo].
     A point that is not a number, or infinitely far away, reads zero.
     """

@@ -16,8 +16,7 @@ from pssdet.engines.devices import gpu
 from pssdet.engines.trt.runtime.cuda import Cuda, DeviceBuffer, Graph, PinnedBuffer, Stream
 from pssdet.errors import EnvironmentMissing
 
-#: Runs before the first that counts.
-WARM_UP = 10
+WARM_UP = 10  # runs before the first that counts
 
 
 @dataclass(frozen=True)
@@ -30,11 +29,7 @@ class Memory:
 
 
 class BareDevice:
-    """The first GPU, with one stream.
-
-    Raises:
-        EnvironmentMissing: there is no GPU or no cuda-bindings.
-    """
+    """The first GPU, with one stream; ``EnvironmentMissing`` without a GPU or cuda-bindings."""
 
     def __init__(self) -> None:
         found = gpu()
@@ -100,10 +95,7 @@ class BareDevice:
 
 
 def times_us(cuda: Cuda, stream: Stream, work: Work, iterations: int) -> list[float]:
-    """Microseconds of each of so many runs of work on the stream, warmed up first.
-
-    Everything is queued without waiting, so that the host's own time falls into that of the runs before.
-    """
+    """Microseconds of each run, warmed up first; all are queued at once, to hide the host's own time."""
     for _ in range(WARM_UP):
         work()
     with ExitStack() as held:

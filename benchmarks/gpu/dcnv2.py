@@ -51,11 +51,7 @@ def main(arguments: Sequence[str] | None = None, make_bench: Callable[[Workload]
 
 
 def gpu_bench(workload: Workload) -> Dcnv2Bench:
-    """The GPU, the library and the baselines of this machine.
-
-    Raises:
-        EnvironmentMissing: one of them is missing.
-    """
+    """This machine's GPU, library and baselines; ``EnvironmentMissing`` if one is missing."""
     try:
         from benchmarks.gpu.baselines import BASELINES, torchvision_double
         from benchmarks.gpu.torch_device import CudaDevice
@@ -65,11 +61,7 @@ def gpu_bench(workload: Workload) -> Dcnv2Bench:
 
 
 def open_kernels(path: Path) -> DeformConvLibrary:
-    """A library of CUDA kernels.
-
-    Raises:
-        EnvironmentMissing: it cannot be loaded, or is without its CUDA part.
-    """
+    """A library of CUDA kernels; ``EnvironmentMissing`` if it cannot be loaded or is without its CUDA part."""
     kernels = DeformConvLibrary(path)
     if not kernels.has_cuda:
         raise EnvironmentMissing(f"{path} is without its CUDA kernels; build it with CUDA: make gpu-dcnv2")
@@ -77,10 +69,7 @@ def open_kernels(path: Path) -> DeformConvLibrary:
 
 
 def kernels_identity(path: Path) -> str:
-    """The hash of the sources if the library is newer than they are, else its own.
-
-    Two builds of the same sources differ: nvcc puts numbers of its own into each.
-    """
+    """The hash of the sources if the library is newer, else its own: two builds of the same sources differ."""
     sources = [source for folder in SOURCES for source in folder.rglob("*") if source.is_file()]
     built = path.absolute().is_relative_to(ROOT / "build")
     if built and all(source.stat().st_mtime <= path.stat().st_mtime for source in sources):

@@ -24,8 +24,7 @@ from benchmarks.gpu.shapes import (
 )
 from benchmarks.gpu.suite import Goal, Results, environment_section, goal_table
 
-#: The goals about times are for this GPU.
-GPU = "H200"
+GPU = "H200"  # the goals about times are for it
 DEEPEST = 4608
 COUNT = 13
 _LABELS = {"torchvision": "torchvision's deform_conv2d", "tensorrt": "TensorRT's ModulatedDeformConv2d"}
@@ -75,7 +74,6 @@ def _contradictions(results: Results) -> Iterator[str]:
 
 
 def _checked_steps(results: Results) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """The steps that compare launches with float64, and their rows."""
     for name, entry in results.steps.items():
         if name == "odd shapes" or name.startswith("correctness"):
             yield name, entry["result"]["rows"]
@@ -133,7 +131,6 @@ def _ratio(
 
 
 def _speed(results: Results, number: int, text: str, measured: str | None, *, is_met: bool) -> Goal:
-    """A goal about times."""
     return Goal.of(number, text, measured, judged=GPU in results.identity["gpu"], is_met=is_met)
 
 
@@ -150,7 +147,6 @@ def _times(results: Results, step: str) -> dict[str, dict[str, Any]]:
 
 
 def _only_kernels(results: Results) -> Goal:
-    """The goal about launches: no workspace, one kernel per layer and no other node in a graph."""
     text = "no workspace, one launch per layer for any batch: graphs hold one kernel per layer and no other node"
     measured = [_times(results, sums_name(50, MAIN, batch)) for batch in _BATCHES]
     ours = [times[name] for times in measured for name in OURS if name in times]
@@ -225,7 +221,6 @@ def _roofline(results: Results) -> str:
 
 
 def _other_checks(results: Results) -> list[str]:
-    """Repeatability, two streams, the reference itself."""
     streams = results.rows("two streams")
     runs, different = (sum(row[key] for row in streams) for key in ("runs", "different"))
     opinion = results.result("second opinion") or {"rows": [], "unavailable": "the step is not done"}
@@ -239,7 +234,6 @@ def _other_checks(results: Results) -> list[str]:
 
 
 def _correctness_table(results: Results) -> list[str]:
-    """One line for each step of checks and each format."""
     rows = []
     for step, checked in _checked_steps(results):
         for form in dict.fromkeys(row["format"] for row in checked):
@@ -264,7 +258,6 @@ def _worst(rows: list[dict[str, Any]]) -> tuple[str, ...]:
 
 
 def _sums_table(results: Results) -> list[str]:
-    """One line for each network, size and batch, and what could not be measured."""
     rows, notes = [], []
     for depth, size, batch in product(DEPTHS, SIZES, _BATCHES):
         name = sums_name(depth, size, batch)
@@ -286,7 +279,6 @@ def _sums_table(results: Results) -> list[str]:
 
 
 def _layer_tables(results: Results) -> Iterator[tuple[str, list[str]]]:
-    """For each size and batch a title and a table of layers by tile."""
     for size, batch in product(SIZES, _BATCHES):
         name = layers_name(size, batch)
         result = results.result(name)
@@ -314,7 +306,6 @@ def _layer_cells(times: dict[str, Any], tiles: list[str], floor: float | None) -
 def _floor_us(
     results: Results, network: list[Layer], floor: Callable[[Problem, GpuPeak], float] = floor_us
 ) -> float | None:
-    """The least time of each layer once, if the GPU is known."""
     gpu = gpu_named(results.identity["gpu"])
     return sum(floor(layer.problem, gpu) for layer in network) if gpu else None
 

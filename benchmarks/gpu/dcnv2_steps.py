@@ -25,22 +25,17 @@ from pssdet.plugins.bindings.deform_conv import AUTO_TILE, DeformConvFormat
 if TYPE_CHECKING:
     from benchmarks.gpu.torch_device import Array, CudaDevice
 
-#: Makes the work of one pass over layers, from a seed for its tensors.
-Maker = Callable[["CudaDevice", Sequence[Layer], int], Work]
+Maker = Callable[["CudaDevice", Sequence[Layer], int], Work]  # one pass over layers; the number seeds their tensors
 
 _MOST_SETS = 32
 #: torchvision's largest difference from our reference in float64, relative to the largest value.
 SECOND_OPINION_LIMIT = 1e-9
-#: The goals are about this size.
-MAIN = SIZES[0]
+MAIN = SIZES[0]  # the goals are about this size
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Sizes, batches and layers of a run.
-
-    sizes: the first is the main one: it comes first, and two streams and the reference are tried on it.
-    """
+    """Sizes, batches and layers of a run; two streams and the reference are tried on the first size only."""
 
     sizes: Sequence[tuple[int, int]] = SIZES
     checked_batches: Sequence[int] = (1, 2, 8)
@@ -121,7 +116,6 @@ def _streams(bench: Dcnv2Bench) -> Result:
 
 
 def _second_opinion(bench: Dcnv2Bench) -> Result:
-    """Our float64 reference against another implementation's."""
     rows: list[Result] = []
     form = DeformConvFormat()
     for seed, layer in enumerate(bench.workload.shapes(bench.workload.sizes[0], 1)):
@@ -175,7 +169,6 @@ def _sums(bench: Dcnv2Bench, depth: int, size: tuple[int, int], batch: int) -> R
 
 
 def _layers(bench: Dcnv2Bench, size: tuple[int, int], batch: int) -> Result:
-    """Every distinct layer, with the library's own choice of tile and with each."""
     rows = []
     for layer in bench.workload.shapes(size, batch):
         sets = sets_needed(bench.device, [layer])
@@ -195,7 +188,6 @@ def sets_needed(device: CudaDevice, layers: Sequence[Layer]) -> int:
 
 
 def _recorded(bench: Dcnv2Bench, form: str, layers: Sequence[Layer], tiles: Mapping[str, int]) -> dict[str, Replay]:
-    """Our kernel over all sets of tensors, once for each tile."""
     seeds = range(sets_needed(bench.device, layers))
     passes = [bench.launches(FORMATS[form], layers, seed) for seed in seeds]
     launches = [launch for each in passes for launch in each]

@@ -15,20 +15,16 @@ from benchmarks.gpu.cuda_device import BareDevice, Memory
 from benchmarks.gpu.detection_cases import FORMATS, Setting
 from pssdet.plugins.bindings.detection import DetectionLibrary, MulticlassNmsParams, ProposalsParams, RoiAlignParams
 
-#: Outputs are filled with these before a launch: values that no kernel writes.
-_UNWRITTEN = {"labels": np.int32(-7), "count": np.int32(-7)}
+_UNWRITTEN = {"labels": np.int32(-7), "count": np.int32(-7)}  # in outputs before a launch; no kernel writes it
 
 
 @dataclass(frozen=True)
 class Call:
-    """A kernel with its tensors in the device's memory.
+    """A kernel with its tensors in the device's memory."""
 
-    run: launches it, without waiting. keeps: what the launch refers to.
-    """
-
-    run: Callable[[], None]
+    run: Callable[[], None]  # launches it, without waiting
     outputs: Mapping[str, Memory]
-    keeps: object
+    keeps: object  # what the launch refers to
 
     def results(self, device: BareDevice) -> Tensors:
         """Its outputs on the host."""
@@ -93,7 +89,6 @@ def nms_call(device: BareDevice, library: DetectionLibrary, setting: Setting, _:
     return _call(device, partial(library.multiclass_nms, problem), outputs, given)
 
 
-#: By the kernel's name.
 CALLS = {"proposals": proposals_call, "roi_align": roi_align_call, "nms": nms_call}
 
 
@@ -119,7 +114,6 @@ def laid_out(maps: NDArray[np.float32], *, half: bool, last: bool) -> NDArray[An
 
 
 def _names(form: str) -> tuple[Any, Any]:
-    """The library's names of a format's type and layout."""
     half, last = FORMATS[form]
     return "half" if half else "float32", "NHWC" if last else "NCHW"
 

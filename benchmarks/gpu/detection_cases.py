@@ -1,7 +1,4 @@
-"""Drawn tensors for the detection kernels, from seeds.
-
-Uniform values, added and multiplied, are the same on every machine.
-"""
+"""Tensors for the detection kernels, drawn from seeds: uniform values, the same on every machine."""
 
 from __future__ import annotations
 
@@ -15,34 +12,25 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu.bundle import Tensors
 
-#: The kernels, and the names of their outputs.
-KERNELS = {
+KERNELS = {  # with the names of their outputs
     "proposals": ("proposals", "scores", "count"),
     "roi_align": ("features",),
     "nms": ("boxes", "scores", "labels", "count"),
 }
-#: Whether the maps are half precision, and NHWC.
-FORMATS = {"fp32 NCHW": (False, False), "fp16 NCHW": (True, False), "fp16 NHWC": (True, True)}
-#: Pictures in a comparison.
-CHECKED = 2
-#: Every so many of RoIAlign's regions are compared: features are large.
-EVERY = 8
+FORMATS = {"fp32 NCHW": (False, False), "fp16 NCHW": (True, False), "fp16 NHWC": (True, True)}  # half, NHWC
+CHECKED = 2  # pictures in a comparison
+EVERY = 8  # every so many of RoIAlign's regions are compared: features are large
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One detector's detection part at one size.
-
-    size: height and width of the network's input. channels: of the maps that RoIAlign reads.
-    classes, box_classes: of NMS; 1 box class is one box for all classes.
-    proposals, roi_align, nms: attributes of the ONNX functions.
-    """
+    """One detector's detection part at one size; the mappings are attributes of the ONNX functions."""
 
     name: str
-    size: tuple[int, int]
-    channels: int
+    size: tuple[int, int]  # (height, width) of the network's input
+    channels: int  # of the maps that RoIAlign reads
     classes: int
-    box_classes: int
+    box_classes: int  # 1: the classes share their boxes
     proposals: Mapping[str, Any]
     roi_align: Mapping[str, Any]
     nms: Mapping[str, Any]

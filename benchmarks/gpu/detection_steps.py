@@ -24,22 +24,15 @@ from pssdet.models.matching import match_detections
 from pssdet.plugins.bindings.detection import DetectionLibrary
 
 _PER_RECORD = 10
-#: This share of the rows must have a partner: an overlap at the threshold decides either way.
-LEAST_SHARE = 0.98
-#: A partner's box is so near, pixels; its score so near.
-BOX, SCORE = 0.05, 1e-5
-#: Features, relative to the largest: half precision's own rounding is 5e-4.
-FEATURES = {"fp32": 1e-4, "fp16": 2e-3}
+LEAST_SHARE = 0.98  # of the rows must have a partner: an overlap at the threshold decides either way
+BOX, SCORE = 0.05, 1e-5  # how near a partner is: its box in pixels, its score
+FEATURES = {"fp32": 1e-4, "fp16": 2e-3}  # relative to the largest: half precision's own rounding is 5e-4
 
 Row = dict[str, Any]
 
 
 class KernelBundle:
-    """The bundle of the detection kernels.
-
-    Raises:
-        BadInput: it is missing or altered.
-    """
+    """The bundle of the detection kernels; ``BadInput`` if it is missing or altered."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -54,11 +47,7 @@ class KernelBundle:
         return sha256_of(self.folder / CARD)
 
     def of(self, setting: Setting, kernel: str, kind: str, tensors: Tensors) -> Tensors:
-        """The outputs for inputs drawn here.
-
-        Raises:
-            BadInput: they are not those that were drawn at home.
-        """
+        """The outputs for inputs drawn here; ``BadInput`` if these are not those drawn at home."""
         key = f"{setting.name} {kernel} {kind}"
         if digest(tensors) != self._inputs[key]:
             raise BadInput(f"the tensors drawn here for {key} are not those drawn at home; pack with this version")

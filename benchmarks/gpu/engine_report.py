@@ -11,16 +11,12 @@ from benchmarks.documents import document, measured_table, table
 from benchmarks.gpu.engine_steps import IOU, KINDS, NO_DCN, SCORE, latency_name, layers_name
 from benchmarks.gpu.suite import Goal, Results, environment_section, goal_table
 
-#: The goals about times are for this GPU and this case.
-GPU, SPEED_CASE, ACCURACY_CASE = "H200", "row4", "mini"
-#: Batch and most microseconds per image.
-_LIMITS = ((1, 1200.0), (8, 350.0))
+GPU, SPEED_CASE, ACCURACY_CASE = "H200", "row4", "mini"  # the goals about times are for this GPU and case
+_LIMITS = ((1, 1200.0), (8, 350.0))  # batch, most microseconds per image
 _MATCHED, _DETECTION_SHARE, _DCN = 0.99, 0.15, 1.10
-#: The goal about detection plugins is about these parts of the detector.
-DETECTION = ("proposals", "RoIAlign", "NMS", "decoding")
+DETECTION = ("proposals", "RoIAlign", "NMS", "decoding")  # what the goal about detection plugins counts
 
-#: A float32 engine must find what ONNX Runtime finds; half precision reorders near ties.
-FLOAT32_SHARE = 0.99
+FLOAT32_SHARE = 0.99  # of what ONNX Runtime finds; half precision reorders near ties
 _METHOD = (
     "Method: with copies is a call as users make it, from arrays of the host to arrays of the host, by the host's"
     " clock; without copies is one run between two CUDA events with all tensors on the GPU. Shares are of the sum of"
@@ -31,10 +27,7 @@ _METHOD = (
 
 
 def goals(results: Results | None, case: str, verdicts: Mapping[str, Any] | None = None) -> list[Goal]:
-    """The goals about a case; without results they are not measured.
-
-    verdicts: a comparison in AP as ``collect.py`` stores it, for the precision fp16; None before that.
-    """
+    """A case's goals; ``verdicts``: fp16's comparison in AP, as ``collect.py`` stores it."""
     results = results or Results(Path(), {"gpu": "", "quick": False})
     if case == SPEED_CASE:
         batches = [batch for batch, _ in _LIMITS]

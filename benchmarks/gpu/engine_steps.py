@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 NO_DCN = "no_dcn"
 WARM_UP = 5
-#: Detections above this score are compared, at this IoU.
-SCORE, IOU = 0.3, 0.9
+SCORE, IOU = 0.3, 0.9  # detections above this score are compared, at this IoU
 
 #: The first part that is found in a layer's name decides; TensorRT joins names of fused nodes.
 _MARKS = (
@@ -43,20 +42,16 @@ _MARKS = (
     ("trunk/", "trunk"),
 )
 _OTHER = "other"
-#: The parts of the detector that layers belong to.
 KINDS = tuple(dict.fromkeys([*(kind for _, kind in _MARKS), _OTHER]))
 
 
 @dataclass(frozen=True)
 class EngineWorkload:
-    """How much each step does.
+    """How much each step does."""
 
-    iterations: runs of each timing. profiled: runs under the profiler. pictures: most that are compared; 0: all.
-    """
-
-    iterations: int = 500
-    profiled: int = 30
-    pictures: int = 0
+    iterations: int = 500  # runs of each timing
+    profiled: int = 30  # runs under the profiler
+    pictures: int = 0  # most that are compared; 0: all
 
 
 FULL = EngineWorkload()
@@ -65,15 +60,12 @@ QUICK = EngineWorkload(iterations=30, profiled=5, pictures=8)
 
 @dataclass
 class EngineBench:
-    """A model on a host. Plans are built when a step first needs them and stay in ``work``.
-
-    output: gets the detections, ``<stem>_<precision>.npz``.
-    """
+    """A model on a host. Plans are built when a step first needs them and stay in ``work``."""
 
     host: TensorRTHost
     bundle: Bundle
     work: Path
-    output: Path
+    output: Path  # gets the detections, ``<stem>_<precision>.npz``
     stem: str
     workload: EngineWorkload = FULL
     builds: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -140,7 +132,6 @@ def _build(bench: EngineBench, label: str) -> Result:
 
 
 def _agreement(bench: EngineBench, label: str) -> Result:
-    """Every picture alone, compared with each reference; detections are stored."""
     bundle = bench.bundle
     pictures = bundle.pictures[: bench.workload.pictures or None]
     with bench.host.session(bench.engine(label), graphs=True) as session:
@@ -153,7 +144,6 @@ def _agreement(bench: EngineBench, label: str) -> Result:
 
 
 def _latency(bench: EngineBench, label: str, batch: int) -> Result:
-    """With copies by the host's clock, without them by events; with and without a graph."""
     inputs, path = bench.bundle.cycled(batch), bench.engine(label)
     rows, unavailable = [], []
     for graphs in (True, False):
@@ -215,18 +205,14 @@ def layer_shares(layers_us: Mapping[str, float]) -> dict[str, float]:
 
 
 def matched(reference: Tensors, candidate: Tensors) -> dict[str, Any]:
-    """How many of the reference's detections the candidate has: same label, boxes that overlap.
+    """How many of the reference's detections the candidate has: same label, boxes that overlap, any score.
 
-    The candidate's partner may have any score. Pairs are made greedily, the reference's best first.
-
-    Args:
-        reference: a model's outputs for all pictures.
-        candidate: likewise, for all or for the first ones.
+    Pairs are made greedily, the reference's best first; the candidate may have the first pictures only.
 
     Returns:
-        ``detections`` of the reference, ``matched`` of them, ``share`` (1 if there are none), the
-        pairs' largest ``score_difference`` and least ``iou``, ``extra`` detections of the candidate
-        and ``worst``, the index of the picture that lacks most (-1 if none lacks any).
+        ``detections`` of the reference, ``matched`` of them, ``share`` (1 if there are none), the pairs' largest
+        ``score_difference`` and least ``iou``, ``extra`` detections of the candidate, and ``worst``, the index of the
+        picture that lacks most (-1 if none lacks any).
     """
     found = [_pairs(_of(reference, index), _of(candidate, index)) for index in range(len(candidate["count"]))]
     drifts, ious, expected, extra = zip(*found, strict=True)
@@ -264,10 +250,7 @@ def _pairs(
 
 
 def without_dcn(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy with plain convolutions of the same sizes and weights, without predictors of offsets.
-
-    The detections are meaningless; only the time counts.
-    """
+    """A copy with plain convolutions and no predictors of offsets, to be timed: its detections are meaningless."""
     import onnx
 
     from pssdet.engines.precision.half import prune

@@ -11,8 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-#: What the DCNv2 kernels are made of.
-SOURCES = (ROOT / "plugins" / "dcnv2", ROOT / "plugins" / "device")
+SOURCES = (ROOT / "plugins" / "dcnv2", ROOT / "plugins" / "device")  # of the DCNv2 kernels
 NOT_KNOWN = "not known"
 _QUERIES = {
     "driver": "driver_version",

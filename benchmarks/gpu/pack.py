@@ -58,15 +58,11 @@ PACKAGES = ("numpy", "onnx", "onnxruntime", "paddlepaddle", "opencv-python-headl
 
 @dataclass(frozen=True)
 class CaseSpec:
-    """A case to pack.
-
-    size: height and width of every picture; None: as the detector's reader resizes it, with its own weights.
-    pictures: how many.
-    """
+    """A case to pack."""
 
     name: str
     model: str
-    size: tuple[int, int] | None
+    size: tuple[int, int] | None  # (height, width) of the pictures; None: by the detector's reader, and its own weights
     pictures: int
     batches: tuple[int, ...]
 
@@ -100,12 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def pack(name: str, folder: Path, artifacts: Path) -> None:
-    """One case into a folder, unless it is there.
-
-    Raises:
-        BadInput: the folder cannot be written to.
-        GateFailed: the export could not be verified.
-    """
+    """Pack a case, unless it is there; ``BadInput`` if it cannot be, ``GateFailed`` if its export is not verified."""
     if _is_packed(name, folder):
         say(f"{name}: {folder} is there")
         return
@@ -150,11 +141,7 @@ def pack_model(spec: CaseSpec, folder: Path, artifacts: Path) -> None:
 
 
 def check_rewrite(exported: onnx.ModelProto, source: Path) -> None:
-    """Refuse a model that the GPU host cannot rewrite, as of an earlier version.
-
-    Raises:
-        BadInput: something in it has no place in a TensorRT graph.
-    """
+    """Raise ``BadInput`` for a model that has no TensorRT graph, such as one of an earlier version."""
     from pssdet.engines.trt.graph.rewrite import plugin_graph
 
     try:
@@ -164,11 +151,7 @@ def check_rewrite(exported: onnx.ModelProto, source: Path) -> None:
 
 
 def check_size(folder: Path, limit_mib: float) -> None:
-    """Refuse a folder that is too large for one copy.
-
-    Raises:
-        BadInput: its files are larger together.
-    """
+    """Raise ``BadInput`` for a folder that is too large for one copy."""
     size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
     if size > limit_mib:
         raise BadInput(
@@ -212,7 +195,6 @@ def setting_of(model: str, size: tuple[int, int]) -> Setting:
 
 
 def _computed(setting: Setting, kernel: str, tensors: Tensors) -> Tensors:
-    """The outputs of an ONNX function in ONNX Runtime, by the tests' own helper."""
     from pssdet.export.functions import nms, proposals, roi_align
     from pssdet.models.architecture import Architecture
 
@@ -250,7 +232,6 @@ def _is_packed(name: str, folder: Path) -> bool:
 
 
 def _exported(entry: ZooEntry, artifacts: Path, *, seeded: bool) -> Path:
-    """The folder of the exported model; exported there if need be."""
     from pssdet.export.pipeline import export_model
     from pssdet.models.card import MODEL_CARD
 

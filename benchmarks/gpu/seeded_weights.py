@@ -1,8 +1,7 @@
 """A model that travels without its large parameters, which are drawn again from seeds.
 
-A large float32 parameter is uniform, of its mean and spread, with its name as the seed: other
-distributions need a logarithm, which libraries round differently. A hash over all parameters
-proves that both sides have the same.
+They are uniform, of their mean and spread, seeded by name: other distributions need a logarithm, which libraries round
+differently. A hash over all parameters proves that both sides have the same.
 """
 
 from __future__ import annotations
@@ -21,8 +20,7 @@ from pssdet.errors import BadInput
 if TYPE_CHECKING:
     import onnx
 
-#: Larger parameters are drawn again; the rest, biases among them, travel as they are.
-LARGE = 2048
+LARGE = 2048  # larger parameters are drawn again; the rest, biases among them, travel as they are
 _FILLED, _HASH = "pssdet.filled", "pssdet.parameters"
 
 
@@ -52,11 +50,7 @@ def strip_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def seed_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A stripped model with its parameters; any other model comes back as it is.
-
-    Raises:
-        BadInput: the parameters drawn here are not those that the model was packed with.
-    """
+    """A stripped model with its parameters, any other as it is; ``BadInput`` if the hash differs."""
     described = _properties(model)
     if _FILLED not in described:
         return model
@@ -82,7 +76,6 @@ def digest(tensors: Mapping[str, NDArray[Any]]) -> str:
 
 
 def _drawn(model: onnx.ModelProto, filled: Mapping[str, tuple[float, float]]) -> onnx.ModelProto:
-    """A copy with the parameters of which mean and spread are given."""
     import onnx
     from onnx import numpy_helper
 

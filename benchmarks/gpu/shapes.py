@@ -1,8 +1,4 @@
-"""The convolutions that are checked and timed, and the least time that a GPU can take for each.
-
-Bytes are counted in half precision and once: the input, offsets and masks, the weights and the output. An im2col
-implementation writes its columns besides, and reads them again in a second kernel.
-"""
+"""The convolutions that are checked and timed, and the least time that a GPU can take for each."""
 
 from __future__ import annotations
 
@@ -13,8 +9,7 @@ from pssdet.plugins.bindings.deform_conv import DeformConvParams
 
 #: Padded sizes (height, width) of the networks' inputs: rows 1 and 4, row 3, row 2.
 SIZES = ((640, 640), (800, 1344), (1024, 1504))
-#: DCN layers of the stages c3, c4, c5.
-DEPTHS = {50: (4, 6, 3), 101: (4, 23, 3)}
+DEPTHS = {50: (4, 6, 3), 101: (4, 23, 3)}  # DCN layers of the stages c3, c4, c5
 CHANNELS = (128, 256, 512)
 _HALF = 2
 
@@ -49,10 +44,7 @@ class Layer:
 
 
 def shapes(depth: int, size: tuple[int, int], batch: int, channels: Sequence[int] = CHANNELS) -> list[Layer]:
-    """The distinct shapes of a network, each with its count: six for either depth.
-
-    The first of c3, c4 and c5, which has stride 2, and its equal followers.
-    """
+    """A network's distinct shapes with their counts: of c3, c4, c5 the first (stride 2) and its followers."""
     found = []
     for number, (count, width) in enumerate(zip(DEPTHS[depth], channels, strict=True), start=3):
         rows, columns = (side >> (number - 1) for side in size)
@@ -71,8 +63,7 @@ def layers(depth: int, size: tuple[int, int], batch: int, channels: Sequence[int
     ]
 
 
-#: What the detectors do not have but the interface allows.
-ODD = {
+ODD = {  # what the detectors do not have but the interface allows
     "3x3 on 9x11": Problem(1, 64, 9, 11, 64),
     "stride 2, batch of 3": Problem(3, 32, 11, 8, 32, stride_h=2, stride_w=2),
     "outputs not a multiple of any tile": Problem(2, 40, 7, 10, 264),
@@ -99,8 +90,7 @@ class GpuPeak:
     source: str
 
 
-#: By a part of the name that the driver gives.
-GPUS = {
+GPUS = {  # by a part of the name that the driver gives
     "H200": GpuPeak(790e12, 4.3e12, "measured on such a card: random bf16 matrix product, device-to-device copy"),
     "V100-SXM2": GpuPeak(125e12, 900e9, "data sheet"),
     "A100-SXM4-40GB": GpuPeak(312e12, 1555e9, "data sheet"),

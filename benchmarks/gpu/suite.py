@@ -1,7 +1,4 @@
-"""A benchmark as steps: each result is stored at once, a later run goes on from there, and all are judged.
-
-Also what the command lines and the reports of all benchmarks share.
-"""
+"""A benchmark as steps: each result is stored at once, a later run goes on from there, and all are judged."""
 
 from __future__ import annotations
 
@@ -22,8 +19,7 @@ from benchmarks.gpu import environment
 from pssdet.errors import GateFailed, PssDetError
 from pssdet.files import write_atomically
 
-#: The version of the files of results.
-SCHEMA = 2
+SCHEMA = 2  # of the files of results
 
 Result = dict[str, Any]
 Verdict = Literal["met", "missed", "not measured", "not judged"]
@@ -31,15 +27,11 @@ Verdict = Literal["met", "missed", "not measured", "not judged"]
 
 @dataclass
 class Results:
-    """What a run has found so far.
-
-    identity: what must be equal for results of several runs to belong together.
-    runs: each run's environment. steps: by name, {"seconds", "finished", "result"}.
-    """
+    """What the runs of one ``identity`` found: steps by name, {"seconds", "finished", "clocks after it", "result"}."""
 
     path: Path
     identity: dict[str, Any]
-    runs: list[dict[str, str]] = field(default_factory=list)
+    runs: list[dict[str, str]] = field(default_factory=list)  # each run's environment
     steps: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
@@ -125,27 +117,19 @@ class Goal:
 
 @dataclass(frozen=True)
 class Suite:
-    """The steps of one benchmark in their order, and how their results are judged and written down.
+    """The steps of one benchmark in their order, and how their results are judged and written down."""
 
-    device: its name. check: waits for it, and raises if it no longer answers.
-    render: the results as Markdown. failures: every failed check, in words, each beginning with its step's name and
-    a comma. checks: how many were made, in words. goals: none for a benchmark that has no goals of its own.
-    """
-
-    device: str
+    device: str  # its name
     steps: Sequence[Step]
-    check: Callable[[], None]
-    render: Callable[[Results], str]
-    failures: Callable[[Results], list[str]]
-    checks: Callable[[Results], str]
+    check: Callable[[], None]  # waits for the device, and raises if it no longer answers
+    render: Callable[[Results], str]  # as Markdown
+    failures: Callable[[Results], list[str]]  # of checks, in words; each begins with its step's name and a comma
+    checks: Callable[[Results], str]  # how many were made, in words
     goals: Callable[[Results], list[Goal]] = lambda _: []
 
 
 def add_run_options(parser: argparse.ArgumentParser, quick: str) -> None:
-    """The options of a run: where its results go, and whether it is short or starts again.
-
-    quick: what a short run leaves out.
-    """
+    """The options of a run; ``quick`` says what a short one leaves out."""
     folder = environment.ROOT / "benchmarks" / "results"
     parser.add_argument("--output", type=Path, default=folder, help="folder of the results (%(default)s)")
     parser.add_argument("--quick", action="store_true", help=f"{quick}, a file of its own")
@@ -187,10 +171,7 @@ def measure(
 ) -> None:
     """Do the steps that stored results of this identity lack; the report is written after each.
 
-    described: what the results say of this run, besides its environment.
-
-    Raises:
-        GateFailed: a step broke off, a check failed or a goal was missed.
+    ``described`` joins the run's environment. ``GateFailed``: a step broke off, a check failed or a goal was missed.
     """
     whole = {**identity, "gpu": suite.device, "quick": options.quick}
     results = Results.open(options.output / f"{stem_of(what, suite.device, options)}.json", whole)
@@ -269,7 +250,6 @@ def _is_usable(suite: Suite) -> bool:
 
 
 def _failed_checks(suite: Suite, results: Results, step: str) -> str:
-    """The end of a step's line: how many of its checks failed."""
     failed = [failure for failure in suite.failures(results) if failure.startswith(f"{step},")]
     return f", {len(failed)} FAILED, the first: {failed[0]}" if failed else ""
 

@@ -29,11 +29,7 @@ if TYPE_CHECKING:
 
 
 class TensorRTHost:
-    """A GPU host with TensorRT; the folder ``caches`` gets a timing cache for each TensorRT and GPU.
-
-    Raises:
-        EnvironmentMissing: there is no GPU, no TensorRT, no cuda-bindings or no plugin library.
-    """
+    """A GPU host; ``EnvironmentMissing`` without a GPU, TensorRT, cuda-bindings or the plugin library."""
 
     def __init__(self, caches: Path) -> None:
         self._device = BareDevice()
@@ -46,7 +42,7 @@ class TensorRTHost:
         self._cuda = Cuda()
         self._plugins = find_plugins()
         load_plugins(tensorrt, self._plugins)
-        self._caches = caches
+        self._caches = caches  # folder of a timing cache for each TensorRT and GPU
 
     def identity(self) -> dict[str, str]:
         """What must be equal for results to belong together."""
@@ -69,15 +65,11 @@ class TensorRTHost:
     def build(
         self, model: onnx.ModelProto, plan: Path, profiles: tuple[Profile, ...], fp32: Sequence[str] | None
     ) -> dict[str, Any]:
-        """Write the plan as the backend ``tensorrt`` does; half precision must be proved.
+        """Write the plan of an exported model as the backend ``tensorrt`` does; half precision must be proved.
 
         Args:
-            model: as exported.
-            profiles: layers are inspected with the first.
+            profiles: Layers are inspected with the first.
             fp32: ONNX nodes that half precision leaves in float32; None: the whole engine is in float32.
-
-        Returns:
-            ``seconds``, ``route``, ``kept_fp32`` and ``precisions`` (layers and share of FLOPs).
         """
         from pssdet.engines.trt.graph.rewrite import plugin_graph
         from pssdet.engines.trt.plan.builder import build_plan, timing_cache_name
@@ -133,11 +125,7 @@ class ResidentBatch:
         self._taken = before - _free(cuda)
 
     def times_us(self, iterations: int) -> list[float]:
-        """Microseconds between two events around each of so many runs, one at a time, warmed up first.
-
-        Raises:
-            EnvironmentMissing: a graph was asked for and could not be recorded.
-        """
+        """Microseconds of each run, warmed up first; ``EnvironmentMissing`` if no graph could be recorded."""
         self._compute()
         if self._contexts.fallback is not None:
             raise EnvironmentMissing(self._contexts.fallback)
@@ -167,7 +155,6 @@ class ResidentBatch:
         self._contexts.compute(self._context, self._buffers)
 
     def _nodes(self) -> dict[str, str]:
-        """Each layer's ONNX nodes, where the engine's inspector tells them."""
         inspector = self._engine.engine.create_engine_inspector()
         try:
             layers = read_layers(inspector.get_engine_information(self._engine.tensorrt.LayerInformationFormat.JSON))

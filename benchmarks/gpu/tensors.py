@@ -21,19 +21,15 @@ Reach = Literal["near", "far"]
 NEAR = 1.5
 #: Every so many offsets is one of these; the distances are prime, so that they meet both directions and all taps.
 _EXTREMES = ((97, 1e4), (101, -1e4), (103, float("inf")), (107, -float("inf")), (109, nan))
-#: Values before and behind the output that a launch must leave alone; a multiple of the alignment.
-GUARD = 64
+GUARD = 64  # values around the output that a launch must leave alone; a multiple of the alignment
 
 
 class Values(NamedTuple):
-    """float32 tensors in NCHW and OIHW order, whose values the format's types hold exactly.
-
-    mask: what samples are multiplied by; its value before the sigmoid where the format has a raw mask.
-    """
+    """float32 tensors in NCHW and OIHW order, whose values the format's types hold exactly."""
 
     x: Array
     offset: Array
-    mask: Array
+    mask: Array  # what samples are multiplied by; before its sigmoid where the format has a raw mask
     weight: Array
     bias: Array
 
@@ -84,16 +80,13 @@ class Launcher:
 
 @dataclass(frozen=True)
 class Launch:
-    """All that a launch is given: tensors as its format lays them out, and ``memory``, the output between two guards.
-
-    tensors: without a mask if it is in the offsets.
-    """
+    """All that a launch is given."""
 
     launcher: Launcher
     problem: Problem
     form: DeformConvFormat
-    tensors: Values
-    memory: Array
+    tensors: Values  # as the form lays them out; without a mask if it is in the offsets
+    memory: Array  # the output between two guards
 
     def run(self, tile: int = AUTO_TILE) -> None:
         """Launch on the current stream."""

@@ -9,26 +9,20 @@ from typing import Any
 
 Work = Callable[[], None]
 
-#: What is compared takes so many turns, so that a drift of the clocks meets all of it.
-TURNS = 2
+TURNS = 2  # of each of what is compared, so that a drift of the clocks meets all
 
 
 @dataclass(frozen=True)
 class Replay:
-    """Recorded work that can be run again.
-
-    keeps: what the record refers to and must not be freed, such as the work with its tensors.
-    nodes: how many operations of each type the record holds, where it can be asked.
-    """
+    """Recorded work that can be run again."""
 
     run: Work
-    keeps: object
-    nodes: dict[str, int] | None = None
+    keeps: object  # what the record refers to and must not be freed
+    nodes: dict[str, int] | None = None  # operations by type, where the record can be asked
     is_graph: bool = True
 
 
-#: Microseconds of each of so many runs of a work, warmed up first.
-Clock = Callable[[Work, int], list[float]]
+Clock = Callable[[Work, int], list[float]]  # microseconds of each of so many runs, warmed up first
 
 
 def run_all(works: Sequence[Work]) -> None:
@@ -46,10 +40,7 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 
 def measure(times_us: Clock, replays: Mapping[str, Replay], sets: int, iterations: int) -> dict[str, dict[str, Any]]:
-    """Microseconds of what is compared, one pass each; a replay holds a pass over each of the sets.
-
-    ``median_us``, ``p10_us`` and ``p90_us`` are over the runs of all turns, ``turns`` the medians of each.
-    """
+    """Microseconds of one pass of each, over the runs of all turns; a replay holds a pass over each of the sets."""
     times: dict[str, list[list[float]]] = {name: [] for name in replays}
     for _ in range(TURNS):
         for name, replay in replays.items():

@@ -15,23 +15,16 @@ from benchmarks.gpu.timing import Replay, Work
 from pssdet.errors import EnvironmentMissing
 from pssdet.plugins.bindings.libraries import Dtype
 
-#: An array of PyTorch.
-Array = Any
+Array = Any  # of PyTorch
 
 _WARM_UP = 10
 _NODE_TYPES = {0: "kernel", 1: "memcpy", 2: "memset", 3: "host", 4: "graph", 5: "empty", 10: "alloc", 11: "free"}
 
 
 class CudaDevice:
-    """The first GPU; in the tests NumPy takes its place.
+    """The first GPU, ``EnvironmentMissing`` if there is none; in the tests NumPy takes its place."""
 
-    xp: the library of its arrays, whose functions are used by the names that NumPy and PyTorch share.
-
-    Raises:
-        EnvironmentMissing: there is none.
-    """
-
-    xp: Any = torch
+    xp: Any = torch  # the library of its arrays; only what NumPy and PyTorch call alike is used
 
     def __init__(self) -> None:
         if not torch.cuda.is_available():
@@ -116,10 +109,7 @@ class CudaDevice:
         return Replay(graph.replay, work, nodes)
 
     def times_us(self, work: Work, iterations: int) -> list[float]:
-        """Microseconds of each of so many runs, warmed up first.
-
-        Everything is queued without waiting, so that the host's own time falls into that of the runs before.
-        """
+        """Microseconds of each run, warmed up first; all are queued at once, to hide the host's own time."""
         starts, ends = ([torch.cuda.Event(enable_timing=True) for _ in range(iterations)] for _ in range(2))
         for _ in range(_WARM_UP):
             work()

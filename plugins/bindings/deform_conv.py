@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.plugins.bindings.libraries import HOW_TO_BUILD, KernelLibrary, check_int32, pointers
 
-#: Lets the library choose the tile.
-AUTO_TILE = -1
+AUTO_TILE = -1  # lets the library choose the tile
 
 _VERSION = "1"
 
@@ -69,17 +68,12 @@ class DeformConvParams:
 
 @dataclass(frozen=True)
 class DeformConvFormat:
-    """How tensors lie in memory, and what the kernel does besides convolving: the fields of ``pssdet_dcnv2_format``.
+    """How tensors lie in memory, and what the kernel does besides convolving: the fields of ``pssdet_dcnv2_format``."""
 
-    Attributes:
-        half: x, y and the weights are half, not float32; ``half_offset``: so are offset and mask.
-        channels_last: x and y are NHWC, not NCHW; ``offset_channels_last``: so are offset and mask.
-    """
-
-    half: bool = False
-    channels_last: bool = False
-    half_offset: bool = False
-    offset_channels_last: bool = False
+    half: bool = False  # x, y and the weights are half, not float32
+    channels_last: bool = False  # x and y are NHWC, not NCHW
+    half_offset: bool = False  # offset and mask are half
+    offset_channels_last: bool = False  # offset and mask are NHWC
     raw_mask: bool = False
     relu: bool = False
 
@@ -89,7 +83,7 @@ class DeformConvFormat:
 
 
 class DeformConvLibrary(KernelLibrary):
-    """A library that convolves: each does."""
+    """A library that convolves, as each does; ``EnvironmentMissing`` for another version, too."""
 
     def __init__(self, path: Path | None = None) -> None:
         super().__init__(path)
@@ -107,11 +101,7 @@ class DeformConvLibrary(KernelLibrary):
         return hasattr(self._library, "pssdet_dcnv2_run") and not self.emulated
 
     def output_size(self, params: DeformConvParams) -> tuple[int, int]:
-        """Height and width of the result.
-
-        Raises:
-            BadInput: not a convolution that the library computes.
-        """
+        """Height and width of the result; ``BadInput`` if the library does not compute this convolution."""
         height, width = ctypes.c_int32(), ctypes.c_int32()
         self._call("dcnv2_output_size", params, ctypes.byref(height), ctypes.byref(width))
         return height.value, width.value

@@ -23,8 +23,7 @@ from pssdet.plugins.bindings.libraries import (
 
 MAX_LEVELS = 8
 MAX_ANCHORS = 16
-#: The most candidates of a level, proposals of an image, regions of an image in NMS, and detections.
-MAX_CANDIDATES = 2048
+MAX_CANDIDATES = 2048  # candidates of a level, proposals or regions of an image, detections
 
 
 class _Pyramid(ctypes.Structure):
@@ -67,11 +66,9 @@ class ProposalsParams:
     """Sizes and settings of ``GenerateProposals``; the ONNX function's attributes by their names."""
 
     batch: int
-    #: (height, width) of each level's maps.
-    sizes: tuple[tuple[int, int], ...]
+    sizes: tuple[tuple[int, int], ...]  # (height, width) of each level's maps
     strides: tuple[int, ...]
-    #: Corners of the anchors of the cell at the origin, level by level: levels * anchors per cell * 4 numbers.
-    anchors: tuple[float, ...]
+    anchors: tuple[float, ...]  # [levels, anchors per cell, 4]: corners of the anchors of the cell at the origin
     pre_nms_top_n: int
     post_nms_top_n: int
     nms_threshold: float
@@ -101,11 +98,9 @@ class RoiAlignParams:
     """Sizes and settings of ``MultilevelRoiAlign``; the ONNX function's attributes by their names, but ``aligned``."""
 
     batch: int
-    #: Of an image.
-    regions: int
+    regions: int  # of an image
     channels: int
-    #: (height, width) of each level's map.
-    sizes: tuple[tuple[int, int], ...]
+    sizes: tuple[tuple[int, int], ...]  # (height, width) of each level's map
     strides: tuple[int, ...]
     min_level: int
     canonical_level: int
@@ -113,8 +108,7 @@ class RoiAlignParams:
     pixel_offset: float
     output_size: int
     sampling_ratio: int
-    #: Regions are shifted by half a cell: ``half_pixel``.
-    aligned: bool
+    aligned: bool  # shifts regions by half a cell: ``half_pixel``
 
     def as_c(self) -> ctypes.Structure:
         """The C structure."""
@@ -126,11 +120,9 @@ class MulticlassNmsParams:
     """Sizes and settings of ``MulticlassNms``; the ONNX function's attributes by their names."""
 
     batch: int
-    #: Of an image.
-    regions: int
+    regions: int  # of an image
     classes: int
-    #: 1: the classes share their boxes; else as many as classes.
-    box_classes: int
+    box_classes: int  # 1: the classes share their boxes; else as many as classes
     max_detections: int
     score_threshold: float
     nms_threshold: float
@@ -158,11 +150,7 @@ class DetectionLibrary(KernelLibrary):
             raise EnvironmentMissing(f"{self.path} is without the detection kernels: {how}")
 
     def workspace(self, params: ProposalsParams | MulticlassNmsParams) -> int:
-        """Bytes of memory that a run needs beside its tensors; RoIAlign needs none.
-
-        Raises:
-            BadInput: the parameters contradict each other, or pass the kernels' limits.
-        """
+        """Bytes of memory that a run needs beside its tensors; ``BadInput`` if the kernels cannot do these sizes."""
         name = "proposals" if isinstance(params, ProposalsParams) else "multiclass_nms"
         size = ctypes.c_size_t()
         self._call(f"{name}_workspace", params, ctypes.byref(size))
@@ -185,9 +173,7 @@ class DetectionLibrary(KernelLibrary):
     ) -> None:
         """Launch ``GenerateProposals`` on a CUDA stream.
 
-        Args:
-            dtype: Of the maps; the other tensors are float32, the count int32.
-            layouts: Of each level's score map, then of each level's delta map.
+        ``dtype``: of the maps; all else is float32, the count int32. ``layouts``: of all scores, then of all deltas.
         """
         levels = len(params.sizes)
         if not (len(scores) == len(deltas) == levels and len(layouts) == 2 * levels):
@@ -216,9 +202,7 @@ class DetectionLibrary(KernelLibrary):
     ) -> None:
         """Launch ``MultilevelRoiAlign`` on a CUDA stream.
 
-        Args:
-            dtype: Of the maps and the features; the regions are float32.
-            layout: Of the maps; the features are NCHW.
+        ``dtype``: of maps and features; the regions are float32. ``layout``: of the maps; the features are NCHW.
         """
         levels = len(params.sizes)
         if len(maps) != levels:
@@ -261,7 +245,6 @@ def _pyramid(params: object, sizes: tuple[tuple[int, int], ...], strides: tuple[
 
 
 def _filled(kind: type[ctypes.Structure], params: object, pyramid: _Pyramid | None = None) -> ctypes.Structure:
-    """The structure whose fields are the parameters of their names."""
     types = dict(kind._fields_)  # type: ignore[arg-type]
     values: dict[str, Any] = {name: pyramid if name == "pyramid" else getattr(params, name) for name in types}
     check_int32(params, *(value for name, value in values.items() if types[name] is ctypes.c_int32))

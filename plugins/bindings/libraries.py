@@ -1,7 +1,6 @@
-"""The libraries of kernels and of TensorRT plugins: where they are looked for, and how they are opened and called.
+"""The libraries of kernels and of TensorRT plugins: how they are found, opened and called.
 
-A library that an environment variable names goes first, then one beside the package, then one that
-this checkout's CMake build made.
+One that an environment variable names goes first, then one beside the package, then this checkout's CMake build.
 """
 
 from __future__ import annotations
@@ -36,21 +35,13 @@ _LARGEST = 2**31 - 1
 
 
 def find_kernels(*, cuda: bool = False) -> Path:
-    """The library of kernels; one with CUDA is preferred to the CPU reference, which does not do if ``cuda``.
-
-    Raises:
-        EnvironmentMissing: there is none.
-    """
+    """The kernels: with CUDA or, unless ``cuda``, the CPU reference; ``EnvironmentMissing`` if there is none."""
     names = (CUDA_KERNELS,) if cuda else (CUDA_KERNELS, CPU_REFERENCE)
     return _find(names, KERNELS_VARIABLE, "the DCNv2 library", HOW_TO_BUILD)
 
 
 def find_plugins() -> Path:
-    """The library of TensorRT plugins.
-
-    Raises:
-        EnvironmentMissing: there is none.
-    """
+    """The library of TensorRT plugins; ``EnvironmentMissing`` if there is none."""
     return _find((PLUGINS,), PLUGINS_VARIABLE, f"the plugin library {PLUGINS}", HOW_TO_BUILD_PLUGINS)
 
 
@@ -73,11 +64,8 @@ class Params(Protocol):
 class KernelLibrary:
     """An opened library: ``libpssdet_reference.so``, ``libpssdet_kernels.so`` or ``libpssdet_emulated.so``.
 
-    Attributes:
-        emulated: its kernels run on the CPU, slowly, with addresses of the computer's memory.
-
     Raises:
-        EnvironmentMissing: it is not there, cannot be loaded or was built from other sources.
+        EnvironmentMissing: it is not there or cannot be loaded.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -89,12 +77,6 @@ class KernelLibrary:
         self.emulated = is_emulated(self._library)
 
     def _call(self, function: str, params: Params, *arguments: object) -> None:
-        """Turn the function's ``pssdet_status`` into an error.
-
-        Raises:
-            BadInput: the library refused it.
-            EnvironmentMissing: the launch failed.
-        """
         status = self._library[f"pssdet_{function}"](ctypes.byref(params.as_c()), *arguments)
         if status == _BAD_PROBLEM:
             raise BadInput(f"{params}: sizes, formats or tensors contradict each other or are too large")
@@ -114,11 +96,7 @@ def fields(kind: Any, *names: str) -> tuple[tuple[str, Any], ...]:
 
 
 def check_int32(params: object, *numbers: int) -> None:
-    """Refuse numbers that ctypes would cut to 32 bits.
-
-    Raises:
-        BadInput: one of them does not fit.
-    """
+    """Raise ``BadInput`` for numbers that ctypes would cut to 32 bits."""
     if not all(-_LARGEST <= number <= _LARGEST for number in numbers):
         raise BadInput(f"{params}: sizes must fit 32 bits")
 

@@ -28,27 +28,16 @@ class PreprocessProblem(ctypes.Structure):
 
 @dataclass(frozen=True)
 class PreprocessSteps:
-    """What is done with one image.
+    """What is done with one image; sizes are (height, width) in pixels."""
 
-    Attributes:
-        size: (height, width) of the image, pixels.
-        content: (height, width) of the resized image.
-        padded: (height, width) of the result, whose right and bottom are zero.
-        scale: network pixels per original pixel, both axes.
-        cubic: interpolate cubically instead of linearly.
-        normalise_first: resize normalised values instead of 8-bit pixels.
-        mean: per channel R, G, B, of pixels scaled to 0..1.
-        std: per channel R, G, B.
-    """
-
-    size: tuple[int, int]
-    content: tuple[int, int]
-    padded: tuple[int, int]
-    scale: float
-    cubic: bool
-    normalise_first: bool
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    size: tuple[int, int]  # of the image
+    content: tuple[int, int]  # of the resized image
+    padded: tuple[int, int]  # of the result, whose right and bottom are zero
+    scale: float  # network pixels per original pixel, both axes
+    cubic: bool  # else linear interpolation
+    normalise_first: bool  # resize normalised values, not 8-bit pixels
+    mean: tuple[float, float, float]  # of R, G, B, scaled to 0..1
+    std: tuple[float, float, float]  # likewise
 
     def as_c(self) -> PreprocessProblem:
         """The C structure, where a scale counts the image's pixels per network pixel."""
@@ -85,14 +74,7 @@ class RawImages(NamedTuple):
 
 
 class PreprocessKernel:
-    """The preprocessing kernel of a library.
-
-    Attributes:
-        emulated: it runs on the CPU, with addresses of the computer's memory.
-
-    Raises:
-        EnvironmentMissing: the library cannot be loaded or is without it.
-    """
+    """A library's preprocessing kernel; ``EnvironmentMissing`` if it cannot be loaded or has none."""
 
     def __init__(self, library: Path) -> None:
         try:
@@ -105,11 +87,7 @@ class PreprocessKernel:
         self.emulated = is_emulated(opened)
 
     def run(self, steps: PreprocessSteps, pixels: int, out: int, stream: int) -> None:
-        """Put the work on a stream; ``pixels`` and ``out`` are addresses in device memory.
-
-        Raises:
-            BadInput: the kernel refuses such an image.
-        """
+        """Put the work on a stream; ``pixels`` and ``out`` are device addresses. ``BadInput`` if it is refused."""
         status = self._run(ctypes.byref(steps.as_c()), *pointers(pixels, out, stream))
         if status != 0:
             height, width = steps.size

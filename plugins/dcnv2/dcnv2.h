@@ -56,8 +56,7 @@ typedef struct {
   int32_t relu;
 } pssdet_dcnv2_format;
 
-// Let a heuristic choose the tile.
-#define PSSDET_AUTO_TILE (-1)
+#define PSSDET_AUTO_TILE (-1)  // a heuristic chooses the tile
 
 PSSDET_API const char* pssdet_dcnv2_version(void);
 

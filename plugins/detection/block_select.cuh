@@ -125,7 +125,6 @@ PSSDET_DEVICE int select_largest(SelectShared& shared, const Keys& keys, int cou
   return int(shared.taken);
 }
 
-// Keys that lie in memory.
 struct StoredKeys {
   const uint64_t* keys;
 

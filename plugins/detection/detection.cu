@@ -64,7 +64,6 @@ size_t place(const pssdet_multiclass_nms_problem& p, void* workspace, NmsArgumen
   return parts.bytes();
 }
 
-// Bytes of workspace, 0 for a bad problem.
 template <typename Arguments, typename Problem>
 pssdet_status workspace_of(const Problem* problem, size_t* bytes) {
   if (!bytes) return PSSDET_BAD_PROBLEM;

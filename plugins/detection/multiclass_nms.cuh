@@ -23,7 +23,6 @@ struct NmsArguments {
   }
 };
 
-// The arguments of the launches; PSSDET_BAD_PROBLEM if anything contradicts anything else. On the host.
 pssdet_status prepare(const pssdet_multiclass_nms_problem* problem, const float* boxes, const float* scores,
     const int32_t* region_count, float* best_boxes, float* best_scores, int32_t* labels, int32_t* count, void* workspace,
     NmsArguments* arguments);

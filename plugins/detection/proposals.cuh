@@ -34,7 +34,6 @@ struct ProposalsArguments {
   PSSDET_HOST_DEVICE int32_t chunks() const { return first_chunk[problem.pyramid.levels]; }
 };
 
-// The arguments of the launches; PSSDET_BAD_PROBLEM if anything contradicts anything else. On the host.
 pssdet_status prepare(const pssdet_proposals_problem* problem, pssdet_dtype type, const pssdet_layout* layouts,
     const void* const* scores, const void* const* deltas, const float* image_size, float* proposals, float* proposal_scores,
     int32_t* count, void* workspace, ProposalsArguments* arguments);

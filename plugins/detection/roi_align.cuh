@@ -215,7 +215,6 @@ class RoiAlign : public LaunchBounds<kRoiThreads, 4>, public StaticShared<RoiSha
     }
   }
 
-  // One axis of the region and the samples of one of its bins.
   PSSDET_DEVICE void find_axis(int way, int bin) {
     const float* roi = arguments_.rois + int64_t(region_) * 4;
     const Region region = {finite(roi[0]), finite(roi[1]), finite(roi[2]), finite(roi[3])};

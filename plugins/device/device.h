@@ -54,7 +54,6 @@ PSSDET_DEVICE double mul_rn(double a, double b) { return __dmul_rn(a, b); }
 PSSDET_DEVICE float sub_rn(float a, float b) { return add_rn(a, -b); }
 PSSDET_DEVICE double sub_rn(double a, double b) { return add_rn(a, -b); }
 
-// NHWC pads the channels of a pixel to a multiple of eight.
 PSSDET_HOST_DEVICE constexpr int32_t padded_channels(int32_t channels) { return ceil_div(channels, 8) * 8; }
 
 // Element (n, channel, pixel) lies at n * image + channel * plane + pixel * step.

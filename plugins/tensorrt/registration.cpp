@@ -157,6 +157,5 @@ PSSDET_ENTRY_POINT nvinfer1::IPluginCreator* const* getPluginCreators(int32_t& c
 PSSDET_ENTRY_POINT void setLoggerFinder(nvinfer1::ILoggerFinder* finder) { pssdet::tensorrt::logger_finder.store(finder); }
 #endif
 
-// The TensorRT that the library was compiled for, as NV_TENSORRT_VERSION counts (8601 is 8.6.1, 100400 is 10.4.0); for programs that
-// choose among builds.
+// For programs that choose among builds: as NV_TENSORRT_VERSION counts, 8601 is 8.6.1 and 100400 is 10.4.0.
 PSSDET_ENTRY_POINT int32_t pssdet_plugins_tensorrt_version() { return NV_TENSORRT_VERSION; }

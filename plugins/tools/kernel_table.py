@@ -32,12 +32,10 @@ _LEGEND = (
 class ArchitectureLimits:
     """CUDA C++ Programming Guide, technical specifications per compute capability."""
 
-    #: Bytes that a block may ask for, and that a multiprocessor has.
-    shared_per_block: int
-    shared: int
+    shared_per_block: int  # bytes that a block may ask for
+    shared: int  # bytes of a multiprocessor
     threads: int
-    #: Bytes that the system takes of each block's.
-    reserved: int
+    reserved: int  # bytes that the system takes of each block's
 
 
 ARCHITECTURES = {

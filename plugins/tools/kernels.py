@@ -10,8 +10,7 @@ from pathlib import Path
 from pssdet.errors import EnvironmentMissing
 from pssdet.plugins.tools.toolchain import Compiled, MachineCode, Nvrtc, machine_code
 
-#: Largest kernel of the fused path, which decides its shared memory: 3 x 3.
-TAPS = 9
+TAPS = 9  # largest kernel of the fused path, 3 x 3, which decides its shared memory
 
 _PLUGINS = Path(__file__).resolve().parents[1]
 _DCN = "pssdet::dcnv2::"
@@ -61,17 +60,11 @@ _HEADERS = {"cstdint": _INTEGERS, "stdint.h": _INTEGERS, "stddef.h": "#pragma on
 
 @dataclass(frozen=True)
 class Program:
-    """Kernels that are compiled together.
-
-    Attributes:
-        headers: Their paths.
-        kernels: A kernel's name in our tables -> its C++ class (``device/launch.h``).
-        check: A C++ condition that must be true.
-    """
+    """Kernels that are compiled together."""
 
     headers: tuple[Path, ...]
-    kernels: Mapping[str, str]
-    check: str = "true"
+    kernels: Mapping[str, str]  # name in our tables -> C++ class (``device/launch.h``)
+    check: str = "true"  # a C++ condition that must be true
 
     @property
     def entries(self) -> dict[str, str]:
@@ -95,11 +88,7 @@ def constant(index: int) -> str:
 
 
 def programs() -> tuple[Program, ...]:
-    """All of them.
-
-    Raises:
-        EnvironmentMissing: the sources are not here, as in an installed wheel.
-    """
+    """All of them; ``EnvironmentMissing`` without the sources, as in an installed wheel."""
     tiles = tile_names()
     fused = {f"fused {tile}": f"{_DCN}Fused<{_DCN}{tile}>" for tile in tiles}
     dcn_headers = _headers("dcnv2/fused_kernel.cuh", "dcnv2/direct_kernel.cuh")
@@ -133,14 +122,11 @@ class Kernel:
     threads: int
     registers: int
     static_shared: int
-    #: Asked for at the launch, at most; of a DCNv2 kernel with nine taps.
-    dynamic_shared: int
+    dynamic_shared: int  # asked for at the launch, at most; of a DCNv2 kernel with nine taps
     stack: int
     spilled: int
-    #: Tensor-core instructions in the intermediate code.
-    tensor_core: int
-    #: None where no disassembler for the architecture was found.
-    machine: MachineCode | None
+    tensor_core: int  # instructions in the intermediate code (PTX)
+    machine: MachineCode | None  # None: no disassembler knew the architecture
 
     @property
     def shared(self) -> int:
@@ -150,9 +136,6 @@ class Kernel:
 
 def compile_kernels(compiler: Nvrtc, arch: str, options: Sequence[str] = ()) -> tuple[Kernel, ...]:
     """Compile every kernel for ``arch``, such as ``sm_70``.
-
-    Args:
-        options: More options of the compiler.
 
     Raises:
         CompileFailed: the compiler refuses the source or the architecture.

@@ -30,8 +30,7 @@ class Compiled:
     cubin: bytes
     ptx: str
     log: str
-    #: Name expression -> the symbol it became.
-    symbols: dict[str, str]
+    symbols: dict[str, str]  # name expression -> the symbol it became
 
 
 class CompileFailed(Exception):
@@ -39,11 +38,7 @@ class CompileFailed(Exception):
 
 
 class Nvrtc:
-    """The compiler; ``version`` is its (major, minor).
-
-    Raises:
-        EnvironmentMissing: a wheel of the extra ``kernels`` is not installed.
-    """
+    """The compiler; ``EnvironmentMissing`` if a wheel of the extra ``kernels`` is not installed."""
 
     def __init__(self) -> None:
         library = _wheel("cuda_nvrtc") / "lib" / "libnvrtc.so.12"
@@ -68,12 +63,7 @@ class Nvrtc:
     ) -> Compiled:
         """Compile ``source`` for ``arch`` (``sm_70``), with the kernels of the name expressions ``names`` in it.
 
-        Args:
-            headers: Name -> text, for ``#include`` without a file.
-            options: More options of the compiler.
-
-        Raises:
-            CompileFailed: the source is wrong.
+        ``headers``: name -> text, for ``#include`` without a file. ``CompileFailed`` if the source is wrong.
         """
         program = ctypes.c_void_p()
         self._call(
@@ -121,7 +111,6 @@ class Nvrtc:
 
 
 def _wheel(name: str) -> Path:
-    """The folder of the package ``nvidia.<name>``."""
     spec = importlib.util.find_spec("nvidia") and importlib.util.find_spec(f"nvidia.{name}")
     if not spec or not spec.submodule_search_locations:
         raise EnvironmentMissing(f"nvidia.{name} is not installed: {_INSTALL}")
@@ -137,17 +126,12 @@ def _strings(values: Iterable[str]) -> ctypes.Array[ctypes.c_char_p]:
 class MachineCode:
     """The instructions of one kernel that say how it was compiled."""
 
-    #: Matrix products on tensor cores.
-    tensor_core: int
-    #: Reads and writes of local memory: registers that did not suffice, or arrays that were not unrolled.
-    local: int
+    tensor_core: int  # matrix products on tensor cores
+    local: int  # reads and writes of local memory: registers did not suffice, or arrays were not unrolled
 
 
 def machine_code(cubin: bytes) -> dict[str, MachineCode] | None:
-    """Symbol -> code of its kernel; None if no disassembler at hand knows the architecture.
-
-    A CUDA 13 disassembler does not know sm_70, for instance, one of CUDA 12 does.
-    """
+    """Symbol -> code of its kernel; None if no disassembler knows the architecture (CUDA 13's does not know sm_70)."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernels.cubin"
         path.write_bytes(cubin)

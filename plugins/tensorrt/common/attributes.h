@@ -1,5 +1,4 @@
 // A plugin's attributes, of which a table says what there is, and their record in a plan. Nothing here needs TensorRT.
-//
 // Functions that return a string return what is wrong, in words, or nothing.
 #pragma once
 

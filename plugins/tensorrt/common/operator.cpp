@@ -18,7 +18,7 @@ std::string difference(const std::string& name, const Shape& shape, const Shape&
 
 namespace {
 
-// A shape of the signature's rank whose sides are numbers of elements.
+// Nothing for a shape of the signature's rank with sides of 0 to INT32_MAX.
 std::string malformed(const TensorSpec& spec, const Shape& shape) {
   const auto impossible = [](int64_t side) { return side < 0 || side > INT32_MAX; };
   if (shape.rank == spec.rank && std::none_of(shape.size, shape.size + shape.rank, impossible)) return {};

@@ -1,6 +1,4 @@
-// What a plugin is, without TensorRT: a description and, once its attributes are known, an operator. plugin_v2.cpp and
-// plugin_v3.cpp wrap any of them.
-//
+// What a plugin is, without TensorRT: a description and, once its attributes are known, an operator, which plugin_v*.cpp wrap.
 // Functions that return a string return what is wrong, in words, or nothing.
 #pragma once
 
@@ -74,7 +72,6 @@ class Arithmetic {
   virtual Dim quotient(Dim a, Dim b) = 0;  // rounded down
 };
 
-// With numbers.
 class Numbers final : public Arithmetic {
  public:
   Dim constant(int32_t value) override { return {value, nullptr}; }
@@ -87,7 +84,6 @@ class Numbers final : public Arithmetic {
   }
 };
 
-// A tensor of the signature.
 struct TensorSpec {
   std::string name;
   int32_t rank;

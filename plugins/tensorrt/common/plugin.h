@@ -30,7 +30,6 @@ using Creator = nvinfer1::IPluginCreatorInterface;
 using Creator = nvinfer1::IPluginCreator;
 #endif
 
-// Of every plugin of this library.
 constexpr const char *kNamespace = "pssdet", *kVersion = "1";
 
 // It and its plugins refer to the description.
@@ -91,8 +90,7 @@ std::string output_shapes(const Operator& op, const nvinfer1::DimsExprs* inputs,
 
 constexpr size_t kImpossible = size_t(1) << 50;
 
-// Bytes of workspace; kImpossible, which no builder grants, and a line in the log, if the kernel cannot do these inputs: TensorRT
-// knows no other way to say so.
+// Bytes of workspace; kImpossible, which no builder grants, if the kernel cannot do these inputs: the only way to say no.
 size_t workspace_of(const Description& description, const Operator& op, const Tensor* inputs, int32_t count) noexcept;
 
 // What creators of both generations answer.

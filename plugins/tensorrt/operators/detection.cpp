@@ -17,7 +17,6 @@ constexpr double kAnyScore = 3e38;
 
 int32_t levels_of(const Attributes& attributes) { return int32_t(attributes.integers("strides").size()); }
 
-// Appends the inputs kind_0 .. kind_{L-1}.
 void add_maps(std::vector<TensorSpec>* specs, const std::string& kind, int32_t levels) {
   for (int32_t i = 0; i < levels; ++i) specs->push_back({kind + "_" + std::to_string(i), 4});
 }
