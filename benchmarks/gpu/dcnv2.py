@@ -57,7 +57,7 @@ def gpu_bench(workload: Workload) -> Dcnv2Bench:
         from benchmarks.gpu.torch_device import CudaDevice
     except ImportError as error:
         raise EnvironmentMissing(f"PyTorch cannot be imported ({error}); this needs PyTorch and a GPU") from error
-    return Dcnv2Bench(CudaDevice(), open_kernels(find_kernels(cuda=True)), BASELINES, torchvision_double, workload)
+    return Dcnv2Bench(CudaDevice(), open_kernels(find_kernels()), BASELINES, torchvision_double, workload)
 
 
 def open_kernels(path: Path) -> DeformConvLibrary:

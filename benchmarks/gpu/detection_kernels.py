@@ -47,7 +47,7 @@ _METHOD = (
 
 def gpu_bench(bundle: Path) -> KernelBench:
     """The GPU comes first: a machine without one needs nothing else."""
-    return KernelBench(BareDevice(), DetectionLibrary(find_kernels(cuda=True)), KernelBundle(bundle))
+    return KernelBench(BareDevice(), DetectionLibrary(find_kernels()), KernelBundle(bundle))
 
 
 def main(arguments: Sequence[str] | None = None, make_bench: Callable[[Path], KernelBench] = gpu_bench) -> int:

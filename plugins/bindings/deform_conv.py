@@ -1,4 +1,4 @@
-"""Deformable convolution (``dcnv2/dcnv2.h``): its CPU reference, and its kernels, for a GPU or emulated."""
+"""Deformable convolution (``dcnv2/dcnv2.h``): its kernels, for a GPU or emulated."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class DeformConvLibrary(KernelLibrary):
 
     @property
     def has_cuda(self) -> bool:
-        """Whether it computes on a GPU: the kernels are in it, not just the CPU reference, and not emulated."""
+        """Whether it computes on a GPU: the kernels are in it, and not emulated."""
         return hasattr(self._library, "pssdet_dcnv2_run") and not self.emulated
 
     def output_size(self, params: DeformConvParams) -> tuple[int, int]:
@@ -110,45 +110,14 @@ class DeformConvLibrary(KernelLibrary):
         """The kernels' order of weights: [out_channels, kernel_h, kernel_w, channels / groups]."""
         self.output_size(params)
         inputs, kernel = params.channels // params.groups, (params.kernel_h, params.kernel_w)
-        source = _checked("weights", oihw, (params.out_channels, inputs, *kernel))
+        shape = (params.out_channels, inputs, *kernel)
+        if oihw.shape != shape or oihw.dtype != np.float32:  # anything else would read foreign memory
+            raise BadInput(f"weights are {oihw.dtype}{list(oihw.shape)}; float32{list(shape)} is needed")
+        source = np.ascontiguousarray(oihw)
         packed = np.empty((params.out_channels, *kernel, inputs), np.float16 if half else np.float32)
-        self._call("dcnv2_pack_weights", params, ctypes.c_int32(half), *_pointers(source, packed))
+        addresses = pointers(source.ctypes.data, packed.ctypes.data)
+        self._call("dcnv2_pack_weights", params, ctypes.c_int32(half), *addresses)
         return packed
-
-    def reference(
-        self,
-        params: DeformConvParams,
-        x: Floats,
-        offset: Floats,
-        weight: Floats,
-        *,
-        mask: Floats | None = None,
-        bias: Floats | None = None,
-        raw_mask: bool = False,
-        relu: bool = False,
-        exact: bool = False,
-    ) -> Floats:
-        """The convolution on the CPU, in float32 or, if ``exact``, in float64; slow.
-
-        Args:
-            weight: Packed; see ``pack_weights``.
-            mask: Without one every value counts fully; there must be none if ``raw_mask``.
-            raw_mask: The masks, before their sigmoid, are the last third of ``offset``'s channels.
-        """
-        size = self.output_size(params)
-        n, out, masks = params.batch, params.out_channels, params.taps * params.offset_groups
-        inputs = params.channels // params.groups
-        tensors = (
-            _checked("x", x, (n, params.channels, params.height, params.width)),
-            _checked("offset", offset, (n, masks * (3 if raw_mask else 2), *size)),
-            None if mask is None else _checked("mask", mask, (n, masks, *size)),
-            _checked("weight", weight, (out, params.kernel_h, params.kernel_w, inputs)),
-            None if bias is None else _checked("bias", bias, (out,)),
-        )
-        y = np.empty((n, out, *size), np.float32)
-        flags = (ctypes.c_int32(flag) for flag in (raw_mask, relu, exact))
-        self._call("dcnv2_reference", params, *flags, *_pointers(*tensors, y))
-        return y
 
     def tile_count(self, params: DeformConvParams, form: DeformConvFormat) -> int:
         """Tiles of the fused kernel for this convolution; 0 if the general kernel computes it."""
@@ -182,14 +151,3 @@ class DeformConvLibrary(KernelLibrary):
     def _require_kernels(self) -> None:
         if not hasattr(self._library, "pssdet_dcnv2_run"):
             raise EnvironmentMissing(f"{self.path} was built without CUDA; put nvcc on PATH and make plugin again")
-
-
-def _checked(name: str, tensor: Floats, shape: tuple[int, ...]) -> Floats:
-    """The tensor as the library reads it; anything else would read foreign memory."""
-    if tensor.shape != shape or tensor.dtype != np.float32:
-        raise BadInput(f"{name} is {tensor.dtype}{list(tensor.shape)}; float32{list(shape)} is needed")
-    return np.ascontiguousarray(tensor)
-
-
-def _pointers(*tensors: NDArray[Any] | None) -> list[ctypes.c_void_p]:
-    return pointers(*(0 if tensor is None else tensor.ctypes.data for tensor in tensors))

@@ -24,7 +24,6 @@ KERNELS_VARIABLE = "PSSDET_KERNELS"
 PLUGINS_VARIABLE = "PSSDET_PLUGINS"
 
 CUDA_KERNELS = "libpssdet_kernels.so"
-CPU_REFERENCE = "libpssdet_reference.so"
 PLUGINS = "libpssdet_plugins.so"
 
 HOW_TO_BUILD = "make plugin builds it in a checkout (a C++ compiler; with nvcc the CUDA kernels too)"
@@ -34,15 +33,14 @@ _OK, _BAD_PROBLEM = 0, 1
 _LARGEST = 2**31 - 1
 
 
-def find_kernels(*, cuda: bool = False) -> Path:
-    """The kernels: with CUDA or, unless ``cuda``, the CPU reference; ``EnvironmentMissing`` if there is none."""
-    names = (CUDA_KERNELS,) if cuda else (CUDA_KERNELS, CPU_REFERENCE)
-    return _find(names, KERNELS_VARIABLE, "the DCNv2 library", HOW_TO_BUILD)
+def find_kernels() -> Path:
+    """The library of CUDA kernels; ``EnvironmentMissing`` if there is none."""
+    return _find(CUDA_KERNELS, KERNELS_VARIABLE, "the library of kernels", HOW_TO_BUILD)
 
 
 def find_plugins() -> Path:
     """The library of TensorRT plugins; ``EnvironmentMissing`` if there is none."""
-    return _find((PLUGINS,), PLUGINS_VARIABLE, f"the plugin library {PLUGINS}", HOW_TO_BUILD_PLUGINS)
+    return _find(PLUGINS, PLUGINS_VARIABLE, f"the plugin library {PLUGINS}", HOW_TO_BUILD_PLUGINS)
 
 
 def kernels_beside(plugins: Path | None) -> Path | None:
@@ -62,7 +60,7 @@ class Params(Protocol):
 
 
 class KernelLibrary:
-    """An opened library: ``libpssdet_reference.so``, ``libpssdet_kernels.so`` or ``libpssdet_emulated.so``.
+    """An opened library: ``libpssdet_kernels.so``, or one that tests build (``libpssdet_emulated.so``).
 
     Raises:
         EnvironmentMissing: it is not there or cannot be loaded.
@@ -106,15 +104,14 @@ def pointers(*addresses: int) -> list[ctypes.c_void_p]:
     return [ctypes.c_void_p(address) for address in addresses]
 
 
-def _find(names: tuple[str, ...], variable: str, what: str, how: str) -> Path:
-    """The first of the names that exists; each is looked for in all folders before the next one."""
+def _find(name: str, variable: str, what: str, how: str) -> Path:
     if named := os.environ.get(variable):
         if not Path(named).is_file():
             raise EnvironmentMissing(f"{variable} names {named}, which is not a file; {how}")
         return Path(named).resolve()
     package = Path(__file__).resolve().parents[1]
     folders = (package, package.parent / "build" / "cmake" / "lib")
-    for path in (folder / name for name in names for folder in folders):
+    for path in (folder / name for folder in folders):
         if path.is_file():
             return path
     raise EnvironmentMissing(f"{what} is not built; {how}, and {variable} names one elsewhere")

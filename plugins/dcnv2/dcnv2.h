@@ -68,18 +68,13 @@ PSSDET_API pssdet_status pssdet_dcnv2_output_size(const pssdet_dcnv2_problem* pr
 PSSDET_API pssdet_status pssdet_dcnv2_pack_weights(
     const pssdet_dcnv2_problem* problem, pssdet_dtype type, const float* oihw, void* packed);
 
-// The convolution on the CPU, in float32 or, if `exact` is not 0, in float64, rounded at the end. All tensors are float32 and
-// NCHW; weight is packed float32; mask may be null (all ones; or none of its own if raw_mask), bias too.
-PSSDET_API pssdet_status pssdet_dcnv2_reference(const pssdet_dcnv2_problem* problem, int32_t raw_mask, int32_t relu,
-    int32_t exact, const float* x, const float* offset, const float* mask, const float* weight, const float* bias, float* y);
-
 // The library's CUDA part; absent from builds without nvcc.
 
 // Tiles of the fused tensor-core kernel, 0 .. count-1; 0 if the problem and format are not its (then one general kernel runs).
 PSSDET_API int32_t pssdet_dcnv2_tile_count(const pssdet_dcnv2_problem* problem, const pssdet_dcnv2_format* format);
 
 // One launch for the whole batch on `stream` (a cudaStream_t): no allocation, no workspace, no synchronisation; it can be captured
-// into a CUDA graph. Pointers are to device memory, aligned to 16 bytes. weight: packed; mask may be null as above; bias: float32
+// into a CUDA graph. Pointers are to device memory, aligned to 16 bytes. weight: packed; mask may be null (all ones; or none of its own if raw_mask); bias: float32
 // [out_channels] or null. tile: PSSDET_AUTO_TILE or one of the problem's tiles.
 PSSDET_API pssdet_status pssdet_dcnv2_run(const pssdet_dcnv2_problem* problem, const pssdet_dcnv2_format* format, const void* x,
     const void* offset, const void* mask, const void* weight, const float* bias, void* y, int32_t tile, void* stream);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "cases.h"
+#include "dcnv2_reference.h"
 #include "tensors.h"
 
 namespace pssdet::test {

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from parallel import shared_folder
+from reference_convolution import ReferenceConvolution
 
-from pssdet.plugins.bindings.deform_conv import DeformConvLibrary
 from pssdet.plugins.bindings.detection import DetectionLibrary
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,7 +49,7 @@ def build(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def library(build):
-    return DeformConvLibrary(build("pssdet_reference"))
+    return ReferenceConvolution(build("pssdet_reference"))
 
 
 @pytest.fixture(scope="session")

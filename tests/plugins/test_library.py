@@ -14,7 +14,6 @@ from pssdet.plugins.bindings.libraries import find_kernels, find_plugins
 def test_the_variable_goes_first(library, monkeypatch):
     monkeypatch.setenv("PSSDET_KERNELS", str(library.path))
     assert find_kernels() == library.path
-    assert find_kernels(cuda=True) == library.path
     assert DeformConvLibrary().path == library.path
 
 
@@ -34,12 +33,8 @@ def test_beside_the_package_or_in_the_checkout(monkeypatch, tmp_path, folder):
     with pytest.raises(EnvironmentMissing, match="make plugin"):
         find_kernels()
     (package / folder).resolve().mkdir(parents=True, exist_ok=True)
-    (package / folder / "libpssdet_reference.so").resolve().touch()
-    assert find_kernels().name == "libpssdet_reference.so"
-    with pytest.raises(EnvironmentMissing, match="make plugin"):
-        find_kernels(cuda=True)
     (package / folder / "libpssdet_kernels.so").resolve().touch()
-    assert find_kernels().name == find_kernels(cuda=True).name == "libpssdet_kernels.so"
+    assert find_kernels().name == "libpssdet_kernels.so"
 
 
 @pytest.mark.parametrize("folder", [".", "../build/cmake/lib"])

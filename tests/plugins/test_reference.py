@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pssdet.errors import BadInput
-from pssdet.plugins.bindings.deform_conv import DeformConvLibrary, DeformConvParams
+from pssdet.plugins.bindings.deform_conv import DeformConvParams
 
 #: float32 sums of a few hundred products, taken in different orders.
 CLOSE = 2e-6
@@ -60,9 +60,9 @@ class Case:
     mask: np.ndarray | None
     bias: np.ndarray | None
 
-    def computed(self, library: DeformConvLibrary, **options):
+    def computed(self, library, **options):
         weight = library.pack_weights(self.problem, self.oihw)
-        return library.reference(self.problem, self.x, self.offset, weight, mask=self.mask, bias=self.bias, **options)
+        return library.convolve(self.problem, self.x, self.offset, weight, mask=self.mask, bias=self.bias, **options)
 
 
 @st.composite
@@ -192,7 +192,7 @@ def test_offsets_that_are_no_numbers_read_zero(library):
     offset[0, 0, 0, 0], offset[0, 1, 1, 1], offset[0, 0, 2, 2] = np.nan, np.inf, -np.inf
     expected = np.ones((3, 3))
     np.fill_diagonal(expected, 0)
-    np.testing.assert_array_equal(library.reference(problem, x, offset, weight)[0, 0], expected)
+    np.testing.assert_array_equal(library.convolve(problem, x, offset, weight)[0, 0], expected)
 
 
 PLAIN = DeformConvParams(1, 4, 5, 6, 2)
@@ -221,16 +221,16 @@ class TestRefusals:
         tensors = {key: np.zeros(shape, np.float32) for key, shape in shapes.items()}
         tensors[name] = change(tensors[name])
         with pytest.raises(BadInput, match=name):
-            library.reference(PLAIN, **tensors)
+            library.convolve(PLAIN, **tensors)
 
     def test_a_mask_beside_raw_masks(self, library):
         tensors = [np.zeros(shape, np.float32) for shape in ((1, 4, 5, 6), (1, 27, 5, 6), (2, 3, 3, 4))]
         with pytest.raises(BadInput):
-            library.reference(PLAIN, *tensors, mask=np.zeros((1, 9, 5, 6), np.float32), raw_mask=True)
+            library.convolve(PLAIN, *tensors, mask=np.zeros((1, 9, 5, 6), np.float32), raw_mask=True)
 
     def test_tensors_that_are_not_contiguous_are_read_right(self, library):
         x = np.arange(120, dtype=np.float32).reshape(1, 6, 5, 4).transpose(0, 3, 2, 1)
         assert not x.flags.c_contiguous
         offset, weight = np.zeros((1, 18, 5, 6), np.float32), np.zeros((2, 3, 3, 4), np.float32)
         weight[1, 1, 1, 2] = 1
-        np.testing.assert_array_equal(library.reference(PLAIN, x, offset, weight)[0, 1], x[0, 2])
+        np.testing.assert_array_equal(library.convolve(PLAIN, x, offset, weight)[0, 1], x[0, 2])

@@ -1,10 +1,12 @@
-// The convolution on a CPU, plainly: what the kernels are compared with.
+#include "dcnv2_reference.h"
+
 #include <vector>
 
-#include "arguments.h"
+#include "../dcnv2/arguments.h"
 
-namespace pssdet::dcnv2 {
 namespace {
+
+using pssdet::dcnv2::Corners;
 
 template <typename Real>
 class Reference {
@@ -51,13 +53,13 @@ class Reference {
     const float* offset = offset_ + (n * (raw_mask_ ? offsets + masks : offsets) + 2 * number) * pixels() + pixel;
     Real mask = 1;
     if (raw_mask_) {
-      mask = sigmoid(Real(offset_[(n * (offsets + masks) + offsets + number) * pixels() + pixel]));
+      mask = pssdet::dcnv2::sigmoid(Real(offset_[(n * (offsets + masks) + offsets + number) * pixels() + pixel]));
     } else if (mask_) {
       mask = mask_[(n * masks + number) * pixels() + pixel];
     }
     const int32_t y = row * p_.stride_h - p_.pad_top + tap / p_.kernel_w * p_.dilation_h;
     const int32_t x = column * p_.stride_w - p_.pad_left + tap % p_.kernel_w * p_.dilation_w;
-    return corners_at(Real(y) + Real(offset[0]), Real(x) + Real(offset[pixels()]), mask, p_.height, p_.width);
+    return pssdet::dcnv2::corners_at(Real(y) + Real(offset[0]), Real(x) + Real(offset[pixels()]), mask, p_.height, p_.width);
   }
 
   Real blend(const Corners<Real>& at, const float* plane) const {
@@ -85,13 +87,11 @@ class Reference {
 };
 
 }  // namespace
-}  // namespace pssdet::dcnv2
 
 extern "C" pssdet_status pssdet_dcnv2_reference(const pssdet_dcnv2_problem* problem, int32_t raw_mask, int32_t relu,
     int32_t exact, const float* x, const float* offset, const float* mask, const float* weight, const float* bias, float* y) {
-  using namespace pssdet::dcnv2;
   int32_t out_h = 0, out_w = 0;
-  if (!problem || check(*problem, &out_h, &out_w) != PSSDET_OK) return PSSDET_BAD_PROBLEM;
+  if (!problem || pssdet_dcnv2_output_size(problem, &out_h, &out_w) != PSSDET_OK) return PSSDET_BAD_PROBLEM;
   if (!x || !offset || !weight || !y || (mask && raw_mask)) return PSSDET_BAD_PROBLEM;
   if (exact) {
     Reference<double>(*problem, raw_mask, relu, out_h, out_w, x, offset, mask, weight, bias).run(y);
