@@ -10,11 +10,7 @@ _MODULES = ("paddle", "paddle2onnx", "onnx", "onnx_graphsurgeon", "onnxruntime")
 
 
 def require_export() -> None:
-    """Raise if a package that an export needs is missing; asked before anything heavy is imported.
-
-    Raises:
-        EnvironmentMissing: names the packages and how to install them.
-    """
+    """Raise ``EnvironmentMissing`` if a package for exports is missing, before anything heavy is imported."""
     missing = [name for name in _MODULES if importlib.util.find_spec(name) is None]
     if missing:
         raise EnvironmentMissing(

@@ -63,10 +63,7 @@ def assemble(
     outputs: Sequence[TensorRecord],
     functions: Sequence[onnx.FunctionProto] = (),
 ) -> onnx.ModelProto:
-    """A model of the graph's nodes and initialisers, checked in full.
-
-    Args:
-        functions: of this project's domain, which the nodes call.
+    """A model of the graph's nodes and initialisers, checked in full; the nodes call the ``functions``.
 
     Raises:
         onnx.checker.ValidationError: the model is not valid.
@@ -119,7 +116,6 @@ def _value_info(record: TensorRecord) -> onnx.ValueInfoProto:
 
 
 def _propose(graph: onnx.GraphProto, arch: Architecture, numerics: Numerics) -> None:
-    """RPN maps to proposals."""
     t = Tracer("propose/")
     levels = range(2, 2 + len(arch.strides))
     scores = [t.value(f"rpn_score_p{level}") for level in levels]
@@ -213,12 +209,12 @@ def _probabilities(t: Tracer, arch: Architecture) -> Value:
     total = each[0]
     for probability in each[1:]:
         total = total + probability
-    # The static program multiplies by 1/3 in float32, which is not a division by 3: one bit decides saturated ties.
+    # The static program multiplies by 1/3 in float32, not a division by 3: one bit decides saturated ties.
     return t.op("Mul", total, 1.0 / arch.num_heads, name="class_probabilities")
 
 
 def _decode(t: Tracer, regions: Value, deltas: Value, arch: Architecture, numerics: Numerics, head: int) -> list[Value]:
-    """Corners of the boxes of the foreground [N * R, slots, 4], in the regions' own pixels, not clipped.
+    """Corners of the foreground's boxes [N * R, slots, 4], in the regions' own pixels, not clipped.
 
     Sources: ``delta2bbox`` of PaddleDetection, ``box_coder`` of Paddle (with a pixel offset).
     """

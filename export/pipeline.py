@@ -1,7 +1,4 @@
-"""One export: parameters, Paddle model, ONNX file, verification, card.
-
-What is particular to a detector and to a classifier is in two classes with the same methods.
-"""
+"""One export of a detector or classifier: parameters, Paddle model, ONNX file, verification, card."""
 
 from __future__ import annotations
 
@@ -57,12 +54,7 @@ _CLASSIFIER_INPUTS = (
 
 @dataclass(frozen=True)
 class DetectorExport:
-    """A detector as the pipeline exports it.
-
-    Attributes:
-        entry: the detector.
-        model: it in Paddle; the pipeline gives it its parameters.
-    """
+    """A detector as the pipeline exports it; the pipeline gives ``model`` its parameters."""
 
     entry: ZooEntry
     model: TwoStageDetector
@@ -94,7 +86,7 @@ class DetectorExport:
         return composed, GraphRecord(OPSET, converted + nodes - network, nodes)
 
     def compare(self, session: Session) -> list[StageRecord]:
-        """Agreement at every stage, for the bundled picture alone and in a batch with its mirror image."""
+        """Agreement at every stage, for the bundled picture alone and with its mirror image."""
         records: list[StageRecord] = []
         for name, inputs in sample_batches(self.entry.preprocessing):
             expected, obtained = run_reference(self.model, inputs), session.run(inputs)
@@ -102,12 +94,12 @@ class DetectorExport:
         return records
 
     def card(self, **common: Any) -> ModelCard:
-        """The detector's card, with the fields that all cards of exported models have."""
+        """The detector's card; ``common`` are the fields that every model's card has."""
         return ModelCard(numerics=self.entry.numerics, inputs=INPUTS, outputs=OUTPUTS, **common)
 
 
 def _inlined_nodes(model: onnx.ModelProto) -> int:
-    """Nodes of the graph once every function call is replaced by the function's body.
+    """Nodes of the graph once every function is inlined.
 
     Raises:
         GateFailed: a call would stay, so a runtime without functions could not run the model.
@@ -141,7 +133,7 @@ class ClassifierExport:
         )
 
     def rename(self, found: Parameters, source: str) -> Parameters:
-        """The parameters of a classifier published under any of the known schemes of names."""
+        """The parameters of a classifier published under any known scheme of names."""
         return rename_classifier(found, self.entry.architecture.backbone, source)
 
     def convert(self) -> tuple[onnx.ModelProto, GraphRecord]:
@@ -161,7 +153,7 @@ class ClassifierExport:
         return records
 
     def card(self, **common: Any) -> ClassifierCard:
-        """The classifier's card, with the fields that all cards of exported models have."""
+        """The classifier's card; see ``DetectorExport.card``."""
         return ClassifierCard(task="classification", inputs=_CLASSIFIER_INPUTS, outputs=self.outputs, **common)
 
 
@@ -180,12 +172,7 @@ def export_model(
     """Export a model into ``output``: ``model.onnx`` and ``model.json``, or nothing at all.
 
     Args:
-        entry: the detector or classifier.
-        weights: checkpoint file, folder or URL, or ``none`` for seeded random parameters; empty for the
-            published checkpoint.
-
-    Returns:
-        The card that was written.
+        weights: checkpoint file, folder or URL; ``none``: seeded random parameters; empty: the published ones.
 
     Raises:
         BadInput: checkpoint or folder cannot be used.

@@ -1,7 +1,7 @@
 """ONNX graphs written as Python arithmetic.
 
-A ``Tracer`` records a node for every operator applied to its ``Value``s. Loops over pyramid levels
-unroll while tracing, so a function's body is straight-line standard operators.
+A ``Tracer`` records a node for every operator applied to its ``Value``s. Loops over pyramid
+levels unroll while tracing, so a function's body is straight-line standard operators.
 """
 
 from __future__ import annotations
@@ -29,12 +29,7 @@ class AttributeRef:
 
 @dataclass
 class Tracer:
-    """Records nodes.
-
-    Attributes:
-        prefix: keeps generated names apart from those of other graphs.
-        attributes: of the function being traced; only their names and the kinds of their values count.
-    """
+    """Records nodes named with ``prefix``; of the function's ``attributes`` only names and kinds count."""
 
     prefix: str
     attributes: Mapping[str, object] = field(default_factory=dict)
@@ -42,12 +37,7 @@ class Tracer:
     _constants: dict[object, Value] = field(default_factory=dict)
 
     def op(self, op_type: str, *inputs: Operand, domain: str = "", name: str = "", **attributes: Any) -> Value:
-        """Record a node with one output and return that output.
-
-        Args:
-            name: name of the output; generated if empty.
-            attributes: plain values, or an ``AttributeRef`` to hand on a function's attribute.
-        """
+        """Record a node with one output, called ``name``; attributes may be an ``AttributeRef``."""
         return self.op_n(op_type, *inputs, outputs=[name] if name else 1, domain=domain, **attributes)[0]
 
     def op_n(
@@ -101,8 +91,6 @@ class Tracer:
 
 
 def _binary(op_type: str) -> Callable[[Value, Operand], Value]:
-    """A method that records an elementwise operator of two inputs."""
-
     def record(self: Value, other: Operand) -> Value:
         return self.tracer.op(op_type, self, other)
 

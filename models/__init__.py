@@ -1,1 +1,1 @@
-"""The detectors as data and in Paddle: architecture, conventions, published figures, checkpoints, cards."""
+"""The detectors as data and in Paddle."""

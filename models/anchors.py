@@ -12,9 +12,9 @@ from pssdet.models.numerics import Numerics
 def base_anchors(arch: Architecture, numerics: Numerics) -> NDArray[np.float32]:
     """Base anchors of the region proposal network, float32 [levels, A, 4] as x1 y1 x2 y2.
 
-    They are relative to a cell's top left corner: adding (x * stride, y * stride) gives the anchors of cell (x, y)
-    in network pixels. Source: ``anchor_generator`` of Paddle 1.8 (rounded) and ``AnchorGenerator`` of
-    PaddleDetection 2.6 (exact).
+    They are relative to a cell's top left corner: adding (x * stride, y * stride)
+    gives the anchors of cell (x, y) in network pixels. Source: ``anchor_generator``
+    of Paddle 1.8 (rounded) and ``AnchorGenerator`` of PaddleDetection 2.6 (exact).
     """
     make = _rounded if numerics.anchors == "rounded" else _exact
     return np.stack(

@@ -1,4 +1,4 @@
-"""Architecture of a detector: its layers, names of its blocks, constants of the family."""
+"""Architecture of a detector, and the constants of the family."""
 
 from __future__ import annotations
 
@@ -54,14 +54,7 @@ class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def block_names(layer: int, count: int) -> list[str]:
-    """Names of a layer's blocks: res4a, res4b, ...; of more than ten blocks res4a, res4b1, res4b2, ...
-
-    ResNet-101 numbers the blocks of its long layer, shorter layers bear letters.
-
-    Args:
-        layer: 2 for res2 to 5 for res5.
-        count: how many blocks it has.
-    """
+    """Names of a layer's blocks: res4a, res4b, ...; of more than ten (ResNet-101) res4a, res4b1, ...."""
     if count > 10:
         return [f"res{layer}a", *(f"res{layer}b{i}" for i in range(1, count))]
     return [f"res{layer}{chr(ord('a') + i)}" for i in range(count)]

@@ -1,7 +1,4 @@
-"""The cards: what a consumer must know about an exported model or a built engine, as JSON.
-
-``model.json`` lies beside ``model.onnx``, ``engine.json`` beside an engine's files; both are decoded strictly.
-"""
+"""The cards, strict JSON: ``model.json`` of an exported model, ``engine.json`` of an engine."""
 
 from __future__ import annotations
 
@@ -86,13 +83,10 @@ class StageRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Agreement of two runs at one stage of the detector.
 
     Attributes:
-        case: what was run, e.g. ``photo`` or ``batch of two, image 1``.
-        stage: a stage's name, e.g. ``p2`` or ``proposals``.
-        difference: largest difference, in ``unit``, that decides: of a map's values; of regions once
-            the share that near-ties may take is left out; of the paired detections' coordinates.
-        limit: the largest difference accepted.
+        case: what was run, e.g. ``batch of two, image 1``.
+        difference: the largest, in ``unit``, once the share of regions that near-ties
+            may take is left out; of detections, that of a pair's coordinates.
         share: part of the rows within the limit (1.0 for maps).
-        passed: within the limits.
     """
 
     case: str
@@ -105,10 +99,7 @@ class StageRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _ExportCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What every exported model's card says after the fields of its own kind.
-
-    Label i of ``labels`` is class i of the model.
-    """
+    """What every exported model's card says; label i of ``labels`` is class i of the model."""
 
     labels: tuple[str, ...]
     weights: WeightsRecord
@@ -140,12 +131,9 @@ class ClassifierCard(_ExportCard, frozen=True, forbid_unknown_fields=True):
 
 
 class CalibrationRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the ranges of an int8 engine's activations were found.
+    """How the ranges of an int8 engine's activations were found, from how many pictures.
 
-    Attributes:
-        images: number of pictures that were run.
-        method: the rule that makes a range of the values, e.g. ``entropy``.
-        ranges_sha256: over the ranges by name of the tensor; equal for equal ranges.
+    ``ranges_sha256`` is over the ranges by name of the tensor: equal for equal ranges.
     """
 
     images: int
@@ -156,10 +144,7 @@ class CalibrationRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 class GpuRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The GPU that an engine was built on.
 
-    Attributes:
-        capability: compute capability, (9, 0) for sm_90.
-        cuda: newest CUDA version that the driver serves.
-        driver: version of the kernel module; empty where it could not be read.
+    ``cuda`` is the newest version that the driver serves; ``driver`` is empty where it could not be read.
     """
 
     name: str
@@ -169,7 +154,7 @@ class GpuRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RecipeRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which nodes of a reduced-precision engine stay in float32; ``sha256`` is of the recipe's file or content."""
+    """Which nodes of an engine stay in float32; ``sha256`` is of the recipe's file or content."""
 
     sha256: str
     fp32: tuple[str, ...]
@@ -177,7 +162,7 @@ class RecipeRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ProfileRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Input shapes that an engine serves, (N, H, W) each: smallest, the one it is tuned for, largest."""
+    """Input shapes that an engine serves, (N, H, W): smallest, the one it is tuned for, largest."""
 
     min: tuple[int, int, int]
     opt: tuple[int, int, int]
@@ -188,8 +173,8 @@ class LayersRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Precision of an engine's layers as the engine itself reports it.
 
     Attributes:
-        layers: how many layers of each precision.
-        convolution_flops: operations of the convolutions of each precision, at the first profile's typical shape.
+        layers: how many of each precision.
+        convolution_flops: of the convolutions of each precision, at the first profile's typical shape.
         wide: convolutions that are neither float16 nor int8, by node, largest first.
     """
 
@@ -203,7 +188,7 @@ class EngineCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         options: of the build, beside backend and precision; values as on a command line.
-        key: the build's key in the cache of engines; empty for builds that are not cached.
+        key: in the cache of engines; empty for builds that are not cached.
         plugins: the library of plugins that the engine was built with; it does not lie beside the card.
         tapped: the engine returns every stage.
     """
@@ -249,20 +234,12 @@ def read_model_card(folder: Path) -> ModelCard:
 
 
 def read_classifier_card(folder: Path) -> ClassifierCard:
-    """The card of an exported classifier's folder.
-
-    Raises:
-        BadInput: there is none, or it is another card.
-    """
+    """The card of an exported classifier's folder; raises as ``read_model_card``."""
     return _read(folder / MODEL_CARD, ClassifierCard, "python export/to_onnx.py --model resnet50_vd_ssld")
 
 
 def read_engine_card(folder: Path) -> EngineCard:
-    """The card of an engine's folder.
-
-    Raises:
-        BadInput: there is none, or it is another card.
-    """
+    """The card of an engine's folder; raises as ``read_model_card``."""
     return _read(folder / ENGINE_CARD, EngineCard, "python engines/build.py")
 
 

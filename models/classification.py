@@ -1,8 +1,4 @@
-"""Image classifiers as data: their architecture, which are published, and how their pictures are prepared.
-
-The only one is the backbone that the detectors start from, with the head it was distilled with: by it the
-headline's top-1 accuracy can be checked. The commands for detectors refuse it by its name.
-"""
+"""Image classifiers as data: the distilled backbone whose top-1 accuracy is in the headline."""
 
 from __future__ import annotations
 
@@ -17,14 +13,7 @@ CLASSIFIER_STAGES = ("c2", "c3", "c4", "c5", "pooled", "logits", "probabilities"
 
 
 class ClassifierArchitecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """ResNet-vd without deformable convolutions, global average pooling, one linear layer.
-
-    Attributes:
-        blocks: bottleneck blocks in the layers res2..res5; (3, 4, 6, 3) is ResNet50-vd.
-        stem_width: channels after the first two stem convolutions; the third doubles them.
-        base_width: bottleneck width of res2; each later layer doubles it, outputs are 4x.
-        num_classes: outputs.
-    """
+    """ResNet-vd without DCN, global average pooling, one linear layer; see ``Architecture``."""
 
     blocks: tuple[int, int, int, int] = (3, 4, 6, 3)
     stem_width: int = 32
@@ -38,16 +27,7 @@ class ClassifierArchitecture(msgspec.Struct, frozen=True, forbid_unknown_fields=
 
 
 class ClassifierEntry(msgspec.Struct, frozen=True):
-    """A published classifier.
-
-    Attributes:
-        name: what the commands call it.
-        checkpoint: the address of its parameters.
-        top1: published accuracy, percent of ImageNet-1k's 50,000 validation pictures.
-        top5: the same for the best five.
-        note: what a reader must know about the figures.
-        sha256: of the checkpoint, where known.
-    """
+    """A published classifier; ``top1`` and ``top5`` in percent of ImageNet-1k's validation set."""
 
     name: str
     title: str
@@ -61,8 +41,9 @@ class ClassifierEntry(msgspec.Struct, frozen=True):
     sha256: str = ""
 
 
-#: Sources: PaddleClas 2.0, docs/en/models/ResNet_and_vd_en.md and its evaluation's configuration. Since 2.2 its
-#: tables call "ResNet50_vd_ssld" what was "_v2" before, 83.0 %, in a file of this name in another folder.
+#: Sources: PaddleClas 2.0, docs/en/models/ResNet_and_vd_en.md and its
+#: evaluation's configuration. Since 2.2 its tables call "ResNet50_vd_ssld"
+#: what was "_v2" before, 83.0 %, in a file of this name in another folder.
 RESNET50_VD_SSLD = ClassifierEntry(
     "resnet50_vd_ssld",
     "ResNet50-vd SSLD",

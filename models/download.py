@@ -35,22 +35,18 @@ class _PartUseless(Exception):
 
 
 def fetch(url: str, sha256: str = "", *, cache: Path | None = None) -> Path:
-    """The cached file of a URL, downloaded if it is not there yet.
+    """The cached file of a URL, downloaded if it is not there yet; its name ends as the URL does.
 
-    An interrupted download leaves a ``.part`` file, which the next call continues if the server
-    still has the same file. Processes that want the same file wait for each other.
+    An interrupted download leaves a ``.part`` file, which the next call continues if the
+    server still has the same file. Processes that want the same file wait for each other.
 
     Args:
-        url: an http or https URL.
+        url: http or https.
         sha256: what the content must hash to, as hexadecimal digits; empty: anything.
         cache: folder of the file; else that of ``cache_home``.
 
-    Returns:
-        A complete file, whose name ends in that of the URL.
-
     Raises:
-        BadInput: the URL is none or leads nowhere, the content is another one, or the cache folder
-            cannot be written to.
+        BadInput: the URL is none or leads nowhere, the content is another one, or the cache is not writable.
         EnvironmentMissing: the network or the server fails.
     """
     _check_url(url)
@@ -122,11 +118,7 @@ def _network_errors(url: str) -> Iterator[None]:
 
 
 def _complete(url: str, part: Path) -> None:
-    """Download what ``part`` lacks.
-
-    Raises:
-        _PartUseless: what is there does not belong to what the server has now.
-    """
+    """Download what ``part`` lacks; raises ``_PartUseless`` if the server now has another file."""
     total: int | None
     asked = _resume_headers(part)
     with _network_errors(url):
@@ -149,8 +141,7 @@ def _complete(url: str, part: Path) -> None:
 def _open(url: str, headers: Mapping[str, str]) -> Any:
     """The answer to a GET request; redirections may lead to http and https only.
 
-    Raises:
-        _PartUseless: the server has fewer bytes than were asked for.
+    Raises ``_PartUseless`` if the server has fewer bytes than were asked for.
     """
     opener = request.OpenerDirector()
     for handler in (

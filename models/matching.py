@@ -11,16 +11,12 @@ _Floats = NDArray[np.floating[Any]]
 
 
 class Match(NamedTuple):
-    """Detections paired one to one.
+    """Detections paired one to one: how many, and the largest differences over the pairs.
 
     Attributes:
-        matched: expected rows with a partner.
-        expected: rows of the reference.
-        obtained: rows of the candidate.
-        score: largest difference of scores over the pairs.
-        box: largest difference of a coordinate over the pairs, pixels.
-        unmatched_expected: scores of the expected rows without a partner.
-        unmatched_obtained: scores of the obtained rows without a partner.
+        matched: of the ``expected`` rows (reference), those with a partner among the ``obtained`` (candidate).
+        box: of a coordinate, pixels.
+        unmatched_expected: scores of the rows without a partner; ``unmatched_obtained`` likewise.
     """
 
     matched: int
@@ -39,13 +35,11 @@ def box_ious(
     areas: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
     crowd: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float64]:
-    """IoU of every pair of boxes, float64 [A, B]; 0 where they do not overlap.
+    """IoU of every pair of boxes (x1, y1, x2, y2) [A, 4] and [B, 4], float64 [A, B]; 0 without overlap.
 
     Args:
-        first: [A, 4], x1, y1, x2, y2 in pixels.
-        second: [B, 4], likewise.
         areas: of both, [A] and [B], where known more exactly than from the corners.
-        crowd: bool [B]; for a crowd the result is the share of the first box that lies in it, as COCO defines it.
+        crowd: bool [B]; for a crowd the result is the share of the first box that lies in it, as in COCO.
     """
     low = np.maximum(first[:, None, :2], second[:, :2])
     high = np.minimum(first[:, None, 2:], second[:, 2:])
@@ -63,7 +57,7 @@ def _areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def greedy_pairs(cost: _Floats, *, row_by_row: bool = False) -> NDArray[np.intp]:
-    """Rows and columns paired one to one, the cheapest pair first; of equal ones the first row and column.
+    """Rows and columns paired one to one, the cheapest first; of equal ones the first row and column.
 
     Args:
         cost: [A, B]; pairs whose cost is not finite are not made.
@@ -99,10 +93,9 @@ def pair_proposals(
 
 
 def match_detections(obtained: _Floats, expected: _Floats, score: float, box: float) -> Match:
-    """Pair rows (label, score, x1, y1, x2, y2) one to one.
+    """Pair rows (label, score, x1, y1, x2, y2); each expected row takes the nearest free candidate.
 
-    Rows match if labels are equal, scores differ by at most ``score`` and every coordinate by at
-    most ``box``; each expected row takes the nearest free candidate.
+    Partners have equal labels, scores within ``score`` and coordinates within ``box`` pixels of each other.
     """
     scores = np.abs(obtained[:, 1] - expected[:, None, 1])
     boxes = np.abs(obtained[:, 2:] - expected[:, None, 2:]).max(axis=2)

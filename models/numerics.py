@@ -1,11 +1,12 @@
 """The conventions in which the published detectors differ, as data.
 
-Two programs trained and ran PSS-DET: the static PaddleDetection of 2020 (rows 1-3) and the dygraph one of 2021
-(row 4). Weights only reproduce their published AP under the conventions they were trained with, so those travel
-with every exported model.
+Two programs trained and ran PSS-DET: the static PaddleDetection of 2020 (rows 1-3)
+and the dygraph one of 2021 (row 4). Weights only reproduce their published AP under
+the conventions they were trained with, so those travel with every exported model.
 
-One difference in words is none in numbers: the static program drops proposals whose width in original pixels,
-``(x2 - x1) / scale + 1``, is under 1: x2 < x1, as the dygraph formula with ``pixel_offset`` 1 says.
+One difference in words is none in numbers: the static program drops
+proposals whose width in original pixels, ``(x2 - x1) / scale + 1``, is
+under 1: x2 < x1, as the dygraph formula with ``pixel_offset`` 1 says.
 """
 
 from __future__ import annotations
@@ -20,15 +21,13 @@ class Numerics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         pixel_offset: 1 if a box from x=3 to x=5 is 3 pixels wide (legacy), 0 if it is 2 wide.
-        anchors: ``exact`` corners around the cell's corner, or ``rounded`` to whole pixels
-            around the cell's centre (legacy).
+        anchors: ``exact`` around a cell's corner, or ``rounded`` to whole pixels around its centre (legacy).
         proposal_clip: proposals are clipped to the ``image`` content or to its ``padded`` size.
         proposal_scores: ``logit`` or ``probability``; the order is the same, the values differ.
         roi_aligned: RoIAlign shifts by half a pixel.
         roi_sampling_ratio: samples per bin and axis; 0 means ceil(region size / 7).
         clamp_box_deltas: dw and dh of the second stage are clamped at ln(1000/16).
-        decode_space: second-stage boxes are decoded, clipped and suppressed in ``network`` or
-            ``original`` pixels.
+        decode_space: pixels in which second-stage boxes are decoded, clipped and suppressed.
         background: position of the background class among the class scores.
     """
 

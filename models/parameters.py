@@ -52,8 +52,8 @@ def load_parameters(
 
     Args:
         source: a checkpoint's file or folder, its URL, or ``none`` for seeded random values.
-        shapes: name and shape of every parameter that the model needs.
-        sha256: expected hash of the file, where one is known.
+        shapes: of every parameter that the model needs.
+        sha256: expected hash, where one is known.
         rename: gives a checkpoint's parameters the model's names; called with them and the file's path.
 
     Raises:
@@ -75,11 +75,7 @@ def load_parameters(
 
 
 def resolve_weights(source: str, sha256: str = "") -> Path:
-    """The local file or folder of a checkpoint given as a path or as a URL.
-
-    Args:
-        source: a file, a folder, an http(s) URL, which is fetched into the cache, or ``bundled:FILE``.
-        sha256: what a download must hash to, as hexadecimal digits; empty: anything.
+    """The local file or folder of a checkpoint: a path, ``bundled:FILE``, or a URL, which is fetched.
 
     Raises:
         BadInput: there is no such file, or the URL does not lead to the right one.
@@ -130,19 +126,15 @@ def reload_parameters(record: WeightsRecord, shapes: ParameterShapes) -> Paramet
 
 
 def _is_address(source: str) -> bool:
-    """Whether it is a URL or a bundled checkpoint, not a path."""
     return "://" in source or source.startswith(BUNDLED)
 
 
 def seeded_parameters(shapes: ParameterShapes) -> Parameters:
-    """Random values for all parameters, float32, by name, for measuring and testing without a checkpoint.
+    """Random float32 values by parameter name, for measuring and testing without a checkpoint.
 
-    An array depends on its name and shape alone: CRC-32 of the name seeds NumPy's legacy generator, whose streams
-    never change. Activations keep their size through the network, offsets reach a few pixels, boxes and scores vary;
-    the detections mean nothing.
-
-    Args:
-        shapes: structured parameter name to shape; convolutions OIHW, linear layers [in, out].
+    An array depends on its name and shape (convolutions OIHW, linear layers [in, out]) alone:
+    CRC-32 of the name seeds NumPy's legacy generator, whose streams never change. Activations
+    keep their size through the network, offsets reach a few pixels; the detections mean nothing.
     """
     return {name: np.ascontiguousarray(_values(name, shape), dtype=np.float32) for name, shape in shapes.items()}
 

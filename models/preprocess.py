@@ -48,8 +48,7 @@ def prepare(picture: NDArray[np.uint8], steps: Preprocessing) -> NetworkInput:
     """Resize, normalise and pad one RGB picture, uint8 [H, W, 3].
 
     Raises:
-        BadInput: the picture is not such an array, or has a side under two pixels before or after
-            resizing.
+        BadInput: it is not such an array, or has a side under two pixels before or after resizing.
     """
     scale = checked_scale(picture, steps)
     height, width = picture.shape[:2]
@@ -121,8 +120,8 @@ def _pad(content: NDArray[np.generic], stride: int) -> NDArray[np.float32]:
 def padded_alike(pictures: Sequence[NetworkInput]) -> list[NetworkInput]:
     """The pictures with more zeros at the right and bottom, up to their largest height and width.
 
-    The sizes of the content, to which boxes are clipped, stay. More padding than a picture's own changes what these
-    networks find in it.
+    Boxes are still clipped to each content's size. More padding than
+    a picture's own changes what these networks find in it.
     """
     height, width = (max(each.image.shape[axis] for each in pictures) for axis in (1, 2))
     return [padded_to(each, height, width) for each in pictures]
@@ -165,7 +164,7 @@ def sample_batches(steps: Preprocessing) -> Iterator[tuple[str, dict[str, NDArra
 
 
 def sample_of_shape(steps: Preprocessing, n: int, height: int, width: int) -> dict[str, NDArray[np.float32]]:
-    """``n`` times the picture and its mirror image in turn, resized to fit and padded to that height and width."""
+    """``n`` times the picture and its mirror image in turn, resized to fit and padded to that size."""
     picture = sample_picture()
     if height > width:
         picture = np.ascontiguousarray(picture.transpose(1, 0, 2))

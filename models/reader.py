@@ -17,8 +17,7 @@ class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         long_side: limit of the longer side, pixels; it wins over ``short_side``.
         interpolation: OpenCV's INTER_LINEAR or INTER_CUBIC.
         resize: ``first`` on 8-bit pixels (dygraph) or ``last`` on normalised floats (static).
-        mean: per channel R, G, B, of pixels scaled to 0..1.
-        std: per channel R, G, B.
+        mean: per channel R, G, B, of pixels scaled to 0..1; ``std`` likewise.
         stride: zero padding at the right and bottom to a multiple of this.
     """
 
@@ -32,14 +31,10 @@ class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CentreCrop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a classifier reads a picture: resize, cut out the middle, normalise.
+    """How a classifier reads a picture: resize its 8-bit pixels, cut out the middle, normalise.
 
-    Attributes:
-        resize_short: the shorter side becomes this, pixels.
-        crop: side of the square in the middle, pixels.
-        interpolation: OpenCV's INTER_LINEAR, on 8-bit pixels.
-        mean: per channel R, G, B, of pixels scaled to 0..1.
-        std: per channel R, G, B.
+    The shorter side becomes ``resize_short`` pixels; ``crop`` is the side of
+    the square in the middle. ``mean`` and ``std`` are as in ``Preprocessing``.
     """
 
     resize_short: _Side = 256

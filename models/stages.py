@@ -1,7 +1,7 @@
 """The stages of a two-stage detector, and whether two runs of it agree at each of them.
 
-Both give tensors in the layout of the exported model: N images, R region slots of which ``proposal_count`` are used,
-the rest zero. Float32 programs keep the limits with a margin of ten; a wrong convention breaks them by far.
+Tensors have the layout of the exported model: N images, R region slots of which ``proposal_count`` are
+used. Float32 programs keep the limits with a margin of ten; a wrong convention breaks them by far.
 """
 
 from __future__ import annotations
@@ -27,19 +27,14 @@ HEAD_NODES = "head/"
 
 
 class Limits(NamedTuple):
-    """What still counts as agreement.
+    """What still counts as agreement: of probabilities and scores absolute, of boxes in pixels.
 
     Attributes:
         maps: relative to the largest value of the reference map; also for scores of proposals.
-        proposals: pixels, network.
-        probabilities: absolute.
-        decoded_boxes: pixels.
-        score: of a detection, absolute.
-        box: of a detection, original pixels.
+        score: of a detection; ``box`` likewise, in original pixels.
         region_share: part of the proposals, and of what follows them, that must agree.
         detection_share: part of the detections that must find their partner.
-        full_share: the same where the reference has as many detections as there is room for, since
-            candidates with nearly equal scores may then displace each other.
+        full_share: the same where the reference has as many as there is room for: near-ties displace each other.
         same_counts: as many proposals, and as many detections but for those at the score threshold.
     """
 
@@ -57,8 +52,7 @@ class Limits(NamedTuple):
 
 FLOAT32 = Limits()
 
-#: Half precision reorders proposals of nearly equal scores, whose set therefore says little; what must
-#: hold are the maps and the detections.
+#: Half precision reorders proposals of nearly equal scores; what must hold are the maps and the detections.
 HALF = Limits(
     maps=0.02,
     proposals=2.0,
@@ -72,11 +66,11 @@ HALF = Limits(
     same_counts=False,
 )
 
-#: 8 bits cut off the largest values of a map and move boxes of low scores. Measured with the bundled detectors, whose
-#: AP keeps to its margin, on the picture and 25 scenes: maps 0.36 at most, half of a picture's proposals within 1.6 px
-#: and of its probabilities within 0.014, at least 87 % of its detections within the limits. Ranges that are wrong by a
-#: factor of four break them (``tests/engines/precision/test_quantise.py``); one tensor alone with too wide a range
-#: may not.
+#: 8 bits cut off the largest values of a map and move boxes of low scores. Measured with the
+#: bundled detectors on the picture and 25 scenes: maps 0.36 at most, half of the proposals within
+#: 1.6 px and of the probabilities within 0.014, at least 87 % of the detections within the limits.
+#: Ranges wrong by a factor of four break them (``tests/engines/precision/test_quantise.py``); one
+#: tensor alone with too wide a range may not.
 INT8 = Limits(
     maps=0.5,
     proposals=2.0,
@@ -106,10 +100,7 @@ def map_stages(arch: Architecture) -> tuple[str, ...]:
 
 
 def region_stages(arch: Architecture) -> tuple[str, ...]:
-    """Names of the stages with a row for each region after the proposals, in the order of the data.
-
-    A cascade's second and third head start from the boxes of the one before: ``rois_stage2``, ...
-    """
+    """Names of the stages with a row for each region, in the order of the data."""
     if arch.num_heads == 1:
         return ("roi_features", "class_probabilities", "decoded_boxes")
     rois = [f"rois_stage{head}" for head in range(2, arch.num_heads + 1)]
@@ -153,13 +144,12 @@ def compare_detections(
 
 
 def _case_names(case: str, run: StageTensors) -> list[str]:
-    """The name of the case for each image of the batch."""
     count = len(run["count"])
     return [case] if count == 1 else [f"{case}, image {image + 1}" for image in range(count)]
 
 
 def rows_of_image(name: str, tensor: NDArray[Any], image: int, batch: int) -> NDArray[Any]:
-    """One image's slots of a region stage: regions are [N, R, 4], what is computed of them [N * R, ...]."""
+    """One image's slots of a region stage: [N, R, 4] for regions, else [N * R, ...]."""
     row = tensor.shape[2:] if name.startswith("rois_") else tensor.shape[1:]
     rows: NDArray[Any] = tensor.reshape(batch, -1, *row)[image]
     return rows
@@ -210,7 +200,6 @@ def _compare_image(
 
 
 def _limit_of(stage: str, limits: Limits) -> tuple[float, str]:
-    """Limit and unit of a stage of regions."""
     if stage == "proposals":
         return limits.proposals, "px"
     if stage == "decoded_boxes" or stage.startswith("rois_"):
@@ -225,7 +214,7 @@ def _largest(array: _Floats) -> float:
 
 
 def map_record(case: str, name: str, reference: _Floats, candidate: _Floats, limit: float) -> StageRecord:
-    """Agreement of two tensors of one shape, by the largest difference relative to the largest value."""
+    """Agreement of two tensors, by the largest difference relative to the largest value."""
     if reference.shape != candidate.shape or not np.isfinite(candidate).all():
         return StageRecord(case, name, float("inf"), limit, "relative", 0.0, passed=False)
     difference = float(np.abs(reference - candidate).max()) / _largest(reference)
@@ -243,7 +232,7 @@ def _row_differences(reference: _Floats, candidate: _Floats, pairs: NDArray[np.i
 
 
 def _row_record(case: str, name: str, differences: _Floats, limit: float, unit: str, share: float) -> StageRecord:
-    """A stage of rows: the largest difference that remains when the worst ``1 - share`` are left to near-ties."""
+    """A stage of rows: the largest difference once the worst ``1 - share`` are left to near-ties."""
     count = len(differences)
     if count == 0:
         return StageRecord(case, name, 0.0, limit, unit, 1.0, passed=True)

@@ -1,4 +1,4 @@
-"""The detectors, and the classifier they start from: where they come from, what was published, how they compute."""
+"""The detectors, and the classifier they start from: sources, published figures, conventions."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ class Published(msgspec.Struct, frozen=True):
 
     Attributes:
         box_ap: COCO val2017 box AP, percent.
-        fps: images per second: FP32 ``tools/eval.py`` at batch 1 on one V100 with cuDNN 7.5, data
-            loading and post-processing included.
-        note: what a reader must know about the figures.
+        fps: FP32 ``tools/eval.py`` at batch 1, cuDNN 7.5, data loading and post-processing included.
     """
 
     box_ap: float
@@ -39,9 +37,7 @@ class ZooEntry(msgspec.Struct, frozen=True):
     Attributes:
         row: its row in PSS-DET's published table; 0 for one outside it.
         name: its PaddleDetection configuration, or this project's own name.
-        checkpoint: where its parameters are: an address, or ``bundled:FILE``.
-        published: None where no AP and FPS were published.
-        sha256: of the checkpoint, where known.
+        checkpoint: an address, or ``bundled:FILE``; ``sha256`` is its hash, where known.
     """
 
     row: int
@@ -121,10 +117,7 @@ _ROWS = (
 
 
 def _generic(published: ZooEntry, name: str) -> ZooEntry:
-    """A published detector as it was also trained on Open Images V5 and Objects365 in one, without figures.
-
-    The names of the classes are in PaddleDetection's generic_det_label_list.txt.
-    """
+    """A published detector for the 676 classes of PaddleDetection's generic_det_label_list.txt."""
     classes = 676
     return msgspec.structs.replace(
         published,
@@ -138,7 +131,7 @@ def _generic(published: ZooEntry, name: str) -> ZooEntry:
     )
 
 
-#: Row 4's structure, narrow and shallow: a layer has a second block only where that is cheap to train on a CPU.
+#: Row 4's structure, narrow and shallow: a second block only where that is cheap to train on a CPU.
 MINI_FASTER = Architecture(
     blocks=(1, 2, 2, 1),
     stem_width=12,
@@ -151,13 +144,11 @@ MINI_FASTER = Architecture(
     post_nms_top_n=100,
 )
 
-#: Row 4's preprocessing at 256 pixels.
 MINI_PREPROCESSING = Preprocessing(256, 256, interpolation="cubic", resize="first")
 
 #: The structure of rows 2 and 3 on the same trunk; three heads of half the width weigh what one did.
 MINI_CASCADE = msgspec.structs.replace(MINI_FASTER, head_width=128, reg_weights=CASCADE_REG_WEIGHTS)
 
-#: The preprocessing of rows 2 and 3 at 256 pixels.
 MINI_CASCADE_PREPROCESSING = _static_preprocessing(256, 256)
 
 ZOO = (
@@ -225,11 +216,7 @@ def find(name: str) -> ZooEntry:
 
 
 def find_any(name: str) -> ZooEntry | ClassifierEntry:
-    """The detector or classifier of that name.
-
-    Raises:
-        BadInput: there is no such model.
-    """
+    """The detector or classifier of that name; raises as ``find`` if there is none."""
     everything: tuple[ZooEntry | ClassifierEntry, ...] = (*ZOO, *CLASSIFIERS)
     return _named(name, everything)
 

@@ -1,8 +1,8 @@
 """How well the detections of two engines agree, and the images on which they differ most.
 
-AP cannot tell: it depends on the order of scores, not on their values. Detections of one image and class are
-partners if their boxes overlap with an IoU of at least 0.5. Pairs are made greedily, the highest IoU first (of
-equal ones the reference's better-scored detection first), among all detections that the engines give. Only then
+AP depends on the order of scores, not on their values. Detections of one image and class are
+partners if their boxes overlap with an IoU of at least 0.5. Pairs are made greedily, the highest IoU
+first (of equal ones the reference's better-scored detection first), among all detections. Only then
 the threshold applies: a detection at 0.301 whose partner is at 0.299 has drifted, it is not lost.
 """
 
@@ -24,7 +24,7 @@ from pssdet.validation.ground_truth import Image
 from pssdet.validation.parity_report.schema import Agreement, Disagreement, Histogram
 
 THRESHOLD = 0.3
-#: Edges of the histograms; of scores the middle bin is "the same", of both the last bin holds its upper edge.
+#: Edges of the histograms; the last bin holds its upper edge, too.
 _STEPS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 1.0)
 SCORE_EDGES = (*(-step for step in reversed(_STEPS)), *_STEPS)
 IOU_EDGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
@@ -34,12 +34,11 @@ Indices = NDArray[np.intp]
 
 
 class DetectionPairs(NamedTuple):
-    """One image's pairs in which either score reaches the threshold, and the detections without a partner.
+    """One image's pairs in which either score reaches the threshold, and what is without a partner.
 
     Attributes:
         pairs: int [P, 2], indices into the reference's and the candidate's detections.
-        scores: [P, 2] of the two.
-        ious: [P].
+        scores: [P, 2]; ``ious`` is [P].
         counted: reference detections at or above the threshold.
         missing: of those, the indices [M] without a partner.
         extra: the candidate's indices [E] at or above the threshold without a partner.
@@ -65,8 +64,8 @@ def agreement(
 ) -> Agreement:
     """Compare two engines' detections of the same images; all scores and boxes are finite.
 
-    A pair's drift counts if either of the two reaches the threshold, a detection as matched or
-    unmatched if it does itself. Without pairs, every drift is 0.
+    A drift counts if either score reaches the threshold, a detection as
+    matched or unmatched if its own does. Without pairs, every drift is 0.
     """
     images = [pair_detections(*both, threshold) for both in zip(reference, candidate, strict=True)]
     shift = np.concatenate([np.zeros(0), *(image.drift for image in images)])
@@ -87,7 +86,7 @@ def agreement(
 
 
 def pair_detections(reference: Detections, candidate: Detections, threshold: float = THRESHOLD) -> DetectionPairs:
-    """Pair two engines' detections of one image, whatever their scores, and then apply the threshold."""
+    """Pair two engines' detections of one image, whatever their scores; then apply the threshold."""
     ious = box_ious(_closed(reference), _closed(candidate))
     partners = (ious >= IOU_EDGES[0]) & (reference.labels[:, None] == candidate.labels)
     pairs = greedy_pairs(np.where(partners, -ious, np.inf))
@@ -105,7 +104,7 @@ def pair_detections(reference: Detections, candidate: Detections, threshold: flo
 
 
 def _closed(detections: Detections) -> Floats:
-    """Boxes as float64, pixel offset added to x2 and y2; without it a box of one row of pixels would have no area."""
+    """Boxes with pixel offset added to x2, y2; without it a box of one row of pixels would have no area."""
     boxes = detections.boxes.astype(np.float64)
     boxes[:, 2:] += detections.pixel_offset
     return boxes
@@ -138,8 +137,8 @@ def rank_by_difference(
 ) -> list[tuple[int, str]]:
     """The images on which the engines differ most, at most ``count``: index and reason.
 
-    Those with most unmatched detections come first, then those with the largest drift of a score
-    plus loss of IoU. Images without a visible difference are left out, so the list may be empty.
+    Most unmatched detections come first, then the largest drift of a score
+    plus loss of IoU. Images without a visible difference are left out.
     """
     ranked: list[tuple[int, float, int, str]] = []
     for index, (ours, theirs) in enumerate(zip(reference, candidate, strict=True)):

@@ -35,13 +35,12 @@ _Engines: TypeAlias = list[tuple[Path, EngineCard]]
 def assemble(
     engines: Sequence[Path], annotations: Path, images: Path, progress: Progress, replicas: int = REPLICAS
 ) -> Report:
-    """Evaluate every engine and compare each with the reference of its model: Paddle's, or the model's first.
+    """Evaluate every engine and compare each with the reference of its model: Paddle's, or its first.
 
     Args:
         engines: folders of engines, of one model or of several.
         annotations: COCO instances file whose categories are every model's labels, in any order.
-        images: the folder that its file names are relative to.
-        progress: called at the start of each step with its name.
+        images: the folder of its pictures.
         replicas: of the bootstrap.
 
     Raises:
@@ -106,8 +105,7 @@ def _evaluate(group: _Engines, truth: GroundTruth, images: Sequence[Image], prog
 def _published(evaluated: Sequence[Evaluated], *, is_val2017: bool) -> tuple[PublishedRow, ...]:
     """The published detectors, with figures measured on COCO val2017 of that very model, not of one of its name.
 
-    The figures are of the model's first engine that computes in its own precision and did not fail, one that
-    is not Paddle's before Paddle's.
+    The figures are of its first engine that is neither emulated nor failed; Paddle's counts last.
     """
     rows = []
     for entry, published in PUBLISHED:
@@ -143,11 +141,7 @@ _PACKAGES = ("paddlepaddle", "onnx", "onnxruntime", "numpy", "opencv-python-head
 
 
 def identity(models: Sequence[ModelCard], truth: GroundTruth, images: Sequence[Image]) -> Identity:
-    """The identity of a report on engines of these models, made now.
-
-    Args:
-        images: those that were evaluated.
-    """
+    """The identity, made now, of a report on engines of these models, evaluated on these images."""
     return Identity(
         models=tuple(ModelIdentity(each.model, each.weights.sha256, each.onnx.sha256) for each in models),
         annotations_sha256=truth.sha256,

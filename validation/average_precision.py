@@ -1,11 +1,10 @@
-"""Average precision as COCO defines it, and how certain a difference in it is: a paired bootstrap over images.
+"""Average precision as COCO defines it, and a paired bootstrap over images for differences in it.
 
-A replica draws as many images as there are, with replacement, and computes both engines' AP on the
-same draw. AP is no mean over images, so it is computed anew in each replica; the matching of
-detections with objects is not, as it concerns one image at a time: an image drawn k times counts k
-times in the running sums of true and false positives. (Efron & Tibshirani, An Introduction to the
-Bootstrap, 1993, chapters 6 and 13; AP as in COCOeval: 10 IoU limits, 101 recalls, all areas, 100
-detections per image and class.)
+A replica draws as many images as there are, with replacement, and computes both engines' AP
+on the same draw. AP is no mean over images, so each replica computes it anew, but matches
+nothing anew: an image drawn k times counts k times in the running sums of true and false
+positives. (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6 and 13; AP
+as in COCOeval: 10 IoU limits, 101 recalls, all areas, 100 detections per image and class.)
 """
 
 from __future__ import annotations
@@ -38,15 +37,9 @@ def coco_results(truth: GroundTruth, images: Sequence[Image], detections: Sequen
 
 
 def coco_statistics(truth: GroundTruth, results: Results, image_ids: Sequence[int]) -> dict[str, float]:
-    """Average precision and recall as COCO defines them (equal to pycocotools' COCOeval).
+    """Average precision and recall by name, equal to pycocotools' COCOeval.
 
-    Args:
-        truth: the data set.
-        results: detections; those of images that are not evaluated do not count.
-        image_ids: the images to evaluate.
-
-    Returns:
-        The statistics by name, fractions 0..1; -1 where there is nothing to find.
+    Fractions, or -1 where there is nothing to find. Detections of images that are not evaluated do not count.
 
     Raises:
         BadInput: as ``check_results``.
@@ -57,7 +50,7 @@ def coco_statistics(truth: GroundTruth, results: Results, image_ids: Sequence[in
     except ImportError as error:
         raise EnvironmentMissing("COCO statistics need hotcoco; pip install 'hotcoco>=1.3,<2'") from error
     kept = check_results(truth, results, image_ids)
-    # The evaluator prints its own table, which the report does not need.
+    # The evaluator prints its own table.
     with contextlib.redirect_stdout(io.StringIO()):
         objects = hotcoco.COCO(truth.raw)
         evaluation = hotcoco.COCOeval(objects, objects.load_res(kept), "bbox")
@@ -72,8 +65,7 @@ def check_results(truth: GroundTruth, results: Results, image_ids: Sequence[int]
     """Check all results and return those of the images to evaluate, in their order.
 
     Raises:
-        BadInput: there are no images to evaluate, an image or category is not of the data set, or
-            a score or box is NaN or infinite.
+        BadInput: no images, an image or category that is not of the data set, or a score or box not finite.
     """
     known = {image["id"] for image in truth.raw["images"]}
     # An empty list means "all images" to some evaluators.
@@ -134,9 +126,7 @@ class _Class(NamedTuple):
 class Matched:
     """An engine's detections after matching with the objects; what every replica reuses.
 
-    Attributes:
-        image_ids: ascending; the order in which images are weighted.
-        classes: one for each category.
+    ``image_ids`` ascend, in the order of the weights; ``classes`` has one entry for each category.
     """
 
     image_ids: tuple[int, ...]
@@ -144,13 +134,7 @@ class Matched:
 
 
 class Bootstrap(NamedTuple):
-    """AP of the candidate minus that of the reference, fractions.
-
-    Attributes:
-        delta: over all images.
-        ci90: percentile interval, 5 % to 95 %.
-        ci95: percentile interval, 2.5 % to 97.5 %.
-    """
+    """AP of the candidate minus that of the reference, fractions, and its percentile intervals."""
 
     delta: float
     ci90: tuple[float, float]
@@ -158,11 +142,7 @@ class Bootstrap(NamedTuple):
 
 
 def match(truth: GroundTruth, results: Results, image_ids: Sequence[int]) -> Matched:
-    """Match every detection with an object as COCOeval does.
-
-    Raises:
-        BadInput: as ``check_results``.
-    """
+    """Match every detection with an object as COCOeval does; raises as ``check_results``."""
     ids = tuple(sorted(set(image_ids)))
     detections = _by_category_and_image(check_results(truth, results, image_ids))
     objects = _by_category_and_image(truth.raw["annotations"])
@@ -174,13 +154,10 @@ def match(truth: GroundTruth, results: Results, image_ids: Sequence[int]) -> Mat
 
 
 def ap(matched: Matched, weights: NDArray[Any] | None = None) -> float:
-    """AP, 0..1; -1 if there are no objects.
+    """AP, 0..1, where image i counts ``weights[i]`` times (default: once); -1 if there are no objects.
 
-    Args:
-        matched: an engine's detections.
-        weights: [I], how often each image counts; once if not given. Equal to the AP of a data set
-            with that many copies of each image next to one another, as long as no two detections of
-            a category share a score (COCOeval orders those by image).
+    Equal to the AP of a data set with that many copies of each image next to one another, as
+    long as no two detections of a category share a score (COCOeval orders those by image).
     """
     once = np.ones(len(matched.image_ids)) if weights is None else np.asarray(weights, np.float64)
     return float(_replica_aps(matched, once[:, None])[0])
@@ -234,9 +211,8 @@ def _ignore(objects: Sequence[Entry]) -> Flags:
 def _match_image(objects: Sequence[Entry], detections: Sequence[Entry]) -> tuple[Floats, Flags, Flags]:
     """Scores [D], found and ignored [10, D] of one image and category; detections best first.
 
-    Each takes the free object it overlaps most (the last of equals); one that is ignored only if
-    none that counts will do. Crowds are never used up. ``greedy_pairs`` pairs one to one and knows no
-    preferences, so COCOeval's rule stands here, for all IoU limits at once.
+    Each takes the free object it overlaps most (the last of equals), an ignored one only if none
+    that counts will do. Crowds are never used up. ``greedy_pairs`` knows no such preferences.
     """
     boxes = np.array([each["bbox"] for each in detections], np.float64)
     scores = np.array([each["score"] for each in detections], np.float64)
@@ -267,7 +243,7 @@ def _corners(boxes: Floats) -> Floats:
 
 
 def _replica_aps(matched: Matched, weights: NDArray[np.floating[Any]]) -> Floats:
-    """AP [R] of every column of ``weights`` [I, R]: the mean over the categories that have objects."""
+    """AP [R] of every column of ``weights`` [I, R]: the mean over the categories with objects."""
     total = np.zeros(weights.shape[1])
     categories = np.zeros(weights.shape[1])
     for each in matched.classes:

@@ -1,8 +1,8 @@
 """A candidate engine compared with the reference engine of its model: AP, detections, stages.
 
-The verdict is equivalence testing by two one-sided tests of 5 % each, which is the same as asking whether the
-90 % interval lies within the margin (Schuirmann, J. Pharmacokinetics and Biopharmaceutics 15, 1987, 657-680).
-Both ways count: an AP that rises out of the margin is no faithful copy either.
+The verdict is equivalence testing by two one-sided tests of 5 % each, which is the same as asking
+whether the 90 % interval lies within the margin (Schuirmann, J. Pharmacokinetics and Biopharmaceutics
+15, 1987, 657-680). Both ways count: an AP that rises out of the margin is no faithful copy either.
 """
 
 from __future__ import annotations
@@ -42,13 +42,9 @@ LEAST_IMAGES = 30
 
 
 class Judgement(NamedTuple):
-    """The verdict on a comparison.
+    """The verdict on a comparison, with its reason in one sentence.
 
-    Attributes:
-        verdict: PASS, FAIL or INCONCLUSIVE.
-        images_to_decide: for INCONCLUSIVE, about how many images would decide, at most
-            ``MOST_IMAGES``; 0 if none would, and with the other verdicts.
-        reason: one sentence.
+    ``images_to_decide``: about how many would decide an INCONCLUSIVE, at most ``MOST_IMAGES``; else 0.
     """
 
     verdict: Verdict
@@ -57,7 +53,7 @@ class Judgement(NamedTuple):
 
 
 def margin(precision: Precision, reference_ap: float) -> float:
-    """The largest difference in AP that counts as equal; 0 for a reference without an AP above 0."""
+    """The largest difference in AP that counts as equal; 0 if the reference has no AP above 0."""
     return SHARE[precision] * max(0.0, reference_ap)
 
 
@@ -65,15 +61,8 @@ def judge(ap_reference: float, bootstrap: Bootstrap, margin: float, images: int)
     """Compare the intervals with the margin.
 
     PASS if the 90 % interval lies within the margin (its ends included), FAIL if all of the 95 %
-    interval lies outside, else INCONCLUSIVE. A reference with an AP of 0 or less found nothing, so
-    that an equal candidate proves nothing: INCONCLUSIVE, whatever the number of images. So is anything
-    on fewer than ``LEAST_IMAGES``, whose resamples are too much alike: one image's interval has no width.
-
-    Args:
-        ap_reference: fraction; -1 if the images show no objects.
-        bootstrap: the difference.
-        margin: as ``margin`` gives it.
-        images: how many the bootstrap drew from.
+    interval lies outside, else INCONCLUSIVE. An equal candidate proves nothing where the reference found
+    nothing (AP 0, or -1 without objects): INCONCLUSIVE, like anything on fewer than ``LEAST_IMAGES``.
     """
     (low90, high90), (low95, high95) = bootstrap.ci90, bootstrap.ci95
     if images < LEAST_IMAGES:
@@ -98,14 +87,13 @@ def judge(ap_reference: float, bootstrap: Bootstrap, margin: float, images: int)
 def _images_to_decide(bootstrap: Bootstrap, margin: float, images: int) -> int:
     """The number of images n' that would decide the difference if it stayed the same.
 
-    An interval's reach from delta shrinks like its standard error, with sqrt(n / n'). So with delta
-    inside the margin, PASS needs reach90 * sqrt(n / n') <= margin - |delta|; with delta outside, FAIL
-    needs reach95 * sqrt(n / n') <= |delta| - margin:
+    An interval's reach from delta shrinks like its standard error, with
+    sqrt(n / n'). PASS needs the reach of the 90 % interval within the
+    distance of delta from the margin's edge, FAIL that of the 95 % interval:
 
-        n' = n * (reach / distance of delta from the margin's edge)^2
+        n' = n * (reach / distance)^2
 
-    The reach is the percentile interval's own towards the edge in question (for a symmetric interval
-    1.645 or 1.960 standard errors), so that n' > n whenever n was too few.
+    The reach is the percentile interval's own towards that edge, so that n' > n whenever n was too few.
     """
     delta = bootstrap.delta
     if abs(delta) <= margin:
@@ -140,13 +128,7 @@ class EngineStages(NamedTuple):
 def compare_engines(
     reference: Path, candidates: Sequence[Path], pictures: Sequence[Path], progress: Progress
 ) -> list[EngineStages]:
-    """Run every engine on each picture alone and compare it with the reference engine.
-
-    Args:
-        reference: folder of the engine that is right by definition, Paddle's as a rule.
-        candidates: folders of the engines to judge.
-        pictures: files to run.
-        progress: called before each engine runs.
+    """Run every engine on each picture alone and compare it with the reference, right by definition.
 
     Raises:
         BadInput: an engine or a picture cannot be used, or an engine is of another model.
@@ -179,7 +161,7 @@ def _open(folder: Path, stack: ExitStack, progress: Progress) -> OpenEngine:
 
 
 def compare(reference: Evaluated, candidate: Evaluated, images: Sequence[Image], replicas: int) -> Comparison:
-    """Compare two engines of one model that ran on the same images; a failed one makes the verdict a FAIL."""
+    """Compare two engines of one model that ran on the same images; a failed one makes it a FAIL."""
     ap = reference.result.stats.get("AP", 0.0)
     allowed = margin(candidate.card.precision, ap)
     found = reference.detections, candidate.detections
@@ -209,7 +191,7 @@ def compare(reference: Evaluated, candidate: Evaluated, images: Sequence[Image],
 
 
 def _failure(reference: Evaluated, candidate: Evaluated, images: int) -> str:
-    """Why the comparison is a FAIL whatever its figures are: an engine failed, or only one finds anything."""
+    """Why the comparison is a FAIL whatever its figures: an engine failed, or only one finds anything."""
     if candidate.result.failure:
         return candidate.result.failure
     if reference.result.failure:
@@ -222,7 +204,7 @@ def _failure(reference: Evaluated, candidate: Evaluated, images: int) -> str:
 
 
 def _first_broken_stage(reference: Evaluated, candidate: Evaluated, images: Sequence[Image]) -> str:
-    """Compare the stages on the pictures where the two differ most, or on the first ones if they differ nowhere."""
+    """Compare the stages on the pictures where the two differ most, else on the first ones."""
     found = reference.detections, candidate.detections
     worst = rank_by_difference(*found, _STAGE_PICTURES)
     indices = [index for index, _ in worst] or range(min(_STAGE_PICTURES, len(images)))
@@ -234,6 +216,6 @@ def _first_broken_stage(reference: Evaluated, candidate: Evaluated, images: Sequ
 def _stage_of_first_difference(
     reference: Path, candidate: Path, pictures: Sequence[Path], heartbeat: Heartbeat
 ) -> tuple[str]:
-    """The first stage beyond its limits on any picture, empty if none; in a tuple, since a bare text means failure."""
+    """The first stage beyond its limits, else empty; in a tuple, since a bare text means failure."""
     (result,) = compare_engines(reference, [candidate], pictures, lambda _: heartbeat())
     return (next((record.stage for record in result.records if not record.passed), ""),)

@@ -1,4 +1,4 @@
-"""One engine over a data set, in a process of its own: a crash or a hang costs that engine, not the report."""
+"""One engine over a data set, in a process of its own: a crash costs that engine, not the report."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ _T = TypeVar("_T")
 def run_in_subprocess(function: Callable[..., _T], *arguments: object) -> _T | str:
     """Call the function in a process of its own; returns its result, or a text that says what went wrong.
 
-    Args:
-        function: called with the arguments and then a ``Heartbeat``; must be importable by its name.
-        arguments: whatever can be pickled.
+    The function must be importable by its name; it gets the arguments, pickled, and then a ``Heartbeat``.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -89,12 +87,9 @@ _WARM_UP = 3
 
 
 class EngineRun(NamedTuple):
-    """An engine's detections, picture by picture, or why it gave none.
+    """An engine's detections in the order of the pictures, or its ``failure``.
 
-    Attributes:
-        detections: in the order of the pictures; empty if the engine failed.
-        speed: None if the engine failed.
-        failure: empty if it did not.
+    There is no speed if it failed or its precision is emulated.
     """
 
     detections: list[Detections]
@@ -103,13 +98,7 @@ class EngineRun(NamedTuple):
 
 
 class Evaluated(NamedTuple):
-    """An engine's results on a data set.
-
-    Attributes:
-        detections: picture by picture; empty if the engine failed.
-        result: what the report has of them.
-        matched: the detections matched with the objects; None if the engine failed.
-    """
+    """An engine's results on a data set; without ``detections`` and ``matched`` if it failed."""
 
     folder: Path
     card: EngineCard
@@ -148,8 +137,7 @@ def evaluate(truth: GroundTruth, images: Sequence[Image], folder: Path, card: En
 def run_engine(engine: Path, pictures: Sequence[Path]) -> EngineRun:
     """Run an engine on every picture, one at a time, in a child process.
 
-    Whatever goes wrong in there becomes the run's ``failure``: an error, an output that is not
-    finite, a crash of the process, a picture that takes for ever.
+    Whatever goes wrong in there, a crash or a picture that takes for ever, becomes the run's ``failure``.
     """
     result = run_in_subprocess(_run_here, engine, list(pictures))
     return result if isinstance(result, EngineRun) else EngineRun([], None, result)

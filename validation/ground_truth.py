@@ -1,4 +1,4 @@
-"""The data set that engines are evaluated on: a COCO instances file and the folder of its pictures."""
+"""The data set that engines are evaluated on: a COCO instances file and its pictures."""
 
 from __future__ import annotations
 
@@ -22,15 +22,7 @@ _NAMED = 3
 
 
 class Image(NamedTuple):
-    """A picture of the data set.
-
-    Attributes:
-        id: in the annotation file.
-        name: as the annotation file spells it.
-        path: of the file.
-        width: pixels.
-        height: pixels.
-    """
+    """A picture of the data set, its name as the annotation file spells it, its sides in pixels."""
 
     id: int
     name: str
@@ -40,11 +32,9 @@ class Image(NamedTuple):
 
 
 class GroundTruth(NamedTuple):
-    """The data set's annotations and the pictures that exist.
+    """A COCO instances file, its ``path`` and ``sha256``, and the pictures that exist.
 
     Attributes:
-        path: of the annotation file.
-        sha256: of the annotation file.
         images: those whose file is there, in the order of the annotation file.
         category_ids: the file's category id of each label.
         problems: name and reason of every picture that is left out.
@@ -92,14 +82,13 @@ def read_ground_truth(
     """Read and check a COCO instances file.
 
     Args:
-        annotations: the file; keys that no evaluation of boxes needs are ignored.
         images: the folder that the file names are relative to.
         labels: the detector's class names; the file's categories must be the same, in any order.
         detector: its name, for the message.
 
     Raises:
-        BadInput: the file is not such a file, contradicts itself, is of other classes, names
-            files outside of the folder, or none of its pictures is there.
+        BadInput: it is no such file, contradicts itself, is of other classes,
+            names files outside of the folder, or none of its pictures is there.
     """
     content, instances = _decode(annotations)
     category_ids = _match_labels(annotations, instances.categories, labels, detector)
@@ -111,11 +100,7 @@ def read_ground_truth(
 
 
 def with_labels(truth: GroundTruth, labels: Sequence[str], detector: str = "the detector") -> GroundTruth:
-    """The same data set for a detector with other labels.
-
-    Raises:
-        BadInput: the labels are not the file's categories.
-    """
+    """The same data set for a detector with other labels; raises ``BadInput`` if the categories differ."""
     categories = msgspec.convert(truth.raw["categories"], list[_Category])
     return truth._replace(category_ids=_match_labels(truth.path, categories, labels, detector))
 
@@ -218,11 +203,7 @@ _STDERR = 2
 
 
 def usable_images(truth: GroundTruth) -> tuple[list[Image], list[tuple[str, str]]]:
-    """The pictures that can be decoded, and name and reason of every one left out.
-
-    Raises:
-        BadInput: no picture can be decoded.
-    """
+    """The pictures that can be decoded, and name and reason of the rest; raises ``BadInput`` without any."""
     usable, problems = [], list(truth.problems)
     for image in truth.images:
         if flaw := _flaw(image):
@@ -250,10 +231,10 @@ def _flaw(image: Image) -> str:
 
 @contextmanager
 def _captured_decode_warnings() -> Iterator[list[str]]:
-    """Collect the lines that image decoders write to the process's standard error during the block.
+    """Collect the lines that image decoders write to the process's standard error, once the block ends.
 
-    libjpeg only prints a warning and goes on with grey where a file is damaged in its middle. The list is filled when
-    the block ends. Not for use while other threads write there.
+    libjpeg only prints a warning and goes on with grey where a file is
+    damaged in its middle. Not for use while other threads write there.
     """
     warnings: list[str] = []
     saved = os.dup(_STDERR)

@@ -30,13 +30,7 @@ class Labelled(NamedTuple):
 
 
 class TopK(msgspec.Struct, frozen=True):
-    """A model's counts over a list of pictures.
-
-    Attributes:
-        pictures: how many were classified: all of the list.
-        top1: pictures whose best class is the right one.
-        top5: pictures whose right class is among the best five.
-    """
+    """A model's counts: all ``pictures`` of the list, those whose class it ranks first, and in the best five."""
 
     model: str
     weights: WeightsRecord
@@ -46,12 +40,7 @@ class TopK(msgspec.Struct, frozen=True):
 
 
 def read_list(path: Path, images: Path, classes: int) -> list[Labelled]:
-    """Read a list of lines ``FILE CLASS``, as PaddleClas has them, and check that all files exist.
-
-    Args:
-        path: the list; its last word of each line is the class, counted from 0.
-        images: the folder that its file names are relative to.
-        classes: how many classes the model has.
+    """Read a list of lines ``FILE CLASS``, as PaddleClas has them; files are in ``images``, classes from 0.
 
     Raises:
         BadInput: the list cannot be read or says nothing, a line has no such form, or a file does not exist.
@@ -83,9 +72,7 @@ def measure(
 ) -> TopK:
     """Run the exported classifier in ``model`` over the pictures in ONNX Runtime, on the CPU.
 
-    Args:
-        batch: pictures run at once.
-        advance: called after each batch with the number of its pictures.
+    ``advance`` is called after each batch with the number of its pictures.
 
     Raises:
         BadInput: no exported classifier, its file was altered, or a picture cannot be read.
@@ -109,7 +96,7 @@ def measure(
 
 
 def count_hits(logits: NDArray[np.float32], labels: Sequence[int]) -> tuple[int, int]:
-    """Count the rows of logits [N, classes] whose label is the best class, and those with it among the best five.
+    """Rows of logits [N, classes] whose label is the best class, and those with it among the best five.
 
     Among equal logits the lower class comes first.
     """

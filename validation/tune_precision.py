@@ -1,8 +1,8 @@
 """Finds the nodes of a detector that half precision must leave in float32, judged by its detections.
 
-Every recipe is judged by running the model in emulated half precision over pictures, which rounds as a float16 engine
-with float32 accumulation does (``engines/precision/half.py``). With annotations AP decides, without them the agreement
-of the detections with the float32 model's.
+A recipe is judged by running the model over pictures in emulated half
+precision (``engines/precision/half.py``): with annotations by AP,
+without them by the agreement of the detections with the float32 model's.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ from pssdet.validation.compare import SHARE
 from pssdet.validation.ground_truth import GroundTruth, read_ground_truth
 from pssdet.validation.parity_report.schema import Agreement
 
-#: The most pictures that recipes are judged on, the first of the data set or evenly spaced ones of a folder; each costs
-#: one run per recipe that is tried.
+#: The most pictures that recipes are judged on; each costs one run per recipe that is tried.
 MOST_PICTURES = 300
 #: Part of the detections of either model that must have a partner of the other with at least this IoU.
 AGREEING_SHARE = 0.99
@@ -79,11 +78,9 @@ def tune(folder: Path, pictures: Pictures, progress: Progress = lambda _: None, 
     What the default recipe keeps in float32, the predictors of DCN offsets, always stays; the rest is tried.
 
     Args:
-        folder: of the exported model.
         pictures: a few hundred, like those that the detector will see.
-        progress: called with each recipe that is tried.
-        target: with annotations, the part of the float32 model's AP that may be lost or gained (default: that of the
-            parity report, 0.001); else the share of detections that must agree (default 0.99).
+        target: with annotations, the part of the float32 model's AP that may be lost or gained (default
+            0.001, as in the parity report); else the share of detections that must agree (default 0.99).
 
     Raises:
         BadInput: the model's files are missing or altered, or there is nothing to judge by.
@@ -175,7 +172,7 @@ class _Tuner:
 
 
 def agreeing_share(between: Agreement) -> float:
-    """Share of the detections above the threshold in either model that are pairs with enough IoU, counted once."""
+    """Share of the detections above the threshold in either model that are pairs with enough IoU."""
     histogram = between.iou_histogram
     pairs = sum(histogram.counts)
     near = sum(count for edge, count in zip(histogram.edges, histogram.counts, strict=False) if edge >= AGREEING_IOU)
@@ -184,7 +181,7 @@ def agreeing_share(between: Agreement) -> float:
 
 
 def _blocks(graph: onnx.GraphProto, always: Sequence[str]) -> list[list[str]]:
-    """Nodes of trunk and head in the graph's order, cut where a stage's tensor is made (``c2``, ``p3``, ...)."""
+    """Nodes of trunk and head in the graph's order, cut where a stage's tensor (``c2``, ...) is made."""
     blocks: list[list[str]] = [[]]
     for node in graph.node:
         if node.name.startswith(HALF_PREFIXES):
@@ -212,17 +209,11 @@ def _engine_card(card: ModelCard) -> EngineCard:
 
 
 def minimal_set(groups: Sequence[Sequence[str]], holds: Holds) -> tuple[str, ...] | None:
-    """A minimal set of names, of which none can be left out: whole groups are left out first, then single names.
+    """A minimal set of names that ``holds``, in the order of ``groups``; None if not even all of them do.
 
-    Both times halves, quarters, ... are tried before single ones, so that k needed ones among n take about 2 k log n
-    questions. Nothing is assumed about how the names work together; every answer is asked for once.
-
-    Args:
-        groups: all names, each once; neighbours that belong together.
-        holds: asked of sets of names.
-
-    Returns:
-        The names in the order of ``groups``; None if not even all of them suffice.
+    Whole groups are left out first, then single names: halves, quarters,
+    ... before single ones, so that k needed ones among n take about 2 k
+    log n questions. Nothing is assumed about how the names work together.
     """
     ask = functools.cache(holds)
     if ask(frozenset()):

@@ -1,7 +1,6 @@
 """``pssdet.MulticlassNms``: per-class NMS and the best detections of each image.
 
-Source: ``multiclass_nms3`` of Paddle, whose order (class, then proposal) this changes to the order by
-score; equal scores keep Paddle's order.
+Source: ``multiclass_nms3`` of Paddle, reordered by score; equal scores keep its order (class, then proposal).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """``pssdet.GenerateProposals``: from RPN maps to proposals, as an ONNX function.
 
-Source of the arithmetic: ``generate_proposals_v2`` of Paddle and the joint selection over levels in
-PaddleDetection's ``RPNHead``. Levels are stacked on an axis of their own, so that decoding and NMS run
-once for the whole batch; scores of -inf stand for "no candidate" and keep every shape constant.
+Source: ``generate_proposals_v2`` of Paddle and the joint selection over levels in PaddleDetection's
+``RPNHead``. Levels are stacked on an axis of their own, so that decoding and NMS run once for the
+whole batch; scores of -inf stand for "no candidate" and keep every shape constant.
 """
 
 from __future__ import annotations
@@ -45,9 +45,8 @@ def generate_proposals(arch: Architecture) -> onnx.FunctionProto:
     """The function for a detector with that many levels and anchors.
 
     Inputs: per level a score map [N, A, h, w], then per level a delta map [N, 4A, h, w], then
-    image_size [N, 2] (h, w). Outputs, with R = post_nms_top_n: proposals float32 [N, R, 4] in
-    network pixels and their scores [N, R], best first, zero boxes and -inf past the count; the
-    count int32 [N].
+    image_size [N, 2] (h, w). Outputs, with R = post_nms_top_n: proposals float32 [N, R, 4] in network
+    pixels and their scores [N, R], best first, zero boxes and -inf past the count; the count int32 [N].
     """
     levels, per_cell = len(arch.strides), len(arch.anchor_ratios)
     t = Tracer("proposals_", attributes(arch, DYGRAPH))
@@ -90,12 +89,7 @@ def _anchors(t: Tracer, indices: Value, widths: Value, levels: int, per_cell: in
 
 
 def decode(boxes: Value, deltas: Value, offset: Value, *, clamp: bool = True) -> list[Value]:
-    """Boxes [..., 4] moved and scaled by deltas [..., 4]: corners x1, y1, x2, y2, each [..., 1].
-
-    Args:
-        offset: as in ``Numerics``.
-        clamp: limit dw and dh, so that exp() stays finite for any delta.
-    """
+    """Boxes [..., 4] moved and scaled by deltas [..., 4]: corners x1, y1, x2, y2, each [..., 1]."""
     x1, y1, x2, y2 = boxes.split(4)
     dx, dy, dw, dh = deltas.split(4)
     if clamp:
@@ -106,7 +100,6 @@ def decode(boxes: Value, deltas: Value, offset: Value, *, clamp: bool = True) ->
 
 
 def _decode_axis(low: Value, high: Value, shift: Value, log_scale: Value, offset: Value) -> tuple[Value, Value]:
-    """One axis of ``decode``."""
     size = high - low + offset
     centre = shift * size + (low + size * 0.5)
     half = log_scale.tracer.op("Exp", log_scale) * size * 0.5
@@ -147,8 +140,7 @@ def _select(t: Tracer, boxes: Value, scores: Value, batch: Value, offset: Value)
 def widened(boxes: Value, offset: Value) -> Value:
     """Boxes [..., 4] as NMS without a pixel offset must see them to find the same overlaps.
 
-    A box without area, even an inverted one, overlaps nothing in Paddle, whereas ONNX Runtime would turn
-    an inverted box round: it becomes a point.
+    Without area it overlaps nothing in Paddle; ONNX Runtime would turn an inverted one round. It becomes a point.
     """
     x1, y1, x2, y2 = boxes.split(4)
     proper = (x2 >= x1) & (y2 >= y1)
@@ -163,11 +155,7 @@ def best_of(scores: Value, count: Value) -> tuple[Value, Value]:
 
 
 def keep_selected(scores: Value, selected: Value) -> Value:
-    """Scores [B, 1, K] where NMS selected the entry and -inf elsewhere.
-
-    Args:
-        selected: indices [S, 3] (batch entry, class 0, box) as NonMaxSuppression gives them.
-    """
+    """Scores [B, 1, K] where the ``selected`` indices [S, 3] of NonMaxSuppression point, -inf elsewhere."""
     t = scores.tracer
     nothing = t.op("Expand", t.constant(NOTHING), t.op("Shape", scores))
     return t.op("ScatterND", nothing, selected, t.op("GatherND", scores, selected))

@@ -37,9 +37,9 @@ def attributes(arch: Architecture, numerics: Numerics) -> dict[str, object]:
 def multilevel_roi_align() -> onnx.FunctionProto:
     """The function; inputs P2..P5 [N, C, h, w] and regions [N, R, 4] in network pixels.
 
-    Output: features [N * R, C, output_size, output_size], image by image in the regions' order. With
-    sampling ratio 0 the regions must be clipped, or ONNX Runtime's table of samples outgrows the memory; with
-    ``half_pixel`` none may be inverted, as in Paddle.
+    Output: features [N * R, C, output_size, output_size], image by image in the regions'
+    order. With sampling ratio 0 the regions must be clipped, or ONNX Runtime's table of
+    samples outgrows the memory; with ``half_pixel`` none may be inverted, as in Paddle.
     """
     levels = len(ROI_LEVELS)
     t = Tracer("roi_align_", attributes(Architecture(), DYGRAPH))
@@ -64,9 +64,9 @@ def multilevel_roi_align() -> onnx.FunctionProto:
 
 
 def _finite(boxes: Value) -> Value:
-    """NaN becomes 0 and infinity far: ONNX Runtime refuses a batch with a region that is not finite.
+    """NaN becomes 0, infinity far: ONNX Runtime refuses a batch with a region that is not finite.
 
-    Such regions come from a cascade's earlier head whose features or deltas are not finite.
+    A cascade's earlier head gives such regions if its features or deltas are not finite.
     """
     known = where(boxes.tracer.op("IsNaN", boxes), 0.0, boxes)
     return known.at_most(_FARTHEST).at_least(-_FARTHEST)
@@ -75,8 +75,8 @@ def _finite(boxes: Value) -> Value:
 def _level_of(t: Tracer, boxes: Value, levels: int) -> Value:
     """Index of the level of each box, int64 [M]: floor(log2(size / canonical)) by comparisons.
 
-    Comparing with powers of two needs no logarithm, whose rounding would differ between engines
-    just where a box changes its level. An inverted box has no area, as in Paddle: it is on the first level.
+    The rounding of a logarithm would differ between engines just where a box changes
+    its level. An inverted box has no area, as in Paddle: it is on the first level.
     """
     x1, y1, x2, y2 = boxes.split(4)
     offset = t.attribute("pixel_offset")

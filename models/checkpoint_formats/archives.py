@@ -1,7 +1,7 @@
 """The files of a checkpoint in a folder or in a tar archive of one, read as untrusted input.
 
-Nothing is extracted: files are views of the archive's bytes. ``tarfile`` reads the headers only, since its
-``TarFile`` follows whatever offsets an archive names and in some Python releases never comes back.
+Nothing is extracted: files are views of the archive's bytes. ``tarfile`` reads the headers only, since
+its ``TarFile`` follows whatever offsets an archive names and in some Python releases never comes back.
 """
 
 from __future__ import annotations
@@ -112,11 +112,7 @@ def list_tar(content: bytes) -> dict[str, memoryview]:
 
 
 def require_name(name: str) -> None:
-    """Require a short printable name of a file.
-
-    Raises:
-        Refused: it is another one.
-    """
+    """Raise ``Refused`` unless a file's name is short and printable."""
     if not name or len(name) > _MAX_NAME or not name.isprintable():
         raise Refused(f"holds a file whose name is no short printable text; {FOREIGN}")
 

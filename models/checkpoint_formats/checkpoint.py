@@ -1,7 +1,7 @@
 """Paddle's checkpoints, read as untrusted input and recognised by what they hold, not by their names.
 
-A ``.pdparams`` file is a pickle of parameter names and NumPy arrays. It is never unpickled: ``inert_pickle``
-records what it says, and the arrays are made here, in a few times the memory of the largest.
+A ``.pdparams`` file, a pickle of NumPy arrays by name, is never unpickled:
+``inert_pickle`` records what it says, and the arrays are made here.
 """
 
 from __future__ import annotations
@@ -35,16 +35,13 @@ _OTHER_FILES = (
 
 
 def read_checkpoint(path: Path) -> Arrays:
-    """The parameters of a checkpoint by structured name; no code of the file is run.
+    """The parameters of a checkpoint by structured name, finite C-contiguous float32; none of its code is run.
 
     Names that share one array in the file share it here. Optimiser variables are left out, with a note on stderr.
 
     Args:
-        path: a ``.pdparams`` file; of the static era also a tar archive, plain or compressed with gzip,
-            or a folder, of one file per variable, or the folder of an inference model.
-
-    Returns:
-        Finite, C-contiguous float32 arrays of the shapes that the file gives.
+        path: a ``.pdparams`` file; of the static era also a folder, or a tar archive of
+            one, plain or gzipped, that holds one file per variable or an inference model.
 
     Raises:
         BadInput: the file cannot be read, is damaged, or is not a checkpoint of parameters.
@@ -65,12 +62,7 @@ def read_checkpoint(path: Path) -> Arrays:
 
 
 def match_parameters(found: Mapping[str, NDArray[Any]], expected: Mapping[str, tuple[int, ...]], source: str) -> Arrays:
-    """The parameters of a model, in the model's order, once all are there with the right shapes.
-
-    Args:
-        found: arrays by parameter name.
-        expected: the shape of every parameter of the model by name.
-        source: where ``found`` comes from, for the message.
+    """The parameters of a model, in its order, once all are ``found`` with the ``expected`` shapes.
 
     Raises:
         BadInput: parameters are missing, left over or of another shape; the message names them.
@@ -116,7 +108,6 @@ def _parse(content: bytes) -> tuple[Arrays, int]:
 
 
 def _parse_pickle(content: bytes) -> tuple[Arrays, int]:
-    """The arrays of what is a parameter by its name."""
     records = read_records(content)
     names, ignored = {name: name for name in records}, 0
     if is_static(records):
@@ -136,12 +127,9 @@ def _what_else(content: bytes) -> str:
 
 
 def _make_arrays(records: dict[str, object], budget: int) -> Arrays:
-    """The arrays of all parameters.
+    """The arrays by name, which take ``budget`` bytes of content together at most.
 
-    Args:
-        records: what the file says, by name.
-        budget: bytes of content that all arrays may take together: a file that uses a content more
-            than once could ask for any amount of memory otherwise.
+    A file that uses a content more than once could ask for any amount of memory otherwise.
     """
     made: dict[Array, NDArray[np.float32]] = {}
     arrays = {}

@@ -1,8 +1,8 @@
 """A reader of pickled dictionaries of NumPy arrays that calls nothing of what a pickle names.
 
-Not an unpickler: a small interpreter of the few opcodes that such a file needs. It records what the file
-says of its arrays and refuses everything else. Contents are views of the file; what is counted keeps the records
-within some tens of MB.
+A small interpreter of the few opcodes that such a file needs. It records
+what the file says of its arrays and refuses everything else. Contents
+are views of the file; limits keep the records within some tens of MB.
 """
 
 from __future__ import annotations
@@ -66,11 +66,7 @@ class Bytes:
         return len(self.content.utf8 if isinstance(self.content, _LongText) else self.content)
 
     def raw(self) -> bytes | memoryview:
-        """The bytes themselves.
-
-        Raises:
-            Refused: the text holds something else than bytes.
-        """
+        """The bytes themselves; raises ``Refused`` if the text holds something else."""
         if isinstance(self.content, memoryview):
             return self.content
         try:
@@ -91,14 +87,10 @@ class Array:
 
 
 def read_records(content: bytes) -> dict[str, object]:
-    """The dictionary in a pickle.
-
-    Returns:
-        By printable name: ``Array``, a tuple of texts and arrays, or some other record that is
-        of no use.
+    """The dictionary in a pickle: by name ``Array``, a tuple of texts and arrays, or a record of no use.
 
     Raises:
-        Refused: the pickle is damaged, asks for something else or holds something else.
+        Refused: the pickle is damaged, or asks for or holds something else.
     """
     reader = _Interpreter(content)
     for _ in range(_MAX_OPCODES):
@@ -115,8 +107,8 @@ def read_records(content: bytes) -> dict[str, object]:
 class _Interpreter(ByteReader):
     """The state of reading one pickle.
 
-    On the stack lie numbers, None, short texts, tuples, dictionaries and the records above, which
-    do nothing. No code here follows them deeper than one level, so a cycle cannot trap it.
+    On the stack lie plain values, tuples, dictionaries and the records above, which do
+    nothing. No code here follows them deeper than one level, so a cycle cannot trap it.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -144,8 +136,6 @@ class _Interpreter(ByteReader):
             return self.damaged()
         return Refused(f"uses pickle's {known[0]}, which no checkpoint of parameters needs; {FOREIGN}")
 
-    # Reading the file.
-
     def line(self) -> str:
         end = self.content.find(b"\n", self.position, self.position + _MAX_TEXT)
         text = self.take((end if end >= 0 else self.position + _MAX_TEXT) - self.position)
@@ -156,8 +146,6 @@ class _Interpreter(ByteReader):
         protocol = self.number(1)
         if not 2 <= protocol <= 5:
             raise Refused(f"is a pickle of protocol {protocol}, not 2 to 5; {FOREIGN}")
-
-    # The stack and the memo.
 
     def push(self, value: object) -> None:
         self.stack.append(value)
@@ -192,8 +180,6 @@ class _Interpreter(ByteReader):
         if index not in self.memo:
             raise self.damaged()
         self.push(self.memo[index])
-
-    # Making records.
 
     def push_text(self, size: int) -> None:
         utf8 = self.take(size)
@@ -279,7 +265,6 @@ class _Interpreter(ByteReader):
         self.push(record)
 
 
-#: What each admitted opcode does.
 _HANDLERS: dict[int, Callable[[_Interpreter], object]] = {
     0x80: _Interpreter.protocol,
     0x95: lambda r: r.take(8),  # the length of a frame, a hint for buffering

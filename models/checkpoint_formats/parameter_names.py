@@ -1,7 +1,8 @@
 """Parameter names of published checkpoints, and the structured names that the models here bear.
 
-Only names differ: shapes and the order of columns are kept. Of a static detector, all names together tell the
-heads: ``fc6_w`` is the only one of a Faster R-CNN and the first of a cascade. Of ResNet-vd classifiers there are
+Only names differ: shapes and the order of columns are kept. Of a static
+detector, all names together tell the heads: ``fc6_w`` is the only one of a
+Faster R-CNN and the first of a cascade. Of ResNet-vd classifiers there are
 
 - PaddleClas up to 2.1 (``dygraph/*.pdparams``): ``bb_0_0.conv0._conv.weight``, ``out.weight``;
 - PaddleClas from 2.2 (``dygraph/legendary_models/*.pdparams``): ``blocks.0.conv0.conv.weight``, ``fc.weight``;
@@ -85,9 +86,7 @@ _OPTIMISER = re.compile(
 def structured_name(static: str, *, cascade: bool = False) -> str | None:
     """The structured name of a static parameter; None for what is no parameter of these detectors.
 
-    Args:
-        static: the variable's name.
-        cascade: the names without a number are those of the first of several heads.
+    In a ``cascade``, the names without a number are those of the first head.
     """
     for pattern, name in _NETWORK:
         if found := pattern.fullmatch(static):
@@ -109,10 +108,7 @@ def is_static(names: Iterable[str]) -> bool:
 
 
 def to_structured(found: Mapping[str, _T]) -> tuple[dict[str, _T], int]:
-    """What a static checkpoint holds, by structured name and in its order.
-
-    Returns:
-        The parameters, and the number of optimiser variables that were left out.
+    """The parameters by structured name, in their order, and how many optimiser variables were left out.
 
     Raises:
         Refused: there are names of neither kind, or no parameters at all.
@@ -132,11 +128,6 @@ def to_structured(found: Mapping[str, _T]) -> tuple[dict[str, _T], int]:
 
 def rename_classifier(found: Mapping[str, _T], backbone: Architecture, source: str) -> dict[str, _T]:
     """A checkpoint's parameters under this project's names, ``backbone.*`` and ``fc.*``.
-
-    Args:
-        found: arrays by the names of any one scheme.
-        backbone: whose numbers of blocks decide which names there are.
-        source: where ``found`` comes from, for the message.
 
     Raises:
         BadInput: names are of no scheme, or of several at once; the message names them.

@@ -1,8 +1,7 @@
 """Checkpoints of PaddleDetection's static era, read as untrusted input.
 
-They have one file per variable, or are an inference model: a program that names the variables, and one file
-with all values. The program and the descriptions of tensors are protocol buffers. Nothing is copied before its
-size was compared with the bytes that remain.
+They have one file per variable, or are an inference model: a program that names the variables, and
+one file of all values. Nothing is copied before its size was compared with the bytes that remain.
 """
 
 from __future__ import annotations
@@ -37,11 +36,10 @@ Field = tuple[int, int | memoryview]
 
 
 def read_variables(names: Collection[str], content: Callable[[str], memoryview]) -> tuple[Arrays, int]:
-    """The parameters by structured name, and the number of optimiser variables that were left out.
+    """The parameters by structured name, and how many optimiser variables were left out.
 
     Args:
-        names: the files, named as the variables.
-        content: gives the content of one.
+        names: the files, named as the variables; ``content`` gives the bytes of one.
 
     Raises:
         Refused: files are damaged, unknown or of another kind.
@@ -76,10 +74,7 @@ def _read_combined(names: list[str], content: memoryview) -> Arrays:
 
 
 def _persistable(program: memoryview) -> list[str]:
-    """The variables of a ``ProgramDesc`` that have stored values, in the order of storing.
-
-    Those of inference models all belong to the main block, the first one.
-    """
+    """The variables stored with a ``ProgramDesc``, in the order of storing; all are in its first block."""
     if len(program) > _MAX_PROGRAM:
         raise Refused(f"holds {_PROGRAM} of more than {_MAX_PROGRAM >> 20} MiB; {FOREIGN}")
     blocks = _messages(program, 1)
@@ -109,12 +104,7 @@ def _stored_name(variable: memoryview) -> str:
 
 
 class ProtobufReader(ByteReader):
-    """The bytes of one file or of a part of it.
-
-    Args:
-        content: the bytes.
-        name: what they are, for messages.
-    """
+    """The bytes of one file or of a part of it, which messages call ``name``."""
 
     def __init__(self, content: memoryview, name: str) -> None:
         super().__init__(content)
@@ -135,11 +125,7 @@ class ProtobufReader(ByteReader):
         return Refused(f"holds {self.name}, which ends too early (at byte {len(self.view)}); {AGAIN}")
 
     def require_end(self) -> None:
-        """Require that everything was taken.
-
-        Raises:
-            Refused: something is left.
-        """
+        """Raise ``Refused`` if something was not taken."""
         if self.left:
             raise Refused(f"holds {self.name} with {self.left} bytes after its end; {AGAIN}")
 
@@ -149,14 +135,10 @@ class ProtobufReader(ByteReader):
 
 
 def read_fields(stream: ProtobufReader, limit: int = _MAX_FIELDS) -> Iterator[Field]:
-    """The fields of a protocol buffer's message: number, and an integer or the bytes.
-
-    Args:
-        stream: the message, which is read to its end.
-        limit: the most fields that it may have.
+    """The fields of a protocol buffer's message, read to its end: number, and an integer or the bytes.
 
     Raises:
-        Refused: it is damaged.
+        Refused: it is damaged or has more than ``limit`` fields.
     """
     for _ in range(limit + 1):
         if not stream.left:
@@ -175,11 +157,7 @@ def read_fields(stream: ProtobufReader, limit: int = _MAX_FIELDS) -> Iterator[Fi
 
 
 def read_tensor(stream: ProtobufReader) -> NDArray[np.float32]:
-    """The next tensor of a stream; what follows it stays.
-
-    Raises:
-        Refused: the stream is damaged or holds something else.
-    """
+    """The next tensor of a stream; raises ``Refused`` if it is damaged or something else."""
     _require_version(stream)
     levels = stream.number(8)
     if levels > _MAX_LEVELS:

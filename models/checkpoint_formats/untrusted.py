@@ -25,11 +25,7 @@ def first_few(names: Sequence[str]) -> str:
 
 
 class ByteReader:
-    """Bytes that are taken from front to back; no length reaches past the end.
-
-    Args:
-        content: the bytes.
-    """
+    """Bytes that are taken from front to back; no length reaches past the end."""
 
     def __init__(self, content: bytes | memoryview) -> None:
         self.view = memoryview(content)
@@ -41,11 +37,7 @@ class ByteReader:
         return len(self.view) - self.position
 
     def take(self, count: int) -> memoryview:
-        """The next bytes, a view.
-
-        Raises:
-            Refused: fewer are left.
-        """
+        """The next bytes, a view; raises ``Refused`` if fewer are left."""
         if count > self.left:
             raise self.too_short()
         self.position += count
@@ -61,21 +53,13 @@ class ByteReader:
 
 
 def check_shape(name: str, shape: Sequence[object]) -> None:
-    """Require few and positive dimensions.
-
-    Raises:
-        Refused: they are not.
-    """
+    """Raise ``Refused`` unless the dimensions are few and positive."""
     if len(shape) > _MAX_DIMENSIONS or not all(isinstance(size, int) and size > 0 for size in shape):
         raise Refused(f"holds {name} with an impossible or empty shape; {FOREIGN}")
 
 
 def to_float32(name: str, values: NDArray[Any]) -> NDArray[np.float32]:
-    """A C-contiguous copy.
-
-    Raises:
-        Refused: values are not finite.
-    """
+    """A C-contiguous copy; raises ``Refused`` if values are not finite."""
     with np.errstate(all="ignore"):  # what overflows is found below
         parameter = values.astype(np.float32, order="C")
     if not np.isfinite(parameter).all():

@@ -1,7 +1,7 @@
 """Reading a configuration so that nothing in it is passed over.
 
-A ``ConfigNode`` is a mapping of the file; ``get`` gives a ``ConfigValue``, whose checks note what they cannot
-accept and go on with something harmless, so that one error names everything.
+The checks of a ``ConfigValue`` note what they cannot accept and go on
+with something harmless, so that one error names everything.
 """
 
 from __future__ import annotations
@@ -119,9 +119,7 @@ class ConfigValue:
 class ConfigNode:
     """A mapping of the configuration, whose keys must all be read or ignored by name.
 
-    Args:
-        errors: where to note what is not understood.
-        sources: mappings with their places, of which the first that has a key counts.
+    Of several ``sources`` the first that has a key counts.
     """
 
     def __init__(self, errors: ConfigErrors, *sources: Source) -> None:
@@ -178,10 +176,7 @@ def component(setting: ConfigValue, root: ConfigNode, supported: str) -> ConfigN
 
 
 def described(setting: ConfigValue, root: ConfigNode, supported: str) -> ConfigNode:
-    """The same where the value may also be a mapping, which says the class by ``name``.
-
-    Its keys count before those of the class's own node.
-    """
+    """The same where the value may also be a mapping with the class's ``name``; its keys count first."""
     if not isinstance(setting.value, dict):
         return component(setting, root, supported)
     sources: list[Source] = [(setting.place, setting.value)]

@@ -85,7 +85,7 @@ def static_preprocessing(root: ConfigNode) -> Preprocessing:
 
 
 def sides_of(reader: object) -> tuple[object, ...]:
-    """Targets of the shorter and of the longer side in a reader, nothing else checked; empty if it has none."""
+    """Targets of the shorter and longer side in a reader, nothing else checked; empty if it has none."""
     items = reader.get("sample_transforms") if isinstance(reader, dict) else None
     for item in items if isinstance(items, list) else []:
         (name, settings), *_ = [*(_of_tag(item) if isinstance(item, Tagged) else _of_mapping(item)), ("", None)]

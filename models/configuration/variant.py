@@ -1,8 +1,8 @@
 """The detector that a configuration describes, in the dygraph format of 2021 or the static one of 2020.
 
-``get`` names the default of PaddleDetection's constructor, ``fixed`` those that nothing may replace. Dygraph defaults
-are those of releases 2.0 to 2.7 and of October 2024, but for ``NormalizeImage.std``, which must be given; static ones
-those of releases 0.3 to 2.4.
+``get`` names the default of PaddleDetection's constructor, ``fixed`` those that nothing
+may replace. Dygraph defaults are those of releases 2.0 to 2.7 and of October 2024, but
+for ``NormalizeImage.std``, which must be given; static ones those of releases 0.3 to 2.4.
 """
 
 from __future__ import annotations
@@ -272,10 +272,9 @@ def _static_proposals(rpn: ConfigNode, channels: int) -> tuple[tuple[float, ...]
 
 
 def _roi_align(extractor: ConfigNode, *, cascade: bool) -> int:
-    """The sampling ratio.
+    """The sampling ratio; not 0, a sample per cell, for a cascade.
 
-    0 takes as many samples as a region has cells. A cascade's regions are not clipped between its heads, and
-    one that is wide enough would have ONNX Runtime ask for more memory than there is.
+    Its regions are not clipped between heads: a wide one would have ONNX Runtime exhaust the memory.
     """
     extractor.ignore("mask_resolution")
     extractor.fixed(min_level=min(ROI_LEVELS), max_level=max(ROI_LEVELS), **_CANONICAL, box_resolution=ROI_SIZE)
@@ -339,6 +338,5 @@ def _suppression(nms: ConfigNode) -> None:
 
 
 def _four(setting: ConfigValue, low: float, high: float) -> tuple[float, float, float, float]:
-    """One number per coordinate of a box."""
     x, y, width, height = setting.numbers(4, low, high)
     return x, y, width, height

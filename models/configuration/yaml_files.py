@@ -1,10 +1,10 @@
 """The YAML files of one configuration, read as untrusted input and merged as PaddleDetection merges them.
 
-Nothing is constructed or run. As in PyYAML, ``1e-3`` is text, and the last of equal keys counts. What aliases
-unfold to is counted, so that a few lines cannot expand to millions.
+Nothing is constructed or run. As in PyYAML, ``1e-3`` is text, and the last of equal keys
+counts. What aliases unfold to is counted, so that a few lines cannot expand to millions.
 
-A dygraph file names its bases in ``_BASE_``, a static one its readers in ``_READER_``, from its own folder.
-Mappings merge key by key: the including file wins, and a later base; all else is replaced whole.
+A dygraph file names its bases in ``_BASE_``, a static one its readers in ``_READER_``, from its own
+folder. Mappings merge key by key: the including file wins, and a later base; all else is replaced whole.
 """
 
 from __future__ import annotations
@@ -36,12 +36,7 @@ Values = dict[str, object]
 
 
 class Loaded(NamedTuple):
-    """A merged configuration.
-
-    Attributes:
-        values: everything but the includes.
-        has_bases: whether ``_BASE_`` was used, which the static program does not know.
-    """
+    """A merged configuration without its includes; the static program does not know ``_BASE_``."""
 
     values: Values
     has_bases: bool
@@ -113,7 +108,6 @@ class _Files:
         self._bytes = 0
 
     def read(self, path: Path, named_by: str = "") -> Values:
-        """The mapping that a file holds."""
         named = f", which {named_by} names" if named_by else ""
         try:
             text = self._text(path)

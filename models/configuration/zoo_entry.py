@@ -37,8 +37,8 @@ _GUIDE = "docs/configurations.md lists what is understood"
 def read_configuration(path: Path) -> ZooEntry:
     """The detector that a PaddleDetection configuration describes, without a checkpoint.
 
-    Its name is the file's; its classes bear numbers unless the configuration says that they are COCO's. A test
-    size that is not the one of the evaluation is noted on stderr.
+    Its name is the file's; its classes bear numbers unless the configuration says that
+    they are COCO's. A test size that is not the one of the evaluation is noted on stderr.
 
     Raises:
         BadInput: the file cannot be read, or asks for what is not supported or not understood; every

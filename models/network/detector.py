@@ -1,7 +1,7 @@
 """The whole detector in Paddle: the reference that every engine is compared with.
 
-Selection steps call Paddle's own operators, image by image. Apart from the table of base anchors they share no
-code with the ONNX functions, so agreement between the two is evidence.
+Selection steps call Paddle's own operators, image by image. Apart from the table of base
+anchors they share no code with the ONNX functions, so agreement between the two is evidence.
 """
 
 from __future__ import annotations
@@ -40,12 +40,7 @@ if threading.current_thread() is threading.main_thread():
 
 
 class TwoStageDetector(nn.Layer):  # type: ignore[misc]
-    """Faster or Cascade R-CNN of the PSS-DET family.
-
-    Args:
-        arch: sizes and counts of the layers.
-        numerics: conventions of the era the weights come from.
-    """
+    """Faster or Cascade R-CNN of the PSS-DET family."""
 
     def __init__(self, arch: Architecture, numerics: Numerics) -> None:
         super().__init__()
@@ -78,11 +73,11 @@ class TwoStageDetector(nn.Layer):  # type: ignore[misc]
             scale_factor: float32 [N, 2], (y, x) network pixels per original pixel.
 
         Returns:
-            The trunk's maps for the batch, and for every other stage a list with one entry per
-            image (counts differ): proposals [R, 4], proposal_scores [R], roi_features
-            [R, C, 7, 7], class_probabilities [R, classes + 1], decoded_boxes [R, classes, 4]
-            (a cascade: [R, 1, 4], and features and regions of each head), detections [D, 6]
-            (0-based label, score, x1, y1, x2, y2 in original pixels).
+            The trunk's maps for the batch, and for every other stage a list with one
+            entry per image (counts differ): proposals [R, 4], proposal_scores [R],
+            roi_features [R, C, 7, 7], class_probabilities [R, classes + 1], decoded_boxes
+            [R, classes, 4] (a cascade: [R, 1, 4], and features and regions of each head),
+            detections [D, 6] (0-based label, score, x1, y1, x2, y2 in original pixels).
         """
         maps = self.trunk(image)
         images: list[dict[str, Tensor]] = []
@@ -110,7 +105,7 @@ class TwoStageDetector(nn.Layer):  # type: ignore[misc]
         return stages
 
     def _probabilities(self, features: Tensor) -> Tensor:
-        """Softmax [R, classes + 1]; a cascade runs every head on the last head's features and averages."""
+        """Softmax [R, classes + 1]; a cascade averages all heads on the last head's features."""
         each = [F.softmax(self.bbox_head(features, head)[0]) for head in range(self.arch.num_heads)]
         # The static program sums and multiplies by 1/3 in float32, which is not a division by 3.
         return each[0] if len(each) == 1 else sum(each[1:], each[0]) * (1.0 / len(each))
@@ -242,7 +237,7 @@ class _Sizes(NamedTuple):
 def _to_original_pixels(detections: Tensor, sizes: _Sizes) -> Tensor:
     """Rows in original pixels, clipped to the original image; boxes without area are dropped.
 
-    PaddleDetection's bound, ``floor(image_size / scale_factor + 0.5)``, may be a pixel off the picture's size.
+    PaddleDetection's bound, ``floor(image_size / scale_factor + 0.5)``, may be a pixel off the picture.
     """
     bound = paddle.floor(sizes.image / sizes.scale + 0.5)
     limit = paddle.stack([bound[1], bound[0]] * 2)

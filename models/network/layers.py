@@ -1,7 +1,8 @@
 """The layers of the detectors, and the classifier, in Paddle, named as in PaddleDetection's checkpoints.
 
-Second-stage heads keep the column order of their era: with the background class first, the first four box deltas
-belong to it and mean nothing. A cascade predicts eight: a background box and the one box of all classes.
+Second-stage heads keep the column order of their era: with the background
+class first, the first four box deltas belong to it and mean nothing. A
+cascade predicts eight: a background box and the one box of all classes.
 """
 
 from __future__ import annotations
@@ -21,8 +22,7 @@ _TAPS = 9  # a 3x3 kernel
 class DeformableConv(nn.Layer):  # type: ignore[misc]
     """3x3 DCNv2 without bias: offsets and mask come from a plain 3x3 convolution of the input.
 
-    The 27 channels of that convolution are 18 offsets, (dy, dx) per tap in row-major order, and
-    9 mask logits.
+    Its 27 channels are 18 offsets, (dy, dx) per tap in row-major order, and 9 mask logits.
     """
 
     def __init__(self, channels: int, stride: int) -> None:
@@ -236,11 +236,7 @@ class Classifier(nn.Layer):  # type: ignore[misc]
         self.fc = nn.Linear(arch.backbone.layer_widths[-1], arch.num_classes)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Every stage of a normalised image [N, 3, H, W] of any size.
-
-        Returns:
-            The maps c2..c5, pooled [N, C], logits [N, classes] and probabilities [N, classes].
-        """
+        """Maps c2..c5, pooled [N, C], logits and probabilities [N, classes] of an image [N, 3, H, W]."""
         features = self.backbone(image)
         pooled = paddle.mean(features[-1], axis=[2, 3])
         logits = self.fc(pooled)

@@ -31,14 +31,9 @@ def parameter_shapes(model: nn.Layer) -> dict[str, tuple[int, ...]]:
 
 
 def run_reference(model: TwoStageDetector, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
-    """Outputs and every stage of a batch.
+    """The model card's outputs of a batch of its inputs, and the tensors of ``stages.tap_names``.
 
-    Args:
-        inputs: as the model card describes them.
-
-    Returns:
-        The model card's outputs and the tensors of ``stages.tap_names``, with R region slots and
-        D detection slots per image, unused ones zero (labels -1).
+    Unused slots of regions and detections are zero (proposal scores -inf, labels -1).
     """
     with paddle.no_grad():
         names = ("image", "image_size", "original_size", "scale_factor")

@@ -49,7 +49,7 @@ def steps() -> Iterator[Progress]:
 
 
 def quiet_paddle() -> None:
-    """Keep Paddle's own warnings, on which no user can act, out of the output; call it before Paddle is imported."""
+    """Silence Paddle's own warnings, on which no user can act; call it before Paddle is imported."""
     os.environ.setdefault("GLOG_minloglevel", "2")
     # They name Paddle's modules or, raised on its behalf, ours; so their texts identify them.
     for text in ("No ccache found", "\\s*Non compatible API"):

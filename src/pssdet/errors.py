@@ -21,7 +21,7 @@ class BadInput(PssDetError):
     exit_code = 2
 
     def naming(self, name: str) -> BadInput:
-        """The same error with the name of what cannot be used in front, unless its message has it already."""
+        """The same error with ``name`` in front, unless its message has it already."""
         return self if name in str(self) else BadInput(f"{name}: {self}")
 
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, their hashes, locks between processes, and the folder of all caches."""
+"""Files that appear whole or not at all, hashes, locks between processes, the folder of all caches."""
 
 from __future__ import annotations
 
@@ -30,11 +30,7 @@ def sha256_of(path: Path) -> str:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` so that ``path`` holds either its old content or all of the new.
-
-    Raises:
-        BadInput: the folder cannot be created or written to.
-    """
+    """Write so that ``path`` holds either its old content or all of the new; raises as ``staged_file``."""
     with staged_file(path) as stage:
         stage.write_bytes(content)
 
@@ -66,8 +62,8 @@ def _is_special(path: Path) -> bool:
 def staged_folder(target: Path) -> Iterator[Path]:
     """A temporary folder whose files move into ``target`` when the block succeeds.
 
-    When the block raises, the temporary folder is removed and ``target`` is as it was. Files
-    of ``target`` that the block did not write stay, so a model folder keeps its engines. Cards
+    When the block raises, ``target`` is as it was. Files of ``target`` that
+    the block did not write stay, so a model folder keeps its engines. Cards
     (``*.json``) move last: whoever finds a new card finds its files too.
 
     Raises:
@@ -117,10 +113,8 @@ def _unwritable(target: Path, error: OSError) -> BadInput:
 def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold the lock ``path`` for the block; the kernel releases it whatever ends the process.
 
-    The file stays, empty: removing it would let two processes hold a lock of the same name.
-
-    Args:
-        waiting: called once, if another process holds the lock.
+    ``waiting`` is called if another process holds it. The file stays:
+    removing it would let two processes hold a lock of the same name.
 
     Raises:
         BadInput: the file cannot be made.
@@ -134,11 +128,7 @@ def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[N
 
 @contextmanager
 def locked_if_free(path: Path) -> Iterator[bool]:
-    """Hold the lock ``path`` for the block if nobody else does; says whether it is held.
-
-    Raises:
-        BadInput: the file cannot be made.
-    """
+    """Hold the lock ``path`` for the block if it is free; says whether it is held. Raises as ``locked``."""
     with _opened(path) as descriptor:
         yield _taken(descriptor)
 

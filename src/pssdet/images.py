@@ -1,4 +1,4 @@
-"""Reading and writing pictures: which files are pictures, their pixels in RGB, the frames of videos, JPEG."""
+"""Reading and writing pictures: files, pixels in RGB, the frames of videos, JPEG."""
 
 from __future__ import annotations
 
@@ -39,7 +39,6 @@ class NamedPicture(NamedTuple):
     Attributes:
         name: path as the user gave it; frames of a video are ``clip.mp4#000012``.
         stem: name of a file that shows it, without folder and suffix.
-        image: the file, or the pixels of a video's frame.
     """
 
     name: str
@@ -51,8 +50,7 @@ def load(image: Image | _Broken, name: str = "") -> NDArray[np.uint8]:
     """The pixels of a picture, uint8 [H, W, 3] RGB, turned upright as its EXIF data say.
 
     Args:
-        image: a path, the bytes of an encoded picture, or an array that already is uint8
-            [H, W, 3] **RGB** (OpenCV's own reader gives BGR: convert that first).
+        image: a path, the bytes of an encoded picture, or uint8 [H, W, 3] **RGB** (OpenCV's own reader gives BGR).
         name: what errors call it; a path by default.
 
     Raises:
@@ -73,12 +71,7 @@ def load(image: Image | _Broken, name: str = "") -> NDArray[np.uint8]:
 
 
 def encode_jpeg(picture: NDArray[np.uint8], quality: int, name: str = "the picture") -> bytes:
-    """A JPEG file's bytes of a picture.
-
-    Args:
-        picture: uint8 [H, W, 3] RGB.
-        quality: from 0 to 100.
-        name: what errors call it.
+    """A picture, uint8 [H, W, 3] RGB, as JPEG with a ``quality`` of 0 to 100; errors call it ``name``.
 
     Raises:
         BadInput: a side is too long for a JPEG.
@@ -94,13 +87,12 @@ def encode_jpeg(picture: NDArray[np.uint8], quality: int, name: str = "the pictu
 
 
 def find_files(sources: Sequence[Path]) -> list[Path]:
-    """The pictures and videos that ``sources`` name: files, and the pictures of folders in the order of their names.
+    """The pictures and videos that ``sources`` name: files, and the pictures of folders by name.
 
     Folders are not searched below their first level, and hidden files are left out.
 
     Raises:
-        BadInput: nothing is named, a path does not exist, a folder has no pictures, or a video
-            cannot be opened.
+        BadInput: nothing is named, a path does not exist, a folder has no pictures, or a video cannot be opened.
     """
     if not sources:
         raise BadInput("no picture is named; give at least one picture, folder or video")
@@ -108,7 +100,7 @@ def find_files(sources: Sequence[Path]) -> list[Path]:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The pictures of a folder by name: files with a picture's suffix, neither hidden nor in a subfolder.
+    """The pictures of a folder by name: a picture's suffix, neither hidden nor in a subfolder.
 
     Raises:
         OSError: the folder cannot be read.
@@ -118,7 +110,7 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def evenly_spaced(items: Sequence[T], most: int) -> list[T]:
-    """The items, or ``most`` of them at equal distances if there are more; the first is always among them."""
+    """The items, or ``most`` of them at equal distances if there are more, always with the first."""
     count = min(len(items), most)
     return [items[index * len(items) // count] for index in range(count)]
 

@@ -1,4 +1,4 @@
-"""OpenCV with a limit on the size of pictures, which it reads from the environment when it is loaded."""
+"""OpenCV with a limit on the size of pictures, which it reads from the environment as it loads."""
 
 from __future__ import annotations
 

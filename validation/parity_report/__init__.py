@@ -1,1 +1,1 @@
-"""The parity report: its data, its assembly and its renderings."""
+"""The parity report: its data, its view and its renderings."""

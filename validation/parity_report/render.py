@@ -1,7 +1,4 @@
-"""The parity report in all its forms: ``report.json``, ``report.md``, ``report.html`` and tables for the terminal.
-
-Markdown and HTML are two templates over one ``ReportView``. The page needs nothing else: no script, no network.
-"""
+"""The parity report as JSON, Markdown, a self-contained page and tables for the terminal."""
 
 from __future__ import annotations
 

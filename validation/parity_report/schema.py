@@ -1,4 +1,4 @@
-"""The parity report as data: the contents of ``report.json``, from which Markdown and HTML are made."""
+"""The parity report as data: the contents of ``report.json``, from which all else is made."""
 
 from __future__ import annotations
 
@@ -15,13 +15,7 @@ Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 
 class ModelIdentity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model whose engines were compared.
-
-    Attributes:
-        model: configuration name, unique in the report.
-        weights_sha256: of the checkpoint; empty for seeded parameters.
-        onnx_sha256: of the exported model.
-    """
+    """A model whose engines were compared; ``weights_sha256`` is empty for seeded parameters."""
 
     model: str
     weights_sha256: str
@@ -32,14 +26,8 @@ class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What was compared, where and how; enough to repeat it.
 
     Attributes:
-        models: in the order of the report.
-        annotations_sha256: of the annotation file.
-        images: images evaluated.
         images_sha256: over the names and contents of the image files, in order.
         commit: of the repository; empty outside of one, ``-dirty`` at its end if files were changed.
-        command: command line.
-        machine: processor and operating system.
-        versions: of the packages that took part.
         created: UTC time, ISO 8601.
     """
 
@@ -58,11 +46,8 @@ class Speed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Throughput of one engine over the evaluated images.
 
     Attributes:
-        images_per_second: images / wall time.
         latency_ms: percentiles p50, p90 of one image at batch 1.
-        includes: what the wall time contains.
-        excludes: what it does not.
-        batch: images per run at most.
+        includes: what the wall time contains; ``excludes`` what it does not.
     """
 
     images_per_second: float
@@ -76,13 +61,10 @@ class EngineResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One engine on the data set.
 
     Attributes:
-        model: configuration name.
         name: unique among the model's engines, e.g. ``onnxruntime-fp32``.
         emulated: its precision is emulated: the accuracy counts, the speed does not.
-        stats: the 12 COCO statistics by name, fractions 0..1; -1 where nothing can be said. Empty
-            if the engine failed.
+        stats: the 12 COCO statistics, fractions 0..1; -1 where nothing can be said, empty if the engine failed.
         detections: above the detector's own score threshold, over all images.
-        speed: None if it was not measured.
         failure: why the engine gave no result; empty if it did.
     """
 
@@ -105,18 +87,14 @@ class Histogram(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Agreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Detections of candidate and reference matched one to one: same image, same class, IoU at least 0.5.
+    """Detections of candidate and reference matched one to one: same image and class, IoU at least 0.5.
 
     Attributes:
-        threshold: only detections of the reference (or candidate) with at least this score count.
+        threshold: only detections with at least this score count.
         matched_share: matched / reference detections; 1 if there are none.
-        unmatched_reference: reference detections without a partner.
-        unmatched_candidate: candidate detections without a partner.
         score_drift: percentiles p50, p99, max of |difference of scores|.
-        score_shift: mean of (candidate score - reference score).
+        score_shift: mean of (candidate score - reference score); ``score_histogram`` is of the same.
         iou_loss: percentiles p50, p99, max of 1 - IoU.
-        score_histogram: of candidate score - reference score.
-        iou_histogram: of the IoU of matched pairs.
     """
 
     threshold: float
@@ -131,13 +109,7 @@ class Agreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Disagreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An image on which two engines differ most.
-
-    Attributes:
-        image: file name in the data set.
-        reason: in words.
-        picture: JPEG of both engines' boxes, base64.
-    """
+    """An image on which two engines differ most; ``picture`` is a JPEG of both's boxes, base64."""
 
     image: str
     reason: str
@@ -148,17 +120,10 @@ class Comparison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A candidate engine against the reference engine of its model.
 
     Attributes:
-        model: configuration name of both.
-        candidate: the engine's name.
-        reference: likewise.
         delta_ap: AP of the candidate minus that of the reference.
-        ci90: of ``delta_ap``, paired bootstrap over images, percentile interval.
-        ci95: likewise.
+        ci90: of ``delta_ap``, paired bootstrap over images, percentile interval; ``ci95`` likewise.
         margin: largest difference that counts as equal, either way; a fraction like AP.
-        verdict: PASS if ``ci90`` lies within the margin, FAIL if ``ci95`` lies outside of it,
-            else INCONCLUSIVE.
         images_to_decide: for INCONCLUSIVE, about how many images would decide.
-        reason: one sentence for people.
         first_broken_stage: where the data first differ beyond the limits; empty if nowhere or not compared.
         agreement: None if an engine failed.
     """
@@ -191,11 +156,7 @@ class PublishedRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``report.json``.
-
-    Attributes:
-        warnings: images left out and why, and whatever else a reader must know.
-    """
+    """``report.json``; ``warnings`` say what was left out and why, and what else a reader must know."""
 
     identity: Identity
     engines: tuple[EngineResult, ...]

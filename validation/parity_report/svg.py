@@ -1,7 +1,4 @@
-"""Small plots as inline SVG: pure functions from numbers to markup.
-
-Colours come from the page's style sheet by class name, so that one plot suits light, dark and paper.
-"""
+"""Small plots as inline SVG; colours come from the page's style sheet by class name."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-#: The largest and smallest count must differ by more than this for a logarithmic scale to help.
+#: The largest and smallest count must differ by more than this for a log scale to help.
 _LOG_RATIO = 25
 
 _WIDTH = 420
@@ -41,9 +38,7 @@ def interval_plot(
     """A difference and its intervals over the band of margin; empty if a number is not finite.
 
     Args:
-        delta: the difference.
-        ci90: drawn thick.
-        ci95: drawn thin.
+        ci90: drawn thick, ``ci95`` thin.
         margin: half the width of the band around 0; positive.
         reach: the plot shows -reach..+reach margins; what lies beyond becomes an arrow at the edge.
         label: says the same in words.
@@ -71,9 +66,9 @@ def interval_plot(
 
 
 def histogram(edges: Sequence[float], counts: Sequence[int], *, x_label: str, y_label: str) -> Markup:
-    """Columns of equal width between labelled edges; counts on a logarithmic scale where they differ much.
+    """Columns of equal width between labelled edges; on a log scale where counts differ much.
 
-    Empty if there is nothing to draw: no counts, or edges that do not fit them.
+    Empty without counts, or if the edges do not fit them.
     """
     if len(edges) != len(counts) + 1 or not all(map(math.isfinite, edges)) or max(counts, default=0) <= 0:
         return Markup()

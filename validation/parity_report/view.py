@@ -1,7 +1,7 @@
 """The report as people read it: its conclusions in words, and how its numbers are written.
 
-``view_of`` turns a ``Report`` into a ``ReportView``, whose fields are the sections and their rows; the two templates
-and the terminal's table lay them out. A new section is a field here and a block in each of the templates.
+``view_of`` makes a ``ReportView``, whose fields are the sections; the two templates and the
+terminal's table lay them out. A new section is a field here and a block in each of the templates.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ NOT_AVAILABLE = "n/a"
 
 
 class EngineView(NamedTuple):
-    """An engine; ``no_speed`` says why no speed of it counts, ``remark`` stands beside its name in the verdict."""
+    """An engine; ``no_speed`` says why no speed counts, ``remark`` stands beside it in the verdict."""
 
     result: EngineResult
     label: str
@@ -53,10 +53,7 @@ class EngineView(NamedTuple):
 
 
 class ComparisonView(NamedTuple):
-    """A comparison; ``label`` is the candidate's name, with its model where the report has several.
-
-    Without both engines' AP there is no difference to show, and the plot is empty.
-    """
+    """A comparison, ``label`` with the model if there are several; without both APs there is no plot."""
 
     pair: Comparison
     label: str
@@ -70,7 +67,7 @@ class ComparisonView(NamedTuple):
 
 
 class ModelView(NamedTuple):
-    """The parts of the sections that belong to one model; ``statistics`` are the names of those that it has."""
+    """The sections' parts that belong to one model; ``statistics`` names those that it has."""
 
     model: str
     engines: tuple[EngineView, ...]
@@ -82,15 +79,7 @@ class ReportView(NamedTuple):
     """Everything that the report shows, section by section.
 
     Attributes:
-        title: the models' names.
-        several: whether there are several models.
-        overall: the worst verdict; None if nothing was compared.
-        summary: how many comparisons have which verdict.
-        fail_reasons: everything that makes the verdict a FAIL: which engine, and why.
-        comparisons: in the order of the report.
-        uncompared: the engines with a result that no comparison is about.
-        failures: the failed engines whose failure no comparison gives as its reason.
-        models: the same comparisons, and all engines, by model.
+        comparisons: in the order of the report; ``models`` has them, and all engines, by model.
         bootstrap: how the intervals were drawn; empty without comparisons.
         identity: what the report is about, as names and values; an empty value was not known.
         report: what is shown as it is: warnings, published figures.
@@ -170,7 +159,7 @@ def _comparison(
 
 
 def _reach(comparisons: Sequence[Comparison]) -> float:
-    """Enough margins for every comparison that fits at all; one far off must not make the others small."""
+    """Enough margins for every comparison that fits at all; one far off must not make others small."""
     least, most = _REACH
     sizes = [abs(value) / pair.margin for pair in comparisons if pair.margin > 0 for value in pair.ci95]
     return max([1.15 * size for size in sizes if 1.15 * size <= most] + [least])
@@ -202,7 +191,7 @@ def _identity(report: Report) -> tuple[tuple[str, str], ...]:
 
 
 def several(report: Report) -> bool:
-    """Whether the report is of several models, so that an engine's name alone does not identify it."""
+    """Whether there are several models, so that an engine's name alone does not identify it."""
     return len(report.identity.models) > 1
 
 
@@ -273,7 +262,7 @@ def ap_alone(report: Report, engine: EngineResult) -> str:
 
 
 def reason(comparison: Comparison) -> str:
-    """The verdict's reason, and how many images would decide an open one if the reason does not say so."""
+    """The reason, and how many images would decide an open comparison if it does not say so."""
     images = f"{comparison.images_to_decide:,}"
     complete = comparison.verdict != "INCONCLUSIVE" or comparison.images_to_decide <= 0 or images in comparison.reason
     return comparison.reason if complete else f"{comparison.reason.rstrip('.')}; about {images} images would decide"
