@@ -21,7 +21,14 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from benchmarks.documents import table
 from benchmarks.shared import percentiles, write_page
 from pssdet.commands.app import run
-from pssdet.commands.artifacts import SCENES, bundled_scenes, engine_of, held_out_scenes, model_folder, render_scenes
+from pssdet.commands.artifacts import (
+    SCENES,
+    bundled_scenes,
+    engine_of,
+    held_out_scenes,
+    model_folder,
+    render_scenes,
+)
 from pssdet.console import Progress, steps
 from pssdet.engines.precision.calibration import METHODS
 from pssdet.engines.precision.quantise import METHOD, quantised_model
@@ -35,7 +42,16 @@ NOTE = (
     "AP in percent; its difference to float32 with a paired bootstrap over images; the margin is 1 % of the AP."
     " Matched: float32's detections from a score of 0.3 on that have a partner; drift of their scores."
 )
-HEAD = ("detector", "ranges", "AP", "difference [90 %]", "margin", "verdict", "matched", "score drift p50 / p99 / max")
+HEAD = (
+    "detector",
+    "ranges",
+    "AP",
+    "difference [90 %]",
+    "margin",
+    "verdict",
+    "matched",
+    "score drift p50 / p99 / max",
+)
 
 
 def measure(scenes: int = 300) -> None:

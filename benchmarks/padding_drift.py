@@ -152,9 +152,18 @@ def _seeded(progress: Progress) -> Iterator[list[str]]:
             for index, (picture, alone) in enumerate(zip(PICTURES, inputs, strict=True)):
                 expected = detection_rows(model.run_onnx(as_batch([alone])), 0)
                 obtained = detection_rows(together, index)
-                sizes = ["x".join(map(str, each.image.shape[1:])) for each in (alone, padded_alike(inputs)[index])]
-                matched = [match_detections(obtained, expected, each.score, each.box) for each in (FLOAT32, HALF)]
-                yield [f"row{row}", picture.stem, *sizes, *(f"{each.matched} of {each.expected}" for each in matched)]
+                sizes = [
+                    "x".join(map(str, each.image.shape[1:])) for each in (alone, padded_alike(inputs)[index])
+                ]
+                matched = [
+                    match_detections(obtained, expected, each.score, each.box) for each in (FLOAT32, HALF)
+                ]
+                yield [
+                    f"row{row}",
+                    picture.stem,
+                    *sizes,
+                    *(f"{each.matched} of {each.expected}" for each in matched),
+                ]
 
 
 if __name__ == "__main__":

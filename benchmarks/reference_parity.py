@@ -101,15 +101,24 @@ def _inputs(cases: Mapping[str, Tensors], pictures: Path) -> Iterator[list[str]]
         if "input_values" in case:
             entry = entry_of(case)
             obtained = prepare(load(pictures / str(case["image"])), entry.preprocessing).image
-            positions = sample_positions("input", int(case["sample_seed"]), obtained.size, len(case["input_values"]))
+            positions = sample_positions(
+                "input", int(case["sample_seed"]), obtained.size, len(case["input_values"])
+            )
             difference = float(np.abs(obtained.reshape(-1)[positions] - case["input_values"]).max())
             limit = INPUT_LIMITS[entry.preprocessing.resize]
             shape = obtained.shape == tuple(case["input_shape"][1:])
             size = "x".join(map(str, obtained.shape[1:]))
-            yield [name, size, f"{difference:.1e}", "yes" if shape and difference <= limit else f"no, {limit:g}"]
+            yield [
+                name,
+                size,
+                f"{difference:.1e}",
+                "yes" if shape and difference <= limit else f"no, {limit:g}",
+            ]
 
 
-def _outputs(row: RowModel, cases: Mapping[str, Tensors], pictures: Path, progress: Progress) -> Iterator[list[str]]:
+def _outputs(
+    row: RowModel, cases: Mapping[str, Tensors], pictures: Path, progress: Progress
+) -> Iterator[list[str]]:
     for name, case in cases.items():
         if "detections" in case:
             progress(name)

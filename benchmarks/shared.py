@@ -53,7 +53,12 @@ def environment() -> dict[str, str]:
 
 
 def write_page(
-    script: str, title: str, *blocks: str | Iterable[str], before: str = "", arguments: str = "", folder: Path = RESULTS
+    script: str,
+    title: str,
+    *blocks: str | Iterable[str],
+    before: str = "",
+    arguments: str = "",
+    folder: Path = RESULTS,
 ) -> None:
     """Write and print the page of a benchmark, named after its script.
 

@@ -82,7 +82,9 @@ class PrecisionOptions(BuildOptions):
     def check(self, precision: str) -> None:
         """Refuse a recipe or pictures without effect, and int8 without pictures."""
         if self.recipe is not None and precision == "fp32":
-            raise BadInput("--recipe says what stays float32 in --fp16 or --int8; give one of them, or no recipe")
+            raise BadInput(
+                "--recipe says what stays float32 in --fp16 or --int8; give one of them, or no recipe"
+            )
         if self.calibration is not None and precision != "int8":
             raise BadInput("--calibration is for --int8; give both or neither")
         if precision == "int8":
@@ -91,7 +93,9 @@ class PrecisionOptions(BuildOptions):
     def pictures(self) -> Path:
         """The folder of pictures that int8 needs; raises ``BadInput`` if none was named."""
         if self.calibration is None:
-            raise BadInput("--int8 takes ranges from pictures like those to come: --calibration DIR, a hundred or more")
+            raise BadInput(
+                "--int8 takes ranges from pictures like those to come: --calibration DIR, a hundred or more"
+            )
         return self.calibration
 
 
@@ -198,7 +202,9 @@ class Backend(ABC, Generic[OptionsT]):
         return accepted
 
     @abstractmethod
-    def build(self, model: Path, draft: EngineCard, folder: Path, options: OptionsT, progress: Progress) -> EngineCard:
+    def build(
+        self, model: Path, draft: EngineCard, folder: Path, options: OptionsT, progress: Progress
+    ) -> EngineCard:
         """Write the engine's files into the empty ``folder``.
 
         Args:

@@ -58,7 +58,9 @@ def build_engine(
     """
     options = backend.accept(options, precision)
     if lacking := missing_onnx_runtime():
-        raise EnvironmentMissing(f"an engine is proved against the exported model in ONNX Runtime, but {lacking}")
+        raise EnvironmentMissing(
+            f"an engine is proved against the exported model in ONNX Runtime, but {lacking}"
+        )
     card = read_model_card(model)
     card.onnx.verify(model)
     identity = backend.identity()
@@ -93,7 +95,12 @@ def build_engine(
 
 
 def _build_and_prove(
-    model: Path, draft: EngineCard, backend: Backend[Any], folder: Path, options: BuildOptions, progress: Progress
+    model: Path,
+    draft: EngineCard,
+    backend: Backend[Any],
+    folder: Path,
+    options: BuildOptions,
+    progress: Progress,
 ) -> None:
     started = perf_counter()
     built = backend.build(model, draft, folder, options, progress)

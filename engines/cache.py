@@ -39,7 +39,11 @@ _NOT_DECIDING = (
 
 
 def build_key(
-    card: ModelCard, backend: Backend[Any], precision: Precision, options: BuildOptions, identity: Mapping[str, str]
+    card: ModelCard,
+    backend: Backend[Any],
+    precision: Precision,
+    options: BuildOptions,
+    identity: Mapping[str, str],
 ) -> str:
     """The key of a build.
 
@@ -50,7 +54,10 @@ def build_key(
     Raises:
         BadInput: the calibration folder or the recipe cannot be read.
     """
-    given = {name: _content(value) if isinstance(value, Path) else value for name, value in options.deciding().items()}
+    given = {
+        name: _content(value) if isinstance(value, Path) else value
+        for name, value in options.deciding().items()
+    }
     return key_of(
         {
             "schema": SCHEMA,
@@ -178,7 +185,9 @@ def cached(
             with locked(folder / f"output-{key_of({'path': str(output.resolve())})}{_LOCK}"):
                 _copy(entry, output)
     except PermissionError as error:
-        raise BadInput(f"cannot write to {folder} ({error.strerror}); set PSSDET_CACHE to another folder") from error
+        raise BadInput(
+            f"cannot write to {folder} ({error.strerror}); set PSSDET_CACHE to another folder"
+        ) from error
     return found
 
 

@@ -33,7 +33,11 @@ def check_compatible(folder: Path, card: EngineCard, device: Gpu, version: str, 
             f"the engine in {folder} was built for {_sm(built_on)} / TensorRT {built_with},"
             f" this is {_sm(device.capability)} / {version}: {again}"
         )
-    if library is not None and card.plugins is not None and FileRecord.of(library).sha256 != card.plugins.sha256:
+    if (
+        library is not None
+        and card.plugins is not None
+        and FileRecord.of(library).sha256 != card.plugins.sha256
+    ):
         raise BadInput(
             f"the engine in {folder} was built with another {card.plugins.name} than {library} (sha256 differs):"
             f" name the one of the build in PSSDET_PLUGINS, or {again}"

@@ -59,7 +59,9 @@ def gpu() -> Gpu | None:
     if any(statuses):
         return None
     cuda = f"{version.value // 1000}.{version.value % 1000 // 10}"
-    return Gpu(name.value.decode(errors="replace"), (numbers[0].value, numbers[1].value), cuda, _module_version())
+    return Gpu(
+        name.value.decode(errors="replace"), (numbers[0].value, numbers[1].value), cuda, _module_version()
+    )
 
 
 def _driver() -> ctypes.CDLL | None:

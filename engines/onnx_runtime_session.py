@@ -76,7 +76,10 @@ class OnnxRuntimeSession:
 
 
 def _run_bound(
-    session: onnxruntime.InferenceSession, feed: Mapping[str, NDArray[np.float32]], outputs: Sequence[str], device: str
+    session: onnxruntime.InferenceSession,
+    feed: Mapping[str, NDArray[np.float32]],
+    outputs: Sequence[str],
+    device: str,
 ) -> list[NDArray[Any]]:
     """Run with outputs that stay on the device until all are computed, and copy them then."""
     binding = session.io_binding()

@@ -25,7 +25,9 @@ INPUTS = (
     TensorRecord("scale_factor", "float32", ("N", 2), "(y, x) network pixels per original pixel"),
 )
 OUTPUTS = (
-    TensorRecord("boxes", "float32", ("N", MAX_DETECTIONS, 4), "x1, y1, x2, y2 in original pixels; 0 past count"),
+    TensorRecord(
+        "boxes", "float32", ("N", MAX_DETECTIONS, 4), "x1, y1, x2, y2 in original pixels; 0 past count"
+    ),
     TensorRecord("scores", "float32", ("N", MAX_DETECTIONS), "probability, falling; 0 past count"),
     TensorRecord("labels", "int32", ("N", MAX_DETECTIONS), "0-based class; -1 past count"),
     TensorRecord("count", "int32", ("N",), "detections of the image"),
@@ -158,7 +160,9 @@ def _run_head(
     if last:
         # A cascade's earlier heads are asked again, about the features of the last head.
         for earlier, head in enumerate(heads[:-1], start=1):
-            again = adopted(head.graph, f"{HEAD_NODES}{earlier}/again/", features, [f"class_logits_{earlier}", ""])
+            again = adopted(
+                head.graph, f"{HEAD_NODES}{earlier}/again/", features, [f"class_logits_{earlier}", ""]
+            )
             _take_over(graph, again)
         return
     t = Tracer(f"stage{number}/decode/")
@@ -213,7 +217,9 @@ def _probabilities(t: Tracer, arch: Architecture) -> Value:
     return t.op("Mul", total, 1.0 / arch.num_heads, name="class_probabilities")
 
 
-def _decode(t: Tracer, regions: Value, deltas: Value, arch: Architecture, numerics: Numerics, head: int) -> list[Value]:
+def _decode(
+    t: Tracer, regions: Value, deltas: Value, arch: Architecture, numerics: Numerics, head: int
+) -> list[Value]:
     """Corners of the foreground's boxes [N * R, slots, 4], in the regions' own pixels, not clipped.
 
     Sources: ``delta2bbox`` of PaddleDetection, ``box_coder`` of Paddle (with a pixel offset).

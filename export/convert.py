@@ -69,7 +69,9 @@ def _run_paddle2onnx(layer: nn.Layer, shape: list[int | None], prefix: Path) -> 
     spec: Any = paddle.static.InputSpec(shape, "float32", "input")
     with deferred_signals():
         paddle.jit.save(layer, str(prefix), input_spec=[spec])
-    program = next(path for path in (prefix.with_suffix(".json"), prefix.with_suffix(".pdmodel")) if path.exists())
+    program = next(
+        path for path in (prefix.with_suffix(".json"), prefix.with_suffix(".pdmodel")) if path.exists()
+    )
     target = prefix.with_suffix(".onnx")
     arguments = [str(program), str(prefix.with_suffix(".pdiparams")), str(target), str(OPSET)]
     child = subprocess.run(  # noqa: S603

@@ -149,7 +149,9 @@ class ClassifierExport:
         records: list[StageRecord] = []
         for case, image in _sample_batches(self.entry.preprocessing):
             expected, obtained = run_classifier(self.model, image), session.run({"image": image})
-            records += [map_record(case, name, expected[name], obtained[name], FLOAT32.maps) for name in expected]
+            records += [
+                map_record(case, name, expected[name], obtained[name], FLOAT32.maps) for name in expected
+            ]
         return records
 
     def card(self, **common: Any) -> ClassifierCard:

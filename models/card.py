@@ -43,14 +43,20 @@ class FileRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             BadInput: it is missing or is not the file that the card describes.
         """
         if Path(self.name).name != self.name:
-            raise BadInput(f"the card in {folder} names {self.name!r}, which is no file beside it; make it again")
+            raise BadInput(
+                f"the card in {folder} names {self.name!r}, which is no file beside it; make it again"
+            )
         path = folder / self.name
         try:
             same = path.stat().st_size == self.bytes and sha256_of(path) == self.sha256
         except OSError as error:
-            raise BadInput(f"{path} cannot be read ({error.strerror}); build or export {folder} again") from error
+            raise BadInput(
+                f"{path} cannot be read ({error.strerror}); build or export {folder} again"
+            ) from error
         if not same:
-            raise BadInput(f"{path} is not the file its card describes (sha256 differs); build or export it again")
+            raise BadInput(
+                f"{path} is not the file its card describes (sha256 differs); build or export it again"
+            )
         return path
 
 
@@ -262,9 +268,13 @@ def _read(path: Path, kind: type[_Card], command: str) -> _Card:
         if kind is ModelCard:
             _refuse_classifier(folder)
         what = "a classifier's card" if kind is ClassifierCard else "a card"
-        raise BadInput(f"{path} is not {what} of this version ({error}); make it again with {command}") from error
+        raise BadInput(
+            f"{path} is not {what} of this version ({error}); make it again with {command}"
+        ) from error
     if card.schema != SCHEMA:
-        raise BadInput(f"{path} has schema {card.schema}, this version reads {SCHEMA}; make it again with {command}")
+        raise BadInput(
+            f"{path} has schema {card.schema}, this version reads {SCHEMA}; make it again with {command}"
+        )
     return card
 
 
@@ -275,7 +285,9 @@ def _refuse_classifier(folder: Path) -> None:
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return
     if task == "classification":
-        raise BadInput(f"{folder} is an exported classifier, a detector is needed; pssdet top1 measures a classifier")
+        raise BadInput(
+            f"{folder} is an exported classifier, a detector is needed; pssdet top1 measures a classifier"
+        )
 
 
 def encode(card: ModelCard | EngineCard | ClassifierCard) -> bytes:

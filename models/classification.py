@@ -23,7 +23,9 @@ class ClassifierArchitecture(msgspec.Struct, frozen=True, forbid_unknown_fields=
     @property
     def backbone(self) -> Architecture:
         """What the detectors' backbone is built from, with nothing deformable."""
-        return Architecture(blocks=self.blocks, stem_width=self.stem_width, base_width=self.base_width, dcn_stages=())
+        return Architecture(
+            blocks=self.blocks, stem_width=self.stem_width, base_width=self.base_width, dcn_stages=()
+        )
 
 
 class ClassifierEntry(msgspec.Struct, frozen=True):

@@ -16,7 +16,14 @@ from urllib import error as urlerror
 from urllib import request
 from urllib.parse import unquote, urlsplit
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from pssdet.console import ERR
 from pssdet.errors import BadInput, EnvironmentMissing
@@ -100,7 +107,9 @@ def _local_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise BadInput(f"cannot keep downloads in {folder} ({reason}); set PSSDET_CACHE to another folder") from error
+        raise BadInput(
+            f"cannot keep downloads in {folder} ({reason}); set PSSDET_CACHE to another folder"
+        ) from error
 
 
 @contextmanager

@@ -136,7 +136,9 @@ def seeded_parameters(shapes: ParameterShapes) -> Parameters:
     CRC-32 of the name seeds NumPy's legacy generator, whose streams never change. Activations
     keep their size through the network, offsets reach a few pixels; the detections mean nothing.
     """
-    return {name: np.ascontiguousarray(_values(name, shape), dtype=np.float32) for name, shape in shapes.items()}
+    return {
+        name: np.ascontiguousarray(_values(name, shape), dtype=np.float32) for name, shape in shapes.items()
+    }
 
 
 def _values(name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -137,7 +137,10 @@ def padded_to(picture: NetworkInput, height: int, width: int) -> NetworkInput:
 
 def as_batch(pictures: Sequence[NetworkInput]) -> dict[str, NDArray[np.float32]]:
     """Prepared pictures of one padded size as the inputs of an exported model, by name."""
-    return {"image": np.stack([each.image for each in pictures]), **sizes_of_batch([each[1:] for each in pictures])}
+    return {
+        "image": np.stack([each.image for each in pictures]),
+        **sizes_of_batch([each[1:] for each in pictures]),
+    }
 
 
 def sizes_of_batch(sizes: Sequence[Sizes]) -> dict[str, NDArray[np.float32]]:
@@ -189,7 +192,9 @@ def crop_centre(picture: NDArray[np.uint8], steps: CentreCrop) -> NDArray[np.flo
 def resize_short_side(picture: NDArray[np.uint8], target: int) -> NDArray[np.uint8]:
     """The picture with its shorter side at ``target`` pixels, both rounded; raises as ``crop_centre``."""
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
-        raise BadInput(f"a picture must be a uint8 array [height, width, 3], not {picture.dtype} {list(picture.shape)}")
+        raise BadInput(
+            f"a picture must be a uint8 array [height, width, 3], not {picture.dtype} {list(picture.shape)}"
+        )
     height, width = picture.shape[:2]
     scale = target / min(height, width)
     size = (round(width * scale), round(height * scale))

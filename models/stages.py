@@ -183,9 +183,14 @@ def _of_image(tensors: StageTensors, image: int, region_names: Sequence[str]) ->
 def _compare_image(
     case: str, arch: Architecture, reference: StageTensors, candidate: StageTensors, limits: Limits
 ) -> list[StageRecord]:
-    records = [map_record(case, name, reference[name], candidate[name], limits.maps) for name in map_stages(arch)]
+    records = [
+        map_record(case, name, reference[name], candidate[name], limits.maps) for name in map_stages(arch)
+    ]
     pairs = pair_proposals(
-        reference["proposals"], reference["proposal_scores"], candidate["proposals"], candidate["proposal_scores"]
+        reference["proposals"],
+        reference["proposal_scores"],
+        candidate["proposals"],
+        candidate["proposal_scores"],
     )
     for name in ("proposals", "proposal_scores", *region_stages(arch)):
         limit, unit = _limit_of(name, limits)
@@ -228,10 +233,16 @@ def _row_differences(reference: _Floats, candidate: _Floats, pairs: NDArray[np.i
     values = np.abs(reference[paired] - candidate[pairs[paired]])
     differences[: len(paired)] = values.max(axis=tuple(range(1, values.ndim)), initial=0.0)
     # A single NaN fails the stage, whatever share of the rows must agree.
-    return np.nan_to_num(differences, nan=np.inf) if np.isfinite(candidate).all() else np.full_like(differences, np.inf)
+    return (
+        np.nan_to_num(differences, nan=np.inf)
+        if np.isfinite(candidate).all()
+        else np.full_like(differences, np.inf)
+    )
 
 
-def _row_record(case: str, name: str, differences: _Floats, limit: float, unit: str, share: float) -> StageRecord:
+def _row_record(
+    case: str, name: str, differences: _Floats, limit: float, unit: str, share: float
+) -> StageRecord:
     """A stage of rows: the largest difference once the worst ``1 - share`` are left to near-ties."""
     count = len(differences)
     if count == 0:

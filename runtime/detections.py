@@ -75,7 +75,9 @@ class Detections:
             )
         corners = self.boxes.astype(np.float64)
         sizes = corners[:, 2:] - corners[:, :2] + self.pixel_offset
-        rows = zip(self.labels.tolist(), self.scores.tolist(), np.hstack((corners[:, :2], sizes)).tolist(), strict=True)
+        rows = zip(
+            self.labels.tolist(), self.scores.tolist(), np.hstack((corners[:, :2], sizes)).tolist(), strict=True
+        )
         return [
             {"image_id": image_id, "category_id": category_ids[label], "bbox": bbox, "score": score}
             for label, score, bbox in rows

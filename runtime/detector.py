@@ -226,7 +226,9 @@ class Detector:
 
     def _prepare(self, picture: NamedPicture, refuse: Refuse | None) -> _Prepared | None:
         try:
-            prepared = self._preprocessor.prepare(load(picture.image, picture.name), self._card.model.preprocessing)
+            prepared = self._preprocessor.prepare(
+                load(picture.image, picture.name), self._card.model.preprocessing
+            )
         except BadInput as error:
             named = error.naming(picture.name)
             if refuse is None:
@@ -235,10 +237,14 @@ class Detector:
             return None
         # An engine may answer a NaN with "nothing found", so what goes in is checked as well.
         if isinstance(prepared.image, np.ndarray) and not np.isfinite(prepared.image).all():
-            raise GateFailed(f"{picture.name} gives a network input that is not finite; check the card's mean and std")
+            raise GateFailed(
+                f"{picture.name} gives a network input that is not finite; check the card's mean and std"
+            )
         return _Prepared(picture, prepared)
 
-    def _batches(self, pictures: Iterable[NamedPicture], refuse: Refuse | None) -> Iterator[tuple[_Batch, Inputs]]:
+    def _batches(
+        self, pictures: Iterable[NamedPicture], refuse: Refuse | None
+    ) -> Iterator[tuple[_Batch, Inputs]]:
         remaining, position = iter(pictures), 0
         while chunk := list(islice(remaining, _BATCHES_PER_CHUNK * self._max_batch)):
             position = yield from self._chunk_batches(position, chunk, refuse)
@@ -255,9 +261,13 @@ class Detector:
 
     def _detections(self, prepared: _Prepared, outputs: Tensors, index: int) -> Detections:
         names, count = self._card.model.labels, int(outputs["count"][index])
-        scores, labels, boxes = (outputs[name][index, : max(count, 0)] for name in ("scores", "labels", "boxes"))
+        scores, labels, boxes = (
+            outputs[name][index, : max(count, 0)] for name in ("scores", "labels", "boxes")
+        )
         if flaw := _flaw(count, scores, labels, boxes, len(names)):
-            raise GateFailed(f"{prepared.picture.name}: the engine gave {flaw}; build it again, or at full precision")
+            raise GateFailed(
+                f"{prepared.picture.name}: the engine gave {flaw}; build it again, or at full precision"
+            )
         order = np.argsort(-scores, kind="stable")
         height, width = prepared.input.original_size
         return Detections(

@@ -105,7 +105,9 @@ def _flaw(session: PreprocessingSession, steps: Preprocessing) -> str | None:
     return None
 
 
-def _gain(session: PreprocessingSession, pixels: NDArray[np.uint8], pictures: RawImages, steps: Preprocessing) -> float:
+def _gain(
+    session: PreprocessingSession, pixels: NDArray[np.uint8], pictures: RawImages, steps: Preprocessing
+) -> float:
     """CPU time over GPU time; only the GPU's includes copying, that of the pixels."""
     return _best(lambda: prepare(pixels, steps)) / _best(lambda: session.preprocess(pictures, fetch=False))
 
@@ -126,9 +128,9 @@ def _synthetic_picture(height: int, width: int) -> NDArray[np.uint8]:
     slopes = np.stack([rows * 255 // height, columns * 255 // width, (rows + columns) % 256], axis=-1)
     squares = ((rows // 16 + columns // 16) % 2 * 255)[..., None]
     thirds = (columns * 3 // width)[..., None]
-    picture: NDArray[np.uint8] = np.choose(thirds, [noise, slopes, np.broadcast_to(squares, noise.shape)]).astype(
-        np.uint8
-    )
+    picture: NDArray[np.uint8] = np.choose(
+        thirds, [noise, slopes, np.broadcast_to(squares, noise.shape)]
+    ).astype(np.uint8)
     return picture
 
 

@@ -70,7 +70,9 @@ def _style_for(height: int, width: int) -> _Style:
     return _Style(max(1, round(2 * scale)), font, max(1, round(1.4 * font)), max(1, round(6 * font)))
 
 
-def _draw_label(canvas: NDArray[np.uint8], text: str, corner: Sequence[int], colour: Colour, style: _Style) -> None:
+def _draw_label(
+    canvas: NDArray[np.uint8], text: str, corner: Sequence[int], colour: Colour, style: _Style
+) -> None:
     """Text on a filled box: above the corner if there is room, else below, and inside the picture."""
     height, width = canvas.shape[:2]
     (text_width, ascent), descent = cv2.getTextSize(text, _FONT, style.font, style.stroke)
@@ -102,7 +104,9 @@ _FEW = 10
 
 
 @contextmanager
-def open_sinks(json_file: Path | None, pictures: Path | None, sources: Sequence[Path]) -> Iterator[Sequence[Sink]]:
+def open_sinks(
+    json_file: Path | None, pictures: Path | None, sources: Sequence[Path]
+) -> Iterator[Sequence[Sink]]:
     """The outputs of ``detect``: lines on stdout unless JSON is wanted, and what the options ask for.
 
     The JSON file appears when the block ends without an error.
@@ -205,13 +209,17 @@ def _entry(picture: NamedPicture, detections: Detections) -> dict[str, Any]:
 
 def _refuse_replacing(json_file: Path | None, pictures: Path | None, sources: Sequence[Path]) -> None:
     if pictures is not None and pictures.resolve() in {source.parent.resolve() for source in sources}:
-        raise BadInput(f"{pictures} holds input pictures, which saved ones could replace; choose another folder")
+        raise BadInput(
+            f"{pictures} holds input pictures, which saved ones could replace; choose another folder"
+        )
     if json_file is None or json_file == STDOUT:
         return
     try:
         if json_file.is_dir():
             raise BadInput(f"{json_file} is a folder, a file is needed; add a file name")
-        if json_file.exists() and any(each.name == json_file.name and each.samefile(json_file) for each in sources):
+        if json_file.exists() and any(
+            each.name == json_file.name and each.samefile(json_file) for each in sources
+        ):
             raise BadInput(f"{json_file} is one of the input pictures; choose another file")
     except OSError as error:
         raise _unwritable(json_file, error) from error

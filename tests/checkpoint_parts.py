@@ -129,7 +129,9 @@ def tar_of(files: dict[str, bytes], folder: str = "model/", form: int = tarfile.
 
 def variable_of(name: str, *, stored: bool = True, kind: int = 7) -> bytes:
     """A variable of a program, as a field of its block."""
-    return message(3, message(1, name.encode()) + message(2, b"\x08" + varint(kind)) + b"\x18" + bytes([stored]))
+    return message(
+        3, message(1, name.encode()) + message(2, b"\x08" + varint(kind)) + b"\x18" + bytes([stored])
+    )
 
 
 def program_of(*variables: bytes) -> bytes:

@@ -45,7 +45,9 @@ def under_old_names(parameters, arch):
     prefixes = {f"backbone.{own}.": f"{old}." for own, old, _ in _layers(arch.backbone)} | {"fc.": "out."}
     renamed = {}
     for name, value in parameters.items():
-        prefix = next(each for each in prefixes if name.startswith(each) and "conv.conv" not in name[len(each) :])
+        prefix = next(
+            each for each in prefixes if name.startswith(each) and "conv.conv" not in name[len(each) :]
+        )
         rest = name[len(prefix) :].replace("norm.", "_batch_norm.").replace("conv.", "_conv.")
         renamed[prefixes[prefix] + rest] = value
     return renamed

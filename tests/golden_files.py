@@ -76,7 +76,11 @@ def script(path, *arguments, folder):
 
 def _run(command, folder):
     nowhere = "http://127.0.0.1:9"
-    environment = os.environ | {"https_proxy": nowhere, "http_proxy": nowhere, "PSSDET_CACHE": str(folder / "cache")}
+    environment = os.environ | {
+        "https_proxy": nowhere,
+        "http_proxy": nowhere,
+        "PSSDET_CACHE": str(folder / "cache"),
+    }
     return subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=folder, env=environment, timeout=300
     )

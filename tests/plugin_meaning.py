@@ -54,7 +54,8 @@ def deform_conv(given, x, packed, offset, *rest):
     standard = ("dilations", "group", "kernel_shape", "offset_group", "pads", "strides")
     node = helper.make_node("DeformConv", names, ["y"], **{name: given[name] for name in standard})
     floats = [
-        None if value is None else value.astype(np.float32) for value in (x, unpacked(packed), offset, bias, mask)
+        None if value is None else value.astype(np.float32)
+        for value in (x, unpacked(packed), offset, bias, mask)
     ]
     (y,) = run_node(node, floats, 19)
     return (np.maximum(y, 0) if given["relu"] else y).astype(x.dtype)
@@ -90,5 +91,7 @@ def run_node(node, values, opset, functions=()):
     model = helper.make_model(graph, opset_imports=imports, functions=functions, ir_version=9)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     return session.run(list(node.output), feed)

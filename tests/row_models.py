@@ -25,7 +25,9 @@ class RowModel:
         self.onnx = exported
         self._folder = folder
         self._biases = {
-            name: tensor for name, tensor in model.state_dict().items() if "bbox_score" in name and "bias" in name
+            name: tensor
+            for name, tensor in model.state_dict().items()
+            if "bbox_score" in name and "bias" in name
         }
         self._values = {name: tensor.numpy() for name, tensor in self._biases.items()}
         self._sessions = {}

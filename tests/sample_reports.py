@@ -128,7 +128,9 @@ def unfinished(name: str, reason: str) -> Comparison:
     )
 
 
-def report(*comparisons: Comparison, engines: tuple[EngineResult, ...] = (), warnings: tuple[str, ...] = ()) -> Report:
+def report(
+    *comparisons: Comparison, engines: tuple[EngineResult, ...] = (), warnings: tuple[str, ...] = ()
+) -> Report:
     """A report with its reference, the published rows and an identity."""
     identity = Identity(
         (ModelIdentity("mini_faster", "a1" * 32, "b2" * 32),),
@@ -237,6 +239,8 @@ def hostile_report() -> Report:
         warnings=(bad,),
     )
     models = (*whole.identity.models, ModelIdentity(bad, "", bad), ModelIdentity(f"{bad}2", bad, ""))
-    identity = msgspec.structs.replace(whole.identity, models=models, command=bad, machine=bad, versions={bad: bad})
+    identity = msgspec.structs.replace(
+        whole.identity, models=models, command=bad, machine=bad, versions={bad: bad}
+    )
     rows = tuple(msgspec.structs.replace(row, model=bad) for row in whole.published)
     return msgspec.structs.replace(whole, identity=identity, published=rows)

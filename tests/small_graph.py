@@ -18,7 +18,8 @@ def exported():
     ]
     shapes = {"w0": (16, 3, 3, 3), "w1": (18, 16, 3, 3), "w2": (16, 16, 3, 3)}
     weights = [
-        numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name) for name, shape in shapes.items()
+        numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name)
+        for name, shape in shapes.items()
     ]
     graph = helper.make_graph(
         nodes,

@@ -57,7 +57,8 @@ def candidates(entry, tensors, inputs, image=0):
     numerics, batch = entry.numerics, len(tensors["count"])
     regions = int(tensors["proposal_count"][image])
     scores, boxes = (
-        rows_of_image(name, tensors[name], image, batch)[:regions] for name in ("class_probabilities", "decoded_boxes")
+        rows_of_image(name, tensors[name], image, batch)[:regions]
+        for name in ("class_probabilities", "decoded_boxes")
     )
     scores = scores[:, 1:] if numerics.background == "first" else scores[:, :-1]
     height, width = inputs["original_size" if numerics.decode_space == "original" else "image_size"][image]

@@ -20,7 +20,9 @@ DECISION = re.compile(r"# (\d+)\. (.+)\n\nDate: (\d{4}-\d\d-\d\d)\n")
 
 def listed(*arguments):
     """Files in the working tree that git lists."""
-    said = subprocess.run(["git", "ls-files", "-z", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        ["git", "ls-files", "-z", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     return [name for name in said.stdout.split("\0") if (ROOT / name).is_file()]
 
 
@@ -40,7 +42,9 @@ def without_code(text):
 
 def anchors(text):
     """The anchors that GitHub gives to the headings of a document."""
-    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
+    headings = re.findall(
+        r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE
+    )
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 

@@ -61,7 +61,9 @@ def test_a_folder_in_the_way_of_a_file_changes_nothing(tmp_path):
 def test_cards_move_last(tmp_path, monkeypatch):
     moved = []
     replace = type(tmp_path).replace
-    monkeypatch.setattr(type(tmp_path), "replace", lambda self, to: moved.append(self.name) or replace(self, to))
+    monkeypatch.setattr(
+        type(tmp_path), "replace", lambda self, to: moved.append(self.name) or replace(self, to)
+    )
     with staged_folder(tmp_path / "t") as stage:
         for name in ("a.json", "z.bin", "m.onnx"):
             (stage / name).write_text("")

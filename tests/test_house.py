@@ -66,7 +66,9 @@ def copied_tree(tmp_path_factory):
     """The package, with its folders in place of the links to them, and the benchmarks."""
     pytest.importorskip("importlinter", reason="make venv installs import-linter")
     tree = tmp_path_factory.mktemp("tree")
-    only_python = shutil.ignore_patterns("__pycache__", "checkpoints", "assets", "*.cpp", "*.cu", "*.cuh", "*.h")
+    only_python = shutil.ignore_patterns(
+        "__pycache__", "checkpoints", "assets", "*.cpp", "*.cu", "*.cuh", "*.h"
+    )
     shutil.copytree(ROOT / "src", tree / "src", ignore=only_python)
     shutil.copytree(ROOT / "benchmarks", tree / "benchmarks", ignore=only_python)
     (tree / "benchmarks" / "planted.py").touch()
@@ -109,7 +111,12 @@ class TestImports:
         """The exit code of import-linter in ``tree``, and what it says, its lines joined."""
         search = [str(tree / "src"), str(tree), os.environ.get("PYTHONPATH", "")]
         done = subprocess.run(
-            [sys.executable, "-c", "from importlinter.cli import lint_imports_command as lint; lint()", "--no-cache"],
+            [
+                sys.executable,
+                "-c",
+                "from importlinter.cli import lint_imports_command as lint; lint()",
+                "--no-cache",
+            ],
             cwd=tree,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(search), "COLUMNS": "200"},
             capture_output=True,
@@ -138,8 +145,12 @@ class TestImports:
 class TestNames:
     @pytest.mark.parametrize("folder", SCRIPT_FOLDERS)
     def test_a_module_beside_a_script_hides_nothing_that_is_imported(self, folder):
-        names = {path.stem for path in (ROOT / folder).iterdir() if path.suffix == ".py" or any(path.glob("*.py"))}
-        imported = sys.stdlib_module_names | metadata.packages_distributions().keys() | _imported_outside(folder)
+        names = {
+            path.stem for path in (ROOT / folder).iterdir() if path.suffix == ".py" or any(path.glob("*.py"))
+        }
+        imported = (
+            sys.stdlib_module_names | metadata.packages_distributions().keys() | _imported_outside(folder)
+        )
         assert names & (imported - NEVER_IMPORTED) == set()
 
     @pytest.mark.parametrize("script", ENTRY_SCRIPTS)
@@ -158,7 +169,9 @@ def _imports():
     for path in source_files({".py"}):
         nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
         names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-        names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
+        names += [
+            node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level
+        ]
         found[path] = {name.partition(".")[0] for name in names}
     return found
 

@@ -63,7 +63,9 @@ def test_help_imports_nothing_heavy(script, tmp_path):
         "except SystemExit: pass\n"
         f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
     assert done.stderr.strip() == "[]"
 
 
@@ -133,7 +135,9 @@ class TestBadInput:
                 return os.system, (f"touch {tmp_path}/executed",)
 
         (tmp_path / "evil.pdparams").write_bytes(pickle.dumps({"backbone": Payload()}))
-        code, _, err = run("export/to_onnx.py", "--weights", "evil.pdparams", "--output", "out", folder=tmp_path)
+        code, _, err = run(
+            "export/to_onnx.py", "--weights", "evil.pdparams", "--output", "out", folder=tmp_path
+        )
         assert_one_line_error(code, 2, err, "evil.pdparams", "system")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.pdparams"]
 
@@ -142,7 +146,9 @@ class TestBadInput:
         arguments = ("--weights", "none", "--output", tmp_path / "occupied")
         code, _, err = run("export/to_onnx.py", *arguments, folder=tmp_path)
         assert_one_line_error(code, 2, err, "occupied", "choose another")
-        code, _, err = run("export/to_onnx.py", "--weights", "none", "--output", "/proc/nothing", folder=tmp_path)
+        code, _, err = run(
+            "export/to_onnx.py", "--weights", "none", "--output", "/proc/nothing", folder=tmp_path
+        )
         assert_one_line_error(code, 2, err, "cannot write")
 
     def test_precision_that_no_backend_offers(self, tmp_path):
@@ -217,7 +223,9 @@ class TestWithAClassifier:
         code, _, err = run("validation/top1.py", *arguments, folder=tmp_path)
         assert_one_line_error(code, 2, err, "1 of 2 pictures do not exist", "b.png")
         code, _, err = run("validation/top1.py", "--images", ".", "--list", "list.txt", folder=tmp_path)
-        assert_one_line_error(code, 2, err, "artifacts/resnet50_vd_ssld", "export/to_onnx.py --model resnet50_vd_ssld")
+        assert_one_line_error(
+            code, 2, err, "artifacts/resnet50_vd_ssld", "export/to_onnx.py --model resnet50_vd_ssld"
+        )
 
 
 class TestWithAnEngine:
@@ -328,7 +336,9 @@ class TestWithAnEngine:
     def test_a_model_folder_is_no_engine(self, engine, row4_folder, tmp_path):
         from reference import DATA
 
-        code, _, err = run("runtime/detect.py", "--engine", row4_folder, DATA / "rendered_scene.jpg", folder=tmp_path)
+        code, _, err = run(
+            "runtime/detect.py", "--engine", row4_folder, DATA / "rendered_scene.jpg", folder=tmp_path
+        )
         assert_one_line_error(code, 2, err, "exported model, an engine is needed")
         code, _, err = run("engines/build.py", "--model", engine, folder=tmp_path)
         assert_one_line_error(code, 2, err, "is an engine, an exported model is needed")

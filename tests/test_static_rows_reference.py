@@ -37,7 +37,9 @@ def test_the_graph_has_no_control_flow(row):
     kinds = {node.op_type for node in row.onnx.graph.node}
     kinds |= {node.op_type for function in row.onnx.functions for node in function.node}
     assert not kinds & {"If", "Loop", "Scan", "SequenceInsert", "BatchNormalization"}
-    assert sum(node.op_type == "DeformConv" for node in row.onnx.graph.node) == (30 if row.entry.row == 3 else 13)
+    assert sum(node.op_type == "DeformConv" for node in row.onnx.graph.node) == (
+        30 if row.entry.row == 3 else 13
+    )
 
 
 def test_an_image_of_a_batch_equals_the_original_program(row):

@@ -79,7 +79,9 @@ class AdamW:
         square += np.float32(1 - _BETA2) * (gradient * gradient - square)
         correction = math.sqrt(1 - _BETA2 ** (step + 1)) / (1 - _BETA1 ** (step + 1))
         move = np.float32(correction) * mean / (np.sqrt(square) + np.float32(_EPSILON))
-        return np.asarray(values - np.float32(rate) * (move + np.float32(self._decay) * decays * values), np.float32)
+        return np.asarray(
+            values - np.float32(rate) * (move + np.float32(self._decay) * decays * values), np.float32
+        )
 
 
 def learning_rate(step: int, steps: int, warmup: int, peak: float) -> float:

@@ -126,7 +126,9 @@ class Run:
         self.optimiser = AdamW(self.parameters.size, config.decay, config.clip)
         self.step = 0
         self.rows: list[CurveRow] = []
-        self._batches = Batches(samples, config.preprocessing, config.batch, config.seed, config.numerics.pixel_offset)
+        self._batches = Batches(
+            samples, config.preprocessing, config.batch, config.seed, config.numerics.pixel_offset
+        )
         self._shared = shared
 
     def advance(
@@ -212,7 +214,8 @@ def resume(run: Run, folder: Path) -> None:
     run.step = int(arrays["step"])
     run.optimiser.moments[:] = arrays["moments"]
     run.rows = [
-        CurveRow(int(step), rate, tuple(losses), seconds) for step, rate, seconds, *losses in arrays["rows"].tolist()
+        CurveRow(int(step), rate, tuple(losses), seconds)
+        for step, rate, seconds, *losses in arrays["rows"].tolist()
     ]
     values = {name.removeprefix(_MODEL): value for name, value in arrays.items() if name.startswith(_MODEL)}
     run.model.set_state_dict(values)
@@ -235,7 +238,9 @@ def write_result(run: Run, folder: Path, name: str) -> list[Path]:
     return [folder / each for each in names]
 
 
-def train(config: TrainingConfig, samples: list[Annotated], folder: Path, report: Callable[[CurveRow], None]) -> Run:
+def train(
+    config: TrainingConfig, samples: list[Annotated], folder: Path, report: Callable[[CurveRow], None]
+) -> Run:
     """The finished run, resumed from the folder's state if there is one.
 
     Raises:

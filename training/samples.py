@@ -93,13 +93,17 @@ class Batches:
         offset: pixel offset of the boxes: 1 gives x2, y2 as the last pixel of a box, not the one after it.
     """
 
-    def __init__(self, samples: list[Annotated], steps: Preprocessing, count: int, seed: int, offset: int = 0) -> None:
+    def __init__(
+        self, samples: list[Annotated], steps: Preprocessing, count: int, seed: int, offset: int = 0
+    ) -> None:
         self._samples, self._steps, self._count, self._seed = samples, steps, count, seed
         self._inside = np.array([0, 0, offset, offset], np.float32)
         self._groups = group_by_size(samples, steps)
         self._per_epoch = sum(len(group) // count for group in self._groups)
         if not self._per_epoch:
-            raise BadInput(f"{len(samples)} pictures do not fill a batch of {count} of one size; render more scenes")
+            raise BadInput(
+                f"{len(samples)} pictures do not fill a batch of {count} of one size; render more scenes"
+            )
         self._order: tuple[int, list[list[int]]] = (-1, [])
 
     def batch(self, number: int) -> tuple[Batch, np.random.RandomState]:

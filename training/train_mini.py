@@ -52,7 +52,9 @@ def train_mini(
     def report(row: CurveRow) -> None:
         left = (config.steps - row.step) * row.seconds / config.report / 60
         losses = " ".join(f"{loss:.3f}" for loss in row.losses)
-        ERR.print(f"step {row.step} of {config.steps}: losses {losses}, rate {row.rate:.1e}, {left:.0f} min left")
+        ERR.print(
+            f"step {row.step} of {config.steps}: losses {losses}, rate {row.rate:.1e}, {left:.0f} min left"
+        )
 
     truth = read_ground_truth(ensure_dataset(scenes, "train", count, rendered), scenes, SHAPES, model)
     finished = train(config, annotated_pictures(truth), folder, report)

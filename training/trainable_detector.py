@@ -203,7 +203,9 @@ class TrainableDetector(TwoStageDetector):
         maps = self.trunk(paddle.to_tensor(batch.image))
         return self._rpn_losses(maps, batch, rng) | self._head_losses(maps, batch, rng)
 
-    def _rpn_losses(self, maps: dict[str, Tensor], batch: Batch, rng: np.random.RandomState) -> dict[str, Tensor]:
+    def _rpn_losses(
+        self, maps: dict[str, Tensor], batch: Batch, rng: np.random.RandomState
+    ) -> dict[str, Tensor]:
         logits, deltas, anchors = self._flat_rpn(maps)
         of_image = [anchor_targets(anchors, boxes, self.numerics.pixel_offset, rng) for boxes in batch.boxes]
         chosen, positive = _flat_indices(of_image, len(anchors))
@@ -227,9 +229,13 @@ class TrainableDetector(TwoStageDetector):
         flat = paddle.concat(logits, axis=1).flatten(), paddle.concat(deltas, axis=1).reshape([-1, 4])
         return *flat, np.concatenate(anchors)
 
-    def _head_losses(self, maps: dict[str, Tensor], batch: Batch, rng: np.random.RandomState) -> dict[str, Tensor]:
+    def _head_losses(
+        self, maps: dict[str, Tensor], batch: Batch, rng: np.random.RandomState
+    ) -> dict[str, Tensor]:
         """A cascade's stage learns from the boxes of the stage before it; the losses are summed by weight."""
-        of_image = [{name: x[index : index + 1] for name, x in maps.items()} for index in range(len(batch.boxes))]
+        of_image = [
+            {name: x[index : index + 1] for name, x in maps.items()} for index in range(len(batch.boxes))
+        ]
         regions = [self._sampled_regions(of_one, batch, index, rng) for index, of_one in enumerate(of_image)]
         score, box = paddle.zeros([]), paddle.zeros([])
         for stage in range(self.arch.num_heads):
@@ -241,7 +247,9 @@ class TrainableDetector(TwoStageDetector):
                 regions = self._next_regions(regions, deltas, stage)
         return {"head_score": score, "head_box": box}
 
-    def _sampled_regions(self, maps: dict[str, Tensor], batch: Batch, index: int, rng: np.random.RandomState) -> Tensor:
+    def _sampled_regions(
+        self, maps: dict[str, Tensor], batch: Batch, index: int, rng: np.random.RandomState
+    ) -> Tensor:
         with paddle.no_grad():
             proposals, _ = self._proposals(maps, paddle.to_tensor(batch.image_size[index : index + 1]))
         regions = sample_regions(proposals.numpy(), batch.boxes[index], self.numerics.pixel_offset, rng)
@@ -258,7 +266,11 @@ class TrainableDetector(TwoStageDetector):
         self, logits: Tensor, deltas: Tensor, regions: list[Tensor], batch: Batch, stage: int
     ) -> tuple[Tensor, Tensor]:
         """Score and box loss of one stage, whose regions are those of all images in a row."""
-        least, weights, offset = REGION_POSITIVE[stage], self.arch.reg_weights[stage], self.numerics.pixel_offset
+        least, weights, offset = (
+            REGION_POSITIVE[stage],
+            self.arch.reg_weights[stage],
+            self.numerics.pixel_offset,
+        )
         targets = [
             region_targets(each.numpy(), boxes, labels, least, weights, offset)
             for each, boxes, labels in zip(regions, batch.boxes, batch.labels, strict=True)

@@ -85,7 +85,9 @@ def agreement(
     )
 
 
-def pair_detections(reference: Detections, candidate: Detections, threshold: float = THRESHOLD) -> DetectionPairs:
+def pair_detections(
+    reference: Detections, candidate: Detections, threshold: float = THRESHOLD
+) -> DetectionPairs:
     """Pair two engines' detections of one image, whatever their scores; then apply the threshold."""
     ious = box_ious(_closed(reference), _closed(candidate))
     partners = (ious >= IOU_EDGES[0]) & (reference.labels[:, None] == candidate.labels)
@@ -159,7 +161,9 @@ def draw_worst_images(
 ) -> tuple[Disagreement, ...]:
     """At most ``count`` images, the reference's boxes on the left and the candidate's on the right."""
     return tuple(
-        Disagreement(images[index].name, reason, _side_by_side(images[index], reference[index], candidate[index]))
+        Disagreement(
+            images[index].name, reason, _side_by_side(images[index], reference[index], candidate[index])
+        )
         for index, reason in rank_by_difference(reference, candidate, count)
     )
 
@@ -172,7 +176,9 @@ def _reason(reference: Detections, candidate: Detections, image: DetectionPairs)
     by_score, by_box = int(np.abs(image.drift).argmax()), int(image.ious.argmin())
     name, (before, after) = reference.name(image.pairs[by_score, 0]), image.scores[by_score]
     box = reference.name(image.pairs[by_box, 0])
-    return f"{name} scores {after:.3f} instead of {before:.3f}; least overlap: {box}, IoU {image.ious[by_box]:.3f}"
+    return (
+        f"{name} scores {after:.3f} instead of {before:.3f}; least overlap: {box}, IoU {image.ious[by_box]:.3f}"
+    )
 
 
 def _best(detections: Detections, indices: Indices) -> str:

@@ -67,7 +67,9 @@ def assemble(
         identity=what,
         engines=tuple(each.result for each in evaluated),
         comparisons=tuple(comparisons),
-        published=_published(evaluated, is_val2017=annotations.name == VAL2017 and len(usable) == VAL2017_IMAGES),
+        published=_published(
+            evaluated, is_val2017=annotations.name == VAL2017 and len(usable) == VAL2017_IMAGES
+        ),
         warnings=tuple(f"left out: {name}: {reason}" for name, reason in problems),
     )
 
@@ -94,7 +96,9 @@ def _by_model(engines: Sequence[Path]) -> list[_Engines]:
     return list(groups.values())
 
 
-def _evaluate(group: _Engines, truth: GroundTruth, images: Sequence[Image], progress: Progress) -> list[Evaluated]:
+def _evaluate(
+    group: _Engines, truth: GroundTruth, images: Sequence[Image], progress: Progress
+) -> list[Evaluated]:
     results = []
     for folder, card in group:
         progress(f"evaluating {folder.name} of {card.model.model} on {len(images)} pictures")
@@ -127,7 +131,8 @@ def _published(evaluated: Sequence[Evaluated], *, is_val2017: bool) -> tuple[Pub
 def _is_published(card: ModelCard, entry: ZooEntry) -> bool:
     """Whether the card is of the zoo's own model and checkpoint, not of a changed copy of its name."""
     same = all(
-        getattr(card, part) == getattr(entry, part) for part in ("architecture", "numerics", "preprocessing", "labels")
+        getattr(card, part) == getattr(entry, part)
+        for part in ("architecture", "numerics", "preprocessing", "labels")
     )
     return same and card.model == entry.name and card.weights.kind == "checkpoint"
 

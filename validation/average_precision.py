@@ -30,7 +30,9 @@ NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs
 Results = Sequence[Mapping[str, Any]]
 
 
-def coco_results(truth: GroundTruth, images: Sequence[Image], detections: Sequence[Detections]) -> list[dict[str, Any]]:
+def coco_results(
+    truth: GroundTruth, images: Sequence[Image], detections: Sequence[Detections]
+) -> list[dict[str, Any]]:
     """Detections of these images as entries of a COCO results file."""
     found = zip(images, detections, strict=True)
     return [entry for image, each in found for entry in each.to_coco_results(image.id, truth.category_ids)]
@@ -149,7 +151,9 @@ def match(truth: GroundTruth, results: Results, image_ids: Sequence[int]) -> Mat
     classes = []
     for category in truth.category_ids:
         keys = [(category, image_id) for image_id in ids]
-        classes.append(_match_class([objects.get(key, []) for key in keys], [detections.get(key, []) for key in keys]))
+        classes.append(
+            _match_class([objects.get(key, []) for key in keys], [detections.get(key, []) for key in keys])
+        )
     return Matched(ids, tuple(classes))
 
 
@@ -223,7 +227,9 @@ def _match_image(objects: Sequence[Entry], detections: Sequence[Entry]) -> tuple
         crowd = np.array([each["iscrowd"] for each in objects], np.bool_)
         ignore = _ignore(objects)
         theirs = np.array([each["bbox"] for each in objects], np.float64)
-        ious = box_ious(_corners(boxes), _corners(theirs), areas=(areas, theirs[:, 2] * theirs[:, 3]), crowd=crowd)
+        ious = box_ious(
+            _corners(boxes), _corners(theirs), areas=(areas, theirs[:, 2] * theirs[:, 3]), crowd=crowd
+        )
         free = np.ones((len(_IOUS), len(objects)), np.bool_)
         for index in np.flatnonzero(ious.max(axis=1) >= _IOUS[0]):
             pool = (free | crowd) & (ious[index] >= _IOUS[:, None])

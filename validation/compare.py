@@ -71,16 +71,22 @@ def judge(ap_reference: float, bootstrap: Bootstrap, margin: float, images: int)
     observed = f"{_points(bootstrap.delta)} AP points on {images} images, margin {100 * margin:.3f}"
     if low95 > margin or high95 < -margin:
         interval = f"{_points(low95)} to {_points(high95)}"
-        return Judgement("FAIL", 0, f"the difference of {observed}, is real: 95 % interval {interval}, all outside")
+        return Judgement(
+            "FAIL", 0, f"the difference of {observed}, is real: 95 % interval {interval}, all outside"
+        )
     if ap_reference <= 0:
-        return Judgement("INCONCLUSIVE", 0, f"the reference finds nothing (AP {ap_reference:g}): nothing to compare")
+        return Judgement(
+            "INCONCLUSIVE", 0, f"the reference finds nothing (AP {ap_reference:g}): nothing to compare"
+        )
     interval = f"90 % interval {_points(low90)} to {_points(high90)}"
     if -margin <= low90 and high90 <= margin:
         return Judgement("PASS", 0, f"the difference of {observed}, is within the margin: {interval}")
     needed = _images_to_decide(bootstrap, margin, images)
     many = f"more than {MOST_IMAGES:,}" if needed == MOST_IMAGES else f"about {needed:,}"
     return Judgement(
-        "INCONCLUSIVE", needed, f"the difference of {observed}, is not settled: {interval}; {many} images would decide"
+        "INCONCLUSIVE",
+        needed,
+        f"the difference of {observed}, is not settled: {interval}; {many} images would decide",
     )
 
 
@@ -140,7 +146,9 @@ def compare_engines(
         results = [EngineStages(folder.name, []) for folder in candidates]
         for folder, (card, _) in zip(candidates, opened, strict=True):
             if card.model.onnx != expected_card.model.onnx:
-                raise BadInput(f"{folder} and {reference} are engines of different models; compare engines of one")
+                raise BadInput(
+                    f"{folder} and {reference} are engines of different models; compare engines of one"
+                )
         for picture in pictures:
             progress(f"comparing on {picture}")
             inputs = as_batch([prepare(load(picture), expected_card.model.preprocessing)])

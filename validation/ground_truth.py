@@ -116,7 +116,9 @@ def _decode(path: Path) -> tuple[bytes, _Instances]:
         raise BadInput(f"{path} is not a COCO instances file: {error}") from error
 
 
-def _match_labels(path: Path, categories: Sequence[_Category], labels: Sequence[str], detector: str) -> tuple[int, ...]:
+def _match_labels(
+    path: Path, categories: Sequence[_Category], labels: Sequence[str], detector: str
+) -> tuple[int, ...]:
     _check_unique(path, "category name", (category.name for category in categories))
     _check_unique(path, "category id", (category.id for category in categories))
     ids = {category.name: category.id for category in categories}
@@ -141,7 +143,9 @@ def _check_references(path: Path, instances: _Instances) -> None:
     category_ids = {category.id for category in instances.categories}
     for number, annotation in enumerate(instances.annotations):
         if annotation.image_id not in image_ids:
-            raise BadInput(f"{path}: annotations[{number}] is of image {annotation.image_id}, which is not listed")
+            raise BadInput(
+                f"{path}: annotations[{number}] is of image {annotation.image_id}, which is not listed"
+            )
         if annotation.category_id not in category_ids:
             raise BadInput(
                 f"{path}: annotations[{number}] is of category {annotation.category_id}, which is not listed"

@@ -50,12 +50,16 @@ def read_list(path: Path, images: Path, classes: int) -> list[Labelled]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise BadInput(f"{path} cannot be read ({reason}); check the path of the list") from error
-    found = [_labelled(line, number, path, images, classes) for number, line in enumerate(lines, 1) if line.strip()]
+    found = [
+        _labelled(line, number, path, images, classes) for number, line in enumerate(lines, 1) if line.strip()
+    ]
     if not found:
         raise BadInput(f"{path} names no pictures; give a list of lines FILE CLASS")
     missing = [str(each.path) for each in found if not each.path.is_file()]
     if missing:
-        raise BadInput(f"{len(missing)} of {len(found)} pictures do not exist, {missing[0]} first; check the folder")
+        raise BadInput(
+            f"{len(missing)} of {len(found)} pictures do not exist, {missing[0]} first; check the folder"
+        )
     return found
 
 

@@ -72,7 +72,9 @@ class Score(NamedTuple):
     text: str
 
 
-def tune(folder: Path, pictures: Pictures, progress: Progress = lambda _: None, target: float | None = None) -> Recipe:
+def tune(
+    folder: Path, pictures: Pictures, progress: Progress = lambda _: None, target: float | None = None
+) -> Recipe:
     """A minimal recipe of the exported model in ``folder``.
 
     What the default recipe keeps in float32, the predictors of DCN offsets, always stays; the rest is tried.
@@ -116,7 +118,9 @@ class _Tuner:
         note = f"{self._scores[frozenset(found)].text}; found by tuning on {len(self._pictures.paths)} pictures"
         if found:
             note += f"; with the default recipe {self._scores[frozenset()].text}"
-        return Recipe(tuple(node.name for node in self._model.graph.node if node.name in kept), self._card.model, note)
+        return Recipe(
+            tuple(node.name for node in self._model.graph.node if node.name in kept), self._card.model, note
+        )
 
     def _require_detections(self) -> None:
         """Require enough detections that a single one at the threshold does not decide on a recipe."""
@@ -175,7 +179,9 @@ def agreeing_share(between: Agreement) -> float:
     """Share of the detections above the threshold in either model that are pairs with enough IoU."""
     histogram = between.iou_histogram
     pairs = sum(histogram.counts)
-    near = sum(count for edge, count in zip(histogram.edges, histogram.counts, strict=False) if edge >= AGREEING_IOU)
+    near = sum(
+        count for edge, count in zip(histogram.edges, histogram.counts, strict=False) if edge >= AGREEING_IOU
+    )
     everything = pairs + between.unmatched_reference + between.unmatched_candidate
     return near / everything if everything else 1.0
 

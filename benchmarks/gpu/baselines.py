@@ -70,7 +70,9 @@ def tensorrt_half(device: CudaDevice, layers: Sequence[Layer], seed: int) -> Wor
     buffers = []
     for number in range(engine.num_io_tensors):
         name = engine.get_tensor_name(number)
-        buffer = device.packed(device.normal(tuple(engine.get_tensor_shape(name)), 1000 * seed + number), "half")
+        buffer = device.packed(
+            device.normal(tuple(engine.get_tensor_shape(name)), 1000 * seed + number), "half"
+        )
         if name.endswith("offset"):
             buffer *= 1.5
         context.set_tensor_address(name, buffer.data_ptr())
@@ -83,7 +85,9 @@ def tensorrt_half(device: CudaDevice, layers: Sequence[Layer], seed: int) -> Wor
 BASELINES = {"torchvision": torchvision_half, "convolution": convolution_half, "tensorrt": tensorrt_half}
 
 
-def _half(device: CudaDevice, layers: Sequence[Layer], seed: int) -> list[tuple[Values, dict[str, tuple[int, ...]]]]:
+def _half(
+    device: CudaDevice, layers: Sequence[Layer], seed: int
+) -> list[tuple[Values, dict[str, tuple[int, ...]]]]:
     calls = []
     for number, layer in enumerate(layers):
         values = draw(device, layer.problem, HALF, "near", 1000 * seed + number)
@@ -125,7 +129,9 @@ def _build(trt: Any, logger: Any, layers: Sequence[Layer], seed: int) -> Any:
 
 def _constants(problem: Problem, seed: int) -> list[NDArray[np.float16]]:
     random, spread = np.random.default_rng(seed), problem.depth**-0.5
-    weight = random.normal(0, spread, (problem.out_channels, problem.channels, problem.kernel_h, problem.kernel_w))
+    weight = random.normal(
+        0, spread, (problem.out_channels, problem.channels, problem.kernel_h, problem.kernel_w)
+    )
     return [values.astype(np.float16) for values in (weight, random.normal(0, 0.5, problem.out_channels))]
 
 
@@ -144,7 +150,8 @@ def _add(
     inputs += [network.add_constant(each.shape, trt.Weights(each)).get_output(0) for each in constants]
     settings = _options(problem) | {"group": (1,), "deformable_group": (1,)}
     fields = [
-        trt.PluginField(key, np.array(value, np.int32), trt.PluginFieldType.INT32) for key, value in settings.items()
+        trt.PluginField(key, np.array(value, np.int32), trt.PluginFieldType.INT32)
+        for key, value in settings.items()
     ]
     plugin = creator.create_plugin(name, trt.PluginFieldCollection(fields))
     output = network.add_plugin_v2(inputs, plugin).get_output(0)

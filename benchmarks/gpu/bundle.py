@@ -105,7 +105,9 @@ class Bundle:
             return {name: arrays[f"{reference}_{name}"] for name in OUTPUTS}
 
 
-def network_image(content: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
+def network_image(
+    content: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]
+) -> NDArray[np.float32]:
     """float32 [3, H, W], padded with zeros; to the bit what ``models/preprocess.py`` makes of 8-bit pixels."""
     unit = content.astype(np.float32) / np.float32(255.0)
     centre, spread = (np.array(each).astype(np.float32) for each in (mean, std))
@@ -145,7 +147,9 @@ def read_card(folder: Path) -> dict[str, Any]:
     try:
         card = json.loads((folder / CARD).read_bytes())
     except (OSError, ValueError) as error:
-        raise BadInput(f"{folder} is not a bundle ({error}); python benchmarks/gpu/pack.py DEST makes one") from error
+        raise BadInput(
+            f"{folder} is not a bundle ({error}); python benchmarks/gpu/pack.py DEST makes one"
+        ) from error
     if not isinstance(card, dict) or card.get("schema") != SCHEMA or "files" not in card:
         raise BadInput(f"{folder / CARD} is of another version; pack it again with this one")
     for name, digest in card["files"].items():

@@ -57,7 +57,9 @@ def collect(out: Path, bundles: Path, results: Path, artifacts: Path) -> None:
     for case, stored in _stored(out):
         by_gpu.setdefault(stored.identity["gpu"], {})[case] = stored
     if not by_gpu:
-        raise BadInput(f"{out} has no results of {', '.join(CASES)}; name the folder that came back from the GPU host")
+        raise BadInput(
+            f"{out} has no results of {', '.join(CASES)}; name the folder that came back from the GPU host"
+        )
     missed: list[str] = []
     for gpu, by_case in sorted(by_gpu.items()):
         judged = _judge_mini(by_case.get(ACCURACY_CASE), out, bundles, artifacts)

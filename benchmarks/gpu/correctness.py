@@ -50,7 +50,13 @@ def check_layers(launcher: Launcher, layers: Sequence[Layer], reaches: Sequence[
 
 def _check(launcher: Launcher, name: str, layer: Layer, reach: Reach, seed: int) -> Result:
     device, problem, form = launcher.device, layer.problem, FORMATS[name]
-    row: Result = {"layer": layer.name, "batch": problem.batch, "k": problem.depth, "format": name, "reach": reach}
+    row: Result = {
+        "layer": layer.name,
+        "batch": problem.batch,
+        "k": problem.depth,
+        "format": name,
+        "reach": reach,
+    }
     row |= {"limit": LIMITS[form.half], "errors": {}, "failures": []}
     obtained, size = launcher.kernels.output_size(problem), (problem.out_height, problem.out_width)
     if obtained != size:

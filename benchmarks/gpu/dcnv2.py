@@ -28,7 +28,9 @@ from pssdet.plugins.bindings.deform_conv import DeformConvLibrary
 from pssdet.plugins.bindings.libraries import find_kernels
 
 
-def main(arguments: Sequence[str] | None = None, make_bench: Callable[[Workload], Dcnv2Bench] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, make_bench: Callable[[Workload], Dcnv2Bench] | None = None
+) -> int:
     """Run the benchmark; the exit code."""
     parser = argparse.ArgumentParser(description="The DCNv2 kernel on a GPU: correctness and speed.")
     add_run_options(parser, "640x640 only, few iterations")
@@ -56,7 +58,9 @@ def gpu_bench(workload: Workload) -> Dcnv2Bench:
         from benchmarks.gpu.baselines import BASELINES, torchvision_double
         from benchmarks.gpu.torch_device import CudaDevice
     except ImportError as error:
-        raise EnvironmentMissing(f"PyTorch cannot be imported ({error}); this needs PyTorch and a GPU") from error
+        raise EnvironmentMissing(
+            f"PyTorch cannot be imported ({error}); this needs PyTorch and a GPU"
+        ) from error
     return Dcnv2Bench(CudaDevice(), open_kernels(find_kernels()), BASELINES, torchvision_double, workload)
 
 

@@ -147,7 +147,9 @@ def _times(results: Results, step: str) -> dict[str, dict[str, Any]]:
 
 
 def _only_kernels(results: Results) -> Goal:
-    text = "no workspace, one launch per layer for any batch: graphs hold one kernel per layer and no other node"
+    text = (
+        "no workspace, one launch per layer for any batch: graphs hold one kernel per layer and no other node"
+    )
     measured = [_times(results, sums_name(50, MAIN, batch)) for batch in _BATCHES]
     ours = [times[name] for times in measured for name in OURS if name in times]
     if not ours or any(time["nodes"] is None for time in ours):
@@ -217,7 +219,9 @@ def _roofline(results: Results) -> str:
     if ceilings is None:
         return text
     peak, bandwidth = ceilings["tflop_per_second"], ceilings["tb_per_second"]
-    return f"{text} In this run a half matrix product reached {peak:.0f} TFLOP/s and a copy {bandwidth:.2f} TB/s."
+    return (
+        f"{text} In this run a half matrix product reached {peak:.0f} TFLOP/s and a copy {bandwidth:.2f} TB/s."
+    )
 
 
 def _other_checks(results: Results) -> list[str]:
@@ -225,7 +229,11 @@ def _other_checks(results: Results) -> list[str]:
     runs, different = (sum(row[key] for row in streams) for key in ("runs", "different"))
     opinion = results.result("second opinion") or {"rows": [], "unavailable": "the step is not done"}
     found = [row["difference"] for row in opinion["rows"] if row["difference"] is not None]
-    said = f"at most {max(found):.1e} of the largest value" if found else f"not measured ({opinion.get('unavailable')})"
+    said = (
+        f"at most {max(found):.1e} of the largest value"
+        if found
+        else f"not measured ({opinion.get('unavailable')})"
+    )
     return [
         "Every launch ran twice into outputs filled with NaN between guards; the two results must agree to the bit.",
         f"Two streams at once: {f'{different} of {runs} results differ from those alone' if runs else 'not measured'}.",
@@ -239,7 +247,16 @@ def _correctness_table(results: Results) -> list[str]:
         for form in dict.fromkeys(row["format"] for row in checked):
             of_form = [row for row in checked if row["format"] == form]
             rows.append((step, form, *_worst(of_form)))
-    head = ("what", "format", "launches", "worst relative error", "limit", "in", f"at K = {DEEPEST}", "failures")
+    head = (
+        "what",
+        "format",
+        "launches",
+        "worst relative error",
+        "limit",
+        "in",
+        f"at K = {DEEPEST}",
+        "failures",
+    )
     return table(head, rows)
 
 
@@ -254,7 +271,14 @@ def _worst(rows: list[dict[str, Any]]) -> tuple[str, ...]:
     worst, place, _ = max(found, default=(None, _NONE, 0))
     deepest = max((error for error, _, k in found if k == DEEPEST), default=None)
     launches, failed = (sum(len(row[key]) for row in rows) for key in ("errors", "failures"))
-    return str(launches), _cell(worst, ".1e"), f"{rows[0]['limit']:.0e}", place, _cell(deepest, ".1e"), str(failed)
+    return (
+        str(launches),
+        _cell(worst, ".1e"),
+        f"{rows[0]['limit']:.0e}",
+        place,
+        _cell(deepest, ".1e"),
+        str(failed),
+    )
 
 
 def _sums_table(results: Results) -> list[str]:
@@ -298,7 +322,9 @@ def _layer_cells(times: dict[str, Any], tiles: list[str], floor: float | None) -
     found = {tile: _median(times, tile) for tile in tiles}
     chosen = found["auto"]
     best = min((time for tile, time in found.items() if time is not None and tile != "auto"), default=chosen)
-    cells = [f"**{_cell(time)}**" if tile != "auto" and time == best else _cell(time) for tile, time in found.items()]
+    cells = [
+        f"**{_cell(time)}**" if tile != "auto" and time == best else _cell(time) for tile, time in found.items()
+    ]
     loss = f"{chosen / best - 1:+.0%}" if chosen and best else _NONE
     return [_cell(floor), _share(floor, chosen), *cells, loss]
 

@@ -25,7 +25,9 @@ from pssdet.plugins.bindings.deform_conv import AUTO_TILE, DeformConvFormat
 if TYPE_CHECKING:
     from benchmarks.gpu.torch_device import Array, CudaDevice
 
-Maker = Callable[["CudaDevice", Sequence[Layer], int], Work]  # one pass over layers; the number seeds their tensors
+Maker = Callable[
+    ["CudaDevice", Sequence[Layer], int], Work
+]  # one pass over layers; the number seeds their tensors
 
 _MOST_SETS = 32
 #: torchvision's largest difference from our reference in float64, relative to the largest value.
@@ -187,7 +189,9 @@ def sets_needed(device: CudaDevice, layers: Sequence[Layer]) -> int:
     return min(max(ceil(4 * device.l2_bytes / size), 2), _MOST_SETS)
 
 
-def _recorded(bench: Dcnv2Bench, form: str, layers: Sequence[Layer], tiles: Mapping[str, int]) -> dict[str, Replay]:
+def _recorded(
+    bench: Dcnv2Bench, form: str, layers: Sequence[Layer], tiles: Mapping[str, int]
+) -> dict[str, Replay]:
     seeds = range(sets_needed(bench.device, layers))
     passes = [bench.launches(FORMATS[form], layers, seed) for seed in seeds]
     launches = [launch for each in passes for launch in each]

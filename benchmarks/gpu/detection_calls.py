@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from benchmarks.gpu.bundle import Tensors
 from benchmarks.gpu.cuda_device import BareDevice, Memory
 from benchmarks.gpu.detection_cases import FORMATS, Setting
-from pssdet.plugins.bindings.detection import DetectionLibrary, MulticlassNmsParams, ProposalsParams, RoiAlignParams
+from pssdet.plugins.bindings.detection import (
+    DetectionLibrary,
+    MulticlassNmsParams,
+    ProposalsParams,
+    RoiAlignParams,
+)
 
 _UNWRITTEN = {"labels": np.int32(-7), "count": np.int32(-7)}  # in outputs before a launch; no kernel writes it
 

@@ -55,7 +55,9 @@ def proposals_inputs(setting: Setting, batch: int, *, half: bool) -> Tensors:
     draw = _generator(1)
     sizes = setting.map_sizes(setting.proposals["strides"])
     per_cell = setting.per_cell
-    inputs = {f"score_{i}": _rounded(8 * draw(batch, per_cell, *size) - 6, half=half) for i, size in enumerate(sizes)}
+    inputs = {
+        f"score_{i}": _rounded(8 * draw(batch, per_cell, *size) - 6, half=half) for i, size in enumerate(sizes)
+    }
     for i, size in enumerate(sizes):
         inputs[f"delta_{i}"] = _rounded(draw(batch, 4 * per_cell, *size) - 0.5, half=half)
     return inputs | {"image_size": _image_sizes(setting, batch)}

@@ -50,7 +50,9 @@ class KernelBundle:
         """The outputs for inputs drawn here; ``BadInput`` if these are not those drawn at home."""
         key = f"{setting.name} {kernel} {kind}"
         if digest(tensors) != self._inputs[key]:
-            raise BadInput(f"the tensors drawn here for {key} are not those drawn at home; pack with this version")
+            raise BadInput(
+                f"the tensors drawn here for {key} are not those drawn at home; pack with this version"
+            )
         return {name: self._arrays[f"{key} {name}"] for name in KERNELS[kernel]}
 
 
@@ -150,9 +152,17 @@ def check_features(expected: NDArray[Any], obtained: NDArray[Any], kind: str) ->
     differences = np.abs(values - expected).max(axis=(1, 2, 3)) / largest
     good = differences <= limit
     if good.mean() < LEAST_SHARE:
-        failures.append(f"{int(good.sum())} of {len(good)} regions within {limit:.0e}, {LEAST_SHARE:.0%} must be")
+        failures.append(
+            f"{int(good.sum())} of {len(good)} regions within {limit:.0e}, {LEAST_SHARE:.0%} must be"
+        )
     worst = float(differences[good].max(initial=0.0))
-    return {"rows": len(good), "matched": int(good.sum()), "difference": worst, "limit": limit, "failures": failures}
+    return {
+        "rows": len(good),
+        "matched": int(good.sum()),
+        "difference": worst,
+        "limit": limit,
+        "failures": failures,
+    }
 
 
 def _rows(tensors: Tensors, boxes: str, image: int, count: int) -> NDArray[np.float64]:

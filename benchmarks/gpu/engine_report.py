@@ -46,7 +46,9 @@ def _time(results: Results, batch: int, limit: float) -> Goal:
 
 
 def _detection(results: Results, batch: int) -> Goal:
-    text = f"proposals, RoIAlign, NMS and decoding at most {_DETECTION_SHARE:.0%} of the engine's time, N={batch}"
+    text = (
+        f"proposals, RoIAlign, NMS and decoding at most {_DETECTION_SHARE:.0%} of the engine's time, N={batch}"
+    )
     found = results.result(layers_name(batch))
     share = sum(found["shares"].get(kind, 0.0) for kind in DETECTION) if found else nan
     return _speed(results, 2, text, share, _DETECTION_SHARE, f"{share:.1%}")

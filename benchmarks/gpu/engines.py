@@ -30,7 +30,9 @@ from benchmarks.gpu.tensorrt_host import TensorRTHost
 CASES = ("mini", "row4", "row1", "row2")
 
 
-def main(arguments: Sequence[str] | None = None, make_host: Callable[[Path], TensorRTHost] = TensorRTHost) -> int:
+def main(
+    arguments: Sequence[str] | None = None, make_host: Callable[[Path], TensorRTHost] = TensorRTHost
+) -> int:
     """Run one case; the exit code. ``make_host`` is given the folder of the timing caches."""
     options = _parser().parse_args(arguments)
 

@@ -62,7 +62,9 @@ class CaseSpec:
 
     name: str
     model: str
-    size: tuple[int, int] | None  # (height, width) of the pictures; None: by the detector's reader, and its own weights
+    size: (
+        tuple[int, int] | None
+    )  # (height, width) of the pictures; None: by the detector's reader, and its own weights
     pictures: int
     batches: tuple[int, ...]
 
@@ -90,7 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 pack(name, options.destination / name, options.artifacts)
                 check_size(options.destination / name, options.limit_mib)
         except ImportError as error:
-            raise EnvironmentMissing(f"packing needs every package of this project ({error}); make venv") from error
+            raise EnvironmentMissing(
+                f"packing needs every package of this project ({error}); make venv"
+            ) from error
 
     return exit_code(work)
 
@@ -169,7 +173,9 @@ def write_kernels(folder: Path, settings: list[Setting]) -> None:
         key = f"{setting.name} {kernel} {'fp16' if half else 'fp32'}"
         tensors = drawn_inputs(setting, kernel, CHECKED, half=half)
         inputs[key] = digest(tensors)
-        expected |= {f"{key} {output}": values for output, values in _computed(setting, kernel, tensors).items()}
+        expected |= {
+            f"{key} {output}": values for output, values in _computed(setting, kernel, tensors).items()
+        }
     save_arrays(folder / EXPECTED, expected)
     card = {"schema": SCHEMA, "settings": [asdict(setting) for setting in settings], "inputs": inputs}
     write_card(folder, card, (EXPECTED,))
@@ -294,8 +300,12 @@ def _parser() -> argparse.ArgumentParser:
     names = (KERNEL_CASE, *SPECS)
     parser.add_argument("destination", type=Path, help="gets one folder per case")
     parser.add_argument("--cases", nargs="+", choices=names, default=names, help="default: all")
-    parser.add_argument("--limit-mib", type=float, default=56, help="most that one folder may have (%(default)s)")
-    parser.add_argument("--artifacts", type=Path, default=ROOT / "artifacts", help="exports and scenes (%(default)s)")
+    parser.add_argument(
+        "--limit-mib", type=float, default=56, help="most that one folder may have (%(default)s)"
+    )
+    parser.add_argument(
+        "--artifacts", type=Path, default=ROOT / "artifacts", help="exports and scenes (%(default)s)"
+    )
     return parser
 
 

@@ -56,7 +56,9 @@ def seed_weights(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
     whole = _drawn(model, json.loads(described[_FILLED]))
     if parameters_hash(whole) != described[_HASH]:
-        raise BadInput("the parameters drawn here differ from the packed model's; pack it again with this version")
+        raise BadInput(
+            "the parameters drawn here differ from the packed model's; pack it again with this version"
+        )
     return whole
 
 

@@ -69,7 +69,9 @@ ODD = {  # what the detectors do not have but the interface allows
     "outputs not a multiple of any tile": Problem(2, 40, 7, 10, 264),
     "2x3, dilated, uneven padding": Problem(1, 24, 10, 9, 72, 2, 3, 1, 2, 2, 1, 0, 2, 1, 0),
     "1x1, one pixel": Problem(1, 8, 1, 1, 8, 1, 1, pad_top=0, pad_left=0, pad_bottom=0, pad_right=0),
-    "1x1, 513 pixels in a row": Problem(1, 48, 1, 513, 16, 1, 1, pad_top=0, pad_left=0, pad_bottom=0, pad_right=0),
+    "1x1, 513 pixels in a row": Problem(
+        1, 48, 1, 513, 16, 1, 1, pad_top=0, pad_left=0, pad_bottom=0, pad_right=0
+    ),
     "one row, prime width": Problem(5, 16, 1, 127, 8),
     "K of 4608 on 13x7": Problem(2, 512, 13, 7, 512),
     "5x5": Problem(1, 12, 8, 9, 10, 5, 5, pad_top=2, pad_left=2, pad_bottom=2, pad_right=2),
@@ -91,7 +93,9 @@ class GpuPeak:
 
 
 GPUS = {  # by a part of the name that the driver gives
-    "H200": GpuPeak(790e12, 4.3e12, "measured on such a card: random bf16 matrix product, device-to-device copy"),
+    "H200": GpuPeak(
+        790e12, 4.3e12, "measured on such a card: random bf16 matrix product, device-to-device copy"
+    ),
     "V100-SXM2": GpuPeak(125e12, 900e9, "data sheet"),
     "A100-SXM4-40GB": GpuPeak(312e12, 1555e9, "data sheet"),
     "A100-SXM4-80GB": GpuPeak(312e12, 2039e9, "data sheet"),

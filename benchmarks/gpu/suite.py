@@ -123,7 +123,9 @@ class Suite:
     steps: Sequence[Step]
     check: Callable[[], None]  # waits for the device, and raises if it no longer answers
     render: Callable[[Results], str]  # as Markdown
-    failures: Callable[[Results], list[str]]  # of checks, in words; each begins with its step's name and a comma
+    failures: Callable[
+        [Results], list[str]
+    ]  # of checks, in words; each begins with its step's name and a comma
     checks: Callable[[Results], str]  # how many were made, in words
     goals: Callable[[Results], list[Goal]] = lambda _: []
 
@@ -139,7 +141,9 @@ def add_run_options(parser: argparse.ArgumentParser, quick: str) -> None:
 def add_bundles_option(parser: argparse.ArgumentParser) -> None:
     """Where the bundles are; ``--parcels`` is the option's earlier name."""
     folder = environment.ROOT / "artifacts" / "gpu"
-    parser.add_argument("--bundles", "--parcels", type=Path, default=folder, help="what pack.py made (%(default)s)")
+    parser.add_argument(
+        "--bundles", "--parcels", type=Path, default=folder, help="what pack.py made (%(default)s)"
+    )
 
 
 def exit_code(work: Callable[[], None]) -> int:
@@ -181,7 +185,9 @@ def measure(
     results.runs.append(environment.describe() | dict(described))
     todo = [step for step in suite.steps if step.name not in results.steps]
     seconds = sum(step.estimate_seconds for step in todo)
-    say(f"{suite.device}: {len(todo)} of {len(suite.steps)} steps to do, {seconds:.0f} s by the estimate for an H200")
+    say(
+        f"{suite.device}: {len(todo)} of {len(suite.steps)} steps to do, {seconds:.0f} s by the estimate for an H200"
+    )
     _store(suite, results)
     _conclude(suite, results, _do_all(suite, todo, results))
 

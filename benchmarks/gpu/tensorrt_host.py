@@ -157,7 +157,9 @@ class ResidentBatch:
     def _nodes(self) -> dict[str, str]:
         inspector = self._engine.engine.create_engine_inspector()
         try:
-            layers = read_layers(inspector.get_engine_information(self._engine.tensorrt.LayerInformationFormat.JSON))
+            layers = read_layers(
+                inspector.get_engine_information(self._engine.tensorrt.LayerInformationFormat.JSON)
+            )
         except GateFailed:
             return {}
         return {str(layer.get("Name", "")): str(layer.get("Metadata", "")) for layer in layers}

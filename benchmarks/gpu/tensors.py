@@ -64,7 +64,8 @@ class Launcher:
     def launches(self, form: DeformConvFormat, layers: Sequence[Layer], seed: int) -> list[Launch]:
         """One for each layer, with tensors of its own and near offsets."""
         drawn = [
-            draw(self.device, layer.problem, form, "near", 1000 * seed + number) for number, layer in enumerate(layers)
+            draw(self.device, layer.problem, form, "near", 1000 * seed + number)
+            for number, layer in enumerate(layers)
         ]
         return [self.launch(layer.problem, form, values) for layer, values in zip(layers, drawn, strict=True)]
 

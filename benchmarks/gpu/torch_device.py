@@ -18,7 +18,16 @@ from pssdet.plugins.bindings.libraries import Dtype
 Array = Any  # of PyTorch
 
 _WARM_UP = 10
-_NODE_TYPES = {0: "kernel", 1: "memcpy", 2: "memset", 3: "host", 4: "graph", 5: "empty", 10: "alloc", 11: "free"}
+_NODE_TYPES = {
+    0: "kernel",
+    1: "memcpy",
+    2: "memset",
+    3: "host",
+    4: "graph",
+    5: "empty",
+    10: "alloc",
+    11: "free",
+}
 
 
 class CudaDevice:
@@ -28,7 +37,9 @@ class CudaDevice:
 
     def __init__(self) -> None:
         if not torch.cuda.is_available():
-            raise EnvironmentMissing("PyTorch finds no GPU; run this on a machine with an NVIDIA GPU and its driver")
+            raise EnvironmentMissing(
+                "PyTorch finds no GPU; run this on a machine with an NVIDIA GPU and its driver"
+            )
         self._properties = torch.cuda.get_device_properties(0)
         self.name = str(self._properties.name)
         self.l2_bytes = int(getattr(self._properties, "L2_cache_size", 0)) or 64 << 20

@@ -153,7 +153,8 @@ class _TensorRTBackend(Backend[TensorRTOptions]):
             stages=tap_names(card.architecture) if options.stages else (),
             plugins=library,
             workspace=options.workspace * _MIB if options.workspace is not None else None,
-            timing_cache=options.timing_cache or engine_cache() / timing_cache_name(trt.__version__, device.name),
+            timing_cache=options.timing_cache
+            or engine_cache() / timing_cache_name(trt.__version__, device.name),
             version_compatible=options.version_compatible,
             hardware=options.hardware_compatible,
             plugins_in_plan=options.plugins_in_plan,

@@ -170,13 +170,17 @@ def calibrate(
     with closing(OnnxRuntimeSession(model, tensors, cuda=False)) as session:
         for number, (path, inputs) in enumerate(_prepared(pictures, steps)):
             if number % _REPORT_EVERY == 0:
-                progress(f"calibrating on pictures {number + 1} to {min(number + _REPORT_EVERY, len(pictures))}")
+                progress(
+                    f"calibrating on pictures {number + 1} to {min(number + _REPORT_EVERY, len(pictures))}"
+                )
             outputs = session.run(inputs)
             for name, histogram in histograms.items():
                 try:
                     histogram.add(outputs[name])
                 except ValueError as error:
-                    raise BadInput(f"{name} is not finite on {path}; the model cannot be calibrated on it") from error
+                    raise BadInput(
+                        f"{name} is not finite on {path}; the model cannot be calibrated on it"
+                    ) from error
     return histograms, len(pictures)
 
 
@@ -190,13 +194,17 @@ def _pictures(folder: Path) -> list[Path]:
     try:
         found = pictures_in(folder)
     except OSError as error:
-        raise BadInput(f"the calibration folder {folder} cannot be read ({error.strerror}); name another") from error
+        raise BadInput(
+            f"the calibration folder {folder} cannot be read ({error.strerror}); name another"
+        ) from error
     if not found:
         raise BadInput(f"the calibration folder {folder} holds no pictures; name one with a hundred or more")
     return evenly_spaced(found, MOST_PICTURES)
 
 
-def _prepared(pictures: Sequence[Path], steps: Preprocessing) -> Iterator[tuple[Path, dict[str, NDArray[np.float32]]]]:
+def _prepared(
+    pictures: Sequence[Path], steps: Preprocessing
+) -> Iterator[tuple[Path, dict[str, NDArray[np.float32]]]]:
     for path in pictures:
         try:
             picture = load(path)

@@ -64,7 +64,9 @@ def place_qdq(graph: onnx.GraphProto, float32: Iterable[str] = ()) -> QdqPlaceme
     rounded = {nodes[name].input[position] for name, position in consumers}
     # Pooling between two rounded tensors runs in integers too if its own input is rounded.
     pools = [
-        node for node in graph.node if node.op_type == "AveragePool" and rounded >= {node.input[0], node.output[0]}
+        node
+        for node in graph.node
+        if node.op_type == "AveragePool" and rounded >= {node.input[0], node.output[0]}
     ]
     consumers |= {(node.name, 0) for node in pools}
     order = dict.fromkeys(name for node in graph.node for name in node.output if name in rounded)
@@ -90,7 +92,11 @@ class _QuantisationRules:
 
     def shortcut(self, node: onnx.NodeProto, layers: Iterable[str]) -> int | None:
         """The input of a residual Add that is rounded; None for every other node."""
-        if node.op_type != "Add" or not node.name.startswith(HALF_PREFIXES) or self._parameters & set(node.input):
+        if (
+            node.op_type != "Add"
+            or not node.name.startswith(HALF_PREFIXES)
+            or self._parameters & set(node.input)
+        ):
             return None
         if node.name in self._float32:
             return None
@@ -156,7 +162,9 @@ def round_weights(values: NDArray[np.float32], axis: int) -> tuple[NDArray[np.in
     return integers, scales
 
 
-def _activation(maker: str, name: str, largest: float, added: dict[str, onnx.TensorProto]) -> list[onnx.NodeProto]:
+def _activation(
+    maker: str, name: str, largest: float, added: dict[str, onnx.TensorProto]
+) -> list[onnx.NodeProto]:
     """Nodes that round a tensor to int8 and back, by name in the part of its producer."""
     scale, integers, back = f"{name}:scale", f"{name}:int8", f"{name}:dequantised"
     added[scale] = numpy_helper.from_array(np.float32(largest / LEVELS), scale)
@@ -166,7 +174,9 @@ def _activation(maker: str, name: str, largest: float, added: dict[str, onnx.Ten
     ]
 
 
-def _weights(node: onnx.NodeProto, tensor: onnx.TensorProto, added: dict[str, onnx.TensorProto]) -> onnx.NodeProto:
+def _weights(
+    node: onnx.NodeProto, tensor: onnx.TensorProto, added: dict[str, onnx.TensorProto]
+) -> onnx.NodeProto:
     """The node that converts a layer's weights, which layers may share."""
     name, axis = tensor.name, CHANNEL_AXIS[node.op_type]
     integers, scales, zeros = f"{name}:int8", f"{name}:scale", f"{name}:zero"
@@ -210,8 +220,12 @@ def quantised_model(
     """
     recipe.check(exported.graph)
     placement = place_qdq(exported.graph, recipe.fp32)
-    histograms, count = calibrate(folder / MODEL_ONNX, card.preprocessing, pictures, placement.activations, progress)
+    histograms, count = calibrate(
+        folder / MODEL_ONNX, card.preprocessing, pictures, placement.activations, progress
+    )
     ranges = {name: range_of(histogram, method) for name, histogram in histograms.items()}
     record = CalibrationRecord(count, method, sha256_of_ranges(ranges))
-    weighted = sum(node.op_type in WEIGHTED and node.name.startswith(HALF_PREFIXES) for node in exported.graph.node)
+    weighted = sum(
+        node.op_type in WEIGHTED and node.name.startswith(HALF_PREFIXES) for node in exported.graph.node
+    )
     return QuantisedModel(quantise(exported, ranges, placement), record, weighted - len(placement.layers))

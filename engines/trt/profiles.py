@@ -32,7 +32,9 @@ class ShapeRange(NamedTuple):
         return sum(abs(math.log(max(size, 1) / max(opt, 1))) for size, opt in zip(shape, self.opt, strict=True))
 
     def __str__(self) -> str:
-        sides = (str(low) if low == high else f"{low}..{high}" for low, high in zip(self.min, self.max, strict=True))
+        sides = (
+            str(low) if low == high else f"{low}..{high}" for low, high in zip(self.min, self.max, strict=True)
+        )
         return f"[{', '.join(sides)}]"
 
 
@@ -54,13 +56,16 @@ def choose_profile(profiles: Sequence[InputRanges], shapes: InputShapes) -> int:
     if not fitting:
         raise BadInput(_refusal(profiles, shapes))
     return min(
-        fitting, key=lambda number: sum(profiles[number][name].distance(shape) for name, shape in shapes.items())
+        fitting,
+        key=lambda number: sum(profiles[number][name].distance(shape) for name, shape in shapes.items()),
     )
 
 
 def _refusal(profiles: Sequence[InputRanges], shapes: InputShapes) -> str:
     asked = {
-        name: shape for name, shape in shapes.items() if any(not profile[name].takes(shape) for profile in profiles)
+        name: shape
+        for name, shape in shapes.items()
+        if any(not profile[name].takes(shape) for profile in profiles)
     }
     wanted = ", ".join(f"{name} {list(shape)}" for name, shape in asked.items())
     ranges = "; ".join(
@@ -121,7 +126,9 @@ def default_profile(short_side: int, long_side: int) -> Profile:
     return Profile((1, STRIDE, STRIDE), opt, (MAX_BATCH, most, most))
 
 
-def read_profiles(smallest: Sequence[str], typical: Sequence[str], largest: Sequence[str]) -> tuple[Profile, ...]:
+def read_profiles(
+    smallest: Sequence[str], typical: Sequence[str], largest: Sequence[str]
+) -> tuple[Profile, ...]:
     """Profiles from the texts ``NxHxW`` of --min-shapes, --opt-shapes and --max-shapes.
 
     Smallest or largest shapes that are left out are the typical ones, as in trtexec.
@@ -160,7 +167,9 @@ def _checked(profile: Profile) -> Profile:
         if shape[0] < 1:
             raise BadInput(f"{as_text(shape)} has no picture; N starts at 1")
         if any(side < STRIDE or side % STRIDE for side in shape[1:]):
-            raise BadInput(f"{as_text(shape)}: height and width must be multiples of {STRIDE}, as pictures are padded")
+            raise BadInput(
+                f"{as_text(shape)}: height and width must be multiples of {STRIDE}, as pictures are padded"
+            )
     steps = zip(profile.min, profile.opt, profile.max, strict=True)
     if not all(low <= middle <= high for low, middle, high in steps):
         raise BadInput(f"profile {profile}: every size must be min <= opt <= max")

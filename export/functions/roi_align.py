@@ -9,7 +9,13 @@ from __future__ import annotations
 import onnx
 
 from pssdet.export.tracing import Tracer, Value, concat, function, where
-from pssdet.models.architecture import ROI_CANONICAL_LEVEL, ROI_CANONICAL_SIZE, ROI_LEVELS, ROI_SIZE, Architecture
+from pssdet.models.architecture import (
+    ROI_CANONICAL_LEVEL,
+    ROI_CANONICAL_SIZE,
+    ROI_LEVELS,
+    ROI_SIZE,
+    Architecture,
+)
 from pssdet.models.numerics import DYGRAPH, Numerics
 
 NAME = "MultilevelRoiAlign"

@@ -43,7 +43,9 @@ def list_folder(folder: Path) -> list[str]:
         for entry in entries:
             require_name(entry.name)
             if not entry.is_file(follow_symlinks=False):
-                raise Refused(f"holds {entry.name}, which is not a regular file; name the folder of a checkpoint")
+                raise Refused(
+                    f"holds {entry.name}, which is not a regular file; name the folder of a checkpoint"
+                )
             names.append(entry.name)
             total += entry.stat(follow_symlinks=False).st_size
             if len(names) > _MAX_FILES or total > MAX_BYTES:
@@ -100,7 +102,9 @@ def list_tar(content: bytes) -> dict[str, memoryview]:
         if kind == tarfile.DIRTYPE:
             continue
         if kind not in {tarfile.REGTYPE, tarfile.AREGTYPE}:
-            raise Refused(f"is a tar archive whose member {path} is {_KINDS.get(kind, 'a special file')}; {FOREIGN}")
+            raise Refused(
+                f"is a tar archive whose member {path} is {_KINDS.get(kind, 'a special file')}; {FOREIGN}"
+            )
         folder, _, name = path.rpartition("/")
         if name in files:
             raise Refused(f"is a tar archive that holds {name} twice; {FOREIGN}")

@@ -16,11 +16,25 @@ from numpy.typing import NDArray
 
 from pssdet.console import ERR
 from pssdet.errors import BadInput
-from pssdet.models.checkpoint_formats.archives import GZIP, MAX_BYTES, is_tar, list_folder, list_tar, unpack_gzip
+from pssdet.models.checkpoint_formats.archives import (
+    GZIP,
+    MAX_BYTES,
+    is_tar,
+    list_folder,
+    list_tar,
+    unpack_gzip,
+)
 from pssdet.models.checkpoint_formats.inert_pickle import HEADER, Array, read_records
 from pssdet.models.checkpoint_formats.parameter_names import is_static, to_structured
 from pssdet.models.checkpoint_formats.static_checkpoint import Arrays, read_variables
-from pssdet.models.checkpoint_formats.untrusted import AGAIN, FOREIGN, Refused, check_shape, first_few, to_float32
+from pssdet.models.checkpoint_formats.untrusted import (
+    AGAIN,
+    FOREIGN,
+    Refused,
+    check_shape,
+    first_few,
+    to_float32,
+)
 
 _NAME_TABLE = "StructuredToParameterName@@"
 _DTYPES = {f"{order}f{size}": np.dtype(f"<f{size}") for order in ("", "<") for size in (2, 4, 8)}
@@ -55,13 +69,17 @@ def read_checkpoint(path: Path) -> Arrays:
     except Refused as refused:
         raise BadInput(f"{path} {refused}") from refused
     except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror or error}); check the path and permissions") from error
+        raise BadInput(
+            f"{path} cannot be read ({error.strerror or error}); check the path and permissions"
+        ) from error
     if ignored:
         ERR.print(f"  {path.name}: {ignored} optimiser variables ignored", style="dim")
     return parameters
 
 
-def match_parameters(found: Mapping[str, NDArray[Any]], expected: Mapping[str, tuple[int, ...]], source: str) -> Arrays:
+def match_parameters(
+    found: Mapping[str, NDArray[Any]], expected: Mapping[str, tuple[int, ...]], source: str
+) -> Arrays:
     """The parameters of a model, in its order, once all are ``found`` with the ``expected`` shapes.
 
     Raises:
@@ -104,7 +122,9 @@ def _parse(content: bytes) -> tuple[Arrays, int]:
     if is_tar(content):
         files = list_tar(content)
         return read_variables(files, files.__getitem__)
-    raise Refused("is compressed with gzip and no tar archive; unpack it first" if compressed else _what_else(content))
+    raise Refused(
+        "is compressed with gzip and no tar archive; unpack it first" if compressed else _what_else(content)
+    )
 
 
 def _parse_pickle(content: bytes) -> tuple[Arrays, int]:
@@ -162,5 +182,7 @@ def _make_array(name: str, record: Array) -> NDArray[np.float32]:
     shape = [size for size in record.shape if isinstance(size, int)]
     data = record.data.raw()
     if math.prod(shape) * dtype.itemsize != len(data):
-        raise Refused(f"holds {name} with {len(data)} bytes, which its shape {tuple(shape)} contradicts; {AGAIN}")
+        raise Refused(
+            f"holds {name} with {len(data)} bytes, which its shape {tuple(shape)} contradicts; {AGAIN}"
+        )
     return to_float32(name, np.frombuffer(data, dtype).reshape(shape, order="F" if record.fortran else "C"))

@@ -224,7 +224,9 @@ class _Interpreter(ByteReader):
             raise self.damaged()
         part = _GLOBALS.get((module, name))
         if part is None:
-            raise Refused(f"asks for {f'{module}.{name}'!r}, which no checkpoint needs (nothing was run); {FOREIGN}")
+            raise Refused(
+                f"asks for {f'{module}.{name}'!r}, which no checkpoint needs (nothing was run); {FOREIGN}"
+            )
         self.push(_Global(part))
 
     def reduce(self) -> None:
@@ -233,7 +235,12 @@ class _Interpreter(ByteReader):
         match function, arguments:
             case _Global("array"), (_Global("array type"), tuple(), _):
                 self.push(Array())
-            case _Global("array from buffer"), (Bytes() as data, _Dtype(code), tuple(shape), "C" | "F" as order):
+            case _Global("array from buffer"), (
+                Bytes() as data,
+                _Dtype(code),
+                tuple(shape),
+                "C" | "F" as order,
+            ):
                 self.push(Array(code, shape, order == "F", data))
             case _Global("dtype"), (str(code), _, _):
                 self.push(_Dtype(code))

@@ -26,7 +26,14 @@ from pssdet.models.checkpoint_formats.untrusted import FOREIGN, Refused, first_f
 _T = TypeVar("_T")
 _Found = re.Match[str]
 
-_PARTS = {"w": "weight", "b": "bias", "scale": "weight", "offset": "bias", "mean": "_mean", "variance": "_variance"}
+_PARTS = {
+    "w": "weight",
+    "b": "bias",
+    "scale": "weight",
+    "offset": "bias",
+    "mean": "_mean",
+    "variance": "_variance",
+}
 _RPN = {"conv_rpn": "rpn_feat.rpn_conv", "rpn_cls_logits": "rpn_rois_score", "rpn_bbox_pred": "rpn_rois_delta"}
 _SCORES = {"cls_score": "bbox_score", "bbox_pred": "bbox_delta"}
 
@@ -119,7 +126,9 @@ def to_structured(found: Mapping[str, _T]) -> tuple[dict[str, _T], int]:
     unknown = [name for name, structured in names.items() if structured is None and not is_optimiser(name)]
     if unknown:
         listed = first_few(unknown)
-        raise Refused(f"holds {len(unknown)} unknown variables ({listed}): not a checkpoint of these models; {FOREIGN}")
+        raise Refused(
+            f"holds {len(unknown)} unknown variables ({listed}): not a checkpoint of these models; {FOREIGN}"
+        )
     parameters = {structured: found[name] for name, structured in names.items() if structured is not None}
     if not parameters:
         raise Refused(f"holds no parameters ({len(found)} optimiser variables); {FOREIGN}")
@@ -141,7 +150,9 @@ def rename_classifier(found: Mapping[str, _T], backbone: Architecture, source: s
     renamed: dict[str, _T] = {}
     for name, value in found.items():
         if known[name] in renamed:
-            raise BadInput(f"{source} holds {known[name]} under several names, one of them {name}; use another file")
+            raise BadInput(
+                f"{source} holds {known[name]} under several names, one of them {name}; use another file"
+            )
         renamed[known[name]] = value
     return renamed
 

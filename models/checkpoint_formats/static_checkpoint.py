@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 
 from pssdet.models.checkpoint_formats.archives import require_name
 from pssdet.models.checkpoint_formats.parameter_names import to_structured
-from pssdet.models.checkpoint_formats.untrusted import AGAIN, FOREIGN, ByteReader, Refused, check_shape, to_float32
+from pssdet.models.checkpoint_formats.untrusted import (
+    AGAIN,
+    FOREIGN,
+    ByteReader,
+    Refused,
+    check_shape,
+    to_float32,
+)
 
 _MAX_PROGRAM = 32 << 20
 _MAX_VARIABLE_FIELDS = 32
@@ -181,7 +188,9 @@ def read_tensor(stream: ProtobufReader) -> NDArray[np.float32]:
 
 def _require_version(stream: ProtobufReader) -> None:
     if version := stream.number(4):
-        raise Refused(f"holds {stream.name}, a tensor of version {version} instead of 0, or no tensor; {FOREIGN}")
+        raise Refused(
+            f"holds {stream.name}, a tensor of version {version} instead of 0, or no tensor; {FOREIGN}"
+        )
 
 
 def _read_description(stream: ProtobufReader) -> tuple[int, tuple[int, ...]]:

@@ -53,7 +53,9 @@ def dygraph_preprocessing(root: ConfigNode) -> Preprocessing:
     mean, std = _mean_and_std(normalise, MISSING)
     (padding,) = _steps(reader, "batch_transforms", ("PadBatch",), _of_mapping)
     padding.ignore("pad_gt")
-    stride = padding.get("pad_to_stride", 0).integer(PADDING_MULTIPLE, 8 * PADDING_MULTIPLE, step=PADDING_MULTIPLE)
+    stride = padding.get("pad_to_stride", 0).integer(
+        PADDING_MULTIPLE, 8 * PADDING_MULTIPLE, step=PADDING_MULTIPLE
+    )
     return Preprocessing(short, long, _interpolation(resize), "first", mean, std, stride)
 
 
@@ -114,7 +116,10 @@ def _steps(
     steps = [step for item in items for step in unpack(item)]
     found = [name for name, _ in steps]
     if found == list(names):
-        return [ConfigValue(reader.errors, f"{setting.place}.{name}", each, given=True).node() for name, each in steps]
+        return [
+            ConfigValue(reader.errors, f"{setting.place}.{name}", each, given=True).node()
+            for name, each in steps
+        ]
     if setting.given:
         reader.errors.add(setting.place, f"is {repr_yaml(found)} (supported: {repr_yaml(names)})")
     else:
@@ -133,7 +138,9 @@ def _of_tag(item: object) -> list[Step]:
 def _two_sides(setting: ConfigValue) -> tuple[int, int]:
     """Targets of the shorter and of the longer side, whichever order they are given in."""
     value = setting.value if isinstance(setting.value, list) else [setting.value] * 2
-    if len(value) == 2 and all(isinstance(each, int) and is_number(each, PADDING_MULTIPLE, MAX_SIDE) for each in value):
+    if len(value) == 2 and all(
+        isinstance(each, int) and is_number(each, PADDING_MULTIPLE, MAX_SIDE) for each in value
+    ):
         return min(value), max(value)
     setting.refuse(f"two sides of {PADDING_MULTIPLE} to {MAX_SIDE} pixels")
     return PADDING_MULTIPLE, PADDING_MULTIPLE

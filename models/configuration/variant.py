@@ -44,19 +44,60 @@ BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 NORMS = ("bn", "sync_bn")
 #: Keys at the top of each format's files that do not change what a trained detector finds.
 DYGRAPH_IRRELEVANT = (
-    *("TrainReader", "EvalReader", "TrainDataset", "EvalDataset", "TestDataset", "worker_num", "metric", "map_type"),
-    *("epoch", "cycle_epoch", "LearningRate", "OptimizerBuilder", "early_stop", "find_unused_parameters", "to_static"),
+    *(
+        "TrainReader",
+        "EvalReader",
+        "TrainDataset",
+        "EvalDataset",
+        "TestDataset",
+        "worker_num",
+        "metric",
+        "map_type",
+    ),
+    *(
+        "epoch",
+        "cycle_epoch",
+        "LearningRate",
+        "OptimizerBuilder",
+        "early_stop",
+        "find_unused_parameters",
+        "to_static",
+    ),
     *("use_ema", "use_simple_ema", "ema_decay", "ema_decay_type", "ema_black_list", "ema_filter_no_grad"),
     *("amp", "amp_level", "fp16", "master_grad", "init_loss_scaling", "custom_black_list", "custom_white_list"),
-    *("pretrain_weights", "weights", "finetune_exclude_pretrained_params", "filename", "save_dir", "snapshot_epoch"),
+    *(
+        "pretrain_weights",
+        "weights",
+        "finetune_exclude_pretrained_params",
+        "filename",
+        "save_dir",
+        "snapshot_epoch",
+    ),
     *("use_gpu", "use_xpu", "use_mlu", "use_npu", "use_gcu", "fleet", "use_fused_allreduce_gradients"),
     *("log_iter", "log_ranks", "print_flops", "print_params", "print_mem_info", "profiler_options"),
     *("use_vdl", "vdl_log_dir", "use_wandb", "wandb", "classwise", "output_eval", "save_prediction_only"),
     *("save_proposals", "target_metrics", "export", "export_onnx", "export_eb"),
-    *("BBoxAssigner", "BBoxLibraAssigner", "RPNTargetAssign", "DIouLoss", "GIoULoss", "SmoothL1Loss", "COTLoss"),
+    *(
+        "BBoxAssigner",
+        "BBoxLibraAssigner",
+        "RPNTargetAssign",
+        "DIouLoss",
+        "GIoULoss",
+        "SmoothL1Loss",
+        "COTLoss",
+    ),
 )
 STATIC_IRRELEVANT = (
-    *("TrainReader", "EvalReader", "metric", "map_type", "max_iters", "snapshot_iter", "log_iter", "log_smooth_window"),
+    *(
+        "TrainReader",
+        "EvalReader",
+        "metric",
+        "map_type",
+        "max_iters",
+        "snapshot_iter",
+        "log_iter",
+        "log_smooth_window",
+    ),
     *("LearningRate", "OptimizerBuilder", "use_ema", "ema_decay", "save_dir", "weights", "pretrain_weights"),
     *("finetune_exclude_pretrained_params", "use_gpu", "use_xpu", "use_fine_grained_loss", "train_batch_size"),
     *("freeze_norm", "BBoxAssigner", "LibraBBoxAssigner", "CascadeBBoxAssigner", "RPNTargetAssign"),
@@ -122,7 +163,9 @@ def _dygraph_dcn_stages(setting: ConfigValue) -> tuple[int, ...]:
 
 
 def _dygraph_neck(fpn: ConfigNode) -> int:
-    fpn.ignore("in_channels", "spatial_scales", "use_c5", "norm_decay", "freeze_norm", "relu_before_extra_convs")
+    fpn.ignore(
+        "in_channels", "spatial_scales", "use_c5", "norm_decay", "freeze_norm", "relu_before_extra_convs"
+    )
     fpn.fixed(has_extra_convs=False, extra_stage=1, norm_type=None)
     return fpn.get("out_channel").integer(1, MAX_CHANNELS)
 
@@ -180,7 +223,9 @@ def _head(head: ConfigNode, root: ConfigNode) -> tuple[int, bool, int]:
     )
 
 
-def _post_process(post: ConfigNode, root: ConfigNode, classes: ConfigValue) -> tuple[float, float, float, float]:
+def _post_process(
+    post: ConfigNode, root: ConfigNode, classes: ConfigValue
+) -> tuple[float, float, float, float]:
     """Regression weights; the rest must be the family's."""
     post.ignore("export_onnx", "export_eb")
     nms = described(post.get("nms"), root, "MultiClassNMS")
@@ -204,7 +249,9 @@ def read_static(root: ConfigNode, architecture: str) -> Variant:
     backbone = _static_backbone(component(parts.get("backbone"), root, "ResNet"), root)
     fpn = component(parts.get("fpn", "FPN" if cascade else None), root, "FPN")
     channels = _static_neck(fpn, root)
-    sizes, ratios, before, after = _static_proposals(component(parts.get("rpn_head"), root, "FPNRPNHead"), channels)
+    sizes, ratios, before, after = _static_proposals(
+        component(parts.get("rpn_head"), root, "FPNRPNHead"), channels
+    )
     extractor = parts.get("roi_extractor", "FPNRoIAlign" if cascade else "")
     sampling = _roi_align(component(extractor, root, "FPNRoIAlign"), cascade=cascade)
     name = "CascadeBBoxHead" if cascade else "BBoxHead"
@@ -228,7 +275,9 @@ def read_static(root: ConfigNode, architecture: str) -> Variant:
         else (_faster_weights(head),),
     )
     _static_suppression(head.get("nms", {}), root)
-    return Variant(changed, msgspec.structs.replace(STATIC, roi_sampling_ratio=sampling), static_preprocessing(root))
+    return Variant(
+        changed, msgspec.structs.replace(STATIC, roi_sampling_ratio=sampling), static_preprocessing(root)
+    )
 
 
 def _static_backbone(resnet: ConfigNode, root: ConfigNode) -> Architecture:
@@ -298,7 +347,9 @@ def _faster_weights(head: ConfigNode) -> tuple[float, float, float, float]:
 
 def _cascade_weights(assigner: ConfigNode) -> tuple[tuple[float, float, float, float], ...]:
     """Regression weights of the heads: the assigner's number for x and y, half of it for sizes."""
-    assigner.ignore("batch_size_per_im", "fg_fraction", "fg_thresh", "bg_thresh_hi", "bg_thresh_lo", "num_classes")
+    assigner.ignore(
+        "batch_size_per_im", "fg_fraction", "fg_thresh", "bg_thresh_hi", "bg_thresh_lo", "num_classes"
+    )
     assigner.ignore("shuffle_before_sample")
     assigner.fixed(class_aware=False)
     weights = assigner.get("bbox_reg_weights", [10, 20, 30]).numbers(3, 0.1, 1000.0)

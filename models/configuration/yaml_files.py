@@ -78,7 +78,9 @@ def _with_bases(files: _Files, path: Path, values: Values, stack: tuple[Path, ..
             circle = " -> ".join(each.name for each in (*stack[stack.index(resolved) :], resolved))
             raise BadInput(f"{path} includes itself by {BASE} ({circle}); remove one of these entries")
         if len(stack) > MAX_BASES_DEEP:
-            raise BadInput(f"{path}: {BASE} goes more than {MAX_BASES_DEEP} files deep; name the files directly")
+            raise BadInput(
+                f"{path}: {BASE} goes more than {MAX_BASES_DEEP} files deep; name the files directly"
+            )
         content = files.read(base, f"{BASE} of {path}")
         merged = merge(merged, _with_bases(files, base, content, (*stack, resolved)))
     return merge(merged, values)
@@ -119,7 +121,9 @@ class _Files:
         except OSError as error:
             raise BadInput(f"{path}{named} cannot be read ({error.strerror}); check its permissions") from error
         if not isinstance(values, Mapping):
-            raise BadInput(f"{path}{named} is not a configuration: it holds no keys; name a PaddleDetection YAML file")
+            raise BadInput(
+                f"{path}{named} is not a configuration: it holds no keys; name a PaddleDetection YAML file"
+            )
         return dict(values)
 
     def _text(self, path: Path) -> str:
@@ -132,7 +136,9 @@ class _Files:
             content = stream.read(MAX_BYTES - self._bytes + 1)
         self._bytes += len(content)
         if self._bytes > MAX_BYTES:
-            raise BadYaml(f"is too large for a configuration, whose files may have {MAX_BYTES >> 10} KiB together")
+            raise BadYaml(
+                f"is too large for a configuration, whose files may have {MAX_BYTES >> 10} KiB together"
+            )
         try:
             return content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -259,7 +265,9 @@ class _Builder:
             return text
         if kind == "null":
             return None
-        make = getattr(self._loader, f"construct_yaml_{kind}", None) if kind in ("bool", "int", "float") else None
+        make = (
+            getattr(self._loader, f"construct_yaml_{kind}", None) if kind in ("bool", "int", "float") else None
+        )
         if make is None:
             self._require_kind(resolved, "a plain value")
         try:
@@ -272,7 +280,9 @@ class _Builder:
 
     def _require_kind(self, tag: str | None, kind: str) -> None:
         if tag is not None and tag.startswith(_STANDARD) and tag != f"{_STANDARD}{kind}":
-            raise BadYaml(f"uses the tag !!{tag.removeprefix(_STANDARD)[:60]}, which no configuration needs; remove it")
+            raise BadYaml(
+                f"uses the tag !!{tag.removeprefix(_STANDARD)[:60]}, which no configuration needs; remove it"
+            )
 
 
 def _merge_key(value: object, line: int) -> dict[str, object]:

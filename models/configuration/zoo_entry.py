@@ -22,7 +22,13 @@ _DYGRAPH_KEYS = (
     *("BBoxHead.roi_extractor", "TrainDataset", "EvalDataset", "TestDataset", "epoch", "snapshot_epoch"),
 )
 _STATIC_KEYS = (
-    *("FasterRCNN.fpn", "FasterRCNN.roi_extractor", "CascadeRCNN.fpn", "CascadeRCNN.roi_extractor", "FPNRPNHead"),
+    *(
+        "FasterRCNN.fpn",
+        "FasterRCNN.roi_extractor",
+        "CascadeRCNN.fpn",
+        "CascadeRCNN.roi_extractor",
+        "FPNRPNHead",
+    ),
     *("FPNRoIAlign", "FPN.num_chan", "TwoFCHead.mlp_dim", "CascadeTwoFCHead.mlp_dim", "ResNet.feature_maps"),
     *("max_iters", "snapshot_iter", "TestReader.dataset"),
 )

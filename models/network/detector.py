@@ -63,7 +63,9 @@ class TwoStageDetector(nn.Layer):  # type: ignore[misc]
         maps |= {f"rpn_delta_p{level}": x for level, x in enumerate(deltas, start=2)}
         return maps
 
-    def forward(self, image: Tensor, image_size: Tensor, original_size: Tensor, scale_factor: Tensor) -> dict[str, Any]:
+    def forward(
+        self, image: Tensor, image_size: Tensor, original_size: Tensor, scale_factor: Tensor
+    ) -> dict[str, Any]:
         """Every stage of the detector.
 
         Args:

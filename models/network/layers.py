@@ -47,7 +47,9 @@ class ConvNorm(nn.Layer):  # type: ignore[misc]
         self.conv_offset = None
         if dcn:
             zeros = nn.initializer.Constant(0.0)
-            self.conv_offset = nn.Conv2D(inputs, 3 * _TAPS, 3, stride, padding=1, weight_attr=zeros, bias_attr=zeros)
+            self.conv_offset = nn.Conv2D(
+                inputs, 3 * _TAPS, 3, stride, padding=1, weight_attr=zeros, bias_attr=zeros
+            )
             self.conv = DeformableConv(inputs, stride)
         else:
             self.conv = nn.Conv2D(inputs, outputs, kernel, stride, padding=kernel // 2, bias_attr=False)

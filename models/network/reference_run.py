@@ -30,7 +30,9 @@ def parameter_shapes(model: nn.Layer) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
-def run_reference(model: TwoStageDetector, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
+def run_reference(
+    model: TwoStageDetector, inputs: Mapping[str, NDArray[np.float32]]
+) -> dict[str, NDArray[Any]]:
     """The model card's outputs of a batch of its inputs, and the tensors of ``stages.tap_names``.
 
     Unused slots of regions and detections are zero (proposal scores -inf, labels -1).

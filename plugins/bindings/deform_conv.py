@@ -93,7 +93,9 @@ class DeformConvLibrary(KernelLibrary):
         except AttributeError as error:
             raise EnvironmentMissing(f"{self.path} cannot be loaded ({error}); {HOW_TO_BUILD}") from error
         if self.version != _VERSION:
-            raise EnvironmentMissing(f"{self.path} has version {self.version}, {_VERSION} is needed; {HOW_TO_BUILD}")
+            raise EnvironmentMissing(
+                f"{self.path} has version {self.version}, {_VERSION} is needed; {HOW_TO_BUILD}"
+            )
 
     @property
     def has_cuda(self) -> bool:
@@ -150,4 +152,6 @@ class DeformConvLibrary(KernelLibrary):
 
     def _require_kernels(self) -> None:
         if not hasattr(self._library, "pssdet_dcnv2_run"):
-            raise EnvironmentMissing(f"{self.path} was built without CUDA; put nvcc on PATH and make plugin again")
+            raise EnvironmentMissing(
+                f"{self.path} was built without CUDA; put nvcc on PATH and make plugin again"
+            )

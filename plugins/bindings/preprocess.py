@@ -91,7 +91,9 @@ class PreprocessKernel:
         status = self._run(ctypes.byref(steps.as_c()), *pointers(pixels, out, stream))
         if status != 0:
             height, width = steps.size
-            raise BadInput(f"the preprocessing kernel refused a picture of {width}x{height} pixels (status {status})")
+            raise BadInput(
+                f"the preprocessing kernel refused a picture of {width}x{height} pixels (status {status})"
+            )
 
 
 def find_preprocess_kernel(plugins: Path | None) -> PreprocessKernel | None:

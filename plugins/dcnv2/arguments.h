@@ -22,11 +22,13 @@ struct Corners {
 template <typename Real>
 PSSDET_HOST_DEVICE Corners<Real> corners_at(Real y, Real x, Real mask, int32_t height, int32_t width) {
   Corners<Real> result = {0, 0, 0, 0, {0, 0, 0, 0}};
-  if (!(y > Real(-1) && y < Real(height) && x > Real(-1) && x < Real(width))) return result;  // a NaN ends here too
+  if (!(y > Real(-1) && y < Real(height) && x > Real(-1) && x < Real(width)))
+    return result;  // a NaN ends here too
   const Real floor_y = std::floor(y), floor_x = std::floor(x);
   const Real low_y = y - floor_y, low_x = x - floor_x, high_y = Real(1) - low_y, high_x = Real(1) - low_x;
   const int32_t top = int32_t(floor_y), left = int32_t(floor_x);
-  const bool has_top = top >= 0, has_left = left >= 0, has_bottom = top + 1 < height, has_right = left + 1 < width;
+  const bool has_top = top >= 0, has_left = left >= 0, has_bottom = top + 1 < height,
+             has_right = left + 1 < width;
   result.weight[0] = has_top && has_left ? mask * high_y * high_x : Real(0);
   result.weight[1] = has_top && has_right ? mask * high_y * low_x : Real(0);
   result.weight[2] = has_bottom && has_left ? mask * low_y * high_x : Real(0);
@@ -76,14 +78,16 @@ struct Arguments {
   // Where tap `tap` of offset group `group` reads for an output pixel.
   PSSDET_DEVICE Corners<float> corners(const OutputPixel& at, int32_t group, int32_t tap) const {
     const int32_t number = group * taps() + tap;
-    const float dy = offset.at(at.image, 2 * number, at.index), dx = offset.at(at.image, 2 * number + 1, at.index);
+    const float dy = offset.at(at.image, 2 * number, at.index),
+                dx = offset.at(at.image, 2 * number + 1, at.index);
     float weight = 1.0f;
     if (mask.data) weight = mask.at(at.image, first_mask + number, at.index);
     if (raw_mask) weight = sigmoid(weight);
     // Division by a constant is a multiplication.
     const int32_t tap_row = problem.kernel_w == 3 ? tap / 3 : tap / problem.kernel_w;
     const int32_t tap_column = tap - tap_row * problem.kernel_w;
-    const float y = float(at.y + tap_row * problem.dilation_h) + dy, x = float(at.x + tap_column * problem.dilation_w) + dx;
+    const float y = float(at.y + tap_row * problem.dilation_h) + dy,
+                x = float(at.x + tap_column * problem.dilation_w) + dx;
     return corners_at(y, x, weight, problem.height, problem.width);
   }
 };
@@ -92,8 +96,8 @@ struct Arguments {
 pssdet_status check(const pssdet_dcnv2_problem& problem, int32_t* out_h, int32_t* out_w);
 
 // The arguments of a launch; PSSDET_BAD_PROBLEM if anything contradicts anything else.
-pssdet_status prepare(const pssdet_dcnv2_problem& problem, const pssdet_dcnv2_format& format, const void* x, const void* offset,
-    const void* mask, const void* weight, const float* bias, void* y, Arguments* arguments);
+pssdet_status prepare(const pssdet_dcnv2_problem& problem, const pssdet_dcnv2_format& format, const void* x,
+    const void* offset, const void* mask, const void* weight, const float* bias, void* y, Arguments* arguments);
 
 // Whether the fused kernel computes it: half NHWC in whole groups of eight channels, one group, few taps.
 bool is_fused(const pssdet_dcnv2_problem& problem, const pssdet_dcnv2_format& format);

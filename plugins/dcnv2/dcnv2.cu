@@ -7,7 +7,8 @@ namespace {
 
 template <typename T>
 pssdet_status launch_direct(const Arguments& arguments, bool channels_last, void* stream) {
-  return channels_last ? launch<Direct<T, true>>(arguments, stream) : launch<Direct<T, false>>(arguments, stream);
+  return channels_last ? launch<Direct<T, true>>(arguments, stream)
+                       : launch<Direct<T, false>>(arguments, stream);
 }
 
 }  // namespace
@@ -22,8 +23,9 @@ int32_t pssdet_dcnv2_tile_count(const pssdet_dcnv2_problem* problem, const pssde
   return is_fused(*problem, *format) ? kTiles : 0;
 }
 
-pssdet_status pssdet_dcnv2_run(const pssdet_dcnv2_problem* problem, const pssdet_dcnv2_format* format, const void* x,
-    const void* offset, const void* mask, const void* weight, const float* bias, void* y, int32_t tile, void* stream) {
+pssdet_status pssdet_dcnv2_run(const pssdet_dcnv2_problem* problem, const pssdet_dcnv2_format* format,
+    const void* x, const void* offset, const void* mask, const void* weight, const float* bias, void* y,
+    int32_t tile, void* stream) {
   using namespace pssdet::dcnv2;
   if (!problem || !format) return PSSDET_BAD_PROBLEM;
   Arguments arguments;
@@ -32,7 +34,8 @@ pssdet_status pssdet_dcnv2_run(const pssdet_dcnv2_problem* problem, const pssdet
   if (is_fused(*problem, *format)) {
     if (tile < PSSDET_AUTO_TILE || tile >= kTiles) return PSSDET_BAD_PROBLEM;
     const int chosen = tile == PSSDET_AUTO_TILE ? choose_tile(arguments, pssdet::multiprocessors()) : tile;
-    return with_tile(chosen, [&](auto which) { return pssdet::launch<Fused<decltype(which)>>(arguments, stream); });
+    return with_tile(
+        chosen, [&](auto which) { return pssdet::launch<Fused<decltype(which)>>(arguments, stream); });
   }
   if (tile != PSSDET_AUTO_TILE) return PSSDET_BAD_PROBLEM;
   const bool channels_last = format->data_layout == PSSDET_NHWC;

@@ -23,8 +23,9 @@ extern "C" {
 
 typedef enum {
   PSSDET_OK = 0,
-  PSSDET_BAD_PROBLEM = 1,  // sizes or formats contradict each other, or a pointer is null or not aligned to 16 bytes
-  PSSDET_CUDA_ERROR = 2,   // the launch failed; cudaGetLastError() has been read
+  PSSDET_BAD_PROBLEM =
+      1,  // sizes or formats contradict each other, or a pointer is null or not aligned to 16 bytes
+  PSSDET_CUDA_ERROR = 2,  // the launch failed; cudaGetLastError() has been read
 } pssdet_status;
 
 // The last value of an enumeration only makes it 32 bits wide.
@@ -61,7 +62,8 @@ typedef struct {
 PSSDET_API const char* pssdet_dcnv2_version(void);
 
 // 0 if the sizes are those of a convolution that this library computes, with out_h and out_w; else PSSDET_BAD_PROBLEM.
-PSSDET_API pssdet_status pssdet_dcnv2_output_size(const pssdet_dcnv2_problem* problem, int32_t* out_h, int32_t* out_w);
+PSSDET_API pssdet_status pssdet_dcnv2_output_size(
+    const pssdet_dcnv2_problem* problem, int32_t* out_h, int32_t* out_w);
 
 // The kernels' order of weights: [out_channels, kernel_h, kernel_w, channels / groups], data_type. On the host.
 //   oihw: float32 [out_channels, channels / groups, kernel_h, kernel_w]; packed: as many values of `type`.
@@ -71,13 +73,15 @@ PSSDET_API pssdet_status pssdet_dcnv2_pack_weights(
 // The library's CUDA part; absent from builds without nvcc.
 
 // Tiles of the fused tensor-core kernel, 0 .. count-1; 0 if the problem and format are not its (then one general kernel runs).
-PSSDET_API int32_t pssdet_dcnv2_tile_count(const pssdet_dcnv2_problem* problem, const pssdet_dcnv2_format* format);
+PSSDET_API int32_t pssdet_dcnv2_tile_count(
+    const pssdet_dcnv2_problem* problem, const pssdet_dcnv2_format* format);
 
 // One launch for the whole batch on `stream` (a cudaStream_t): no allocation, no workspace, no synchronisation; it can be captured
 // into a CUDA graph. Pointers are to device memory, aligned to 16 bytes. weight: packed; mask may be null (all ones; or none of its own if raw_mask); bias: float32
 // [out_channels] or null. tile: PSSDET_AUTO_TILE or one of the problem's tiles.
-PSSDET_API pssdet_status pssdet_dcnv2_run(const pssdet_dcnv2_problem* problem, const pssdet_dcnv2_format* format, const void* x,
-    const void* offset, const void* mask, const void* weight, const float* bias, void* y, int32_t tile, void* stream);
+PSSDET_API pssdet_status pssdet_dcnv2_run(const pssdet_dcnv2_problem* problem,
+    const pssdet_dcnv2_format* format, const void* x, const void* offset, const void* mask, const void* weight,
+    const float* bias, void* y, int32_t tile, void* stream);
 
 #ifdef __cplusplus
 }  // extern "C"

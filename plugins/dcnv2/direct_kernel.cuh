@@ -38,7 +38,8 @@ class Direct : public LaunchBounds<kDirectThreads, 2>, public StaticShared<Direc
       out_ = Strides::nchw(problem_.out_channels, out_pixels);
     }
     const int out_per_group = problem_.out_channels / problem_.groups;
-    const int pixel_tiles = ceil_div(out_pixels, kDirectTile), channel_tiles = ceil_div(out_per_group, kDirectTile);
+    const int pixel_tiles = ceil_div(out_pixels, kDirectTile),
+              channel_tiles = ceil_div(out_per_group, kDirectTile);
     int block = blockIdx.x;
     first_pixel_ = block % pixel_tiles * kDirectTile;
     block /= pixel_tiles;
@@ -49,7 +50,8 @@ class Direct : public LaunchBounds<kDirectThreads, 2>, public StaticShared<Direc
   }
 
   PSSDET_DEVICE void run() {
-    const int per_group = problem_.channels / problem_.groups, per_offset_group = problem_.channels / problem_.offset_groups;
+    const int per_group = problem_.channels / problem_.groups,
+              per_offset_group = problem_.channels / problem_.offset_groups;
     const int end = (group_ + 1) * per_group;
     for (int from = group_ * per_group; from < end;) {
       // Channels of one offset group are sampled at the same places.
@@ -76,7 +78,8 @@ class Direct : public LaunchBounds<kDirectThreads, 2>, public StaticShared<Direc
   PSSDET_DEVICE void find_corners(int offset_group, int tap) {
     const int pixel = first_pixel_ + int(threadIdx.x);
     Corners<float> found = {0, 0, 0, 0, {0, 0, 0, 0}};
-    if (pixel < arguments_.pixels()) found = arguments_.corners(arguments_.pixel(image_, pixel), offset_group, tap);
+    if (pixel < arguments_.pixels())
+      found = arguments_.corners(arguments_.pixel(image_, pixel), offset_group, tap);
     shared_.corners[threadIdx.x] = found;
   }
 
@@ -101,7 +104,8 @@ class Direct : public LaunchBounds<kDirectThreads, 2>, public StaticShared<Direc
   PSSDET_DEVICE void read_weights(int tap, int channel, int end, int depth) {
     const T* weight = static_cast<const T*>(arguments_.weight);
     const int k = threadIdx.x % kDirectDepth;
-    for (int column = threadIdx.x / kDirectDepth; column < kDirectTile; column += kDirectThreads / kDirectDepth) {
+    for (int column = threadIdx.x / kDirectDepth; column < kDirectTile;
+        column += kDirectThreads / kDirectDepth) {
       const int out = first_channel_ + column;
       const bool exists = out < end_channel_ && channel + k < end;
       shared_.weights[k][column] =
@@ -114,7 +118,8 @@ class Direct : public LaunchBounds<kDirectThreads, 2>, public StaticShared<Direc
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
 #pragma unroll
-        for (int j = 0; j < 4; ++j) sums_[i][j] += shared_.samples[k][row() + 16 * i] * shared_.weights[k][column() + 16 * j];
+        for (int j = 0; j < 4; ++j)
+          sums_[i][j] += shared_.samples[k][row() + 16 * i] * shared_.weights[k][column() + 16 * j];
       }
     }
   }

@@ -18,7 +18,8 @@ struct Tile {
   static constexpr int kWarpsM = WarpsM, kWarpsN = WarpsN, kWarpsK = WarpsK;
   static constexpr int kThreads = 32 * WarpsM * WarpsN * WarpsK;
   static constexpr int kPitch = TileK + kSkew, kOutPitch = Columns + 4;
-  static constexpr int kTilesM = Rows / WarpsM / 16, kTilesN = Columns / WarpsN / 16, kStepsK = TileK / WarpsK / 16;
+  static constexpr int kTilesM = Rows / WarpsM / 16, kTilesN = Columns / WarpsN / 16,
+                       kStepsK = TileK / WarpsK / 16;
   static constexpr int kSamples = Rows * (TileK / 8) / kThreads;  // eight channels of a pixel each, by a thread
 
   static_assert(kThreads % Rows == 0);
@@ -50,7 +51,8 @@ class Fused : public LaunchBounds<Tile::kThreads, 1>, public DynamicShared<Tile:
     return (rows + Tile::kRows - 1) / Tile::kRows * ceil_div(arguments.problem.out_channels, Tile::kColumns);
   }
 
-  PSSDET_DEVICE Fused(const Arguments& arguments, unsigned char* shared) : arguments_(arguments), shared_(shared) {
+  PSSDET_DEVICE Fused(const Arguments& arguments, unsigned char* shared)
+      : arguments_(arguments), shared_(shared) {
     const int column_tiles = ceil_div(arguments.problem.out_channels, Tile::kColumns);
     // Blocks that read the same pixels are neighbours, so that they share them in the caches.
     first_row_ = int(blockIdx.x) / column_tiles * Tile::kRows;
@@ -72,7 +74,9 @@ class Fused : public LaunchBounds<Tile::kThreads, 1>, public DynamicShared<Tile:
   }
 
  private:
-  PSSDET_DEVICE half* samples(int stage) const { return reinterpret_cast<half*>(shared_ + stage * Tile::kStageBytes); }
+  PSSDET_DEVICE half* samples(int stage) const {
+    return reinterpret_cast<half*>(shared_ + stage * Tile::kStageBytes);
+  }
   PSSDET_DEVICE half* weights(int stage) const { return samples(stage) + Tile::kRows * Tile::kPitch; }
 
   PSSDET_DEVICE void build_gather_table() {
@@ -194,7 +198,8 @@ class Fused : public LaunchBounds<Tile::kThreads, 1>, public DynamicShared<Tile:
 
   // The sums of all sliced-K groups, one after the other, into shared memory.
   PSSDET_DEVICE void reduce_k(int part) {
-    float* mine = result() + warp_m() % Tile::kPartWarpsM * Tile::kTilesM * 16 * Tile::kOutPitch + warp_n() * Tile::kTilesN * 16;
+    float* mine = result() + warp_m() % Tile::kPartWarpsM * Tile::kTilesM * 16 * Tile::kOutPitch +
+        warp_n() * Tile::kTilesN * 16;
     for (int group = 0; group < Tile::kWarpsK; ++group) {
       if (warp_k() == group && warp_m() / Tile::kPartWarpsM == part) {
 #pragma unroll
@@ -221,10 +226,11 @@ class Fused : public LaunchBounds<Tile::kThreads, 1>, public DynamicShared<Tile:
       Half8 values;
 #pragma unroll
       for (int pair = 0; pair < 4; ++pair) {
-        values.pair[pair] = __floats2half2_rn(
-            finished(sums[2 * pair], out_column + 2 * pair), finished(sums[2 * pair + 1], out_column + 2 * pair + 1));
+        values.pair[pair] = __floats2half2_rn(finished(sums[2 * pair], out_column + 2 * pair),
+            finished(sums[2 * pair + 1], out_column + 2 * pair + 1));
       }
-      store8(static_cast<half*>(arguments_.y) + int64_t(out_row) * arguments_.out_channel_pitch + out_column, values);
+      store8(static_cast<half*>(arguments_.y) + int64_t(out_row) * arguments_.out_channel_pitch + out_column,
+          values);
     }
   }
 
@@ -275,7 +281,8 @@ auto with_tile(int number, Visit visit) {
 inline int choose_tile(const Arguments& arguments, int multiprocessors) {
   for (int number = 0; number < kTiles; ++number) {
     const bool suits = with_tile(number, [&](auto tile) {
-      return tile.kColumns <= arguments.problem.out_channels && Fused<decltype(tile)>::blocks(arguments) >= multiprocessors;
+      return tile.kColumns <= arguments.problem.out_channels &&
+          Fused<decltype(tile)>::blocks(arguments) >= multiprocessors;
     });
     if (suits) return number;
   }

@@ -21,17 +21,23 @@ class WeightGroups {
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
       const int column = first_column + row(i);
-      first_[i] = column < arguments.problem.out_channels ? uint32_t(column) * (uint32_t(depth) / 8) + within(i) / 8 : kNone;
+      first_[i] = column < arguments.problem.out_channels
+          ? uint32_t(column) * (uint32_t(depth) / 8) + within(i) / 8
+          : kNone;
     }
   }
 
  protected:
   static PSSDET_DEVICE int row(int i) { return (int(threadIdx.x) + i * Tile::kThreads) / (Tile::kTileK / 8); }
-  static PSSDET_DEVICE int within(int i) { return (int(threadIdx.x) + i * Tile::kThreads) % (Tile::kTileK / 8) * 8; }
+  static PSSDET_DEVICE int within(int i) {
+    return (int(threadIdx.x) + i * Tile::kThreads) % (Tile::kTileK / 8) * 8;
+  }
   static PSSDET_DEVICE int target(int i) { return row(i) * Tile::kPitch + within(i); }
   PSSDET_DEVICE bool exists(int i, int k) const { return first_[i] != kNone && k + within(i) < depth_; }
   // An address that may be read even where nothing exists.
-  PSSDET_DEVICE const Half8* source(int i, int k) const { return weight_ + (exists(i, k) ? first_[i] + uint32_t(k) / 8 : 0); }
+  PSSDET_DEVICE const Half8* source(int i, int k) const {
+    return weight_ + (exists(i, k) ? first_[i] + uint32_t(k) / 8 : 0);
+  }
 
  private:
   static constexpr uint32_t kNone = ~uint32_t(0);
@@ -50,7 +56,8 @@ class AsyncCopy : WeightGroups<Tile> {
 
   PSSDET_DEVICE void start(int k, half* to) {
 #pragma unroll
-    for (int i = 0; i < this->kCount; ++i) copy_async(to + this->target(i), this->source(i, k), this->exists(i, k));
+    for (int i = 0; i < this->kCount; ++i)
+      copy_async(to + this->target(i), this->source(i, k), this->exists(i, k));
     commit_copies();
   }
   PSSDET_DEVICE void finish(half*) { wait_for_copies<0>(); }

@@ -84,7 +84,8 @@ PSSDET_DEVICE void prepare_groups(const NmsShared& shared, int groups, float thr
 
 // Removes what the boxes `chosen` of one group suppress in all later groups. Where warps outnumber groups, several share a group, each
 // with a part of the chosen boxes.
-PSSDET_DEVICE void suppress_later(const NmsShared& shared, int group, int groups, uint32_t chosen, float threshold) {
+PSSDET_DEVICE void suppress_later(
+    const NmsShared& shared, int group, int groups, uint32_t chosen, float threshold) {
   const int lane = lane_of_thread(), warps = int(blockDim.x) / 32, later = groups - group - 1;
   int parts = 1;
   while (parts < 32 && 2 * parts * later <= warps) parts *= 2;
@@ -105,7 +106,8 @@ PSSDET_DEVICE void suppress_later(const NmsShared& shared, int group, int groups
 // be set. Ends with a barrier; returns how many were kept.
 PSSDET_DEVICE int suppress(const NmsShared& shared, int count, int most, float threshold) {
   const int groups = whole_groups(count) / 32;
-  for (int i = count + int(threadIdx.x); i < 32 * groups; i += int(blockDim.x)) shared.boxes[i].x = __uint_as_float(0x7FC00000u);
+  for (int i = count + int(threadIdx.x); i < 32 * groups; i += int(blockDim.x))
+    shared.boxes[i].x = __uint_as_float(0x7FC00000u);
   __syncthreads();
   prepare_groups(shared, groups, threshold);
   int kept = 0;

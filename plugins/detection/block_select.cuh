@@ -27,9 +27,13 @@ PSSDET_DEVICE uint32_t order_of(float score) {
 }
 
 // Inverse of order_of; NaN for NaN.
-PSSDET_DEVICE float score_of(uint32_t order) { return __uint_as_float(order & 0x80000000u ? order & 0x7FFFFFFFu : ~order); }
+PSSDET_DEVICE float score_of(uint32_t order) {
+  return __uint_as_float(order & 0x80000000u ? order & 0x7FFFFFFFu : ~order);
+}
 
-PSSDET_DEVICE uint64_t key_of(uint32_t order, uint32_t index) { return uint64_t(order) << 32 | uint32_t(~index); }
+PSSDET_DEVICE uint64_t key_of(uint32_t order, uint32_t index) {
+  return uint64_t(order) << 32 | uint32_t(~index);
+}
 PSSDET_DEVICE uint32_t order_in(uint64_t key) { return uint32_t(key >> 32); }
 PSSDET_DEVICE uint32_t index_in(uint64_t key) { return ~uint32_t(key); }
 
@@ -110,7 +114,8 @@ PSSDET_DEVICE uint64_t lowest_wanted(SelectShared& shared, const Keys& keys, int
 // Gives `take` the `wanted` largest keys, or all if there are fewer: (place, key), the places from 0 in no order. Returns how many.
 // Keys: order(i) and key(i) for i below count; an order of kNoScore is no candidate.
 template <typename Keys, typename Take>
-PSSDET_DEVICE int select_largest(SelectShared& shared, const Keys& keys, int count, int wanted, const Take& take) {
+PSSDET_DEVICE int select_largest(
+    SelectShared& shared, const Keys& keys, int count, int wanted, const Take& take) {
   if (threadIdx.x == 0) shared.taken = 0;
   const uint64_t lowest = lowest_wanted(shared, keys, count, uint32_t(wanted));
   for (int first = 0; first < count; first += int(blockDim.x)) {

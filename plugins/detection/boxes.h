@@ -59,19 +59,21 @@ struct Interval {
 };
 
 // One axis: the interval moved by a share of its size, scaled by exp(log_scale), and clipped to the image.
-PSSDET_DEVICE Interval decoded_axis(
-    const pssdet_proposals_problem& problem, Interval anchor, Single shift, Single log_scale, Single image_side) {
-  const Single offset = {problem.pixel_offset}, multiple = {problem.clip_multiple}, half = {0.5f}, zero = {0.0f};
+PSSDET_DEVICE Interval decoded_axis(const pssdet_proposals_problem& problem, Interval anchor, Single shift,
+    Single log_scale, Single image_side) {
+  const Single offset = {problem.pixel_offset}, multiple = {problem.clip_multiple}, half = {0.5f},
+               zero = {0.0f};
   const Single size = anchor.high - anchor.low + offset;
   const Single centre = shift * size + (anchor.low + size * half);
   const Single reach = exponential(at_most(log_scale, {kMaxLogScale})) * size * half;
   const Single bound = rounded_up(image_side / multiple) * multiple - offset;
-  return {at_least(at_most(centre - reach, bound), zero), at_least(at_most(centre + reach - offset, bound), zero)};
+  return {
+      at_least(at_most(centre - reach, bound), zero), at_least(at_most(centre + reach - offset, bound), zero)};
 }
 
 // The box of anchor `kind` of a cell; deltas: dx, dy, dw, dh. It has a NaN where a delta or the image's size is one.
-PSSDET_DEVICE Box decoded_anchor(const pssdet_proposals_problem& problem, int32_t level, int32_t kind, int32_t cell,
-    const Single* deltas, Single image_height, Single image_width) {
+PSSDET_DEVICE Box decoded_anchor(const pssdet_proposals_problem& problem, int32_t level, int32_t kind,
+    int32_t cell, const Single* deltas, Single image_height, Single image_width) {
   const int32_t width = problem.pyramid.width[level], stride = problem.pyramid.strides[level];
   const int32_t row = cell / width, column = cell - row * width;
   const float* corners = problem.anchors + 4 * (level * problem.anchors_per_cell + kind);

@@ -14,7 +14,8 @@ int64_t chunks_of(const pssdet_proposals_problem& p, int level) {
 
 bool is_valid_level(const pssdet_proposals_problem& p, int level) {
   const pssdet_pyramid& of = p.pyramid;
-  if (!within(of.height[level], kMost) || !within(of.width[level], kMost) || !within(of.strides[level], kMost)) return false;
+  if (!within(of.height[level], kMost) || !within(of.width[level], kMost) || !within(of.strides[level], kMost))
+    return false;
   // Deltas are counted by channel and cell, which leaves room for the last chunk too; corners by pixel.
   return int64_t(of.height[level]) * of.width[level] <= kMost / 4 / (PSSDET_MAX_ANCHORS + 8) &&
       of.height[level] <= kMost / of.strides[level] && of.width[level] <= kMost / of.strides[level];
@@ -23,8 +24,10 @@ bool is_valid_level(const pssdet_proposals_problem& p, int level) {
 bool is_valid(const pssdet_proposals_problem& p) {
   if (!within(p.batch, kMost) || !within(p.pyramid.levels, PSSDET_MAX_LEVELS)) return false;
   if (!within(p.anchors_per_cell, PSSDET_MAX_ANCHORS)) return false;
-  if (!within(p.pre_nms_top_n, PSSDET_MAX_CANDIDATES) || !within(p.post_nms_top_n, PSSDET_MAX_CANDIDATES)) return false;
-  if (!is_share(p.nms_threshold) || !std::isfinite(p.min_size) || !finite_from_zero(p.pixel_offset)) return false;
+  if (!within(p.pre_nms_top_n, PSSDET_MAX_CANDIDATES) || !within(p.post_nms_top_n, PSSDET_MAX_CANDIDATES))
+    return false;
+  if (!is_share(p.nms_threshold) || !std::isfinite(p.min_size) || !finite_from_zero(p.pixel_offset))
+    return false;
   if (!finite_from_zero(p.clip_multiple) || p.clip_multiple == 0) return false;
   int64_t chunks = 0;
   for (int level = 0; level < p.pyramid.levels; ++level) {
@@ -48,10 +51,12 @@ size_t place(const pssdet_proposals_problem& p, void* workspace, ProposalsArgume
 }
 
 bool is_valid(const pssdet_multiclass_nms_problem& p) {
-  if (!within(p.batch, kMost) || !within(p.classes, kMost) || !within(p.regions, PSSDET_MAX_CANDIDATES)) return false;
+  if (!within(p.batch, kMost) || !within(p.classes, kMost) || !within(p.regions, PSSDET_MAX_CANDIDATES))
+    return false;
   if (p.box_classes != 1 && p.box_classes != p.classes) return false;
   if (!within(p.max_detections, PSSDET_MAX_CANDIDATES)) return false;
-  if (std::isnan(p.score_threshold) || !is_share(p.nms_threshold) || !finite_from_zero(p.pixel_offset)) return false;
+  if (std::isnan(p.score_threshold) || !is_share(p.nms_threshold) || !finite_from_zero(p.pixel_offset))
+    return false;
   return p.classes <= kMost / 2 / PSSDET_MAX_CANDIDATES && p.batch <= kMost / p.classes;
 }
 
@@ -77,15 +82,16 @@ pssdet_status workspace_of(const Problem* problem, size_t* bytes) {
 }  // namespace
 
 pssdet_status prepare(const pssdet_proposals_problem* problem, pssdet_dtype type, const pssdet_layout* layouts,
-    const void* const* scores, const void* const* deltas, const float* image_size, float* proposals, float* proposal_scores,
-    int32_t* count, void* workspace, ProposalsArguments* arguments) {
+    const void* const* scores, const void* const* deltas, const float* image_size, float* proposals,
+    float* proposal_scores, int32_t* count, void* workspace, ProposalsArguments* arguments) {
   if (!problem || !layouts || !scores || !deltas || !is_valid(*problem)) return PSSDET_BAD_PROBLEM;
   if (!known(type)) return PSSDET_BAD_PROBLEM;
   if (!usable({image_size, proposals, proposal_scores, count, workspace})) return PSSDET_BAD_PROBLEM;
   const int32_t levels = problem->pyramid.levels, anchors = problem->anchors_per_cell;
   arguments->problem = *problem;
   for (int32_t i = 0; i < levels; ++i) {
-    if (!known(layouts[i]) || !known(layouts[levels + i]) || !usable({scores[i], deltas[i]})) return PSSDET_BAD_PROBLEM;
+    if (!known(layouts[i]) || !known(layouts[levels + i]) || !usable({scores[i], deltas[i]}))
+      return PSSDET_BAD_PROBLEM;
     const int32_t cells = arguments->cells(i);
     arguments->scores[i] = view_of(scores[i], type, layouts[i], anchors, cells);
     arguments->deltas[i] = view_of(deltas[i], type, layouts[levels + i], 4 * anchors, cells);
@@ -99,10 +105,11 @@ pssdet_status prepare(const pssdet_proposals_problem* problem, pssdet_dtype type
 }
 
 pssdet_status prepare(const pssdet_multiclass_nms_problem* problem, const float* boxes, const float* scores,
-    const int32_t* region_count, float* best_boxes, float* best_scores, int32_t* labels, int32_t* count, void* workspace,
-    NmsArguments* arguments) {
+    const int32_t* region_count, float* best_boxes, float* best_scores, int32_t* labels, int32_t* count,
+    void* workspace, NmsArguments* arguments) {
   if (!problem || !is_valid(*problem)) return PSSDET_BAD_PROBLEM;
-  if (!usable({boxes, scores, region_count, best_boxes, best_scores, labels, count, workspace})) return PSSDET_BAD_PROBLEM;
+  if (!usable({boxes, scores, region_count, best_boxes, best_scores, labels, count, workspace}))
+    return PSSDET_BAD_PROBLEM;
   place(*problem, workspace, arguments);
   arguments->boxes = reinterpret_cast<const float4*>(boxes);
   arguments->scores = scores;
@@ -126,27 +133,30 @@ bool good_pyramid(const pssdet_pyramid& pyramid, int32_t channels) {
   if (pyramid.levels < 1 || pyramid.levels > PSSDET_MAX_LEVELS) return false;
   for (int32_t i = 0; i < pyramid.levels; ++i) {
     const int64_t height = pyramid.height[i], width = pyramid.width[i];
-    if (height < 1 || width < 1 || pyramid.strides[i] < 1 || height > kMostSide || width > kMostSide) return false;
+    if (height < 1 || width < 1 || pyramid.strides[i] < 1 || height > kMostSide || width > kMostSide)
+      return false;
     if (height * width > kMost / ((int64_t(channels) + 7) / 8 * 8)) return false;
   }
   return true;
 }
 
 pssdet_status check(const pssdet_roi_align_problem& p) {
-  if (p.batch < 0 || p.regions < 0 || p.channels < 1 || !good_pyramid(p.pyramid, p.channels)) return PSSDET_BAD_PROBLEM;
+  if (p.batch < 0 || p.regions < 0 || p.channels < 1 || !good_pyramid(p.pyramid, p.channels))
+    return PSSDET_BAD_PROBLEM;
   if (p.output_size < 1 || p.output_size > PSSDET_MAX_OUTPUT_SIZE) return PSSDET_BAD_PROBLEM;
   if (p.sampling_ratio < 0 || p.sampling_ratio > PSSDET_MAX_SAMPLING_RATIO) return PSSDET_BAD_PROBLEM;
   if (!(p.canonical_size > 0) || !std::isfinite(p.canonical_size)) return PSSDET_BAD_PROBLEM;
   if (!finite_from_zero(p.pixel_offset)) return PSSDET_BAD_PROBLEM;
   // Powers of two of float32.
   if (std::abs(int64_t(p.min_level) - p.canonical_level) > 100) return PSSDET_BAD_PROBLEM;
-  const int64_t parts = (int64_t(p.channels) + kRoiChannels - 1) / kRoiChannels, regions = int64_t(p.batch) * p.regions;
+  const int64_t parts = (int64_t(p.channels) + kRoiChannels - 1) / kRoiChannels,
+                regions = int64_t(p.batch) * p.regions;
   return regions > kMost / parts ? PSSDET_BAD_PROBLEM : PSSDET_OK;
 }
 
 // Without a region only the problem is set.
-pssdet_status prepare(const pssdet_roi_align_problem& problem, pssdet_dtype type, pssdet_layout layout, const void* const* maps,
-    const float* rois, void* features, RoiAlignArguments* arguments) {
+pssdet_status prepare(const pssdet_roi_align_problem& problem, pssdet_dtype type, pssdet_layout layout,
+    const void* const* maps, const float* rois, void* features, RoiAlignArguments* arguments) {
   if (check(problem) != PSSDET_OK) return PSSDET_BAD_PROBLEM;
   if (type != PSSDET_F16 && !(type == PSSDET_F32 && layout == PSSDET_NCHW)) return PSSDET_BAD_PROBLEM;
   if (layout != PSSDET_NCHW && layout != PSSDET_NHWC) return PSSDET_BAD_PROBLEM;
@@ -178,24 +188,24 @@ pssdet_status pssdet_multiclass_nms_workspace(const pssdet_multiclass_nms_proble
   return pssdet::detection::workspace_of<pssdet::detection::NmsArguments>(problem, bytes);
 }
 
-pssdet_status pssdet_proposals_run(const pssdet_proposals_problem* problem, pssdet_dtype type, const pssdet_layout* layouts,
-    const void* const* scores, const void* const* deltas, const float* image_size, float* proposals, float* proposal_scores,
-    int32_t* count, void* workspace, void* stream) {
+pssdet_status pssdet_proposals_run(const pssdet_proposals_problem* problem, pssdet_dtype type,
+    const pssdet_layout* layouts, const void* const* scores, const void* const* deltas, const float* image_size,
+    float* proposals, float* proposal_scores, int32_t* count, void* workspace, void* stream) {
   using namespace pssdet::detection;
   ProposalsArguments arguments;
-  const pssdet_status status =
-      prepare(problem, type, layouts, scores, deltas, image_size, proposals, proposal_scores, count, workspace, &arguments);
+  const pssdet_status status = prepare(problem, type, layouts, scores, deltas, image_size, proposals,
+      proposal_scores, count, workspace, &arguments);
   if (status != PSSDET_OK) return status;
   return pssdet::launch_in_turn<BestOfChunk, ProposalsOfLevel, ProposalsOfImage>(arguments, stream);
 }
 
-pssdet_status pssdet_multiclass_nms_run(const pssdet_multiclass_nms_problem* problem, const float* boxes, const float* scores,
-    const int32_t* region_count, float* best_boxes, float* best_scores, int32_t* labels, int32_t* count, void* workspace,
-    void* stream) {
+pssdet_status pssdet_multiclass_nms_run(const pssdet_multiclass_nms_problem* problem, const float* boxes,
+    const float* scores, const int32_t* region_count, float* best_boxes, float* best_scores, int32_t* labels,
+    int32_t* count, void* workspace, void* stream) {
   using namespace pssdet::detection;
   NmsArguments arguments;
-  const pssdet_status status =
-      prepare(problem, boxes, scores, region_count, best_boxes, best_scores, labels, count, workspace, &arguments);
+  const pssdet_status status = prepare(
+      problem, boxes, scores, region_count, best_boxes, best_scores, labels, count, workspace, &arguments);
   if (status != PSSDET_OK) return status;
   return pssdet::launch_in_turn<BestOfClass, DetectionsOfImage>(arguments, stream);
 }
@@ -204,8 +214,8 @@ pssdet_status pssdet_roi_align_check(const pssdet_roi_align_problem* problem) {
   return problem ? pssdet::roi_align::check(*problem) : PSSDET_BAD_PROBLEM;
 }
 
-pssdet_status pssdet_roi_align_run(const pssdet_roi_align_problem* problem, pssdet_dtype type, pssdet_layout layout,
-    const void* const* maps, const float* rois, void* features, void* stream) {
+pssdet_status pssdet_roi_align_run(const pssdet_roi_align_problem* problem, pssdet_dtype type,
+    pssdet_layout layout, const void* const* maps, const float* rois, void* features, void* stream) {
   using namespace pssdet::roi_align;
   if (!problem) return PSSDET_BAD_PROBLEM;
   RoiAlignArguments arguments = {};

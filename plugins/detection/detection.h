@@ -30,9 +30,10 @@ typedef struct {
   int32_t batch;
   pssdet_pyramid pyramid;
   int32_t anchors_per_cell;
-  float anchors[PSSDET_MAX_LEVELS * PSSDET_MAX_ANCHORS * 4];  // [levels, anchors_per_cell, 4], of the cell at the origin
-  int32_t pre_nms_top_n;                                      // candidates of a level
-  int32_t post_nms_top_n;                                     // proposals of an image
+  float anchors[PSSDET_MAX_LEVELS * PSSDET_MAX_ANCHORS *
+      4];                  // [levels, anchors_per_cell, 4], of the cell at the origin
+  int32_t pre_nms_top_n;   // candidates of a level
+  int32_t post_nms_top_n;  // proposals of an image
   float nms_threshold, min_size;
   float pixel_offset;   // 1 if a box from x = 3 to x = 5 is three pixels wide, 0 if it is two wide
   float clip_multiple;  // boxes are clipped to image_size rounded up to a multiple of it
@@ -58,26 +59,27 @@ typedef struct {
 // Bytes of workspace; 0 with PSSDET_BAD_PROBLEM if the sizes contradict each other or pass the limits above.
 PSSDET_API pssdet_status pssdet_proposals_workspace(const pssdet_proposals_problem* problem, size_t* bytes);
 PSSDET_API pssdet_status pssdet_roi_align_check(const pssdet_roi_align_problem* problem);
-PSSDET_API pssdet_status pssdet_multiclass_nms_workspace(const pssdet_multiclass_nms_problem* problem, size_t* bytes);
+PSSDET_API pssdet_status pssdet_multiclass_nms_workspace(
+    const pssdet_multiclass_nms_problem* problem, size_t* bytes);
 
 // scores[i]: [batch, anchors_per_cell, h, w], deltas[i]: [batch, 4 * anchors_per_cell, h, w] (dx, dy, dw, dh of each anchor), of
 // `type`; each tensor has its own layout, in the order of the scores, then of the deltas. image_size: [batch, 2] (h, w).
 // Out: proposals [batch, post_nms_top_n, 4], best first, zero past count; their scores, -inf past count; count int32 [batch].
 PSSDET_API pssdet_status pssdet_proposals_run(const pssdet_proposals_problem* problem, pssdet_dtype type,
-    const pssdet_layout* layouts, const void* const* scores, const void* const* deltas, const float* image_size, float* proposals,
-    float* proposal_scores, int32_t* count, void* workspace, void* stream);
+    const pssdet_layout* layouts, const void* const* scores, const void* const* deltas, const float* image_size,
+    float* proposals, float* proposal_scores, int32_t* count, void* workspace, void* stream);
 
 // maps[i]: [batch, channels, h, w] of `type`, all in `layout`; rois: [batch, regions, 4] in pixels of the network's input.
 // Out: features [batch * regions, channels, output_size, output_size] of `type`, NCHW. NHWC maps are half.
-PSSDET_API pssdet_status pssdet_roi_align_run(const pssdet_roi_align_problem* problem, pssdet_dtype type, pssdet_layout layout,
-    const void* const* maps, const float* rois, void* features, void* stream);
+PSSDET_API pssdet_status pssdet_roi_align_run(const pssdet_roi_align_problem* problem, pssdet_dtype type,
+    pssdet_layout layout, const void* const* maps, const float* rois, void* features, void* stream);
 
 // boxes: [batch, regions, box_classes, 4], scores: [batch, regions, classes], region_count: int32 [batch].
 // Out: [batch, max_detections, 4], scores [batch, max_detections] falling, labels int32, count int32 [batch]; past count boxes and
 // scores are 0 and labels -1.
-PSSDET_API pssdet_status pssdet_multiclass_nms_run(const pssdet_multiclass_nms_problem* problem, const float* boxes,
-    const float* scores, const int32_t* region_count, float* best_boxes, float* best_scores, int32_t* labels, int32_t* count,
-    void* workspace, void* stream);
+PSSDET_API pssdet_status pssdet_multiclass_nms_run(const pssdet_multiclass_nms_problem* problem,
+    const float* boxes, const float* scores, const int32_t* region_count, float* best_boxes, float* best_scores,
+    int32_t* labels, int32_t* count, void* workspace, void* stream);
 
 #ifdef __cplusplus
 }  // extern "C"

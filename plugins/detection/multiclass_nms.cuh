@@ -24,18 +24,22 @@ struct NmsArguments {
 };
 
 pssdet_status prepare(const pssdet_multiclass_nms_problem* problem, const float* boxes, const float* scores,
-    const int32_t* region_count, float* best_boxes, float* best_scores, int32_t* labels, int32_t* count, void* workspace,
-    NmsArguments* arguments);
+    const int32_t* region_count, float* best_boxes, float* best_scores, int32_t* labels, int32_t* count,
+    void* workspace, NmsArguments* arguments);
 
-class BestOfClass : public LaunchBounds<256, 1, 32>, public DynamicShared<BoxesAndKeys::bytes(PSSDET_MAX_CANDIDATES)> {
+class BestOfClass : public LaunchBounds<256, 1, 32>,
+                    public DynamicShared<BoxesAndKeys::bytes(PSSDET_MAX_CANDIDATES)> {
  public:
   using Arguments = NmsArguments;
   static int shared_bytes(const Arguments& arguments) { return BoxesAndKeys::bytes(arguments.problem.regions); }
-  static int64_t blocks(const Arguments& arguments) { return int64_t(arguments.problem.batch) * arguments.problem.classes; }
+  static int64_t blocks(const Arguments& arguments) {
+    return int64_t(arguments.problem.batch) * arguments.problem.classes;
+  }
 
   PSSDET_DEVICE BestOfClass(const NmsArguments& arguments, unsigned char* shared)
       : arguments_(arguments), problem_(arguments.problem), shared_(shared, arguments.problem.regions),
-        image_(int(blockIdx.x) / arguments.problem.classes), class_(int(blockIdx.x) - image_ * arguments.problem.classes),
+        image_(int(blockIdx.x) / arguments.problem.classes),
+        class_(int(blockIdx.x) - image_ * arguments.problem.classes),
         box_class_(arguments.problem.box_classes == 1 ? 0 : class_) {}
 
   PSSDET_DEVICE void run() const {
@@ -105,10 +109,11 @@ class DetectionsOfImage : public LaunchBounds<512, 1, 32>, public DynamicShared<
 
   PSSDET_DEVICE void run() const {
     const pssdet_multiclass_nms_problem& problem = arguments_.problem;
-    const int image = int(blockIdx.x), most = problem.max_detections, candidates = problem.classes * arguments_.of_class();
+    const int image = int(blockIdx.x), most = problem.max_detections,
+              candidates = problem.classes * arguments_.of_class();
     const StoredKeys keys = {arguments_.kept_keys + int64_t(image) * candidates};
-    const int count =
-        select_largest(shared_.select, keys, candidates, most, [&](int place, uint64_t key) { shared_.keys[place] = key; });
+    const int count = select_largest(
+        shared_.select, keys, candidates, most, [&](int place, uint64_t key) { shared_.keys[place] = key; });
     sort_falling(shared_.keys, count);
     for (int i = int(threadIdx.x); i < most; i += int(blockDim.x)) {
       const int64_t to = int64_t(image) * most + i;
@@ -126,7 +131,8 @@ class DetectionsOfImage : public LaunchBounds<512, 1, 32>, public DynamicShared<
  private:
   PSSDET_DEVICE void write(int image, uint64_t key, int64_t to) const {
     const pssdet_multiclass_nms_problem& problem = arguments_.problem;
-    const int32_t label = int32_t(index_in(key)) / problem.regions, region = int32_t(index_in(key)) - label * problem.regions;
+    const int32_t label = int32_t(index_in(key)) / problem.regions,
+                  region = int32_t(index_in(key)) - label * problem.regions;
     const int32_t box_class = problem.box_classes == 1 ? 0 : label;
     const int64_t box = (int64_t(image) * problem.regions + region) * problem.box_classes + box_class;
     arguments_.best_boxes[to] = arguments_.boxes[box];

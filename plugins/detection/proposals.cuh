@@ -29,19 +29,23 @@ struct ProposalsArguments {
   uint64_t* level_keys;
   uint64_t* chunk_keys;
 
-  PSSDET_HOST_DEVICE int32_t cells(int level) const { return problem.pyramid.height[level] * problem.pyramid.width[level]; }
+  PSSDET_HOST_DEVICE int32_t cells(int level) const {
+    return problem.pyramid.height[level] * problem.pyramid.width[level];
+  }
   PSSDET_HOST_DEVICE int32_t anchors(int level) const { return cells(level) * problem.anchors_per_cell; }
   PSSDET_HOST_DEVICE int32_t chunks() const { return first_chunk[problem.pyramid.levels]; }
 };
 
 pssdet_status prepare(const pssdet_proposals_problem* problem, pssdet_dtype type, const pssdet_layout* layouts,
-    const void* const* scores, const void* const* deltas, const float* image_size, float* proposals, float* proposal_scores,
-    int32_t* count, void* workspace, ProposalsArguments* arguments);
+    const void* const* scores, const void* const* deltas, const float* image_size, float* proposals,
+    float* proposal_scores, int32_t* count, void* workspace, ProposalsArguments* arguments);
 
 class BestOfChunk : public LaunchBounds<512, 1, 32>, public DynamicShared<int(sizeof(ChunkShared))> {
  public:
   using Arguments = ProposalsArguments;
-  static int64_t blocks(const Arguments& arguments) { return int64_t(arguments.problem.batch) * arguments.chunks(); }
+  static int64_t blocks(const Arguments& arguments) {
+    return int64_t(arguments.problem.batch) * arguments.chunks();
+  }
 
   // The scores of a chunk: elements of the map in the order in which they lie in memory, so that threads read side by side.
   struct Keys {
@@ -61,7 +65,8 @@ class BestOfChunk : public LaunchBounds<512, 1, 32>, public DynamicShared<int(si
   };
 
   PSSDET_DEVICE BestOfChunk(const ProposalsArguments& arguments, unsigned char* shared)
-      : arguments_(arguments), shared_(*reinterpret_cast<ChunkShared*>(shared)), image_(int(blockIdx.x) / arguments.chunks()) {
+      : arguments_(arguments), shared_(*reinterpret_cast<ChunkShared*>(shared)),
+        image_(int(blockIdx.x) / arguments.chunks()) {
     const int chunk = int(blockIdx.x) - image_ * arguments.chunks();
     while (chunk >= arguments.first_chunk[level_ + 1]) ++level_;
     first_ = (chunk - arguments.first_chunk[level_]) * kChunk;
@@ -73,9 +78,11 @@ class BestOfChunk : public LaunchBounds<512, 1, 32>, public DynamicShared<int(si
     const TensorView& map = arguments_.scores[level_];
     const int wanted = arguments_.problem.pre_nms_top_n, anchors = arguments_.problem.anchors_per_cell;
     const Keys keys = {shared_.orders, first_, anchors, arguments_.cells(level_), map.strides.step == 1};
-    for (int i = int(threadIdx.x); i < count_; i += int(blockDim.x)) shared_.orders[i] = order(map, keys.by_channel, first_ + i);
+    for (int i = int(threadIdx.x); i < count_; i += int(blockDim.x))
+      shared_.orders[i] = order(map, keys.by_channel, first_ + i);
     uint64_t* best = arguments_.chunk_keys + int64_t(blockIdx.x) * wanted;
-    const int found = select_largest(shared_.select, keys, count_, wanted, [&](int place, uint64_t key) { best[place] = key; });
+    const int found = select_largest(
+        shared_.select, keys, count_, wanted, [&](int place, uint64_t key) { best[place] = key; });
     for (int i = found + int(threadIdx.x); i < wanted; i += int(blockDim.x)) best[i] = kNoKey;
   }
 
@@ -92,10 +99,13 @@ class BestOfChunk : public LaunchBounds<512, 1, 32>, public DynamicShared<int(si
   int image_, level_ = 0, first_, count_;
 };
 
-class ProposalsOfLevel : public LaunchBounds<1024, 1, 32>, public DynamicShared<BoxesAndKeys::bytes(PSSDET_MAX_CANDIDATES)> {
+class ProposalsOfLevel : public LaunchBounds<1024, 1, 32>,
+                         public DynamicShared<BoxesAndKeys::bytes(PSSDET_MAX_CANDIDATES)> {
  public:
   using Arguments = ProposalsArguments;
-  static int shared_bytes(const Arguments& arguments) { return BoxesAndKeys::bytes(arguments.problem.pre_nms_top_n); }
+  static int shared_bytes(const Arguments& arguments) {
+    return BoxesAndKeys::bytes(arguments.problem.pre_nms_top_n);
+  }
   static int64_t blocks(const Arguments& arguments) {
     return int64_t(arguments.problem.batch) * arguments.problem.pyramid.levels;
   }
@@ -108,8 +118,8 @@ class ProposalsOfLevel : public LaunchBounds<1024, 1, 32>, public DynamicShared<
   PSSDET_DEVICE void run() const {
     const int most = problem_.pre_nms_top_n, first = arguments_.first_chunk[level_];
     const StoredKeys keys = {arguments_.chunk_keys + (int64_t(image_) * arguments_.chunks() + first) * most};
-    const int count = select_largest(*shared_.select, keys, (arguments_.first_chunk[level_ + 1] - first) * most, most,
-        [&](int place, uint64_t key) { shared_.keys[place] = key; });
+    const int count = select_largest(*shared_.select, keys, (arguments_.first_chunk[level_ + 1] - first) * most,
+        most, [&](int place, uint64_t key) { shared_.keys[place] = key; });
     sort_falling(shared_.keys, count);
     float4* boxes = arguments_.level_boxes + int64_t(blockIdx.x) * most;
     uint64_t* kept_keys = arguments_.level_keys + int64_t(blockIdx.x) * most;
@@ -130,7 +140,8 @@ class ProposalsOfLevel : public LaunchBounds<1024, 1, 32>, public DynamicShared<
 
  private:
   PSSDET_DEVICE Box decoded(uint32_t index) const {
-    const int32_t cell = int32_t(index) / problem_.anchors_per_cell, kind = int32_t(index) - cell * problem_.anchors_per_cell;
+    const int32_t cell = int32_t(index) / problem_.anchors_per_cell,
+                  kind = int32_t(index) - cell * problem_.anchors_per_cell;
     const TensorView& map = arguments_.deltas[level_];
     Single deltas[4];
 #pragma unroll
@@ -158,14 +169,15 @@ class ProposalsOfImage : public LaunchBounds<512, 1, 32>, public DynamicShared<i
     const int candidates = arguments_.problem.pyramid.levels * arguments_.problem.pre_nms_top_n;
     const StoredKeys keys = {arguments_.level_keys + int64_t(image) * candidates};
     const float4* boxes = arguments_.level_boxes + int64_t(image) * candidates;
-    const int count =
-        select_largest(shared_.select, keys, candidates, most, [&](int place, uint64_t key) { shared_.keys[place] = key; });
+    const int count = select_largest(
+        shared_.select, keys, candidates, most, [&](int place, uint64_t key) { shared_.keys[place] = key; });
     sort_falling(shared_.keys, count);
     for (int i = int(threadIdx.x); i < most; i += int(blockDim.x)) {
       const int64_t to = int64_t(image) * most + i;
       const bool found = i < count;
       arguments_.proposals[to] = found ? boxes[index_in(shared_.keys[i])] : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-      arguments_.proposal_scores[to] = found ? score_of(order_in(shared_.keys[i])) : __uint_as_float(0xFF800000u);  // -inf
+      arguments_.proposal_scores[to] =
+          found ? score_of(order_in(shared_.keys[i])) : __uint_as_float(0xFF800000u);  // -inf
     }
     if (threadIdx.x == 0) arguments_.count[image] = count;
   }

@@ -92,9 +92,11 @@ struct Axis {
 };
 
 // from, to: the region's sides in pixels of the network's input.
-PSSDET_DEVICE Axis axis_of(const pssdet_roi_align_problem& problem, float from, float to, int32_t stride, int32_t cells) {
+PSSDET_DEVICE Axis axis_of(
+    const pssdet_roi_align_problem& problem, float from, float to, int32_t stride, int32_t cells) {
   const float shift = problem.aligned ? 0.5f : 0.0f;
-  const float start = sub_rn(div_rn(from, float(stride)), shift), end = sub_rn(div_rn(to, float(stride)), shift);
+  const float start = sub_rn(div_rn(from, float(stride)), shift),
+              end = sub_rn(div_rn(to, float(stride)), shift);
   float extent = sub_rn(end, start);
   if (!problem.aligned && !(extent > 1.0f)) extent = 1.0f;
   const float bin = div_rn(extent, float(problem.output_size));
@@ -140,11 +142,13 @@ class RoiAlign : public LaunchBounds<kRoiThreads, 4>, public StaticShared<RoiSha
   }
 
   PSSDET_DEVICE RoiAlign(const RoiAlignArguments& arguments, RoiShared<ChannelsLast>& shared)
-      : arguments_(arguments), problem_(arguments.problem), shared_(shared), size_(problem_.output_size), bins_(size_ * size_) {
+      : arguments_(arguments), problem_(arguments.problem), shared_(shared), size_(problem_.output_size),
+        bins_(size_ * size_) {
     region_ = int32_t(blockIdx.x / unsigned(arguments.parts));
     image_ = region_ / problem_.regions;
     first_channel_ = int32_t(blockIdx.x % unsigned(arguments.parts)) * kRoiChannels;
-    channels_ = problem_.channels - first_channel_ < kRoiChannels ? problem_.channels - first_channel_ : kRoiChannels;
+    channels_ =
+        problem_.channels - first_channel_ < kRoiChannels ? problem_.channels - first_channel_ : kRoiChannels;
   }
 
   PSSDET_DEVICE void run() {
@@ -181,7 +185,8 @@ class RoiAlign : public LaunchBounds<kRoiThreads, 4>, public StaticShared<RoiSha
   PSSDET_DEVICE void run_channels_first() const {
     const T* image = static_cast<const T*>(arguments_.maps[shared_.level]) +
         (int64_t(image_) * problem_.channels + first_channel_) * height_ * width_;
-    T* features = static_cast<T*>(arguments_.features) + (int64_t(region_) * problem_.channels + first_channel_) * bins_;
+    T* features =
+        static_cast<T*>(arguments_.features) + (int64_t(region_) * problem_.channels + first_channel_) * bins_;
     for (int i = threadIdx.x; i < channels_ * bins_; i += kRoiThreads) {
       const int channel = i / bins_, bin = i % bins_;
       const T* plane = image + int64_t(channel) * height_ * width_;
@@ -200,12 +205,14 @@ class RoiAlign : public LaunchBounds<kRoiThreads, 4>, public StaticShared<RoiSha
     constexpr int kGroups = kRoiChannels / 8;
     const half* image = static_cast<const half*>(arguments_.maps[shared_.level]) +
         int64_t(image_) * height_ * width_ * arguments_.channel_pitch + first_channel_;
-    half* features = static_cast<half*>(arguments_.features) + (int64_t(region_) * problem_.channels + first_channel_) * bins_;
+    half* features = static_cast<half*>(arguments_.features) +
+        (int64_t(region_) * problem_.channels + first_channel_) * bins_;
     for (int first = 0; first < bins_; first += kRoiSlice) {
       const int slice = bins_ - first < kRoiSlice ? bins_ - first : kRoiSlice;
       for (int i = threadIdx.x; i < slice * kGroups; i += kRoiThreads) {
         const int channel = i % kGroups * 8, bin = i / kGroups;
-        if (channel < channels_) eight_channels(image + channel, first + bin, results + channel * slice + bin, slice);
+        if (channel < channels_)
+          eight_channels(image + channel, first + bin, results + channel * slice + bin, slice);
       }
       __syncthreads();
       for (int i = threadIdx.x; i < channels_ * slice; i += kRoiThreads) {
@@ -244,7 +251,8 @@ class RoiAlign : public LaunchBounds<kRoiThreads, 4>, public StaticShared<RoiSha
       for (int c = shared_.first[1][column]; c < shared_.end[1][column]; ++c) {
         const Sample x = sample(1, column, c);
         const float high = 1.0f - y.next, left = 1.0f - x.next;
-        visit(y.cell * width_ + x.cell, x.step, y.step * width_, {high * left, high * x.next, y.next * left, y.next * x.next});
+        visit(y.cell * width_ + x.cell, x.step, y.step * width_,
+            {high * left, high * x.next, y.next * left, y.next * x.next});
       }
     }
   }

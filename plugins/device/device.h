@@ -61,9 +61,13 @@ struct Strides {
   int64_t image;
   int32_t plane, step;
 
-  static PSSDET_HOST_DEVICE Strides nchw(int32_t channels, int32_t pixels) { return {int64_t(pixels) * channels, pixels, 1}; }
+  static PSSDET_HOST_DEVICE Strides nchw(int32_t channels, int32_t pixels) {
+    return {int64_t(pixels) * channels, pixels, 1};
+  }
   // pitch: the padded channels.
-  static PSSDET_HOST_DEVICE Strides nhwc(int32_t pitch, int32_t pixels) { return {int64_t(pixels) * pitch, 1, pitch}; }
+  static PSSDET_HOST_DEVICE Strides nhwc(int32_t pitch, int32_t pixels) {
+    return {int64_t(pixels) * pitch, 1, pitch};
+  }
 
   PSSDET_DEVICE int64_t at(int32_t n, int32_t channel, int32_t pixel) const {
     return n * image + int64_t(channel) * plane + int64_t(pixel) * step;
@@ -82,7 +86,8 @@ struct TensorView {
   }
 };
 
-inline TensorView view_of(const void* data, pssdet_dtype type, pssdet_layout layout, int32_t channels, int32_t pixels) {
+inline TensorView view_of(
+    const void* data, pssdet_dtype type, pssdet_layout layout, int32_t channels, int32_t pixels) {
   const bool channels_last = layout == PSSDET_NHWC;
   return {data, type == PSSDET_F16,
       channels_last ? Strides::nhwc(padded_channels(channels), pixels) : Strides::nchw(channels, pixels)};

@@ -19,7 +19,8 @@ namespace pssdet {
 // FewestThreads: a kernel that computes the same with any number of whole warps says 32, and the emulator uses fewer.
 template <int Threads, int BlocksPerMultiprocessor, int FewestThreads = Threads>
 struct LaunchBounds {
-  static constexpr int kThreads = Threads, kBlocksPerMultiprocessor = BlocksPerMultiprocessor, kFewestThreads = FewestThreads;
+  static constexpr int kThreads = Threads, kBlocksPerMultiprocessor = BlocksPerMultiprocessor,
+                       kFewestThreads = FewestThreads;
 };
 
 // The kernel is given a reference to this structure.
@@ -74,7 +75,8 @@ pssdet_status run_grid(const typename Kernel::Arguments& arguments, unsigned blo
   int shared_bytes = 0;
   if constexpr (Kernel::kDynamicShared) shared_bytes = Kernel::shared_bytes(arguments);
   if (shared_bytes > kSharedWithoutAsking &&
-      cudaFuncSetAttribute(entry<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes) != cudaSuccess) {
+      cudaFuncSetAttribute(entry<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes) !=
+          cudaSuccess) {
     cudaGetLastError();
     return PSSDET_CUDA_ERROR;
   }

@@ -6,7 +6,9 @@ namespace pssdet::preprocess {
 namespace {
 
 // The most pixels of an image: the indices into its three channels must fit 32 bits.
-bool good_size(int32_t height, int32_t width) { return height >= 1 && width >= 1 && int64_t(height) * width <= kMost / 3; }
+bool good_size(int32_t height, int32_t width) {
+  return height >= 1 && width >= 1 && int64_t(height) * width <= kMost / 3;
+}
 
 bool good_scale(double scale) { return scale > 0 && scale <= double(kMost); }
 
@@ -19,12 +21,14 @@ pssdet_status check(const pssdet_preprocess_problem& p) {
   if (p.out_height * p.scale_y > kMost / 2 || p.out_width * p.scale_x > kMost / 2) return PSSDET_BAD_PROBLEM;
   if (p.interpolation != PSSDET_LINEAR && p.interpolation != PSSDET_CUBIC) return PSSDET_BAD_PROBLEM;
   for (int channel = 0; channel < 3; ++channel) {
-    if (!std::isfinite(p.mean[channel]) || !std::isfinite(p.std[channel]) || p.std[channel] == 0) return PSSDET_BAD_PROBLEM;
+    if (!std::isfinite(p.mean[channel]) || !std::isfinite(p.std[channel]) || p.std[channel] == 0)
+      return PSSDET_BAD_PROBLEM;
   }
   return PSSDET_OK;
 }
 
-pssdet_status prepare(const pssdet_preprocess_problem& problem, const uint8_t* pixels, float* out, Arguments* arguments) {
+pssdet_status prepare(
+    const pssdet_preprocess_problem& problem, const uint8_t* pixels, float* out, Arguments* arguments) {
   if (check(problem) != PSSDET_OK) return PSSDET_BAD_PROBLEM;
   if (!pixels || !out || reinterpret_cast<uintptr_t>(out) % sizeof(float)) return PSSDET_BAD_PROBLEM;
   *arguments = {problem, pixels, out, ceil_div(problem.padded_width, kTileWidth)};

@@ -13,13 +13,18 @@
 extern "C" {
 #endif
 
-typedef enum { PSSDET_LINEAR = 0, PSSDET_CUBIC = 1, PSSDET_ANY_INTERPOLATION = 0x7FFFFFFF } pssdet_interpolation;
+typedef enum {
+  PSSDET_LINEAR = 0,
+  PSSDET_CUBIC = 1,
+  PSSDET_ANY_INTERPOLATION = 0x7FFFFFFF
+} pssdet_interpolation;
 
 typedef struct {
   int32_t height, width;                // of the picture
   int32_t out_height, out_width;        // of the resized picture
   int32_t padded_height, padded_width;  // of the result, whose right and bottom are zero
-  double scale_y, scale_x;              // the picture's pixels per resized one: 1 / factor. Equal sizes are copied, as in OpenCV
+  double scale_y,
+      scale_x;  // the picture's pixels per resized one: 1 / factor. Equal sizes are copied, as in OpenCV
   pssdet_interpolation interpolation;
   int32_t normalise_first;  // 1: normalised values are resized; 0: 8-bit pixels are, and rounded
   float mean[3], std[3];    // of pixels scaled to 0..1: value = (pixel / 255 - mean) / std

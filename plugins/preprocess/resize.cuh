@@ -19,7 +19,9 @@ struct Taps {
 PSSDET_DEVICE int32_t clamp(int32_t value, int32_t last) { return value < 0 ? 0 : value > last ? last : value; }
 
 // Where the output pixel `index` lies among the picture's pixels: `cell`, and how far from it to the next.
-PSSDET_DEVICE double coordinate(int32_t index, double scale) { return sub_rn(mul_rn(double(index) + 0.5, scale), 0.5); }
+PSSDET_DEVICE double coordinate(int32_t index, double scale) {
+  return sub_rn(mul_rn(double(index) + 0.5, scale), 0.5);
+}
 
 // Two pixels with weights in float32.
 PSSDET_DEVICE Taps linear_taps(int32_t index, double scale, int32_t pixels) {
@@ -115,7 +117,8 @@ class Resize : public LaunchBounds<kThreads, 4>, public StaticShared<ResizeShare
     for (int i = thread; i < 3 * 256; i += kThreads) {
       const int channel = i / 256;
       const float unit = div_rn(float(i % 256), 255.0f);
-      shared_.normalised[channel][i % 256] = div_rn(sub_rn(unit, problem_.mean[channel]), problem_.std[channel]);
+      shared_.normalised[channel][i % 256] =
+          div_rn(sub_rn(unit, problem_.mean[channel]), problem_.std[channel]);
     }
   }
 
@@ -126,7 +129,8 @@ class Resize : public LaunchBounds<kThreads, 4>, public StaticShared<ResizeShare
 
   PSSDET_DEVICE float value(const Taps& rows, const Taps& columns, int channel) const {
     if (NormaliseFirst) return interpolated(rows, columns, channel);
-    const int32_t level = kFixed ? fixed(rows, columns, channel) : int32_t(std::rint(interpolated(rows, columns, channel)));
+    const int32_t level =
+        kFixed ? fixed(rows, columns, channel) : int32_t(std::rint(interpolated(rows, columns, channel)));
     return shared_.normalised[channel][clamp(level, 255)];
   }
 
@@ -152,7 +156,8 @@ class Resize : public LaunchBounds<kThreads, 4>, public StaticShared<ResizeShare
     for (int i = 0; i < 2; ++i) {
       int32_t of_row = 0;
 #pragma unroll
-      for (int j = 0; j < 2; ++j) of_row += int32_t(columns.weight[j]) * pixel_at(rows.pixel[i], columns.pixel[j], channel);
+      for (int j = 0; j < 2; ++j)
+        of_row += int32_t(columns.weight[j]) * pixel_at(rows.pixel[i], columns.pixel[j], channel);
       sum += (int32_t(rows.weight[i]) * (of_row >> 4)) >> 16;
     }
     return sum >> 2;

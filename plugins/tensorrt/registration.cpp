@@ -76,7 +76,8 @@ nvinfer1::IPluginRegistry* process_registry() {
   const Host found = host();
   if (found.version && !compatible(found.version)) {
     log_error("libpssdet_plugins.so was compiled for TensorRT " + std::to_string(NV_TENSORRT_VERSION) +
-        " and does not register itself in " + std::to_string(found.version) + "; IPluginRegistry::loadLibrary works");
+        " and does not register itself in " + std::to_string(found.version) +
+        "; IPluginRegistry::loadLibrary works");
   }
   const auto get = function<nvinfer1::IPluginRegistry* (*)()>(found, "getPluginRegistry");
   return get ? get() : nullptr;
@@ -154,7 +155,9 @@ PSSDET_ENTRY_POINT nvinfer1::IPluginCreator* const* getPluginCreators(int32_t& c
 #endif
 
 #if PSSDET_HAS_LOGGER_FINDER
-PSSDET_ENTRY_POINT void setLoggerFinder(nvinfer1::ILoggerFinder* finder) { pssdet::tensorrt::logger_finder.store(finder); }
+PSSDET_ENTRY_POINT void setLoggerFinder(nvinfer1::ILoggerFinder* finder) {
+  pssdet::tensorrt::logger_finder.store(finder);
+}
 #endif
 
 // For programs that choose among builds: as NV_TENSORRT_VERSION counts, 8601 is 8.6.1 and 100400 is 10.4.0.

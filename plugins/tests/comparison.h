@@ -27,19 +27,21 @@ class Comparison {
     x_ = draw(random_, in.count(), 1.0f, f.data_type);
     offset_ = draw(random_, offset.count(), which.reach, f.offset_type);
     if (which.with_mask) mask_ = draw(random_, mask.count(), 1.0f, f.offset_type);
-    const std::vector<float> oihw = draw(random_, weight.count(), 1.0f / std::sqrt(float(weight.pixels)), f.data_type);
+    const std::vector<float> oihw =
+        draw(random_, weight.count(), 1.0f / std::sqrt(float(weight.pixels)), f.data_type);
     if (which.with_bias) bias_ = draw(random_, p.out_channels, 0.5f, PSSDET_F32);
     weight_.resize(oihw.size());
     expected_.resize(out.count());
     pssdet_dcnv2_pack_weights(&p, PSSDET_F32, oihw.data(), weight_.data());
-    pssdet_dcnv2_reference(
-        &p, f.raw_mask, f.relu, 1, x_.data(), offset_.data(), pointer(mask_), weight_.data(), pointer(bias_), expected_.data());
+    pssdet_dcnv2_reference(&p, f.raw_mask, f.relu, 1, x_.data(), offset_.data(), pointer(mask_), weight_.data(),
+        pointer(bias_), expected_.data());
     tensors_ = {
         {in, f.data_type, f.data_layout, x_},
         {offset, f.offset_type, f.offset_layout, offset_},
         {mask, f.offset_type, f.offset_layout, which.with_mask ? mask_ : std::vector<float>(mask.count())},
         {weight, f.data_type, PSSDET_NCHW, weight_},
-        {{1, 1, p.out_channels}, PSSDET_F32, PSSDET_NCHW, which.with_bias ? bias_ : std::vector<float>(p.out_channels)},
+        {{1, 1, p.out_channels}, PSSDET_F32, PSSDET_NCHW,
+            which.with_bias ? bias_ : std::vector<float>(p.out_channels)},
         {out, f.data_type, f.data_layout},
     };
   }
@@ -49,7 +51,9 @@ class Comparison {
   // x, offset, mask, weight, bias and y; the mask and the bias are not to be used where the case has none.
   enum { kX, kOffset, kMask, kWeight, kBias, kY, kTensors };
   Tensor& tensor(int number) { return tensors_[size_t(number)]; }
-  bool has(int number) const { return (number != kMask || case_.with_mask) && (number != kBias || case_.with_bias); }
+  bool has(int number) const {
+    return (number != kMask || case_.with_mask) && (number != kBias || case_.with_bias);
+  }
 
   // Whether y holds what it should; prints a line.
   bool judge(const std::string& kernel) {
@@ -66,13 +70,15 @@ class Comparison {
     const double k = double(weight_.size()) / case_.problem.out_channels;
     const double limit = case_.format.data_type == PSSDET_F16 ? 2e-3 : 1e-7 * std::sqrt(k);
     const bool good = finite && intact && largest <= limit * scale;
-    std::printf("%s %-40s %-34s %.2e of %.2e%s%s\n", good ? "ok    " : "FAILED", case_.name, kernel.c_str(), largest / scale,
-        limit, finite ? "" : ", not finite", intact ? "" : ", wrote outside of y");
+    std::printf("%s %-40s %-34s %.2e of %.2e%s%s\n", good ? "ok    " : "FAILED", case_.name, kernel.c_str(),
+        largest / scale, limit, finite ? "" : ", not finite", intact ? "" : ", wrote outside of y");
     return good;
   }
 
  private:
-  static const float* pointer(const std::vector<float>& values) { return values.empty() ? nullptr : values.data(); }
+  static const float* pointer(const std::vector<float>& values) {
+    return values.empty() ? nullptr : values.data();
+  }
 
   const Case& case_;
   std::mt19937 random_;

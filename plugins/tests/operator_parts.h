@@ -20,8 +20,12 @@ struct Given {
   std::vector<double> values;
 };
 
-inline Given ints(const char* name, std::vector<double> values) { return {name, Kind::kInteger, std::move(values)}; }
-inline Given reals(const char* name, std::vector<double> values) { return {name, Kind::kReal, std::move(values)}; }
+inline Given ints(const char* name, std::vector<double> values) {
+  return {name, Kind::kInteger, std::move(values)};
+}
+inline Given reals(const char* name, std::vector<double> values) {
+  return {name, Kind::kReal, std::move(values)};
+}
 
 inline std::string set(Attributes* attributes, const Given& given) {
   return attributes->assign(given.name, given.kind, given.values);
@@ -47,22 +51,25 @@ inline std::vector<Given> proposals_attributes(int levels = 2) {
     strides.push_back(4 << level);
     for (int i = 0; i < 3 * 4; ++i) anchors.push_back(level * 100 + i - 6.5);
   }
-  return {reals("anchors", anchors), ints("strides", strides), ints("pre_nms_top_n", {1000}), ints("post_nms_top_n", {300}),
-      reals("nms_threshold", {0.7}), reals("min_size", {1.5}), reals("pixel_offset", {1}), reals("clip_multiple", {32})};
+  return {reals("anchors", anchors), ints("strides", strides), ints("pre_nms_top_n", {1000}),
+      ints("post_nms_top_n", {300}), reals("nms_threshold", {0.7}), reals("min_size", {1.5}),
+      reals("pixel_offset", {1}), reals("clip_multiple", {32})};
 }
 
 inline std::vector<Given> roi_align_attributes() {
-  return {ints("strides", {4, 8, 16, 32}), ints("min_level", {2}), ints("canonical_level", {4}), reals("canonical_size", {224}),
-      reals("pixel_offset", {1}), ints("output_size", {7}), ints("sampling_ratio", {2}), ints("aligned", {1})};
+  return {ints("strides", {4, 8, 16, 32}), ints("min_level", {2}), ints("canonical_level", {4}),
+      reals("canonical_size", {224}), reals("pixel_offset", {1}), ints("output_size", {7}),
+      ints("sampling_ratio", {2}), ints("aligned", {1})};
 }
 
 inline std::vector<Given> nms_attributes() {
-  return {
-      reals("score_threshold", {0.05}), reals("nms_threshold", {0.5}), ints("max_detections", {100}), reals("pixel_offset", {1})};
+  return {reals("score_threshold", {0.05}), reals("nms_threshold", {0.5}), ints("max_detections", {100}),
+      reals("pixel_offset", {1})};
 }
 
 constexpr Storage kFloatHwc8{Type::kFloat, Layout::kHwc8}, kNone{};
-const std::vector<Storage> kAllStorages = {kHalfLinear, kHalfHwc8, kFloatLinear, kFloatHwc8, kInt32Linear, kNone};
+const std::vector<Storage> kAllStorages = {
+    kHalfLinear, kHalfHwc8, kFloatLinear, kFloatHwc8, kInt32Linear, kNone};
 
 // Whether all prefixes are supported, as a builder asks.
 inline bool supported(const Operator& op, const std::vector<Storage>& storages) {
@@ -118,7 +125,8 @@ inline std::vector<std::vector<int64_t>> inferred(const Operator& op, const std:
 }
 
 // Each input's sides changed one at a time, and its rank: `workspace` has to refuse that, but for the sides that are free.
-inline void expect_refusals(const Operator& op, const std::vector<Shape>& good, const std::vector<std::pair<size_t, int>>& free) {
+inline void expect_refusals(
+    const Operator& op, const std::vector<Shape>& good, const std::vector<std::pair<size_t, int>>& free) {
   for (size_t i = 0; i < good.size(); ++i) {
     const std::string name = op.inputs()[i].name;
     for (int32_t side = 0; side < good[i].rank; ++side) {
@@ -127,7 +135,8 @@ inline void expect_refusals(const Operator& op, const std::vector<Shape>& good, 
         for (const auto& [input, axis] : free) is_free |= input == i && axis == side && value == 7;
         std::vector<Shape> changed = good;
         changed[i].size[side] = value;
-        expect(measured(op, changed).empty() == is_free, name + " side " + std::to_string(side) + " = " + std::to_string(value));
+        expect(measured(op, changed).empty() == is_free,
+            name + " side " + std::to_string(side) + " = " + std::to_string(value));
       }
     }
     std::vector<Shape> changed = good;
@@ -143,7 +152,8 @@ inline std::vector<Tensor> tensors_of(const std::vector<Storage>& storages, cons
 }
 
 // Inputs and the outputs that they make.
-inline std::vector<Tensor> complete(const Operator& op, const std::vector<Storage>& storages, std::vector<Shape> shapes) {
+inline std::vector<Tensor> complete(
+    const Operator& op, const std::vector<Storage>& storages, std::vector<Shape> shapes) {
   for (const auto& sizes : inferred(op, shapes)) shapes.push_back(shape(sizes));
   return tensors_of(storages, shapes);
 }

@@ -21,20 +21,21 @@ struct Case {
 };
 
 inline const std::vector<Case>& all_cases() {
-  static const int32_t pads[] = {1, 2, 3, 4}, strides[] = {2, 1}, dilations[] = {1, 2}, one = 1, four = 4, two = 2, seven = 7,
-                       levels[] = {4, 8, 16, 32}, top[] = {1000, 300}, detections = 100;
-  static const float anchors[] = {
-      -8, -4, 7, 3, -4, -8, 3, 7, -16, -8, 15, 7, -8, -16, 7, 15, -9, -9, 9, 9, -3, -3, 3, 3, -2, -2, 2, 2, -1, -1, 1, 1};
+  static const int32_t pads[] = {1, 2, 3, 4}, strides[] = {2, 1}, dilations[] = {1, 2}, one = 1, four = 4,
+                       two = 2, seven = 7, levels[] = {4, 8, 16, 32}, top[] = {1000, 300}, detections = 100;
+  static const float anchors[] = {-8, -4, 7, 3, -4, -8, 3, 7, -16, -8, 15, 7, -8, -16, 7, 15, -9, -9, 9, 9, -3,
+      -3, 3, 3, -2, -2, 2, 2, -1, -1, 1, 1};
   static const float point_seven = 0.7f, half = 0.5f, zero = 0, unit = 1, multiple = 32, canonical = 224;
   using Type = nvinfer1::PluginFieldType;
   constexpr auto kHalf = DataType::kHALF, kFloat = DataType::kFLOAT, kInt32 = DataType::kINT32;
   constexpr auto kLinear = TensorFormat::kLINEAR, kHwc8 = TensorFormat::kHWC8;
   static const std::vector<Case> cases = {
       {"PssDetDeformConv2d",
-          {{"pads", pads, Type::kINT32, 4}, {"strides", strides, Type::kINT32, 2}, {"dilations", dilations, Type::kINT32, 2},
-              {"has_bias", &one, Type::kINT32, 1}, {"raw_mask", &one, Type::kINT32, 1}, {"relu", &one, Type::kINT32, 1}},
-          {{kHalf, kHwc8, {2, 64, 25, 33}}, {kHalf, kLinear, {128, 1, 3, 64}}, {kFloat, kLinear, {2, 9, 15, 35}},
-              {kFloat, kLinear, {128}}, {kHalf, kHwc8, {2, 128, 15, 35}}},
+          {{"pads", pads, Type::kINT32, 4}, {"strides", strides, Type::kINT32, 2},
+              {"dilations", dilations, Type::kINT32, 2}, {"has_bias", &one, Type::kINT32, 1},
+              {"raw_mask", &one, Type::kINT32, 1}, {"relu", &one, Type::kINT32, 1}},
+          {{kHalf, kHwc8, {2, 64, 25, 33}}, {kHalf, kLinear, {128, 1, 3, 64}},
+              {kFloat, kLinear, {2, 9, 15, 35}}, {kFloat, kLinear, {128}}, {kHalf, kHwc8, {2, 128, 15, 35}}},
           11, false},
       {"PssDetGenerateProposals",
           {{"anchors", anchors, Type::kFLOAT32, 32}, {"strides", levels, Type::kINT32, 4},
@@ -58,7 +59,8 @@ inline const std::vector<Case>& all_cases() {
           {{"score_threshold", &half, Type::kFLOAT32, 1}, {"nms_threshold", &half, Type::kFLOAT32, 1},
               {"max_detections", &detections, Type::kINT32, 1}, {"pixel_offset", &unit, Type::kFLOAT32, 1}},
           {{kFloat, kLinear, {2, 30, 9, 4}}, {kFloat, kLinear, {2, 30, 9}}, {kInt32, kLinear, {2}},
-              {kFloat, kLinear, {2, 100, 4}}, {kFloat, kLinear, {2, 100}}, {kInt32, kLinear, {2, 100}}, {kInt32, kLinear, {2}}},
+              {kFloat, kLinear, {2, 100, 4}}, {kFloat, kLinear, {2, 100}}, {kInt32, kLinear, {2, 100}},
+              {kInt32, kLinear, {2}}},
           4, true},
   };
   return cases;

@@ -33,7 +33,8 @@ inline std::vector<nvinfer1::PluginTensorDesc> describe(const std::vector<Tensor
 
 // The shapes that the expressions of `make` have, which fills as many as there are outputs, or returns false.
 template <typename Make>
-std::vector<std::vector<Number>> calculate(int32_t outputs, const std::vector<std::vector<Number>>& inputs, Make make) {
+std::vector<std::vector<Number>> calculate(
+    int32_t outputs, const std::vector<std::vector<Number>>& inputs, Make make) {
   Calculator calculator;
   std::vector<nvinfer1::DimsExprs> shapes;
   for (const auto& sizes : inputs) shapes.push_back(calculator.shape(sizes));
@@ -44,7 +45,9 @@ std::vector<std::vector<Number>> calculate(int32_t outputs, const std::vector<st
   return all;
 }
 
-inline nvinfer1::PluginFieldCollection collect(const Fields& fields) { return {int32_t(fields.size()), fields.data()}; }
+inline nvinfer1::PluginFieldCollection collect(const Fields& fields) {
+  return {int32_t(fields.size()), fields.data()};
+}
 
 #if PSSDET_PLUGIN_GENERATION == 3
 
@@ -64,7 +67,8 @@ class Handle {
 
   // What a plan keeps, read back.
   Handle restored(PluginCreator* creator) {
-    return Handle(creator->createPlugin("test", runtime()->getFieldsToSerialize(), nvinfer1::TensorRTPhase::kRUNTIME));
+    return Handle(
+        creator->createPlugin("test", runtime()->getFieldsToSerialize(), nvinfer1::TensorRTPhase::kRUNTIME));
   }
 
   std::string text() { return build()->getTimingCacheID(); }
@@ -74,7 +78,8 @@ class Handle {
   std::vector<std::vector<Number>> output_shapes(const std::vector<std::vector<Number>>& inputs) {
     return calculate(outputs(), inputs, [&](const auto& shapes, Calculator& calculator, auto& results) {
       const int32_t count = int32_t(shapes.size());
-      return build()->getOutputShapes(shapes.data(), count, nullptr, 0, results.data(), outputs(), calculator) == 0;
+      return build()->getOutputShapes(
+                 shapes.data(), count, nullptr, 0, results.data(), outputs(), calculator) == 0;
     });
   }
 
@@ -87,7 +92,8 @@ class Handle {
   bool supports(const std::vector<Tensor>& tensors) {
     const auto descs = dynamic(tensors);
     for (size_t i = 0; i < tensors.size(); ++i) {
-      if (!build()->supportsFormatCombination(int32_t(i), descs.data(), inputs_among(tensors), outputs())) return false;
+      if (!build()->supportsFormatCombination(int32_t(i), descs.data(), inputs_among(tensors), outputs()))
+        return false;
     }
     return true;
   }
@@ -117,8 +123,8 @@ class Handle {
     return runtime()->onShapeChange(descs.data(), inputs, descs.data() + inputs, outputs());
   }
 
-  int32_t enqueue(const std::vector<Tensor>& tensors, const std::vector<const void*>& inputs, const std::vector<void*>& outputs,
-      void* workspace = nullptr, cudaStream_t stream = nullptr) {
+  int32_t enqueue(const std::vector<Tensor>& tensors, const std::vector<const void*>& inputs,
+      const std::vector<void*>& outputs, void* workspace = nullptr, cudaStream_t stream = nullptr) {
     const auto descs = describe(tensors);
     return runtime()->enqueue(
         descs.data(), descs.data() + inputs_among(tensors), inputs.data(), outputs.data(), workspace, stream);
@@ -126,10 +132,12 @@ class Handle {
 
  private:
   nvinfer1::IPluginV3OneBuild* build() {
-    return static_cast<nvinfer1::IPluginV3OneBuild*>(plugin_->getCapabilityInterface(nvinfer1::PluginCapabilityType::kBUILD));
+    return static_cast<nvinfer1::IPluginV3OneBuild*>(
+        plugin_->getCapabilityInterface(nvinfer1::PluginCapabilityType::kBUILD));
   }
   nvinfer1::IPluginV3OneRuntime* runtime() {
-    return static_cast<nvinfer1::IPluginV3OneRuntime*>(plugin_->getCapabilityInterface(nvinfer1::PluginCapabilityType::kRUNTIME));
+    return static_cast<nvinfer1::IPluginV3OneRuntime*>(
+        plugin_->getCapabilityInterface(nvinfer1::PluginCapabilityType::kRUNTIME));
   }
   int32_t inputs_among(const std::vector<Tensor>& tensors) { return int32_t(tensors.size()) - outputs(); }
   static std::vector<nvinfer1::DynamicPluginTensorDesc> dynamic(const std::vector<Tensor>& tensors) {
@@ -189,14 +197,16 @@ class Handle {
 
   std::vector<nvinfer1::DataType> output_types(const std::vector<nvinfer1::DataType>& inputs) {
     std::vector<nvinfer1::DataType> types;
-    for (int32_t i = 0; i < outputs(); ++i) types.push_back(plugin_->getOutputDataType(i, inputs.data(), int32_t(inputs.size())));
+    for (int32_t i = 0; i < outputs(); ++i)
+      types.push_back(plugin_->getOutputDataType(i, inputs.data(), int32_t(inputs.size())));
     return types;
   }
 
   bool supports(const std::vector<Tensor>& tensors) {
     const auto descs = describe(tensors);
     for (size_t i = 0; i < tensors.size(); ++i) {
-      if (!plugin_->supportsFormatCombination(int32_t(i), descs.data(), inputs_among(tensors), outputs())) return false;
+      if (!plugin_->supportsFormatCombination(int32_t(i), descs.data(), inputs_among(tensors), outputs()))
+        return false;
     }
     return true;
   }
@@ -207,10 +217,11 @@ class Handle {
     return plugin_->getWorkspaceSize(descs.data(), inputs, descs.data() + inputs, outputs());
   }
 
-  int32_t enqueue(const std::vector<Tensor>& tensors, const std::vector<const void*>& inputs, const std::vector<void*>& outputs,
-      void* workspace = nullptr, cudaStream_t stream = nullptr) {
+  int32_t enqueue(const std::vector<Tensor>& tensors, const std::vector<const void*>& inputs,
+      const std::vector<void*>& outputs, void* workspace = nullptr, cudaStream_t stream = nullptr) {
     const auto descs = describe(tensors);
-    return plugin_->enqueue(descs.data(), descs.data() + inputs_among(tensors), inputs.data(), outputs.data(), workspace, stream);
+    return plugin_->enqueue(
+        descs.data(), descs.data() + inputs_among(tensors), inputs.data(), outputs.data(), workspace, stream);
   }
 
  private:
@@ -223,7 +234,8 @@ class Handle {
 
 #endif
 
-inline PluginCreator* find_creator(nvinfer1::IPluginRegistry* registry, const char* plugin, const char* name_space) {
+inline PluginCreator* find_creator(
+    nvinfer1::IPluginRegistry* registry, const char* plugin, const char* name_space) {
 #if NV_TENSORRT_MAJOR >= 10
   return static_cast<PluginCreator*>(registry->getCreator(plugin, "1", name_space));
 #else

@@ -77,16 +77,18 @@ class Calculator final : public nvinfer1::IExprBuilder, private nvinfer1::apiv::
 
   static std::vector<Number> sizes(const nvinfer1::DimsExprs& dims) {
     std::vector<Number> sizes;
-    for (int32_t i = 0; i < dims.nbDims; ++i) sizes.push_back(static_cast<const Expression*>(dims.d[i])->value());
+    for (int32_t i = 0; i < dims.nbDims; ++i)
+      sizes.push_back(static_cast<const Expression*>(dims.d[i])->value());
     return sizes;
   }
 
  private:
   const nvinfer1::IDimensionExpr* constant(Number value) override { return number(value); }
 
-  const nvinfer1::IDimensionExpr* operation(nvinfer1::DimensionOperation operation, const nvinfer1::IDimensionExpr& first,
-      const nvinfer1::IDimensionExpr& second) override {
-    const Number a = static_cast<const Expression&>(first).value(), b = static_cast<const Expression&>(second).value();
+  const nvinfer1::IDimensionExpr* operation(nvinfer1::DimensionOperation operation,
+      const nvinfer1::IDimensionExpr& first, const nvinfer1::IDimensionExpr& second) override {
+    const Number a = static_cast<const Expression&>(first).value(),
+                 b = static_cast<const Expression&>(second).value();
     switch (operation) {
       case nvinfer1::DimensionOperation::kSUM: return number(a + b);
       case nvinfer1::DimensionOperation::kSUB: return number(a - b);

@@ -41,8 +41,9 @@ class PreprocessCase {
 
   explicit PreprocessCase(const PreprocessSetting& setting) : setting_(setting) {
     const auto side = [&](int32_t pixels) { return int32_t(std::nearbyint(pixels * setting.factor)); };
-    problem_ = {setting.height, setting.width, side(setting.height), side(setting.width), 0, 0, 1 / setting.factor,
-        1 / setting.factor, setting.interpolation, setting.normalise_first, {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f}};
+    problem_ = {setting.height, setting.width, side(setting.height), side(setting.width), 0, 0,
+        1 / setting.factor, 1 / setting.factor, setting.interpolation, setting.normalise_first,
+        {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f}};
     problem_.padded_height = (problem_.out_height + 31) / 32 * 32;
     problem_.padded_width = (problem_.out_width + 31) / 32 * 32;
     std::mt19937 random(3);
@@ -78,8 +79,8 @@ class PreprocessCase {
     for (; i < out_.size(); ++i) intact = intact && std::isnan(out_[i]);
     const double limit = is_fixed() || problem_.normalise_first ? 1e-3 : 0.501;
     const bool good = largest <= limit && zero && intact;
-    std::printf("%s %-30s %-10s %.2e of %.0e grey levels%s%s\n", good ? "ok    " : "FAILED", setting_.name, where, largest, limit,
-        zero ? "" : ", padding is not zero", intact ? "" : ", wrote behind its end");
+    std::printf("%s %-30s %-10s %.2e of %.0e grey levels%s%s\n", good ? "ok    " : "FAILED", setting_.name,
+        where, largest, limit, zero ? "" : ", padding is not zero", intact ? "" : ", wrote behind its end");
     return good;
   }
 
@@ -114,13 +115,17 @@ class PreprocessCase {
   }
 
   double fixed(int channel, int y, int x) const {
-    const float at_y = float((y + 0.5) * problem_.scale_y - 0.5), at_x = float((x + 0.5) * problem_.scale_x - 0.5);
+    const float at_y = float((y + 0.5) * problem_.scale_y - 0.5),
+                at_x = float((x + 0.5) * problem_.scale_x - 0.5);
     const int row = int(std::floor(at_y)), column = int(std::floor(at_x));
     const bool inside = column >= 0 && column < problem_.width - 1;
     const int right = inside ? int(std::nearbyint((at_x - column) * 2048)) : 0;
     const int left = inside ? int(std::nearbyint((1 - (at_x - column)) * 2048)) : 2048;
-    const int lower = int(std::nearbyint((at_y - row) * 2048)), upper = int(std::nearbyint((1 - (at_y - row)) * 2048));
-    const auto of_row = [&](int r) { return (left * pixel(r, column, channel) + right * pixel(r, column + 1, channel)) / 16; };
+    const int lower = int(std::nearbyint((at_y - row) * 2048)),
+              upper = int(std::nearbyint((1 - (at_y - row)) * 2048));
+    const auto of_row = [&](int r) {
+      return (left * pixel(r, column, channel) + right * pixel(r, column + 1, channel)) / 16;
+    };
     return (upper * of_row(row) / 65536 + lower * of_row(row + 1) / 65536 + 2) / 4;
   }
 

@@ -38,7 +38,8 @@ inline double bilinear(const std::vector<float>& map, size_t plane, int height, 
   if (y < -1 || y > height || x < -1 || x > width) return 0;
   y = std::fmin(std::fmax(y, 0), height - 1);
   x = std::fmin(std::fmax(x, 0), width - 1);
-  const int top = int(y), left = int(x), bottom = std::min(top + 1, height - 1), right = std::min(left + 1, width - 1);
+  const int top = int(y), left = int(x), bottom = std::min(top + 1, height - 1),
+            right = std::min(left + 1, width - 1);
   const auto at = [&](int row, int column) { return double(map[plane + size_t(row) * width + column]); };
   const double upper = at(top, left) * (left + 1 - x) + at(top, right) * (x - left);
   const double lower = at(bottom, left) * (left + 1 - x) + at(bottom, right) * (x - left);
@@ -61,7 +62,8 @@ class RoiCase {
     }
     draw_regions();
     const int bins = setting.output_size * setting.output_size;
-    features_.emplace_back(Shape{problem_.batch * problem_.regions, setting.channels, bins}, setting.type, PSSDET_NCHW);
+    features_.emplace_back(
+        Shape{problem_.batch * problem_.regions, setting.channels, bins}, setting.type, PSSDET_NCHW);
   }
 
   const pssdet_roi_align_problem& problem() const { return problem_; }
@@ -90,8 +92,8 @@ class RoiCase {
     const bool intact = features_[0].is_intact_outside();
     const double limit = setting_.type == PSSDET_F16 ? 2e-3 : 2e-5;
     const bool good = finite && intact && largest <= limit;
-    std::printf("%s %-40s %-10s %.2e of %.0e%s%s\n", good ? "ok    " : "FAILED", setting_.name, kernel.c_str(), largest, limit,
-        finite ? "" : ", not finite", intact ? "" : ", wrote outside of the features");
+    std::printf("%s %-40s %-10s %.2e of %.0e%s%s\n", good ? "ok    " : "FAILED", setting_.name, kernel.c_str(),
+        largest, limit, finite ? "" : ", not finite", intact ? "" : ", wrote outside of the features");
     features_[0].clear();
     return good;
   }
@@ -112,9 +114,11 @@ class RoiCase {
   }
 
   int level_of(const float* box) const {
-    const double width = double(box[2]) - box[0], height = double(box[3]) - box[1], offset = problem_.pixel_offset;
+    const double width = double(box[2]) - box[0], height = double(box[3]) - box[1],
+                 offset = problem_.pixel_offset;
     const double area = width < 0 || height < 0 ? 0 : (width + offset) * (height + offset);
-    const double level = std::floor(std::log2(std::sqrt(area) / problem_.canonical_size + 1e-6)) + problem_.canonical_level;
+    const double level =
+        std::floor(std::log2(std::sqrt(area) / problem_.canonical_size + 1e-6)) + problem_.canonical_level;
     return int(std::fmin(std::fmax(level - problem_.min_level, 0), problem_.pyramid.levels - 1));
   }
 
@@ -139,7 +143,9 @@ class RoiCase {
     return down > 0 && right > 0 ? sum / down / right : 0;
   }
 
-  int samples(double cells) const { return problem_.sampling_ratio ? problem_.sampling_ratio : int(std::ceil(cells)); }
+  int samples(double cells) const {
+    return problem_.sampling_ratio ? problem_.sampling_ratio : int(std::ceil(cells));
+  }
 
   const RoiSetting& setting_;
   pssdet_roi_align_problem problem_;

@@ -16,7 +16,8 @@ namespace {
 using detection::Box;
 using detection::Single;
 
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN(), kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN(),
+                kInfinity = std::numeric_limits<float>::infinity();
 constexpr int32_t kUnset = -77;
 
 struct Candidate {
@@ -36,12 +37,14 @@ void keep_best(std::vector<Candidate>& candidates, int most) {
   if (candidates.size() > size_t(most)) candidates.resize(size_t(most));
 }
 
-std::vector<Candidate> after_nms(const std::vector<Candidate>& candidates, float threshold, float pixel_offset) {
+std::vector<Candidate> after_nms(
+    const std::vector<Candidate>& candidates, float threshold, float pixel_offset) {
   std::vector<Candidate> kept;
   for (const Candidate& candidate : candidates) {
     const Box own = detection::as_seen(candidate.box, pixel_offset);
-    const bool gone = std::any_of(kept.begin(), kept.end(),
-        [&](const Candidate& other) { return detection::overlap(detection::as_seen(other.box, pixel_offset), own, threshold); });
+    const bool gone = std::any_of(kept.begin(), kept.end(), [&](const Candidate& other) {
+      return detection::overlap(detection::as_seen(other.box, pixel_offset), own, threshold);
+    });
     if (!gone) kept.push_back(candidate);
   }
   return kept;
@@ -75,7 +78,8 @@ bool is_guard_intact(const std::vector<int32_t>& results) {
   return std::all_of(results.end() - kGuarded, results.end(), [](int32_t value) { return value == kUnset; });
 }
 bool is_guard_intact(const Bytes& results) {
-  return std::all_of(results.end() - kGuarded, results.end(), [](unsigned char value) { return value == 0xFF; });
+  return std::all_of(
+      results.end() - kGuarded, results.end(), [](unsigned char value) { return value == 0xFF; });
 }
 
 // How many of the results before the guard differ.
@@ -116,9 +120,11 @@ ProposalsCase::ProposalsCase(const ProposalsSetting& setting) : name(setting.nam
     for (int kind = 0; kind < 3; ++kind) {
       const float across = float(stride) * float(1 + kind), down = float(stride) * float(4 - kind);
       float* anchor = problem.anchors + 4 * (3 * level + kind);
-      anchor[0] = -across, anchor[1] = -down, anchor[2] = across - setting.pixel_offset, anchor[3] = down - setting.pixel_offset;
+      anchor[0] = -across, anchor[1] = -down, anchor[2] = across - setting.pixel_offset,
+      anchor[3] = down - setting.pixel_offset;
     }
-    const Shape scores_shape = {setting.batch, 3, height * width}, deltas_shape = {setting.batch, 12, height * width};
+    const Shape scores_shape = {setting.batch, 3, height * width},
+                deltas_shape = {setting.batch, 12, height * width};
     std::vector<float> drawn(scores_shape.count());
     for (float& score : drawn) score = draw_score(random, setting.scores);
     const Tensor score_map(scores_shape, type, setting.score_layout, drawn);
@@ -138,14 +144,15 @@ ProposalsCase::ProposalsCase(const ProposalsSetting& setting) : name(setting.nam
   layouts.assign(size_t(setting.levels), setting.score_layout);
   layouts.insert(layouts.end(), size_t(setting.levels), setting.delta_layout);
   for (int image = 0; image < setting.batch; ++image) {
-    image_size.insert(image_size.end(), {4.0f * float(setting.height) - float(image), 4.0f * float(setting.width)});
+    image_size.insert(
+        image_size.end(), {4.0f * float(setting.height) - float(image), 4.0f * float(setting.width)});
   }
   for (int image = 0; image < setting.batch; ++image) expect_image(image, all_scores, all_deltas);
   forget();
 }
 
-void ProposalsCase::expect_image(
-    int image, const std::vector<std::vector<float>>& all_scores, const std::vector<std::vector<float>>& all_deltas) {
+void ProposalsCase::expect_image(int image, const std::vector<std::vector<float>>& all_scores,
+    const std::vector<std::vector<float>>& all_deltas) {
   std::vector<Candidate> joint;
   for (int level = 0; level < problem.pyramid.levels; ++level) {
     const int cells = problem.pyramid.height[level] * problem.pyramid.width[level];
@@ -153,15 +160,17 @@ void ProposalsCase::expect_image(
     for (int index = 0; index < 3 * cells; ++index) {
       const int cell = index / 3, kind = index % 3;
       Single moved[4];
-      for (int i = 0; i < 4; ++i) moved[i] = {all_deltas[level][size_t(12 * image + 4 * kind + i) * cells + cell]};
-      const Box box =
-          detection::decoded_anchor(problem, level, kind, cell, moved, {image_size[2 * image]}, {image_size[2 * image + 1]});
+      for (int i = 0; i < 4; ++i)
+        moved[i] = {all_deltas[level][size_t(12 * image + 4 * kind + i) * cells + cell]};
+      const Box box = detection::decoded_anchor(
+          problem, level, kind, cell, moved, {image_size[2 * image]}, {image_size[2 * image + 1]});
       candidates.push_back({all_scores[level][size_t(3 * image + kind) * cells + cell], index, box});
     }
     keep_best(candidates, problem.pre_nms_top_n);
     candidates.erase(std::remove_if(candidates.begin(), candidates.end(),
                          [&](const Candidate& one) {
-                           return !(one.score > detection::kAnyScore) || !detection::is_large_enough(problem, one.box);
+                           return !(one.score > detection::kAnyScore) ||
+                               !detection::is_large_enough(problem, one.box);
                          }),
         candidates.end());
     std::vector<Candidate> kept = after_nms(candidates, problem.nms_threshold, problem.pixel_offset);
@@ -188,17 +197,17 @@ void ProposalsCase::forget() {
 }
 
 bool ProposalsCase::judge(const std::string& how, float tolerance) {
-  const int different = differing(expected_proposals_, proposals, tolerance) + differing(expected_scores_, proposal_scores, 0) +
-      differing(expected_count_, count, 0);
-  const bool intact =
-      is_guard_intact(proposals) && is_guard_intact(proposal_scores) && is_guard_intact(count) && is_guard_intact(workspace);
+  const int different = differing(expected_proposals_, proposals, tolerance) +
+      differing(expected_scores_, proposal_scores, 0) + differing(expected_count_, count, 0);
+  const bool intact = is_guard_intact(proposals) && is_guard_intact(proposal_scores) &&
+      is_guard_intact(count) && is_guard_intact(workspace);
   forget();
   return report(name, how, different, intact);
 }
 
 NmsCase::NmsCase(const NmsSetting& setting)
-    : name(setting.name), problem{setting.batch, setting.regions, setting.classes, setting.box_classes, setting.max_detections,
-                              setting.score_threshold, 0.5f, setting.pixel_offset} {
+    : name(setting.name), problem{setting.batch, setting.regions, setting.classes, setting.box_classes,
+                              setting.max_detections, setting.score_threshold, 0.5f, setting.pixel_offset} {
   std::mt19937 random(17);
   std::uniform_int_distribution<int> place(0, 200), side(-3, 80);
   for (int i = 0; i < setting.batch * setting.regions * setting.box_classes; ++i) {
@@ -222,7 +231,8 @@ void NmsCase::expect_image(int image) {
     for (int region = 0; region < region_count[size_t(image)]; ++region) {
       const size_t row = size_t(image * problem.regions + region);
       const float score = scores[row * size_t(problem.classes) + size_t(of)];
-      const float* box = &boxes[4 * (row * size_t(problem.box_classes) + size_t(problem.box_classes == 1 ? 0 : of))];
+      const float* box =
+          &boxes[4 * (row * size_t(problem.box_classes) + size_t(problem.box_classes == 1 ? 0 : of))];
       if (score > problem.score_threshold) {
         candidates.push_back({score, of * problem.regions + region, {box[0], box[1], box[2], box[3]}});
       }
@@ -253,8 +263,9 @@ void NmsCase::forget() {
 }
 
 bool NmsCase::judge(const std::string& how) {
-  const int different = differing(expected_boxes_, best_boxes, 0) + differing(expected_scores_, best_scores, 0) +
-      differing(expected_labels_, labels, 0) + differing(expected_count_, count, 0);
+  const int different = differing(expected_boxes_, best_boxes, 0) +
+      differing(expected_scores_, best_scores, 0) + differing(expected_labels_, labels, 0) +
+      differing(expected_count_, count, 0);
   const bool intact = is_guard_intact(best_boxes) && is_guard_intact(best_scores) && is_guard_intact(labels) &&
       is_guard_intact(count) && is_guard_intact(workspace);
   forget();

@@ -52,8 +52,8 @@ class ProposalsCase {
 
  private:
   void forget();
-  void expect_image(
-      int image, const std::vector<std::vector<float>>& all_scores, const std::vector<std::vector<float>>& all_deltas);
+  void expect_image(int image, const std::vector<std::vector<float>>& all_scores,
+      const std::vector<std::vector<float>>& all_deltas);
 
   std::vector<float> expected_proposals_, expected_scores_;
   std::vector<int32_t> expected_count_;
@@ -91,15 +91,18 @@ class NmsCase {
 
 constexpr ProposalsSetting kProposals[] = {
     {"float32", PSSDET_F32, PSSDET_NCHW, PSSDET_NCHW, Scores::kDifferent, 2, 3, 20, 24, 100, 50, 0, 1},
-    {"float32, pixels counted", PSSDET_F32, PSSDET_NCHW, PSSDET_NCHW, Scores::kDifferent, 2, 3, 20, 24, 100, 50, 1, 32},
+    {"float32, pixels counted", PSSDET_F32, PSSDET_NCHW, PSSDET_NCHW, Scores::kDifferent, 2, 3, 20, 24, 100, 50,
+        1, 32},
     {"half NHWC", PSSDET_F16, PSSDET_NHWC, PSSDET_NHWC, Scores::kDifferent, 2, 3, 20, 24, 100, 50, 0, 1},
-    {"half NHWC and NCHW", PSSDET_F16, PSSDET_NHWC, PSSDET_NCHW, Scores::kDifferent, 1, 2, 16, 16, 70, 200, 1, 1},
+    {"half NHWC and NCHW", PSSDET_F16, PSSDET_NHWC, PSSDET_NCHW, Scores::kDifferent, 1, 2, 16, 16, 70, 200, 1,
+        1},
     {"float32 NCHW and NHWC", PSSDET_F32, PSSDET_NCHW, PSSDET_NHWC, Scores::kFew, 1, 2, 16, 16, 70, 200, 0, 32},
     {"few scores", PSSDET_F32, PSSDET_NCHW, PSSDET_NCHW, Scores::kFew, 2, 3, 20, 24, 100, 50, 0, 1},
     {"one score", PSSDET_F16, PSSDET_NCHW, PSSDET_NCHW, Scores::kSame, 1, 3, 20, 24, 100, 50, 0, 1},
     {"odd scores", PSSDET_F32, PSSDET_NCHW, PSSDET_NCHW, Scores::kOdd, 3, 3, 20, 24, 100, 50, 0, 1},
     {"several chunks", PSSDET_F32, PSSDET_NCHW, PSSDET_NCHW, Scores::kDifferent, 1, 2, 60, 70, 300, 200, 0, 1},
-    {"several chunks, few scores, half", PSSDET_F16, PSSDET_NHWC, PSSDET_NHWC, Scores::kFew, 1, 2, 60, 70, 300, 200, 0, 1},
+    {"several chunks, few scores, half", PSSDET_F16, PSSDET_NHWC, PSSDET_NHWC, Scores::kFew, 1, 2, 60, 70, 300,
+        200, 0, 1},
     {"one cell", PSSDET_F32, PSSDET_NCHW, PSSDET_NHWC, Scores::kDifferent, 1, 1, 1, 1, 1, 1, 0, 1},
     {"eight levels", PSSDET_F32, PSSDET_NCHW, PSSDET_NCHW, Scores::kFew, 1, 8, 16, 12, 33, 65, 0, 1},
 };
@@ -107,8 +110,10 @@ constexpr ProposalsSetting kProposals[] = {
 // For a GPU alone: an emulator takes too long.
 constexpr ProposalsSetting kLargeProposals[] = {
     {"640", PSSDET_F16, PSSDET_NCHW, PSSDET_NCHW, Scores::kDifferent, 2, 5, 160, 160, 500, 300, 0, 1},
-    {"640, 1000 candidates", PSSDET_F32, PSSDET_NCHW, PSSDET_NCHW, Scores::kFew, 2, 5, 160, 160, 1000, 1000, 1, 32},
-    {"1344, the most candidates", PSSDET_F16, PSSDET_NHWC, PSSDET_NHWC, Scores::kDifferent, 1, 5, 200, 336, 2048, 2048, 0, 1},
+    {"640, 1000 candidates", PSSDET_F32, PSSDET_NCHW, PSSDET_NCHW, Scores::kFew, 2, 5, 160, 160, 1000, 1000, 1,
+        32},
+    {"1344, the most candidates", PSSDET_F16, PSSDET_NHWC, PSSDET_NHWC, Scores::kDifferent, 1, 5, 200, 336,
+        2048, 2048, 0, 1},
 };
 
 constexpr NmsSetting kNms[] = {

@@ -21,8 +21,11 @@ class Tensor {
  public:
   static constexpr size_t kGuard = 64;
 
-  Tensor(Shape shape, pssdet_dtype type, pssdet_layout layout) : shape_(shape), type_(type), layout_(layout) { clear(); }
-  Tensor(Shape shape, pssdet_dtype type, pssdet_layout layout, const std::vector<float>& values) : Tensor(shape, type, layout) {
+  Tensor(Shape shape, pssdet_dtype type, pssdet_layout layout) : shape_(shape), type_(type), layout_(layout) {
+    clear();
+  }
+  Tensor(Shape shape, pssdet_dtype type, pssdet_layout layout, const std::vector<float>& values)
+      : Tensor(shape, type, layout) {
     each([&](size_t from, size_t at) { store(values[from], at); });
   }
 
@@ -47,7 +50,9 @@ class Tensor {
 
  private:
   size_t size() const { return type_ == PSSDET_F16 ? 2 : 4; }
-  size_t pitch() const { return layout_ == PSSDET_NHWC ? size_t(ceil_div(shape_.channels, 8)) * 8 : size_t(shape_.channels); }
+  size_t pitch() const {
+    return layout_ == PSSDET_NHWC ? size_t(ceil_div(shape_.channels, 8)) * 8 : size_t(shape_.channels);
+  }
   size_t extent() const { return shape_.images * pitch() * shape_.pixels; }
 
   // visit(place in a packed NCHW vector, place in memory)

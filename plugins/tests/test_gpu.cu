@@ -17,7 +17,8 @@ class GpuComparison {
   int failures() {
     const Case& which = comparison_.what();
     int failed = !run(PSSDET_AUTO_TILE);
-    for (int tile = 0; tile < pssdet_dcnv2_tile_count(&which.problem, &which.format); ++tile) failed += !run(tile);
+    for (int tile = 0; tile < pssdet_dcnv2_tile_count(&which.problem, &which.format); ++tile)
+      failed += !run(tile);
     return failed;
   }
 
@@ -25,7 +26,8 @@ class GpuComparison {
   bool run(int tile) {
     const Case& which = comparison_.what();
     const std::string name = tile == PSSDET_AUTO_TILE ? "automatic" : "tile " + std::to_string(tile);
-    std::vector<unsigned char>& y = (comparison_.tensor(Comparison::kY).clear(), comparison_.tensor(Comparison::kY).bytes());
+    std::vector<unsigned char>& y =
+        (comparison_.tensor(Comparison::kY).clear(), comparison_.tensor(Comparison::kY).bytes());
     expect(cudaMemcpy(pointer(Comparison::kY), y.data(), y.size(), cudaMemcpyHostToDevice), "copy to the GPU");
     const pssdet_status status = pssdet_dcnv2_run(&which.problem, &which.format, pointer(Comparison::kX),
         pointer(Comparison::kOffset), pointer(Comparison::kMask), pointer(Comparison::kWeight),
@@ -35,7 +37,8 @@ class GpuComparison {
       return false;
     }
     expect(cudaDeviceSynchronize(), which.name);
-    expect(cudaMemcpy(y.data(), pointer(Comparison::kY), y.size(), cudaMemcpyDeviceToHost), "copy from the GPU");
+    expect(
+        cudaMemcpy(y.data(), pointer(Comparison::kY), y.size(), cudaMemcpyDeviceToHost), "copy from the GPU");
     return comparison_.judge(name);
   }
 

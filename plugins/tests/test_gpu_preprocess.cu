@@ -17,7 +17,8 @@ bool run(const PreprocessSetting& setting) {
     return false;
   }
   expect(cudaDeviceSynchronize(), setting.name);
-  expect(cudaMemcpy(out.data(), result.get(), out.size() * sizeof(float), cudaMemcpyDeviceToHost), "copy from the GPU");
+  expect(cudaMemcpy(out.data(), result.get(), out.size() * sizeof(float), cudaMemcpyDeviceToHost),
+      "copy from the GPU");
   return one.judge("GPU");
 }
 

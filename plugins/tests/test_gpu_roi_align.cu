@@ -15,8 +15,8 @@ bool run(const RoiSetting& setting) {
     pointers.push_back(maps.back().get());
   }
   const DeviceMemory rois = on_device(one.rois()), features = on_device(one.features());
-  const pssdet_status status = pssdet_roi_align_run(
-      &one.problem(), one.type(), one.layout(), pointers.data(), static_cast<const float*>(rois.get()), features.get(), nullptr);
+  const pssdet_status status = pssdet_roi_align_run(&one.problem(), one.type(), one.layout(), pointers.data(),
+      static_cast<const float*>(rois.get()), features.get(), nullptr);
   if (status != PSSDET_OK) {
     std::printf("FAILED %-40s status %d\n", setting.name, int(status));
     return false;

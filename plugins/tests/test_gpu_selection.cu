@@ -43,8 +43,8 @@ bool run(const ProposalsSetting& setting) {
   int32_t* count = device.copy(one.count);
   unsigned char* workspace = device.copy(one.workspace);
   if (!launched(one.name,
-          pssdet_proposals_run(&one.problem, one.type, one.layouts.data(), scores.data(), deltas.data(), image_size, proposals,
-              proposal_scores, count, workspace, nullptr))) {
+          pssdet_proposals_run(&one.problem, one.type, one.layouts.data(), scores.data(), deltas.data(),
+              image_size, proposals, proposal_scores, count, workspace, nullptr))) {
     return false;
   }
   fetch(one.proposals, proposals);
@@ -63,8 +63,8 @@ bool run(const NmsSetting& setting) {
   int32_t *labels = device.copy(one.labels), *count = device.copy(one.count);
   unsigned char* workspace = device.copy(one.workspace);
   if (!launched(one.name,
-          pssdet_multiclass_nms_run(
-              &one.problem, boxes, scores, region_count, best_boxes, best_scores, labels, count, workspace, nullptr))) {
+          pssdet_multiclass_nms_run(&one.problem, boxes, scores, region_count, best_boxes, best_scores, labels,
+              count, workspace, nullptr))) {
     return false;
   }
   fetch(one.best_boxes, best_boxes);

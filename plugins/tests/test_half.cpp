@@ -15,7 +15,8 @@ half of_bits(int bits) { return {uint16_t(bits)}; }
 // As IEEE 754 defines it, apart from infinities and NaN.
 double value_of(int bits) {
   const int exponent = bits >> 10 & 31, fraction = bits & 1023;
-  const double magnitude = exponent ? (1024 + fraction) * std::pow(2.0, exponent - 25) : fraction * std::pow(2.0, -24);
+  const double magnitude =
+      exponent ? (1024 + fraction) * std::pow(2.0, exponent - 25) : fraction * std::pow(2.0, -24);
   return bits & 0x8000 ? -magnitude : magnitude;
 }
 

@@ -14,9 +14,9 @@ Arguments arguments_of(Comparison& comparison) {
   };
   comparison.tensor(Comparison::kY).clear();
   Arguments arguments;
-  const pssdet_status status = prepare(comparison.what().problem, comparison.what().format, data(Comparison::kX),
-      data(Comparison::kOffset), data(Comparison::kMask), data(Comparison::kWeight), static_cast<float*>(data(Comparison::kBias)),
-      data(Comparison::kY), &arguments);
+  const pssdet_status status = prepare(comparison.what().problem, comparison.what().format,
+      data(Comparison::kX), data(Comparison::kOffset), data(Comparison::kMask), data(Comparison::kWeight),
+      static_cast<float*>(data(Comparison::kBias)), data(Comparison::kY), &arguments);
   if (status != PSSDET_OK) throw std::runtime_error(std::string("prepare refused ") + comparison.what().name);
   return arguments;
 }
@@ -57,7 +57,8 @@ int failures_of(const Case& which) {
     failed += !run_fused<MmaSync>(comparison, kTiles - 1, "mma.sync", true);
     failed += !run_fused<Wmma>(comparison, kTiles - 1, "wmma", true);
   }
-  return failed + !(which.format.data_type == PSSDET_F16 ? run_direct<half>(comparison) : run_direct<float>(comparison));
+  return failed +
+      !(which.format.data_type == PSSDET_F16 ? run_direct<half>(comparison) : run_direct<float>(comparison));
 }
 
 }  // namespace

@@ -31,20 +31,24 @@ void tiles() {
 }
 
 void pointers() {
-  CHECK(pssdet_dcnv2_run(nullptr, &kFused, memory, memory, memory, memory, nullptr, memory, 0, nullptr) == PSSDET_BAD_PROBLEM);
-  CHECK(pssdet_dcnv2_run(&kPlain, nullptr, memory, memory, memory, memory, nullptr, memory, 0, nullptr) == PSSDET_BAD_PROBLEM);
-  CHECK(
-      pssdet_dcnv2_run(&kPlain, &kFused, memory + 1, memory, memory, memory, nullptr, memory, 0, nullptr) == PSSDET_BAD_PROBLEM);
+  CHECK(pssdet_dcnv2_run(nullptr, &kFused, memory, memory, memory, memory, nullptr, memory, 0, nullptr) ==
+      PSSDET_BAD_PROBLEM);
+  CHECK(pssdet_dcnv2_run(&kPlain, nullptr, memory, memory, memory, memory, nullptr, memory, 0, nullptr) ==
+      PSSDET_BAD_PROBLEM);
+  CHECK(pssdet_dcnv2_run(&kPlain, &kFused, memory + 1, memory, memory, memory, nullptr, memory, 0, nullptr) ==
+      PSSDET_BAD_PROBLEM);
 }
 
 // More blocks than a grid has.
 void blocks() {
-  pssdet_dcnv2_problem problem = {1 << 9, 8, 1 << 10, (1 << 10) - 1, 1 << 15, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1};
+  pssdet_dcnv2_problem problem = {
+      1 << 9, 8, 1 << 10, (1 << 10) - 1, 1 << 15, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1};
   const int32_t smallest = pssdet_dcnv2_tile_count(&kPlain, &kFused) - 1;
   CHECK(run(problem, kFused, smallest) == PSSDET_BAD_PROBLEM);
   CHECK(run(problem, kDirect, PSSDET_AUTO_TILE) == PSSDET_BAD_PROBLEM);
   problem.out_channels = 1 << 29;
-  for (int32_t tile = PSSDET_AUTO_TILE; tile <= smallest; ++tile) CHECK(run(problem, kFused, tile) == PSSDET_BAD_PROBLEM);
+  for (int32_t tile = PSSDET_AUTO_TILE; tile <= smallest; ++tile)
+    CHECK(run(problem, kFused, tile) == PSSDET_BAD_PROBLEM);
 }
 
 void roi_align() {
@@ -58,7 +62,8 @@ void roi_align() {
   problem.regions = 1;
   CHECK(run(PSSDET_F16, PSSDET_NHWC, nullptr) == PSSDET_BAD_PROBLEM);
   CHECK(run(PSSDET_F16, PSSDET_NHWC, memory + 1) == PSSDET_BAD_PROBLEM);
-  CHECK(pssdet_roi_align_run(nullptr, PSSDET_F16, PSSDET_NHWC, maps, memory, memory, nullptr) == PSSDET_BAD_PROBLEM);
+  CHECK(pssdet_roi_align_run(nullptr, PSSDET_F16, PSSDET_NHWC, maps, memory, memory, nullptr) ==
+      PSSDET_BAD_PROBLEM);
 }
 
 void preprocess() {
@@ -74,12 +79,13 @@ void selection() {
   const void* const maps[] = {memory};
   const pssdet_layout layouts[] = {PSSDET_NCHW, PSSDET_NCHW};
   int32_t count[4];
-  CHECK(pssdet_proposals_run(nullptr, PSSDET_F32, layouts, maps, maps, memory, memory, memory, count, memory, nullptr) ==
-      PSSDET_BAD_PROBLEM);
+  CHECK(pssdet_proposals_run(nullptr, PSSDET_F32, layouts, maps, maps, memory, memory, memory, count, memory,
+            nullptr) == PSSDET_BAD_PROBLEM);
   const pssdet_multiclass_nms_problem none = {};
-  for (const pssdet_multiclass_nms_problem* problem : {static_cast<const pssdet_multiclass_nms_problem*>(nullptr), &none}) {
-    CHECK(pssdet_multiclass_nms_run(problem, memory, memory, count, memory, memory, count, count, memory, nullptr) ==
-        PSSDET_BAD_PROBLEM);
+  for (const pssdet_multiclass_nms_problem* problem :
+      {static_cast<const pssdet_multiclass_nms_problem*>(nullptr), &none}) {
+    CHECK(pssdet_multiclass_nms_run(problem, memory, memory, count, memory, memory, count, count, memory,
+              nullptr) == PSSDET_BAD_PROBLEM);
   }
 }
 

@@ -13,7 +13,8 @@ using Sizes = std::vector<std::vector<int64_t>>;
 std::string launched(const Operator& op, const std::vector<Tensor>& tensors) {
   const void* inputs[kMostTensors];
   void* outputs[kMostTensors];
-  for (int i = 0; i < kMostTensors; ++i) inputs[i] = address(i + 1), outputs[i] = address(i + 1 + int(op.inputs().size()));
+  for (int i = 0; i < kMostTensors; ++i)
+    inputs[i] = address(i + 1), outputs[i] = address(i + 1 + int(op.inputs().size()));
   return op.launch(tensors.data(), {inputs, outputs, address(90), -1, address(91)});
 }
 
@@ -38,13 +39,14 @@ void expect_guarded(const Operator& op, const std::vector<Tensor>& good) {
   expect(op.tactics(good.data()) == 0, "there is no choice");
 }
 
-const std::vector<Shape> kRpn = {
-    shape({2, 3, 20, 24}), shape({2, 3, 10, 12}), shape({2, 12, 20, 24}), shape({2, 12, 10, 12}), shape({2, 2})};
+const std::vector<Shape> kRpn = {shape({2, 3, 20, 24}), shape({2, 3, 10, 12}), shape({2, 12, 20, 24}),
+    shape({2, 12, 10, 12}), shape({2, 2})};
 
 void proposals_formats() {
   const auto op = made(generate_proposals(), proposals_attributes());
   const auto combination = [](Storage scores, Storage deltas) {
-    return std::vector<Storage>{scores, scores, deltas, deltas, kFloatLinear, kFloatLinear, kFloatLinear, kInt32Linear};
+    return std::vector<Storage>{
+        scores, scores, deltas, deltas, kFloatLinear, kFloatLinear, kFloatLinear, kInt32Linear};
   };
   for (const Storage& scores : kAllStorages) {
     for (const Storage& deltas : kAllStorages) {
@@ -54,7 +56,8 @@ void proposals_formats() {
   }
   expect(combinations(*op) == 5, "a builder has few combinations to time");
   expect(combinations(*made(generate_proposals(), proposals_attributes(5))) == 5, "also with five levels");
-  expect(op->outputs()[0].type == Type::kFloat && op->outputs()[1].type == Type::kFloat && op->outputs()[2].type == Type::kInt32,
+  expect(op->outputs()[0].type == Type::kFloat && op->outputs()[1].type == Type::kFloat &&
+          op->outputs()[2].type == Type::kInt32,
       "types of the outputs");
 }
 
@@ -76,23 +79,28 @@ void proposals_shapes() {
   problem.pre_nms_top_n = 1000, problem.post_nms_top_n = 300;
   problem.nms_threshold = 0.7f, problem.min_size = 1.5f, problem.pixel_offset = 1, problem.clip_multiple = 32;
   size_t asked = 0;
-  expect(pssdet_proposals_workspace(&problem, &asked) == PSSDET_OK && asked == larger, "it is what the kernel asks for");
+  expect(pssdet_proposals_workspace(&problem, &asked) == PSSDET_OK && asked == larger,
+      "it is what the kernel asks for");
   for (Shape& each : more) each.size[0] = 0;
   expect(measured(*op, more, &none).empty() && none <= workspace, "a batch of none is measured as one");
 }
 
 void proposals_run() {
   const auto op = made(generate_proposals(), proposals_attributes());
-  const std::vector<Tensor> tensors = complete(
-      *op, {kHalfHwc8, kHalfHwc8, kHalfLinear, kHalfLinear, kFloatLinear, kFloatLinear, kFloatLinear, kInt32Linear}, kRpn);
+  const std::vector<Tensor> tensors = complete(*op,
+      {kHalfHwc8, kHalfHwc8, kHalfLinear, kHalfLinear, kFloatLinear, kFloatLinear, kFloatLinear, kInt32Linear},
+      kRpn);
   expect_guarded(*op, tensors);
   expect(launched(*op, tensors).empty() && recorded().calls == 1, "one launch");
   const ProposalsCall& call = recorded().proposals;
   const pssdet_proposals_problem& p = call.problem;
-  expect(p.batch == 2 && p.anchors_per_cell == 3 && p.pre_nms_top_n == 1000 && p.post_nms_top_n == 300, "counts");
-  expect(p.nms_threshold == 0.7f && p.min_size == 1.5f && p.pixel_offset == 1.0f && p.clip_multiple == 32.0f, "numbers");
-  expect(p.pyramid.levels == 2 && p.pyramid.height[0] == 20 && p.pyramid.width[0] == 24 && p.pyramid.height[1] == 10 &&
-          p.pyramid.width[1] == 12 && p.pyramid.strides[0] == 4 && p.pyramid.strides[1] == 8,
+  expect(
+      p.batch == 2 && p.anchors_per_cell == 3 && p.pre_nms_top_n == 1000 && p.post_nms_top_n == 300, "counts");
+  expect(p.nms_threshold == 0.7f && p.min_size == 1.5f && p.pixel_offset == 1.0f && p.clip_multiple == 32.0f,
+      "numbers");
+  expect(p.pyramid.levels == 2 && p.pyramid.height[0] == 20 && p.pyramid.width[0] == 24 &&
+          p.pyramid.height[1] == 10 && p.pyramid.width[1] == 12 && p.pyramid.strides[0] == 4 &&
+          p.pyramid.strides[1] == 8,
       "the pyramid");
   expect(p.anchors[0] == -6.5f && p.anchors[12] == 93.5f && p.anchors[23] == 104.5f, "anchors, level by level");
   expect(call.type == PSSDET_F16 && call.layouts[0] == PSSDET_NHWC && call.layouts[1] == PSSDET_NHWC &&
@@ -101,19 +109,21 @@ void proposals_run() {
   expect(call.scores[0] == address(1) && call.scores[1] == address(2) && call.deltas[0] == address(3) &&
           call.deltas[1] == address(4) && call.image_size == address(5),
       "inputs");
-  expect(call.proposals == address(6) && call.proposal_scores == address(7) && call.count == address(8), "outputs");
+  expect(call.proposals == address(6) && call.proposal_scores == address(7) && call.count == address(8),
+      "outputs");
   expect(recorded().workspace == address(90) && recorded().stream == address(91), "workspace and stream");
 }
 
-const std::vector<Shape> kMaps = {
-    shape({2, 16, 40, 48}), shape({2, 16, 20, 24}), shape({2, 16, 10, 12}), shape({2, 16, 5, 6}), shape({2, 30, 4})};
+const std::vector<Shape> kMaps = {shape({2, 16, 40, 48}), shape({2, 16, 20, 24}), shape({2, 16, 10, 12}),
+    shape({2, 16, 5, 6}), shape({2, 30, 4})};
 
 void roi_align() {
   const auto op = made(multilevel_roi_align(), roi_align_attributes());
   const auto combination = [](Storage maps) {
     return std::vector<Storage>{maps, maps, maps, maps, kFloatLinear, {maps.type, Layout::kLinear}};
   };
-  for (const Storage& maps : kAllStorages) expect(supported(*op, combination(maps)) == is_map(maps), "formats of the maps");
+  for (const Storage& maps : kAllStorages)
+    expect(supported(*op, combination(maps)) == is_map(maps), "formats of the maps");
   expect(combinations(*op) == 3, "a builder has three combinations to time");
   expect(op->outputs()[0].type == Type::kForeign, "the output has the maps' type");
 
@@ -127,13 +137,17 @@ void roi_align() {
   expect(launched(*op, tensors).empty() && recorded().calls == 1, "one launch");
   const RoiAlignCall& call = recorded().roi_align;
   const pssdet_roi_align_problem& p = call.problem;
-  expect(p.batch == 2 && p.regions == 30 && p.channels == 16 && p.output_size == 7 && p.sampling_ratio == 2, "counts");
-  expect(p.min_level == 2 && p.canonical_level == 4 && p.canonical_size == 224.0f && p.pixel_offset == 1.0f && p.aligned == 1,
+  expect(p.batch == 2 && p.regions == 30 && p.channels == 16 && p.output_size == 7 && p.sampling_ratio == 2,
+      "counts");
+  expect(p.min_level == 2 && p.canonical_level == 4 && p.canonical_size == 224.0f && p.pixel_offset == 1.0f &&
+          p.aligned == 1,
       "numbers");
-  expect(
-      p.pyramid.levels == 4 && p.pyramid.height[0] == 40 && p.pyramid.width[3] == 6 && p.pyramid.strides[3] == 32, "the pyramid");
+  expect(p.pyramid.levels == 4 && p.pyramid.height[0] == 40 && p.pyramid.width[3] == 6 &&
+          p.pyramid.strides[3] == 32,
+      "the pyramid");
   expect(call.type == PSSDET_F16 && call.layout == PSSDET_NHWC, "format");
-  expect(call.maps[0] == address(1) && call.maps[3] == address(4) && call.rois == address(5) && call.features == address(6),
+  expect(call.maps[0] == address(1) && call.maps[3] == address(4) && call.rois == address(5) &&
+          call.features == address(6),
       "tensors");
   expect(recorded().stream == address(91), "stream");
 }
@@ -146,8 +160,8 @@ void nms() {
       kFloatLinear, kFloatLinear, kInt32Linear, kFloatLinear, kFloatLinear, kInt32Linear, kInt32Linear};
   expect(supported(*op, storages) && combinations(*op) == 1, "one combination");
   const std::vector<TensorSpec>& outputs = op->outputs();
-  expect(outputs[0].type == Type::kFloat && outputs[1].type == Type::kFloat && outputs[2].type == Type::kInt32 &&
-          outputs[3].type == Type::kInt32,
+  expect(outputs[0].type == Type::kFloat && outputs[1].type == Type::kFloat &&
+          outputs[2].type == Type::kInt32 && outputs[3].type == Type::kInt32,
       "types of the outputs");
 
   expect(inferred(*op, kScored) == Sizes{{2, 100, 4}, {2, 100}, {2, 100}, {2}}, "its outputs");
@@ -157,8 +171,8 @@ void nms() {
   expect(measured(*op, shared).empty(), "the classes may share their boxes");
   size_t workspace = 0, asked = 0;
   const pssdet_multiclass_nms_problem problem = {2, 30, 9, 9, 100, 0.05f, 0.5f, 1.0f};
-  expect(measured(*op, kScored, &workspace).empty() && pssdet_multiclass_nms_workspace(&problem, &asked) == PSSDET_OK &&
-          workspace == asked,
+  expect(measured(*op, kScored, &workspace).empty() &&
+          pssdet_multiclass_nms_workspace(&problem, &asked) == PSSDET_OK && workspace == asked,
       "the workspace is what the kernel asks for");
   std::vector<Shape> many = kScored;
   many[0].size[1] = many[1].size[1] = PSSDET_MAX_CANDIDATES + 1;
@@ -169,10 +183,12 @@ void nms() {
   expect(launched(*op, tensors).empty() && recorded().calls == 1, "one launch");
   const MulticlassNmsCall& call = recorded().nms;
   const pssdet_multiclass_nms_problem& p = call.problem;
-  expect(p.batch == 2 && p.regions == 30 && p.classes == 9 && p.box_classes == 9 && p.max_detections == 100, "counts");
+  expect(p.batch == 2 && p.regions == 30 && p.classes == 9 && p.box_classes == 9 && p.max_detections == 100,
+      "counts");
   expect(p.score_threshold == 0.05f && p.nms_threshold == 0.5f && p.pixel_offset == 1.0f, "numbers");
   expect(call.boxes == address(1) && call.scores == address(2) && call.region_count == address(3), "inputs");
-  expect(call.best_boxes == address(4) && call.best_scores == address(5) && call.labels == address(6) && call.count == address(7),
+  expect(call.best_boxes == address(4) && call.best_scores == address(5) && call.labels == address(6) &&
+          call.count == address(7),
       "outputs");
   expect(recorded().workspace == address(90) && recorded().stream == address(91), "workspace and stream");
 }

@@ -18,7 +18,9 @@ struct Scene {
   std::string library;
   nvinfer1::IPluginRegistry* registry;  // null in `alone`
 
-  PluginCreator* creator(const std::string& plugin) const { return find_creator(registry, plugin.c_str(), "pssdet"); }
+  PluginCreator* creator(const std::string& plugin) const {
+    return find_creator(registry, plugin.c_str(), "pssdet");
+  }
   // Whether all plugins are there; some of them are a failure.
   bool found() const {
     size_t count = 0;
@@ -102,10 +104,11 @@ void plugin(const Scene& scene, const Case& wanted) {
 
   const std::vector<Tensor>& tensors = wanted.tensors;
   const size_t inputs = tensors.size() - size_t(restored.outputs());
-  expect(
-      restored.output_shapes(each(tensors, 0, inputs, &Tensor::sizes)) == each(tensors, inputs, tensors.size(), &Tensor::sizes),
+  expect(restored.output_shapes(each(tensors, 0, inputs, &Tensor::sizes)) ==
+          each(tensors, inputs, tensors.size(), &Tensor::sizes),
       name + "shapes of the outputs");
-  expect(restored.output_types(each(tensors, 0, inputs, &Tensor::type)) == each(tensors, inputs, tensors.size(), &Tensor::type),
+  expect(restored.output_types(each(tensors, 0, inputs, &Tensor::type)) ==
+          each(tensors, inputs, tensors.size(), &Tensor::type),
       name + "and types");
   expect(restored.supports(tensors), name + "formats");
   expect((restored.workspace(tensors) > 0) == wanted.has_workspace, name + "workspace");
@@ -114,9 +117,11 @@ void plugin(const Scene& scene, const Case& wanted) {
   alignas(16) static char data[32];
   const std::vector<const void*> aligned(inputs, data), crooked(inputs, data + 1);
   const std::vector<void*> outputs(tensors.size() - inputs, data);
-  expect(restored.enqueue(smaller(tensors, 0), aligned, outputs, data) != 0, name + "enqueue refuses contradictory tensors");
+  expect(restored.enqueue(smaller(tensors, 0), aligned, outputs, data) != 0,
+      name + "enqueue refuses contradictory tensors");
   expect(restored.enqueue(tensors, crooked, outputs, data) != 0, name + "and pointers that are not aligned");
-  expect(restored.enqueue(emptied(tensors, wanted.plugin), aligned, outputs, data) == 0, name + "a batch of none is no work");
+  expect(restored.enqueue(emptied(tensors, wanted.plugin), aligned, outputs, data) == 0,
+      name + "a batch of none is no work");
 }
 
 void plugins(const Scene& scene) {
@@ -142,9 +147,10 @@ void fields(const Scene& scene) {
 #endif
   const Fields bad_fields = {{"pads", pads, Type::kINT32, 3}, {"strides", wrong, Type::kINT32, 2},
       {"relu", &real, Type::kFLOAT32, 1}, {"relu", nullptr, Type::kINT32, 1}, {"pads", pads, Type::kINT32, -4},
-      {"pads", pads, Type::kINT32, 1 << 30}, {"padding", pads, Type::kINT32, 4}, {nullptr, &one, Type::kINT32, 1},
-      {"relu", &one, Type::kCHAR, 1}};
-  for (const nvinfer1::PluginField& bad : bad_fields) expect(!Handle::create(creator, {bad}), "wrong fields make none");
+      {"pads", pads, Type::kINT32, 1 << 30}, {"padding", pads, Type::kINT32, 4},
+      {nullptr, &one, Type::kINT32, 1}, {"relu", &one, Type::kCHAR, 1}};
+  for (const nvinfer1::PluginField& bad : bad_fields)
+    expect(!Handle::create(creator, {bad}), "wrong fields make none");
   expect(!Handle::create(creator, {{"raw_mask", &one, Type::kINT32, 1}, {"has_mask", &one, Type::kINT32, 1}}),
       "nor do contradictory ones");
 
@@ -173,15 +179,16 @@ int main(int argc, char** argv) {
       return kSkipped;
     }
     if (!fits(tensorrt)) {
-      std::printf("skipped: this test was compiled for TensorRT %d.%d.%d, and another version is loaded\n", NV_TENSORRT_MAJOR,
-          NV_TENSORRT_MINOR, NV_TENSORRT_PATCH);
+      std::printf("skipped: this test was compiled for TensorRT %d.%d.%d, and another version is loaded\n",
+          NV_TENSORRT_MAJOR, NV_TENSORRT_MINOR, NV_TENSORRT_PATCH);
       return kSkipped;
     }
     scene.registry = registry_of(tensorrt);
   }
   const std::vector<std::pair<std::string, void (*)(const Scene&)>> scenarios = {{"alone", alone},
       {"registers_itself", registers_itself}, {"loaded_by_tensorrt", loaded_by_tensorrt},
-      {"opened_then_loaded", opened_then_loaded}, {"two_copies", two_copies}, {"plugins", plugins}, {"fields", fields}};
+      {"opened_then_loaded", opened_then_loaded}, {"two_copies", two_copies}, {"plugins", plugins},
+      {"fields", fields}};
   for (const auto& [name, test] : scenarios) {
     if (name != scenario) continue;
     test(scene);

@@ -68,19 +68,24 @@ void contradictions() {
 void limits() {
   // Every size alone at its most.
   int32_t Problem::* const members[] = {&Problem::batch, &Problem::channels, &Problem::height, &Problem::width,
-      &Problem::out_channels, &Problem::kernel_h, &Problem::kernel_w, &Problem::dilation_h, &Problem::pad_top, &Problem::pad_left,
-      &Problem::pad_bottom, &Problem::pad_right};
+      &Problem::out_channels, &Problem::kernel_h, &Problem::kernel_w, &Problem::dilation_h, &Problem::pad_top,
+      &Problem::pad_left, &Problem::pad_bottom, &Problem::pad_right};
   for (const auto member : members) CHECK(refused([&](Problem& p) { p.*member = INT_MAX; }));
   CHECK(refused([](Problem& p) { p.channels = p.groups = p.offset_groups = p.out_channels = INT_MAX; }));
-  CHECK(refused([](Problem& p) { p.pad_top = p.pad_bottom = p.pad_left = p.pad_right = p.stride_h = p.stride_w = INT_MAX; }));
+  CHECK(refused([](Problem& p) {
+    p.pad_top = p.pad_bottom = p.pad_left = p.pad_right = p.stride_h = p.stride_w = INT_MAX;
+  }));
   // Coordinates: float32 knows every whole number up to 2^24.
-  CHECK(has_size(changed([](Problem& p) { p.batch = 1, p.width = 1, p.height = (1 << 24) - 2; }), (1 << 24) - 2, 1));
+  CHECK(has_size(
+      changed([](Problem& p) { p.batch = 1, p.width = 1, p.height = (1 << 24) - 2; }), (1 << 24) - 2, 1));
   CHECK(refused([](Problem& p) { p.batch = 1, p.width = 1, p.height = (1 << 24) - 1; }));
   CHECK(refused([](Problem& p) { p.pad_left = 1 << 24; }));
   // Pixels of a batch, as input and as output.
-  CHECK(has_size(changed([](Problem& p) { p.batch = 4, p.height = 1 << 10, p.width = (1 << 17) - 1; }), 1 << 10, (1 << 17) - 1));
+  CHECK(has_size(changed([](Problem& p) { p.batch = 4, p.height = 1 << 10, p.width = (1 << 17) - 1; }), 1 << 10,
+      (1 << 17) - 1));
   CHECK(refused([](Problem& p) { p.batch = 4, p.height = 1 << 10, p.width = 1 << 17; }));
-  CHECK(refused([](Problem& p) { p.batch = 1 << 20, p.height = p.width = 1, p.pad_top = 20, p.pad_left = 30; }));
+  CHECK(
+      refused([](Problem& p) { p.batch = 1 << 20, p.height = p.width = 1, p.pad_top = 20, p.pad_left = 30; }));
   // Taps with channels, and with offset groups.
   CHECK(refused([](Problem& p) { p.kernel_h = p.kernel_w = 1 << 13, p.pad_top = p.pad_left = 1 << 13; }));
   CHECK(refused([](Problem& p) {
@@ -94,7 +99,8 @@ void limits() {
 void places_at_the_limits() {
   const Problem problems[] = {
       {1, 1, (1 << 24) - 2, 1, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1},
-      {1, 1, 1, 1, 1, 2, 2, 1 << 23, 1 << 23, (1 << 24) - 1, (1 << 24) - 1, (1 << 24) - 1, (1 << 24) - 1, 0, 0, 1, 1},
+      {1, 1, 1, 1, 1, 2, 2, 1 << 23, 1 << 23, (1 << 24) - 1, (1 << 24) - 1, (1 << 24) - 1, (1 << 24) - 1, 0, 0,
+          1, 1},
       {1, 1, 1, 1, 1, 1, 1, INT_MAX, INT_MAX, INT_MAX, INT_MAX, 0, 0, (1 << 24) - 1, (1 << 24) - 1, 1, 1},
       {1, (1 << 26) - 8, 4, 4, (1 << 29), 4, 4, 1, 1, 1, 1, 0, 0, 0, 0, 8, 8},
   };
@@ -122,7 +128,9 @@ void formats() {
   };
   CHECK(!other([](pssdet_dcnv2_format& f) { f.data_type = PSSDET_F32; }));
   CHECK(!other([](pssdet_dcnv2_format& f) { f.data_layout = PSSDET_NCHW; }));
-  CHECK(other([](pssdet_dcnv2_format& f) { f.offset_type = PSSDET_F16, f.offset_layout = PSSDET_NHWC, f.raw_mask = 1; }));
+  CHECK(other([](pssdet_dcnv2_format& f) {
+    f.offset_type = PSSDET_F16, f.offset_layout = PSSDET_NHWC, f.raw_mask = 1;
+  }));
   const auto fused = [](const auto& change) { return is_fused(changed(change), kHalf); };
   CHECK(!fused([](Problem& p) { p.channels = 12; }));
   CHECK(!fused([](Problem& p) { p.out_channels = 12; }));
@@ -143,8 +151,8 @@ void pointers() {
   alignas(16) float memory[8] = {};
   const float* bad = memory + 1;
   Arguments arguments;
-  const auto status = [&](const void* x, const void* offset, const void* mask, const void* weight, const float* bias, void* y,
-                          const pssdet_dcnv2_format& format = kHalf) {
+  const auto status = [&](const void* x, const void* offset, const void* mask, const void* weight,
+                          const float* bias, void* y, const pssdet_dcnv2_format& format = kHalf) {
     return prepare(kPlain, format, x, offset, mask, weight, bias, y, &arguments);
   };
   CHECK(status(memory, memory, memory, memory, memory, memory) == PSSDET_OK);

@@ -12,8 +12,8 @@ using namespace pssdet::test;
 
 bool run_in_emulator(RoiCase& one, bool reversed) {
   pssdet::emulator::options().reversed = reversed;
-  const pssdet_status status = pssdet_roi_align_run(
-      &one.problem(), one.type(), one.layout(), one.maps().data(), one.rois().data(), one.features().data(), nullptr);
+  const pssdet_status status = pssdet_roi_align_run(&one.problem(), one.type(), one.layout(), one.maps().data(),
+      one.rois().data(), one.features().data(), nullptr);
   return status == PSSDET_OK && one.judge(reversed ? "reversed" : "");
 }
 
@@ -63,8 +63,8 @@ void pyramids() {
   CHECK(refused(1, 0, 4, 4) && refused(1, 3, 0, 4) && refused(1, 3, 4, 0) && refused(1, 1 << 14, 1 << 14, 4));
 }
 
-pssdet_status run(pssdet_roi_align_problem problem, pssdet_dtype type, pssdet_layout layout, const void* map, const float* rois,
-    void* features) {
+pssdet_status run(pssdet_roi_align_problem problem, pssdet_dtype type, pssdet_layout layout, const void* map,
+    const float* rois, void* features) {
   problem.pyramid.levels = 1;
   return pssdet_roi_align_run(&problem, type, layout, &map, rois, features, nullptr);
 }

@@ -15,13 +15,16 @@ constexpr int32_t kHeight = 5, kWidth = 7;
 template <typename Real>
 bool reads_nothing(const Corners<Real>& corners) {
   const bool inside = corners.y == 0 && corners.x == 0 && corners.down == 0 && corners.right == 0;
-  return inside && corners.weight[0] == 0 && corners.weight[1] == 0 && corners.weight[2] == 0 && corners.weight[3] == 0;
+  return inside && corners.weight[0] == 0 && corners.weight[1] == 0 && corners.weight[2] == 0 &&
+      corners.weight[3] == 0;
 }
 
 template <typename Real>
-bool is(const Corners<Real>& corners, int32_t y, int32_t x, int32_t down, int32_t right, Real a, Real b, Real c, Real d) {
+bool is(const Corners<Real>& corners, int32_t y, int32_t x, int32_t down, int32_t right, Real a, Real b, Real c,
+    Real d) {
   const bool place = corners.y == y && corners.x == x && corners.down == down && corners.right == right;
-  return place && corners.weight[0] == a && corners.weight[1] == b && corners.weight[2] == c && corners.weight[3] == d;
+  return place && corners.weight[0] == a && corners.weight[1] == b && corners.weight[2] == c &&
+      corners.weight[3] == d;
 }
 
 template <typename Real>
@@ -38,7 +41,8 @@ void outside() {
     CHECK(reads_nothing(at<Real>(y, nan)));
     CHECK(reads_nothing(at<Real>(y, 2, nan)));
   }
-  for (const Real x : {Real(-1), Real(kWidth), -infinity, infinity, nan, -huge, huge}) CHECK(reads_nothing(at<Real>(2, x)));
+  for (const Real x : {Real(-1), Real(kWidth), -infinity, infinity, nan, -huge, huge})
+    CHECK(reads_nothing(at<Real>(2, x)));
 }
 
 template <typename Real>
@@ -76,16 +80,19 @@ void random_points() {
   for (int i = 0; i < 100000; ++i) {
     const double y = across(random), x = across(random);
     const Corners<double> corners = at(y, x, 0.5);
-    CHECK(corners.y >= 0 && corners.y + corners.down < kHeight && corners.x >= 0 && corners.x + corners.right < kWidth);
+    CHECK(corners.y >= 0 && corners.y + corners.down < kHeight && corners.x >= 0 &&
+        corners.x + corners.right < kWidth);
     double expected = 0, got = 0;
     for (int32_t row = 0; row < kHeight; ++row) {
       for (int32_t column = 0; column < kWidth; ++column) {
         const double pixel = 1 + row * kWidth + column;
-        expected += 0.5 * std::fmax(0, 1 - std::fabs(y - row)) * std::fmax(0, 1 - std::fabs(x - column)) * pixel;
+        expected +=
+            0.5 * std::fmax(0, 1 - std::fabs(y - row)) * std::fmax(0, 1 - std::fabs(x - column)) * pixel;
       }
     }
     for (int corner = 0; corner < 4; ++corner) {
-      const int32_t row = corners.y + corner / 2 * corners.down, column = corners.x + corner % 2 * corners.right;
+      const int32_t row = corners.y + corner / 2 * corners.down,
+                    column = corners.x + corner % 2 * corners.right;
       got += corners.weight[corner] * (1 + row * kWidth + column);
     }
     CHECK(std::fabs(expected - got) < 1e-12);

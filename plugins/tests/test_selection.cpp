@@ -12,8 +12,8 @@ struct Run {
   int threads;
   bool reversed;
 };
-constexpr Run kRuns[] = {{"as on a GPU", 1024, false}, {"as on a GPU, reversed", 1024, true}, {"one warp", 32, false},
-    {"three warps, reversed", 96, true}};
+constexpr Run kRuns[] = {{"as on a GPU", 1024, false}, {"as on a GPU, reversed", 1024, true},
+    {"one warp", 32, false}, {"three warps, reversed", 96, true}};
 
 std::vector<const void*> starts(const std::vector<Bytes>& maps) {
   std::vector<const void*> result;
@@ -22,16 +22,16 @@ std::vector<const void*> starts(const std::vector<Bytes>& maps) {
 }
 
 bool run(ProposalsCase& one, const Run& how) {
-  const pssdet_status status = pssdet_proposals_run(&one.problem, one.type, one.layouts.data(), starts(one.scores).data(),
-      starts(one.deltas).data(), one.image_size.data(), one.proposals.data(), one.proposal_scores.data(), one.count.data(),
-      one.workspace.data(), nullptr);
+  const pssdet_status status = pssdet_proposals_run(&one.problem, one.type, one.layouts.data(),
+      starts(one.scores).data(), starts(one.deltas).data(), one.image_size.data(), one.proposals.data(),
+      one.proposal_scores.data(), one.count.data(), one.workspace.data(), nullptr);
   return status == PSSDET_OK && one.judge(how.how, 0);
 }
 
 bool run(NmsCase& one, const Run& how) {
-  const pssdet_status status =
-      pssdet_multiclass_nms_run(&one.problem, one.boxes.data(), one.scores.data(), one.region_count.data(), one.best_boxes.data(),
-          one.best_scores.data(), one.labels.data(), one.count.data(), one.workspace.data(), nullptr);
+  const pssdet_status status = pssdet_multiclass_nms_run(&one.problem, one.boxes.data(), one.scores.data(),
+      one.region_count.data(), one.best_boxes.data(), one.best_scores.data(), one.labels.data(),
+      one.count.data(), one.workspace.data(), nullptr);
   return status == PSSDET_OK && one.judge(how.how);
 }
 

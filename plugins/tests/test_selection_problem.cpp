@@ -50,10 +50,12 @@ size_t nms_bytes(const Change& change) {
 void workspaces() {
   // Of a level's candidate a box and a key, of a chunk's a key; each of the two levels is one chunk.
   CHECK(proposals_bytes([](Proposals&) {}) == 2 * 2 * 500 * (16 + 8 + 8));
-  CHECK(proposals_bytes([](Proposals& p) { p.pyramid.height[0] = 200; }) == 2 * (2 * 500 * (16 + 8) + 4 * 500 * 8));
+  CHECK(proposals_bytes([](Proposals& p) { p.pyramid.height[0] = 200; }) ==
+      2 * (2 * 500 * (16 + 8) + 4 * 500 * 8));
   CHECK(nms_bytes([](Nms&) {}) == 2 * 80 * (300 + 100) * 8);
   CHECK(nms_bytes([](Nms& p) { p.max_detections = 2000; }) == 2 * 80 * (300 + 300) * 8);
-  CHECK(nms_bytes([](Nms& p) { p.batch = p.classes = p.box_classes = p.regions = p.max_detections = 1; }) == 32);
+  CHECK(
+      nms_bytes([](Nms& p) { p.batch = p.classes = p.box_classes = p.regions = p.max_detections = 1; }) == 32);
   size_t bytes = 1;
   CHECK(pssdet_proposals_workspace(nullptr, &bytes) == PSSDET_BAD_PROBLEM && bytes == 0);
   CHECK(pssdet_multiclass_nms_workspace(nullptr, &bytes) == PSSDET_BAD_PROBLEM);
@@ -66,9 +68,11 @@ void proposals_sizes() {
   int32_t Proposals::* const counts[] = {
       &Proposals::batch, &Proposals::anchors_per_cell, &Proposals::pre_nms_top_n, &Proposals::post_nms_top_n};
   for (const auto member : counts) {
-    for (const int32_t bad : {0, -1, INT_MIN, INT_MAX}) CHECK(!proposals_bytes([&](Proposals& p) { p.*member = bad; }));
+    for (const int32_t bad : {0, -1, INT_MIN, INT_MAX})
+      CHECK(!proposals_bytes([&](Proposals& p) { p.*member = bad; }));
   }
-  for (const int32_t bad : {0, 9, -1, INT_MAX}) CHECK(!proposals_bytes([&](Proposals& p) { p.pyramid.levels = bad; }));
+  for (const int32_t bad : {0, 9, -1, INT_MAX})
+    CHECK(!proposals_bytes([&](Proposals& p) { p.pyramid.levels = bad; }));
   for (const int32_t bad : {0, -1, INT_MAX}) {
     CHECK(!proposals_bytes([&](Proposals& p) { p.pyramid.height[1] = bad; }));
     CHECK(!proposals_bytes([&](Proposals& p) { p.pyramid.width[1] = bad; }));
@@ -87,15 +91,19 @@ void proposals_sizes() {
 }
 
 void proposals_numbers() {
-  for (const float bad : {-0.1f, 1.1f, NAN}) CHECK(!proposals_bytes([&](Proposals& p) { p.nms_threshold = bad; }));
-  for (const float bad : {-1.0f, NAN, INFINITY}) CHECK(!proposals_bytes([&](Proposals& p) { p.pixel_offset = bad; }));
-  for (const float bad : {0.0f, -1.0f, NAN, INFINITY}) CHECK(!proposals_bytes([&](Proposals& p) { p.clip_multiple = bad; }));
+  for (const float bad : {-0.1f, 1.1f, NAN})
+    CHECK(!proposals_bytes([&](Proposals& p) { p.nms_threshold = bad; }));
+  for (const float bad : {-1.0f, NAN, INFINITY})
+    CHECK(!proposals_bytes([&](Proposals& p) { p.pixel_offset = bad; }));
+  for (const float bad : {0.0f, -1.0f, NAN, INFINITY})
+    CHECK(!proposals_bytes([&](Proposals& p) { p.clip_multiple = bad; }));
   for (const float bad : {NAN, INFINITY}) CHECK(!proposals_bytes([&](Proposals& p) { p.min_size = bad; }));
   CHECK(proposals_bytes([](Proposals& p) { p.min_size = -1; }));
 }
 
 void nms_sizes() {
-  int32_t Nms::* const counts[] = {&Nms::batch, &Nms::regions, &Nms::classes, &Nms::box_classes, &Nms::max_detections};
+  int32_t Nms::* const counts[] = {
+      &Nms::batch, &Nms::regions, &Nms::classes, &Nms::box_classes, &Nms::max_detections};
   for (const auto member : counts) {
     for (const int32_t bad : {0, -1, INT_MIN, INT_MAX}) CHECK(!nms_bytes([&](Nms& p) { p.*member = bad; }));
   }
@@ -121,12 +129,13 @@ struct ProposalsCall {
   pssdet_layout layouts[4] = {PSSDET_NCHW, PSSDET_NHWC, PSSDET_NHWC, PSSDET_NCHW};
   const void* scores[2] = {memory, memory};
   const void* deltas[2] = {memory, memory};
-  float *image_size = memory, *proposals = memory, *proposal_scores = memory, *count = memory, *workspace = memory;
+  float *image_size = memory, *proposals = memory, *proposal_scores = memory, *count = memory,
+        *workspace = memory;
   ProposalsArguments arguments = {};
 
   pssdet_status prepare() {
-    return pssdet::detection::prepare(&problem, type, layouts, scores, deltas, image_size, proposals, proposal_scores,
-        reinterpret_cast<int32_t*>(count), workspace, &arguments);
+    return pssdet::detection::prepare(&problem, type, layouts, scores, deltas, image_size, proposals,
+        proposal_scores, reinterpret_cast<int32_t*>(count), workspace, &arguments);
   }
 };
 
@@ -147,7 +156,8 @@ void proposals_tensors() {
     CHECK(!accepted([&](Call& c) { c.scores[level] = nullptr; }));
     CHECK(!accepted([&](Call& c) { c.deltas[level] = kBad; }));
   }
-  for (const auto member : {&Call::image_size, &Call::proposals, &Call::proposal_scores, &Call::count, &Call::workspace}) {
+  for (const auto member :
+      {&Call::image_size, &Call::proposals, &Call::proposal_scores, &Call::count, &Call::workspace}) {
     CHECK(!accepted([&](Call& c) { c.*member = nullptr; }));
     CHECK(!accepted([&](Call& c) { c.*member = kBad; }));
   }

@@ -131,13 +131,17 @@ def check(*, arch: list[str] | None = None, output: Path | None = None) -> None:
     """
     unknown = sorted(set(arch or ()) - ARCHITECTURES.keys())
     if unknown:
-        raise BadInput(f"{', '.join(unknown)}: not an architecture of the kernels; they are {', '.join(ARCHITECTURES)}")
+        raise BadInput(
+            f"{', '.join(unknown)}: not an architecture of the kernels; they are {', '.join(ARCHITECTURES)}"
+        )
     compiler = Nvrtc()
     kernels = {name: compile_kernels(compiler, name) for name in arch or ARCHITECTURES}
     OUT.print(as_table(kernels))
     if output:
         write_atomically(output, as_markdown(kernels, compiler.version).encode())
-    wrong = [text for name, compiled in kernels.items() for kernel in compiled for text in violations(name, kernel)]
+    wrong = [
+        text for name, compiled in kernels.items() for kernel in compiled for text in violations(name, kernel)
+    ]
     for text in wrong:
         OUT.print(text)
     if wrong:

@@ -78,7 +78,9 @@ class Program:
             f'extern "C" __device__ const int {constant(i)} = {kernel}::kMaxDynamicShared;'
             for i, kernel in enumerate(self.kernels.values())
         ]
-        check = f'static_assert({self.check}, "the kernels differ from those that plugins/tools/kernels.py lists");'
+        check = (
+            f'static_assert({self.check}, "the kernels differ from those that plugins/tools/kernels.py lists");'
+        )
         return "\n".join([*(f'#include "{header}"' for header in self.headers), check, *sizes])
 
 
@@ -110,7 +112,9 @@ def _headers(*names: str) -> tuple[Path, ...]:
     paths = tuple(_PLUGINS / name for name in names)
     for path in paths:
         if not path.is_file():
-            raise EnvironmentMissing(f"{path} is missing: the kernels' sources are in a checkout of the project only")
+            raise EnvironmentMissing(
+                f"{path} is missing: the kernels' sources are in a checkout of the project only"
+            )
     return paths
 
 
@@ -161,7 +165,9 @@ def _kernel(
 ) -> Kernel:
     symbol = compiled.symbols[program.entries[name]]
     code = _found(rf"\.entry {re.escape(symbol)}\(.*?^}}", compiled.ptx)[0]
-    said = _found(rf"Compiling entry function '{re.escape(symbol)}'.*?Used \d+ registers[^\n]*", compiled.log)[0]
+    said = _found(rf"Compiling entry function '{re.escape(symbol)}'.*?Used \d+ registers[^\n]*", compiled.log)[
+        0
+    ]
     stack, stored, loaded = re.findall(r"(\d+) bytes (?:stack frame|spill stores|spill loads)", said)
     return Kernel(
         name=name,

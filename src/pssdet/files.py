@@ -96,7 +96,9 @@ def _publish(stage: Path, target: Path) -> None:
     try:
         for source in sources:
             if (target / source.name).is_dir():
-                raise BadInput(f"{target / source.name} is a folder where a file must go; choose another output folder")
+                raise BadInput(
+                    f"{target / source.name} is a folder where a file must go; choose another output folder"
+                )
         target.mkdir(parents=True, exist_ok=True)
         for source in sources:
             source.replace(target / source.name)

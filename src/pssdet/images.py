@@ -82,7 +82,9 @@ def encode_jpeg(picture: NDArray[np.uint8], quality: int, name: str = "the pictu
         bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
         done, content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
-        raise BadInput(f"{name} cannot be saved as a JPEG, whose sides have at most 65,500 pixels; do not save it")
+        raise BadInput(
+            f"{name} cannot be saved as a JPEG, whose sides have at most 65,500 pixels; do not save it"
+        )
     return content.tobytes()
 
 
@@ -207,7 +209,9 @@ def _frames(video: Path) -> Iterator[NamedPicture]:
             there_is_one, frame = capture.read()
             if not there_is_one:
                 if index < promised:
-                    yield NamedPicture(f"{video}#{index:06d}", "", _Broken(f"ends early: {index} of {promised} frames"))
+                    yield NamedPicture(
+                        f"{video}#{index:06d}", "", _Broken(f"ends early: {index} of {promised} frames")
+                    )
                 return
             rgb = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
             yield NamedPicture(f"{video}#{index:06d}", f"{video.stem}_{index:06d}", rgb)
@@ -216,7 +220,9 @@ def _frames(video: Path) -> Iterator[NamedPicture]:
 
 
 def _too_large(name: str) -> BadInput:
-    return BadInput(f"{name} has more than {MAX_PIXELS // 10**6} million pixels; shrink it or cut it into tiles")
+    return BadInput(
+        f"{name} has more than {MAX_PIXELS // 10**6} million pixels; shrink it or cut it into tiles"
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -15,7 +15,9 @@ from pssdet.models.zoo import find
 
 FILE = Path(__file__).resolve().parents[1] / "data" / "rendered_scene.jpg"
 STEPS = find("mini_faster").preprocessing
-CASE = Case("tiny", "mini_faster", False, STEPS.mean, STEPS.std, ("trunk/Conv_7",), ("onnxruntime",), (1, 2), {})  # noqa: FBT003
+CASE = Case(
+    "tiny", "mini_faster", False, STEPS.mean, STEPS.std, ("trunk/Conv_7",), ("onnxruntime",), (1, 2), {}
+)  # noqa: FBT003
 
 
 def pictures():
@@ -36,7 +38,11 @@ EXPECTED = {"onnxruntime": [outputs(index) for index in range(3)]}
 @pytest.fixture
 def folder(tmp_path):
     write_bundle(
-        tmp_path, CASE, onnx.ModelProto(ir_version=9), pictures(), {"onnxruntime": [outputs(i) for i in range(3)]}
+        tmp_path,
+        CASE,
+        onnx.ModelProto(ir_version=9),
+        pictures(),
+        {"onnxruntime": [outputs(i) for i in range(3)]},
     )
     return tmp_path
 

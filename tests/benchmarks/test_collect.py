@@ -54,7 +54,8 @@ def perfect(scenes):
     labels = find("mini_faster").labels
     label_of = {entry["id"]: labels.index(entry["name"]) for entry in truth["categories"]}
     index = {
-        image["id"]: number for number, image in enumerate(sorted(truth["images"], key=lambda each: each["file_name"]))
+        image["id"]: number
+        for number, image in enumerate(sorted(truth["images"], key=lambda each: each["file_name"]))
     }
     for number, entry in enumerate(truth["annotations"]):
         image = index[entry["image_id"]]
@@ -108,7 +109,9 @@ FAST = {
 
 
 def run(out, bundles, artifacts, results, option="--bundles"):
-    return collect.main([str(out), option, str(bundles), "--results", str(results), "--artifacts", str(artifacts)])
+    return collect.main(
+        [str(out), option, str(bundles), "--results", str(results), "--artifacts", str(artifacts)]
+    )
 
 
 def verdicts(found):
@@ -129,7 +132,9 @@ class TestGoals:
 
     @pytest.mark.parametrize("other", [{"gpu": "NVIDIA L4"}, {"quick": True}])
     def test_another_gpu_and_a_quick_run_are_not_judged(self, tmp_path, other):
-        assert {goal.verdict for goal in goals(write(tmp_path, "row4", FAST, **other), "row4")} == {"not judged"}
+        assert {goal.verdict for goal in goals(write(tmp_path, "row4", FAST, **other), "row4")} == {
+            "not judged"
+        }
 
     def test_what_is_missing_is_not_measured(self, tmp_path):
         for results in (None, write(tmp_path, "row4", {})):
@@ -168,7 +173,9 @@ class TestCollect:
         assert text.count("| - | not measured |") == 6
         assert (tmp_path / "results" / "mini_h200.json").is_file()
 
-    def test_an_engine_that_lost_detections_misses_its_goal(self, out, bundles, artifacts, perfect, tmp_path, capsys):
+    def test_an_engine_that_lost_detections_misses_its_goal(
+        self, out, bundles, artifacts, perfect, tmp_path, capsys
+    ):
         save_arrays(out / "mini_h200_fp16.npz", {**perfect, "count": perfect["count"] // 2})
         assert run(out, bundles, artifacts, tmp_path / "results") == 1
         assert "1 goals missed, the first: the FP16 engine's AP" in capsys.readouterr().err

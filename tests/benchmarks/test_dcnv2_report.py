@@ -44,13 +44,22 @@ def full_run(gpu="NVIDIA H200", one=100.0, eight=400.0, rows=None):
         "correctness 640x640",
         {"rows": [row(), row("c3.0", "fp32 NCHW", 1152, {"auto": 1e-6})] if rows is None else rows},
     )
-    put("two streams", {"rows": [{"layers": "c3.0 and c3.1", "format": "fp16 NHWC", "runs": 32, "different": 0}]})
+    put(
+        "two streams",
+        {"rows": [{"layers": "c3.0 and c3.1", "format": "fp16 NHWC", "runs": 32, "different": 0}]},
+    )
     put("second opinion", {"rows": [{"layer": "c3.0", "difference": 2e-14, "limit": 1e-9}]})
     put("ceilings", {"tflop_per_second": 777.0, "tb_per_second": 4.25})
     for batch, ours in ((1, one), (8, eight)):
         times = {"fp16 NHWC": timing(ours), "fp16 NHWC, raw": timing(0.9 * ours)}
-        times |= {"torchvision": timing(5 * ours, nodes=40, in_graph=batch == 8), "convolution": timing(0.8 * ours)}
-        put(sums_name(50, MAIN, batch), {"times": times, "unavailable": {"tensorrt": "tensorrt cannot be imported"}})
+        times |= {
+            "torchvision": timing(5 * ours, nodes=40, in_graph=batch == 8),
+            "convolution": timing(0.8 * ours),
+        }
+        put(
+            sums_name(50, MAIN, batch),
+            {"times": times, "unavailable": {"tensorrt": "tensorrt cannot be imported"}},
+        )
     tiles = {"auto": timing(5.0), "tile 0": timing(6.0), "tile 1": timing(4.0)}
     found = [{"layer": layer.name, "format": "fp16 NHWC", "times": tiles} for layer in shapes(50, MAIN, 1)]
     put(layers_name(MAIN, 1), {"rows": found})
@@ -79,7 +88,11 @@ class TestGoals:
 
     def test_baselines(self):
         results = full_run()
-        for batch, name, time in ((1, "torchvision", 299.0), (8, "torchvision", 1599.0), (8, "convolution", 266.0)):
+        for batch, name, time in (
+            (1, "torchvision", 299.0),
+            (8, "torchvision", 1599.0),
+            (8, "convolution", 266.0),
+        ):
             results.steps[sums_name(50, MAIN, batch)]["result"]["times"][name] = timing(time)
         results.steps[sums_name(50, MAIN, 1)]["result"]["times"]["tensorrt"] = timing(200.0)
         results.steps[sums_name(50, MAIN, 8)]["result"]["times"]["tensorrt"] = timing(1100.0)
@@ -90,7 +103,11 @@ class TestGoals:
 
     def test_speed_is_not_judged_on_another_gpu(self):
         found = verdicts(full_run(gpu="Tesla V100-SXM2-16GB", one=1000.0))
-        assert found == ["not judged"] * 4 + ["not measured"] * 2 + ["not judged"] * 2 + ["met", "met", "not judged"]
+        assert found == ["not judged"] * 4 + ["not measured"] * 2 + ["not judged"] * 2 + [
+            "met",
+            "met",
+            "not judged",
+        ]
 
     def test_a_graph_with_anything_but_kernels(self):
         results = full_run()
@@ -126,7 +143,10 @@ class TestReport:
         assert "- sums R50 640x640 N=1: torchvision was launched piece by piece, not in a graph" in text
         assert "## Layers 640x640 N=1" in text
         assert "| c3.1 | fp16 NHWC | 2.4 | 48% | 5.0 | 6.0 | **4.0** | +25% |" in text
-        assert "| correctness 640x640 | fp16 NHWC | 2 | 4.0e-04 | 2e-03 | c5.1, N=2, near offsets, tile 0 |" in text
+        assert (
+            "| correctness 640x640 | fp16 NHWC | 2 | 4.0e-04 | 2e-03 | c5.1, N=2, near offsets, tile 0 |"
+            in text
+        )
         assert "0 of 32 results differ" in text
         assert "at most 2.0e-14 of the largest value" in text
 

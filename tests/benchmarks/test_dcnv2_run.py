@@ -15,7 +15,10 @@ from benchmarks.gpu import dcnv2
 from benchmarks.gpu.dcnv2_steps import Dcnv2Bench, Workload
 from benchmarks.gpu.shapes import ODD
 
-ODDS = {name: ODD[name] for name in ("stride 2, batch of 3", "odd channels", "groups and offset groups, stride (2, 1)")}
+ODDS = {
+    name: ODD[name]
+    for name in ("stride 2, batch of 3", "odd channels", "groups and offset groups, stride (2, 1)")
+}
 TINY = Workload(((32, 64),), (1, 2), (1, 2), (50,), (8, 16, 24), 4, 8, ODDS)
 
 
@@ -33,7 +36,9 @@ def no_opinion(device, problem, values):
 
 def maker(kernels, workload=TINY, **changes):
     def make(_):
-        bench = Dcnv2Bench(NumpyDevice(), kernels, {"torchvision": baseline, "tensorrt": absent}, no_opinion, workload)
+        bench = Dcnv2Bench(
+            NumpyDevice(), kernels, {"torchvision": baseline, "tensorrt": absent}, no_opinion, workload
+        )
         return replace(bench, **changes)
 
     return make
@@ -101,7 +106,9 @@ def test_times_are_divided_by_the_sets(good):
     ],
 )
 def test_what_is_wrong_of_one_tile_is_found(tmp_path, capsys, fault, word):
-    workload = replace(TINY, timed_batches=(), odd={"stride 2": ODD["stride 2, batch of 3"]}, checked_batches=())
+    workload = replace(
+        TINY, timed_batches=(), odd={"stride 2": ODD["stride 2, batch of 3"]}, checked_batches=()
+    )
     assert run(tmp_path, FakeKernels(fault), workload=workload) == 1
     rows = stored(tmp_path)["steps"]["odd shapes"]["result"]["rows"]
     failures = [failure for row in rows for failure in row["failures"]]

@@ -64,7 +64,9 @@ def library(tmp_path_factory):
 
 def run(output, bundles, library, device=None, batches=()):
     def make(bundle):
-        return KernelBench(device or NumpyDevice(), library, KernelBundle(bundle), iterations=2, batches=batches)
+        return KernelBench(
+            device or NumpyDevice(), library, KernelBundle(bundle), iterations=2, batches=batches
+        )
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(detection_steps, "_PER_RECORD", 2)
@@ -200,7 +202,9 @@ class TestChecks:
         assert check_features(wanted, wanted.astype(np.float32), "fp32")["failures"] == []
         wrong = wanted.astype(np.float32)
         wrong[:3] += 1
-        assert check_features(wanted, wrong, "fp32")["failures"] == ["97 of 100 regions within 1e-04, 98% must be"]
+        assert check_features(wanted, wrong, "fp32")["failures"] == [
+            "97 of 100 regions within 1e-04, 98% must be"
+        ]
         wrong[0] = np.nan
         assert "not written" in check_features(wanted, wrong, "fp32")["failures"][0]
 

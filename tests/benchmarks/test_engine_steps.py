@@ -32,7 +32,9 @@ def test_each_layer_belongs_somewhere(layer, kind):
 
 
 def test_shares_sum_to_one():
-    found = layer_shares({"trunk/Conv_0": 30.0, "trunk/Conv_1": 30.0, "finish/MulticlassNms_5": 20.0, "Signal": 20.0})
+    found = layer_shares(
+        {"trunk/Conv_0": 30.0, "trunk/Conv_1": 30.0, "finish/MulticlassNms_5": 20.0, "Signal": 20.0}
+    )
     assert found == {"NMS": 0.2, "trunk": 0.6, "other": 0.2}
     assert set(DETECTION) <= set(KINDS)
 
@@ -150,6 +152,9 @@ def test_predictors_are_gone_and_the_model_is_untouched():
     before = model.SerializeToString()
     plain = without_dcn(model)
     assert model.SerializeToString() == before
-    assert [(node.op_type, node.name) for node in plain.graph.node] == [("Conv", "trunk/D"), ("Relu", "trunk/Relu_4")]
+    assert [(node.op_type, node.name) for node in plain.graph.node] == [
+        ("Conv", "trunk/D"),
+        ("Relu", "trunk/Relu_4"),
+    ]
     assert [tensor.name for tensor in plain.graph.initializer] == ["w", "b"]
     onnx.checker.check_model(plain, full_check=True)

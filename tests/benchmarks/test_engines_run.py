@@ -19,8 +19,22 @@ from pssdet.engines.trt.profiles import Profile
 ROOT = Path(__file__).resolve().parents[2]
 TINY = EngineWorkload(iterations=3, profiled=1, pictures=2)
 STEPS = [
-    *("build fp16", "agreement fp16", "latency fp16 N=1", "latency fp16 N=2", "layers fp16 N=1", "layers fp16 N=2"),
-    *("build fp32", "agreement fp32", "latency fp32 N=1", "build no_dcn", "latency no_dcn N=1", "latency no_dcn N=2"),
+    *(
+        "build fp16",
+        "agreement fp16",
+        "latency fp16 N=1",
+        "latency fp16 N=2",
+        "layers fp16 N=1",
+        "layers fp16 N=2",
+    ),
+    *(
+        "build fp32",
+        "agreement fp32",
+        "latency fp32 N=1",
+        "build no_dcn",
+        "latency no_dcn N=1",
+        "latency no_dcn N=2",
+    ),
 ]
 
 
@@ -58,7 +72,16 @@ def bundles(artifacts, tmp_path_factory):
 
 
 def run(folder, bundles, host, *options, case="mini"):
-    arguments = [case, "--bundles", str(bundles), "--output", str(folder), "--work", str(folder / "work"), "--quick"]
+    arguments = [
+        case,
+        "--bundles",
+        str(bundles),
+        "--output",
+        str(folder),
+        "--work",
+        str(folder / "work"),
+        "--quick",
+    ]
     return engines.main([*arguments, *options], lambda _: host)
 
 
@@ -113,7 +136,9 @@ class TestBundle:
         node.attribute.extend(kept)
         (tmp_path / "old" / "mini_faster").mkdir(parents=True)
         onnx.save(model, tmp_path / "old" / "mini_faster" / "model.onnx")
-        shutil.copyfile(artifacts / "mini_faster" / "model.json", tmp_path / "old" / "mini_faster" / "model.json")
+        shutil.copyfile(
+            artifacts / "mini_faster" / "model.json", tmp_path / "old" / "mini_faster" / "model.json"
+        )
         assert pack.main([str(tmp_path / "out"), "--cases", "mini", "--artifacts", str(tmp_path / "old")]) == 2
         assert "remove the folder and pack again" in capsys.readouterr().err
         assert not (tmp_path / "out" / "mini").exists()
@@ -131,7 +156,9 @@ class TestRun:
         assert requests["fp32"].fp32 is None
         assert not any(node.op_type == "DeformConv" for node in requests["no_dcn"].model.graph.node)
         sizes = [picture.padded_size for picture in bundle.pictures]
-        lowest, highest = (tuple(function(side) for side in zip(*sizes, strict=True)) for function in (min, max))
+        lowest, highest = (
+            tuple(function(side) for side in zip(*sizes, strict=True)) for function in (min, max)
+        )
         alone, together = requests["fp16"].profiles
         assert alone == Profile((1, *lowest), (1, *highest), (1, *highest))
         assert together == Profile((2, *lowest), (2, *highest), (2, *highest))

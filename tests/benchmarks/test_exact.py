@@ -18,7 +18,9 @@ def draw(problem, reach, seed=0):
         rng.normal(size=(problem.batch, problem.channels, problem.height, problem.width)),
         rng.normal(size=(out[0], 2 * taps, *out[2:])) * reach,
         rng.random(size=(out[0], taps, *out[2:])),
-        rng.normal(size=(problem.out_channels, problem.channels // problem.groups, problem.kernel_h, problem.kernel_w)),
+        rng.normal(
+            size=(problem.out_channels, problem.channels // problem.groups, problem.kernel_h, problem.kernel_w)
+        ),
         rng.normal(size=problem.out_channels),
     )
 
@@ -54,7 +56,9 @@ def test_against_onnx_runtime_in_float64(name, reach):
     np.testing.assert_allclose(obtained, wanted, rtol=0, atol=1e-11 * np.abs(wanted).max())
 
 
-@pytest.mark.parametrize("problem", [Problem(2, 16, 9, 11, 8), Problem(1, 8, 12, 10, 4, stride_h=2, stride_w=2)])
+@pytest.mark.parametrize(
+    "problem", [Problem(2, 16, 9, 11, 8), Problem(1, 8, 12, 10, 4, stride_h=2, stride_w=2)]
+)
 def test_against_paddle(problem):
     import paddle
     from paddle.vision.ops import deform_conv2d

@@ -65,7 +65,16 @@ def stub(tmp_path_factory):
         pytest.skip("no C++ compiler")
     folder = tmp_path_factory.mktemp("stub")
     (folder / "stub.cpp").write_text(STUB)
-    command = ["g++", "-std=c++17", "-shared", "-fPIC", "-I", ROOT / "plugins" / "dcnv2", "-o", folder / "libstub.so"]
+    command = [
+        "g++",
+        "-std=c++17",
+        "-shared",
+        "-fPIC",
+        "-I",
+        ROOT / "plugins" / "dcnv2",
+        "-o",
+        folder / "libstub.so",
+    ]
     subprocess.run([*command, folder / "stub.cpp"], check=True)
     return DeformConvLibrary(folder / "libstub.so")
 

@@ -7,7 +7,10 @@ import pytest
 from benchmarks.gpu.suite import SCHEMA, Results
 
 IDENTITY = {"case": "row4", "bundle": "hash", "gpu": "NVIDIA Stub 1", "quick": False}
-STEPS = {"build no_dcn": {"seconds": 1.0, "result": {"bytes": 7}}, "latency fp16 N=1": {"seconds": 2.0, "result": {}}}
+STEPS = {
+    "build no_dcn": {"seconds": 1.0, "result": {"bytes": 7}},
+    "latency fp16 N=1": {"seconds": 2.0, "result": {}},
+}
 
 
 @pytest.fixture
@@ -31,14 +34,18 @@ def test_another_identity_starts_empty(path):
 def test_a_file_of_schema_1_goes_on(path):
     identity = {"parcel" if name == "bundle" else name: value for name, value in IDENTITY.items()}
     stages = {name.replace("no_dcn", "twin"): entry for name, entry in STEPS.items()}
-    path.write_text(json.dumps({"schema": 1, "identity": identity, "runs": [{"date": "then"}], "stages": stages}))
+    path.write_text(
+        json.dumps({"schema": 1, "identity": identity, "runs": [{"date": "then"}], "stages": stages})
+    )
     again = Results.open(path, IDENTITY)
     assert (again.runs, again.steps) == ([{"date": "then"}], STEPS)
     again.save()
     assert json.loads(path.read_text())["schema"] == SCHEMA == 2
 
 
-@pytest.mark.parametrize("content", ["", "7", "{}", "null", '{"schema": 3, "identity": {}, "runs": [], "steps": {}}'])
+@pytest.mark.parametrize(
+    "content", ["", "7", "{}", "null", '{"schema": 3, "identity": {}, "runs": [], "steps": {}}']
+)
 def test_anything_else_is_no_file_of_results(path, content):
     assert Results.read(path) is None
     path.write_text(content)

@@ -77,14 +77,19 @@ def test_names_and_counts():
     assert counted == [layer.problem for layer in layers(101, SIZES[2], 2)]
     for depth in (50, 101):
         assert len({layer.problem for layer in layers(depth, SIZES[1], 1)}) == 6
-    assert {layer.problem for layer in shapes(50, SIZES[1], 1)} == {layer.problem for layer in shapes(101, SIZES[1], 1)}
+    assert {layer.problem for layer in shapes(50, SIZES[1], 1)} == {
+        layer.problem for layer in shapes(101, SIZES[1], 1)
+    }
 
 
 def test_layers_follow_each_other():
     network = layers(101, (1024, 1504), 1)
     for before, after in pairwise(network):
         if before.name[:2] == after.name[:2]:
-            assert (after.problem.height, after.problem.width) == (before.problem.out_height, before.problem.out_width)
+            assert (after.problem.height, after.problem.width) == (
+                before.problem.out_height,
+                before.problem.out_width,
+            )
     assert (network[0].problem.height, network[0].problem.width) == (256, 376)
 
 

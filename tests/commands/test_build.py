@@ -31,7 +31,14 @@ def run(*words):
 def test_options_of_the_backends_and_of_the_tuning_stand_among_the_others():
     given = parsed(
         *("--fp16", "--opt-shapes", "1x64x64", "--opt-shapes", "2x96x64", "--workspace", "64", "--stages"),
-        *("--hardware-compatible", "ampere_plus", "--timing-cache", "a.timing", "--tune-precision", "mine.json"),
+        *(
+            "--hardware-compatible",
+            "ampere_plus",
+            "--timing-cache",
+            "a.timing",
+            "--tune-precision",
+            "mine.json",
+        ),
     )
     assert given["fp16"]
     assert not given["int8"]

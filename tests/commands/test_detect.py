@@ -127,7 +127,9 @@ class TestResults:
         for number in range(20):
             write_picture(f"photos/{number:02}.png", 90, 60, seed=number)
         _, out, _ = command("photos", "--json", "-")
-        assert [entry["image"] for entry in json.loads(out)] == [f"photos/{number:02}.png" for number in range(20)]
+        assert [entry["image"] for entry in json.loads(out)] == [
+            f"photos/{number:02}.png" for number in range(20)
+        ]
         assert [len(inputs["image"]) for inputs in session.batches] == [8, 8, 4]
 
     def test_progress_bar_leaves_stdout_alone(self, command, monkeypatch):
@@ -221,7 +223,9 @@ class TestBadArguments:
 
     def test_without_an_engine_the_default_one_is_asked_for(self, command, monkeypatch):
         opened = []
-        monkeypatch.setattr(detector_module, "open_engine", lambda folder: opened.append(folder) or fake_engine())
+        monkeypatch.setattr(
+            detector_module, "open_engine", lambda folder: opened.append(folder) or fake_engine()
+        )
         monkeypatch.setattr("pssdet.commands.artifacts.default_engine", lambda progress: Path("the default"))
         write_picture("a.png", 90, 60)
         assert command("a.png", engine=None)[0] == 0

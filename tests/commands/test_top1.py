@@ -51,7 +51,9 @@ class TestMeasure:
     @pytest.mark.parametrize("batch", [1, 4, 100])
     def test_as_many_as_paddle_gets_right(self, classifier_folder, pictures, orders, batch):
         ranks = [0, 0, 4, 0, 5, 9]  # the place of the label among the picture's classes
-        listed = [Labelled(path, int(order[rank])) for path, order, rank in zip(pictures, orders, ranks, strict=True)]
+        listed = [
+            Labelled(path, int(order[rank])) for path, order, rank in zip(pictures, orders, ranks, strict=True)
+        ]
         advances = []
         result = measure(classifier_folder, listed, batch, advances.append)
         assert (result.pictures, result.top1, result.top5) == (6, 3, 4)
@@ -94,7 +96,9 @@ class TestList:
         found = self.read(tmp_path, "val/c.jpg 9\n\na b.jpg\t0\r\n")
         assert found == [Labelled(tmp_path / "val/c.jpg", 9), Labelled(tmp_path / "a b.jpg", 0)]
 
-    @pytest.mark.parametrize("line", ["a b.jpg", "a b.jpg 10", "a b.jpg -1", "a b.jpg 1.0", "7", f"x {'9' * 5000}"])
+    @pytest.mark.parametrize(
+        "line", ["a b.jpg", "a b.jpg 10", "a b.jpg -1", "a b.jpg 1.0", "7", f"x {'9' * 5000}"]
+    )
     def test_other_lines_are_named(self, tmp_path, line):
         with pytest.raises(BadInput, match=r"list\.txt, line 2: .*from 0 to 9"):
             self.read(tmp_path, f"val/c.jpg 1\n{line}\n")
@@ -117,7 +121,9 @@ def test_the_command(classifier_folder, pictures, orders, tmp_path, capsys):
     from pssdet.commands.top1 import top1
 
     listing = Path(tmp_path / "list.txt")
-    listing.write_text("".join(f"{path.name} {order[0]}\n" for path, order in zip(pictures, orders, strict=True)))
+    listing.write_text(
+        "".join(f"{path.name} {order[0]}\n" for path, order in zip(pictures, orders, strict=True))
+    )
     top1(images=pictures[0].parent, listing=listing, model=classifier_folder)
     out = capsys.readouterr().out
     assert out.startswith("top-1 100.00 % (6 of 6 pictures)\ntop-5 100.00 % (6 of 6 pictures)\n")

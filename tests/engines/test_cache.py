@@ -55,9 +55,14 @@ def start(tmp_path, key="k", output="out", gate="."):
     """A process that builds, or waits in the middle of it until ``gate`` exists."""
     command = [sys.executable, "-c", BUILDER.format(tests=str(Path(__file__).parent))]
     arguments = [tmp_path / "cache", tmp_path / output, tmp_path / "notes", key, tmp_path / gate]
-    paths = os.pathsep.join([str(Path(__file__).parents[1] / "fakes"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    paths = os.pathsep.join(
+        [str(Path(__file__).parents[1] / "fakes"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
     return subprocess.Popen(
-        [*command, *map(str, arguments)], stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": paths}
+        [*command, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": paths},
     )
 
 

@@ -191,7 +191,9 @@ class TestContent:
         card = read_model_card(mini_folder)
 
         def of(precision="fp16", identity=None, **options):
-            return build_key(card, backend_named("tensorrt"), precision, TensorRTOptions(**options), identity or {})
+            return build_key(
+                card, backend_named("tensorrt"), precision, TensorRTOptions(**options), identity or {}
+            )
 
         return of
 

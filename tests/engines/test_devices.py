@@ -77,7 +77,9 @@ def test_a_driver_that_does_not_answer(driver, call):
     assert gpu() is None
 
 
-@pytest.mark.parametrize("call", ["cuDeviceGet", "cuDeviceGetName", "cuDeviceGetAttribute", "cuDriverGetVersion"])
+@pytest.mark.parametrize(
+    "call", ["cuDeviceGet", "cuDeviceGetName", "cuDeviceGetAttribute", "cuDriverGetVersion"]
+)
 def test_a_gpu_that_cannot_be_described(driver, call):
     driver(broken=(call,))
     assert gpu() is None

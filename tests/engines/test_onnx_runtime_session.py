@@ -62,7 +62,9 @@ def test_float32_is_float32_and_new_shapes_are_quick(made, model):
 def test_falling_back_in_silence_is_an_error(made, model):
     _, session = made
     session.found = ["CPUExecutionProvider"]
-    with pytest.raises(EnvironmentMissing, match=r"fell back to the CPU.*pip install 'onnxruntime-gpu\[cuda,cudnn\]'"):
+    with pytest.raises(
+        EnvironmentMissing, match=r"fell back to the CPU.*pip install 'onnxruntime-gpu\[cuda,cudnn\]'"
+    ):
         OnnxRuntimeSession(model, (), cuda=True)
 
 

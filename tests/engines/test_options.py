@@ -17,7 +17,12 @@ from pssdet.errors import BadInput
     ("backend", "precision", "options", "message"),
     [
         ("onnxruntime", "fp32", {"workspace": 1}, "onnxruntime has no --workspace"),
-        ("paddle", "fp32", {"stages": True, "opt_shapes": ("1x64x64",)}, "paddle has no --opt-shapes, --stages"),
+        (
+            "paddle",
+            "fp32",
+            {"stages": True, "opt_shapes": ("1x64x64",)},
+            "paddle has no --opt-shapes, --stages",
+        ),
         ("onnxruntime", "fp32", {"recipe": "x.json"}, "--fp16 or --int8"),
         ("tensorrt", "fp16", {"calibration": "x"}, "for --int8"),
         ("tensorrt", "int8", {}, "--calibration DIR"),
@@ -26,7 +31,9 @@ from pssdet.errors import BadInput
 )
 def test_refused_and_not_passed_over(tmp_path, backend, precision, options, message):
     with pytest.raises(BadInput, match=message):
-        build_engine(tmp_path, backend_named(backend), precision, tmp_path / "out", options=TensorRTOptions(**options))
+        build_engine(
+            tmp_path, backend_named(backend), precision, tmp_path / "out", options=TensorRTOptions(**options)
+        )
 
 
 def test_nothing_given_suits_every_backend():
@@ -39,11 +46,15 @@ def test_nothing_given_suits_every_backend():
 def test_the_command_line_has_the_options_of_every_backend():
     offered = {each.name: each.default for each in fields(Options)}
     for name in _MODULES:
-        assert {each.name: each.default for each in fields(backend_named(name).options)}.items() <= offered.items()
+        assert {
+            each.name: each.default for each in fields(backend_named(name).options)
+        }.items() <= offered.items()
 
 
 def test_options_are_recorded_as_a_shell_has_them_in_the_order_of_the_class():
-    options = TensorRTOptions(stages=True, opt_shapes=("1x64x64", "2x96x64"), workspace=64, recipe=Path("my recipe"))
+    options = TensorRTOptions(
+        stages=True, opt_shapes=("1x64x64", "2x96x64"), workspace=64, recipe=Path("my recipe")
+    )
     recorded = {"recipe": "'my recipe'", "opt_shapes": "1x64x64 2x96x64", "workspace": "64", "stages": ""}
     assert list(options.recorded().items()) == list(recorded.items())
 

@@ -130,7 +130,9 @@ class TestBuilding:
         assert not list((tmp_path / "cache" / "engines").glob("*/"))
 
     def test_an_engine_with_other_detections_is_not_written(self, machine, tmp_path):
-        machine.session.disturb = staticmethod(lambda outputs: outputs | {"boxes": outputs["boxes"] + np.float32(9)})
+        machine.session.disturb = staticmethod(
+            lambda outputs: outputs | {"boxes": outputs["boxes"] + np.float32(9)}
+        )
         with pytest.raises(GateFailed, match="differs from the exported model"):
             machine.build()
         assert not (tmp_path / "engine").exists()
@@ -200,7 +202,9 @@ class TestBuilding:
         assert names == ["tensorrt-10.4.0-NVIDIA-H200.timing", "tensorrt-10.4.0-Tesla-V100-SXM2-16GB.timing"]
 
     def test_what_the_proof_needs_is_asked_for_before_building(self, machine, monkeypatch):
-        monkeypatch.setattr("pssdet.engines.build_engine.missing_onnx_runtime", lambda: "it is not installed; do that")
+        monkeypatch.setattr(
+            "pssdet.engines.build_engine.missing_onnx_runtime", lambda: "it is not installed; do that"
+        )
         with pytest.raises(EnvironmentMissing, match=r"proved against .* but it is not installed; do that"):
             machine.build()
         assert machine.builds == 0
@@ -268,7 +272,10 @@ class TestOpening:
         machine.device = H200
         machine.have("10.4.0")
         text = self.refused(folder)
-        assert "built for sm_70 / TensorRT 8.6.1, this is sm_90 / 10.4.0: rebuild with python engines/build.py" in text
+        assert (
+            "built for sm_70 / TensorRT 8.6.1, this is sm_90 / 10.4.0: rebuild with python engines/build.py"
+            in text
+        )
         assert "--model mini_faster --backend tensorrt --fp16" in text
 
     def test_the_way_out_is_the_whole_command(self, machine):
@@ -360,7 +367,12 @@ class TestChoice:
         monkeypatch.setattr(tensorrt_gpu, "_installed", lambda name: False)
         monkeypatch.setenv("PSSDET_PLUGINS", "/nowhere.so")
         text = backend_named("tensorrt").missing()
-        for part in ("no NVIDIA GPU", "tensorrt is not installed", "cuda-bindings is not installed", "/nowhere.so"):
+        for part in (
+            "no NVIDIA GPU",
+            "tensorrt is not installed",
+            "cuda-bindings is not installed",
+            "/nowhere.so",
+        ):
             assert part in text
 
     def test_what_is_installed_is_found_without_importing_it(self, monkeypatch):

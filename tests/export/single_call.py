@@ -45,4 +45,6 @@ class SingleCall:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # the tensors are tiny
         options.log_severity_level = 4  # an exception says what went wrong
-        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )

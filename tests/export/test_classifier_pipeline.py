@@ -47,7 +47,13 @@ def test_inputs_and_outputs(classifier_folder):
         for value in (*graph.input, *graph.output)
     }
     assert shapes == {"image": ["N", 3, "H", "W"], "logits": ["N", 10], "probabilities": ["N", 10]}
-    assert not {node.op_type for node in graph.node} & {"BatchNormalization", "If", "Loop", "DeformConv", "Identity"}
+    assert not {node.op_type for node in graph.node} & {
+        "BatchNormalization",
+        "If",
+        "Loop",
+        "DeformConv",
+        "Identity",
+    }
 
 
 def test_the_card_says_what_a_consumer_needs(classifier_folder):
@@ -123,7 +129,17 @@ class TestCards:
     def test_the_order_of_their_fields_is_part_of_the_format(self, classifier_folder):
         from fake_engine import fake_card
 
-        common = ["labels", "weights", "onnx", "inputs", "outputs", "graph", "versions", "verification", "schema"]
+        common = [
+            "labels",
+            "weights",
+            "onnx",
+            "inputs",
+            "outputs",
+            "graph",
+            "versions",
+            "verification",
+            "schema",
+        ]
         detector = json.loads(encode(fake_card().model))
         classifier = json.loads((classifier_folder / "model.json").read_text())
         assert list(detector) == ["model", "architecture", "numerics", "preprocessing", *common]

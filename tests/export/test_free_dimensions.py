@@ -5,7 +5,9 @@ import onnxruntime
 import pytest
 from onnx import inliner, shape_inference
 
-pytestmark = pytest.mark.parametrize("row", ["mini_faster", "mini_cascade", 1, 2, 3, 4], indirect=True, ids="{}".format)
+pytestmark = pytest.mark.parametrize(
+    "row", ["mini_faster", "mini_cascade", 1, 2, 3, 4], indirect=True, ids="{}".format
+)
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +19,9 @@ def test_there_is_no_control_flow(inlined):
     kinds = {node.op_type for node in inlined.graph.node}
     assert not inlined.functions
     assert {node.domain for node in inlined.graph.node} <= {"", "ai.onnx"}
-    assert not [kind for kind in kinds if kind in {"If", "Loop", "Scan"} or "Sequence" in kind or "Optional" in kind]
+    assert not [
+        kind for kind in kinds if kind in {"If", "Loop", "Scan"} or "Sequence" in kind or "Optional" in kind
+    ]
     bodies = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
     assert not [node.name for node in inlined.graph.node for a in node.attribute if a.type in bodies]
 
@@ -28,7 +32,9 @@ def test_dimensions_are_free(inlined):
     free = {value.name: value.type.tensor_type.shape.dim for value in (*graph.input, *graph.output)}
     assert {dims[0].dim_param for dims in free.values()} == {"N"}
     assert [dim.dim_param for dim in free["image"][2:]] == ["H", "W"]
-    maps = [value for value in graph.value_info if value.name.startswith(("c2", "c5", "p2", "p5", "rpn_score_p6"))]
+    maps = [
+        value for value in graph.value_info if value.name.startswith(("c2", "c5", "p2", "p5", "rpn_score_p6"))
+    ]
     assert len(maps) >= 5
     for value in maps:
         batch, _, height, width = value.type.tensor_type.shape.dim

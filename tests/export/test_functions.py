@@ -22,7 +22,8 @@ FEW = Architecture(num_classes=3, anchor_sizes=(16.0, 32.0), pre_nms_top_n=4, po
 def random_maps(generator, batch, heights, widths):
     per_cell = len(SMALL.anchor_ratios)
     scores = [
-        generator.normal(0, 2, (batch, per_cell, h, w)).astype(np.float32) for h, w in zip(heights, widths, strict=True)
+        generator.normal(0, 2, (batch, per_cell, h, w)).astype(np.float32)
+        for h, w in zip(heights, widths, strict=True)
     ]
     deltas = [
         generator.normal(0, 0.3, (batch, 4 * per_cell, h, w)).astype(np.float32)
@@ -183,7 +184,12 @@ class TestMulticlassNms:
         obtained = suppress(boxes, scores, counts)
         for image, count in enumerate(counts):
             expected_labels, expected_scores, expected_boxes = plain.detections_of_image(
-                boxes[image, :count], scores[image, :count], score_threshold=0.05, nms_threshold=0.5, limit=10, offset=0
+                boxes[image, :count],
+                scores[image, :count],
+                score_threshold=0.05,
+                nms_threshold=0.5,
+                limit=10,
+                offset=0,
             )
             n = len(expected_labels)
             found_boxes, found_scores, labels, total = (x[image] for x in obtained)

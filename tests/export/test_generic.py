@@ -44,7 +44,9 @@ def test_nms_of_two_images_equals_plain_numpy():
     """Boxes are those of a cascade, one for all classes; both images find more than there is room for."""
     generator = np.random.default_rng(3)
     boxes = random_boxes(generator, 2, 15, 1)
-    scores = np.where(generator.uniform(size=(2, 15, CLASSES)) < 0.02, generator.uniform(0, 1, (2, 15, CLASSES)), 0)
+    scores = np.where(
+        generator.uniform(size=(2, 15, CLASSES)) < 0.02, generator.uniform(0, 1, (2, 15, CLASSES)), 0
+    )
     scores = scores.astype(np.float32)
     counts = [15, 12]
     suppress = SingleCall(nms_function.multiclass_nms(), nms_function.attributes(STATIC))
@@ -79,7 +81,9 @@ def test_the_export_is_verified_with_677_outputs(folder):
     card = read_model_card(folder)
     assert card.architecture.num_classes == len(card.labels) == CLASSES
     assert all(record.passed for record in card.verification)
-    assert {"class_probabilities", "decoded_boxes", "detections"} <= {record.stage for record in card.verification}
+    assert {"class_probabilities", "decoded_boxes", "detections"} <= {
+        record.stage for record in card.verification
+    }
 
 
 def test_labels_reach_what_the_detector_finds(folder, tmp_path):

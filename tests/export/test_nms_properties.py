@@ -25,7 +25,9 @@ SCORES = np.array([0, SCORE_THRESHOLD, JUST_ABOVE, 0.25, 0.5, 1], np.float32)
 @functools.cache
 def nms(offset, limit=MAX_DETECTIONS):
     numerics = DYGRAPH if offset == DYGRAPH.pixel_offset else STATIC
-    return SingleCall(nms_function.multiclass_nms(), nms_function.attributes(numerics) | {"max_detections": limit})
+    return SingleCall(
+        nms_function.multiclass_nms(), nms_function.attributes(numerics) | {"max_detections": limit}
+    )
 
 
 @st.composite
@@ -113,7 +115,12 @@ class TestOnTheLattice:
 @pytest.mark.parametrize("offset", OFFSETS)
 class TestOffTheLattice:
     @settings(DETERMINISTIC, max_examples=25)
-    @given(seed=st.integers(0, 2**16), batch=st.integers(1, 4), regions=st.integers(1, 60), classes=st.integers(1, 4))
+    @given(
+        seed=st.integers(0, 2**16),
+        batch=st.integers(1, 4),
+        regions=st.integers(1, 60),
+        classes=st.integers(1, 4),
+    )
     def test_equals_plain_numpy(self, offset, seed, batch, regions, classes):
         """Real coordinates, often more candidates than detections wanted."""
         generator = np.random.default_rng(seed)
@@ -145,7 +152,9 @@ def test_more_than_100_detections_of_equal_score(offset):
 def test_an_overlap_of_exactly_the_threshold_is_kept(offset, width):
     """Two boxes of 9 pixels, 3 apart: 6 of 12 pixels are common. A hair nearer, and the second one goes."""
     for apart, expected in ((3.0, 2), (2.75, 1)):
-        boxes = np.array([[0, 0, width, width], [apart, 0, apart + width, width]], np.float32).reshape(1, 2, 1, 4)
+        boxes = np.array([[0, 0, width, width], [apart, 0, apart + width, width]], np.float32).reshape(
+            1, 2, 1, 4
+        )
         count = nms(offset)(boxes, np.full((1, 2, 1), 0.5, np.float32), np.array([2], np.int32))[3]
         assert count[0] == expected
 

@@ -40,7 +40,13 @@ class TestExportedModel:
         calls = {name for domain, name in kinds if domain == "pssdet"}
         assert calls == {"GenerateProposals", "MultilevelRoiAlign", "MulticlassNms"}
         everywhere = kinds | {("", node.op_type) for function in exported.functions for node in function.node}
-        assert not {name for _, name in everywhere} & {"If", "Loop", "Scan", "BatchNormalization", "SequenceInsert"}
+        assert not {name for _, name in everywhere} & {
+            "If",
+            "Loop",
+            "Scan",
+            "BatchNormalization",
+            "SequenceInsert",
+        }
         assert sum(node.op_type == "DeformConv" for node in exported.graph.node) == 13
         assert [(i.domain, i.version) for i in exported.opset_import] == [("", 19), ("pssdet", 1)]
 
@@ -74,7 +80,11 @@ class TestCard:
 
     def test_holds_the_verification(self, row4_folder):
         records = read_model_card(row4_folder).verification
-        assert {record.case for record in records} == {"picture", "batch of two, image 1", "batch of two, image 2"}
+        assert {record.case for record in records} == {
+            "picture",
+            "batch of two, image 1",
+            "batch of two, image 2",
+        }
         assert all(record.passed for record in records)
         assert any(record.difference > 0 for record in records)
 

@@ -52,10 +52,14 @@ def test_detections(originals, offset, data, limit):
     regions, classes = data.draw(st.integers(1, 7)), data.draw(st.integers(1, 3))
     shape = (regions, classes, 2)
     corners = data.draw(hnp.arrays(np.int16, shape, elements=st.integers(0, 12)))
-    inverted = st.integers(-3, -1) if offset else st.nothing()  # by less than a pixel, as legacy decoding makes them
+    inverted = (
+        st.integers(-3, -1) if offset else st.nothing()
+    )  # by less than a pixel, as legacy decoding makes them
     sides = data.draw(hnp.arrays(np.int16, shape, elements=st.integers(8, 24) | inverted))
     boxes = np.concatenate([corners, corners + sides], axis=2).astype(np.float32) / 4
-    scores = data.draw(hnp.arrays(np.int8, (regions, classes), elements=st.integers(0, 4))).astype(np.float32) / 4
+    scores = (
+        data.draw(hnp.arrays(np.int8, (regions, classes), elements=st.integers(0, 4))).astype(np.float32) / 4
+    )
     limits = {"score_threshold": 0.05, "nms_threshold": 0.5, "limit": limit, "offset": offset}
     expected = originals.detections(boxes, scores, **limits)
     labels, found, kept = plain.detections_of_image(boxes, scores, **limits)
@@ -66,7 +70,12 @@ def test_detections(originals, offset, data, limit):
 @pytest.mark.parametrize("rounded", [False, True])
 @pytest.mark.parametrize("offset", OFFSETS)
 @settings(DETERMINISTIC, max_examples=25)
-@given(seed=st.integers(0, 2**16), height=st.integers(1, 8), width=st.integers(1, 8), multiple=st.sampled_from([1, 32]))
+@given(
+    seed=st.integers(0, 2**16),
+    height=st.integers(1, 8),
+    width=st.integers(1, 8),
+    multiple=st.sampled_from([1, 32]),
+)
 def test_proposals(originals, offset, rounded, seed, height, width, multiple):
     """Without equal scores, whose order in Paddle depends on the device; see the decisions."""
     generator = np.random.default_rng(seed)
@@ -90,7 +99,10 @@ def test_proposals(originals, offset, rounded, seed, height, width, multiple):
         arrays = scores[level], deltas[level], bound, everywhere
         levels.append(originals.proposals_of_level(*arrays, **limits, threshold=0.7, offset=offset))
     boxes, found = (np.concatenate(parts) for parts in zip(*levels, strict=True))
-    boxes, found = boxes[found != 0], found[found != 0]  # without the box that Paddle makes up for an empty level
+    boxes, found = (
+        boxes[found != 0],
+        found[found != 0],
+    )  # without the box that Paddle makes up for an empty level
     best = plain.by_falling_score(found)[:9]
 
     def oracle(threshold_moved, min_size_moved):
@@ -104,7 +116,11 @@ def test_proposals(originals, offset, rounded, seed, height, width, multiple):
 
 @pytest.mark.parametrize("offset", OFFSETS)
 @settings(DETERMINISTIC, max_examples=60)
-@given(sides=hnp.arrays(np.int16, (8, 2), elements=st.integers(-2000, 3600) | st.sampled_from([444, 448, 892, 896])))
+@given(
+    sides=hnp.arrays(
+        np.int16, (8, 2), elements=st.integers(-2000, 3600) | st.sampled_from([444, 448, 892, 896])
+    )
+)
 def test_levels(originals, offset, sides):
     """Sides in quarter pixels; boxes may be inverted."""
     boxes = np.concatenate([np.zeros_like(sides), sides], axis=1).astype(np.float32) / 4
@@ -122,5 +138,7 @@ def test_roi_align(originals, aligned, ratio, seed):
     boxes = np.concatenate([corners, corners + generator.gamma(1, 15, (12, 2))], axis=1).astype(np.float32)
     expected = originals.roi_align(feature_map, boxes, 4, aligned=aligned, sampling_ratio=ratio)
     for box, features in zip(boxes, expected, strict=True):
-        obtained = plain_roi.roi_align(feature_map.astype(np.float64), box, 4, aligned=aligned, sampling_ratio=ratio)
+        obtained = plain_roi.roi_align(
+            feature_map.astype(np.float64), box, 4, aligned=aligned, sampling_ratio=ratio
+        )
         np.testing.assert_allclose(obtained, features, atol=1e-4)

@@ -72,15 +72,21 @@ def lattice_batches(draw):
     for height, width in shapes:
         whole = (batch, 3, height, width)
         scores.append(draw(hnp.arrays(np.int8, whole, elements=st.integers(-3, 3))).astype(np.float32))
-        shifts = draw(hnp.arrays(np.int8, (batch, 3, 2, height, width), elements=st.integers(0, len(SHIFTS) - 1)))
-        scales = draw(hnp.arrays(np.int8, (batch, 3, 2, height, width), elements=st.sampled_from([0, 0, 0, 1, 2])))
+        shifts = draw(
+            hnp.arrays(np.int8, (batch, 3, 2, height, width), elements=st.integers(0, len(SHIFTS) - 1))
+        )
+        scales = draw(
+            hnp.arrays(np.int8, (batch, 3, 2, height, width), elements=st.sampled_from([0, 0, 0, 1, 2]))
+        )
         both = np.concatenate([SHIFTS[shifts], SCALES[scales]], axis=2)
         deltas.append(both.reshape(batch, 12, height, width))
     sizes = draw(hnp.arrays(np.int16, (batch, 2), elements=st.integers(1, 20), fill=st.nothing()))
     return *scores, *deltas, sizes.astype(np.float32)
 
 
-def assert_proposals(obtained, case, anchors, *, offset, multiple, threshold, pre, post, boxes_atol=0.0, slack=0.0):
+def assert_proposals(
+    obtained, case, anchors, *, offset, multiple, threshold, pre, post, boxes_atol=0.0, slack=0.0
+):
     """Every image's proposals are the oracle's, and nothing follows them."""
     for image in range(len(case[-1])):
         boxes, scores, count = (x[image] for x in obtained)
@@ -176,7 +182,9 @@ class TestOffTheLattice:
         return obtained
 
     @settings(DETERMINISTIC, max_examples=15)
-    @given(seed=st.integers(0, 2**16), batch=st.integers(1, 4), height=st.integers(1, 8), width=st.integers(1, 8))
+    @given(
+        seed=st.integers(0, 2**16), batch=st.integers(1, 4), height=st.integers(1, 8), width=st.integers(1, 8)
+    )
     def test_equals_plain_numpy(self, offset, anchors, clip, seed, batch, height, width):
         case = real_case(seed, batch, height, width)
         self.check(offset, anchors, clip, case, ARCH, pre=30, post=12)

@@ -23,7 +23,9 @@ CANONICAL_SIZE = 32.0
 #: How far rounding may carry a sample, in cells.
 ROUNDING = 1e-4
 MODES = [
-    pytest.param((offset, aligned, ratio), id=f"offset {offset}, {'' if aligned else 'not '}aligned, ratio {ratio}")
+    pytest.param(
+        (offset, aligned, ratio), id=f"offset {offset}, {'' if aligned else 'not '}aligned, ratio {ratio}"
+    )
     for offset, aligned, ratio in itertools.product((0, 1), (True, False), (0, 2))
 ]
 
@@ -31,7 +33,9 @@ MODES = [
 @functools.cache
 def align(mode, output_size=7, strides=STRIDES, canonical_size=CANONICAL_SIZE):
     offset, aligned, ratio = mode
-    numerics = msgspec.structs.replace(DYGRAPH, pixel_offset=offset, roi_aligned=aligned, roi_sampling_ratio=ratio)
+    numerics = msgspec.structs.replace(
+        DYGRAPH, pixel_offset=offset, roi_aligned=aligned, roi_sampling_ratio=ratio
+    )
     attributes = roi_align_function.attributes(Architecture(), numerics)
     attributes |= {"output_size": output_size, "strides": list(strides), "canonical_size": canonical_size}
     return SingleCall(roi_align_function.multilevel_roi_align(), attributes)
@@ -76,7 +80,9 @@ def assert_features(obtained, mode, feature_map, box, stride, size):
 
     def oracle(slack=plain_roi.NO_SLACK):
         feature = feature_map.astype(np.float64)
-        return plain_roi.roi_align(feature, box, stride, size, aligned=aligned, sampling_ratio=ratio, slack=slack)
+        return plain_roi.roi_align(
+            feature, box, stride, size, aligned=aligned, sampling_ratio=ratio, slack=slack
+        )
 
     expected = oracle()
     wrong = np.abs(obtained - expected).max(axis=0) > 1e-3
@@ -155,7 +161,9 @@ def test_a_huge_region_leaves_its_neighbours_alone(offset, aligned, ratio, box):
 @settings(DETERMINISTIC, max_examples=200)
 @given(
     corner=st.tuples(st.integers(-400, 400), st.integers(-400, 400)),
-    sides=st.tuples(*[st.one_of(st.integers(-2000, 3600), st.sampled_from([444, 448, 892, 896, 1788, 1792]))] * 2),
+    sides=st.tuples(
+        *[st.one_of(st.integers(-2000, 3600), st.sampled_from([444, 448, 892, 896, 1788, 1792]))] * 2
+    ),
 )
 def test_the_level_of_any_region(offset, corner, sides):
     """At the published bounds: areas of 112, 224 and 448 pixels squared, in quarter pixels."""

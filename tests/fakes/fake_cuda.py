@@ -324,7 +324,9 @@ class FakeCuda:
                     self._step(stream)
 
     def _recording_here(self):
-        return any(s.recording is not None and s.recorder == threading.get_ident() for s in self.streams.values())
+        return any(
+            s.recording is not None and s.recorder == threading.get_ident() for s in self.streams.values()
+        )
 
     def _invalidate(self):
         for stream in self.streams.values():

@@ -9,7 +9,12 @@ import onnx
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 from pssdet.errors import EnvironmentMissing
 
-LAYERS_US = {"trunk/Conv_1": 60.0, "trunk/DeformConv_2": 20.0, "finish/MulticlassNms_9": 10.0, "head/MatMul_0": 10.0}
+LAYERS_US = {
+    "trunk/Conv_1": 60.0,
+    "trunk/DeformConv_2": 20.0,
+    "finish/MulticlassNms_9": 10.0,
+    "head/MatMul_0": 10.0,
+}
 
 
 class FakeHost:
@@ -75,7 +80,9 @@ class FakeResident:
 
     def __init__(self, label, batch, graphs, fallback):
         self.fallback = fallback
-        self.us = (800 + 200 * batch) * {"fp16": 1.0, "no_dcn": 0.95, "fp32": 2.0}[label] * (1 if graphs else 1.5)
+        self.us = (
+            (800 + 200 * batch) * {"fp16": 1.0, "no_dcn": 0.95, "fp32": 2.0}[label] * (1 if graphs else 1.5)
+        )
 
     def times_us(self, iterations):
         if self.fallback:

@@ -19,8 +19,12 @@ class CopyKernel:
         def work():
             if not (self.cuda.holds(pixels, count) and self.cuda.holds(out, result)):
                 return
-            source = np.frombuffer((ctypes.c_ubyte * count).from_address(pixels), np.uint8).reshape(*steps.size, 3)
-            target = np.frombuffer((ctypes.c_ubyte * result).from_address(out), np.float32).reshape(3, *steps.padded)
+            source = np.frombuffer((ctypes.c_ubyte * count).from_address(pixels), np.uint8).reshape(
+                *steps.size, 3
+            )
+            target = np.frombuffer((ctypes.c_ubyte * result).from_address(out), np.float32).reshape(
+                3, *steps.padded
+            )
             target[...] = copied(source, steps.padded)
 
         self.cuda.enqueue(stream, work)

@@ -72,7 +72,9 @@ class FakeTensorRT(SimpleNamespace):
     """The module ``tensorrt`` of one version."""
 
     def __init__(self, cuda, version="10.4.0"):
-        super().__init__(__version__=version, DataType=DataType, TensorIOMode=TensorIOMode, ILogger=Logger, cuda=cuda)
+        super().__init__(
+            __version__=version, DataType=DataType, TensorIOMode=TensorIOMode, ILogger=Logger, cuda=cuda
+        )
         self.contexts = weakref.WeakSet()
         self.engines = weakref.WeakSet()
         self.runtimes = weakref.WeakSet()
@@ -157,7 +159,9 @@ class Context:
         self.active_optimization_profile = 0 if 0 not in self._taken() else -1
 
     def _taken(self):
-        others = [each for each in self.engine.module.contexts if each is not self and each.engine is self.engine]
+        others = [
+            each for each in self.engine.module.contexts if each is not self and each.engine is self.engine
+        ]
         return {each.active_optimization_profile for each in others} if self.engine.plan.alone else set()
 
     def set_optimization_profile_async(self, profile, stream):

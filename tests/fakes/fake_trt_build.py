@@ -93,7 +93,9 @@ class Layer:
 
     def set_output_type(self, index, dtype):
         assert not self._network.typed, "a strongly typed network takes no output types"
-        assert self._outputs[index].dtype in (DataType.FLOAT, DataType.HALF), "only floats can be held to a float"
+        assert self._outputs[index].dtype in (DataType.FLOAT, DataType.HALF), (
+            "only floats can be held to a float"
+        )
         self.output_types[index] = dtype
 
 
@@ -287,7 +289,9 @@ def _described(layer, network, config):
         half = getattr(trt.BuilderFlag, "FP16", None) in config.flags and layer.held is None
     half = half and not trt.ignores_half
     eight = (
-        convolution and _is_quantised(layer.node, network) and (network.typed or trt.BuilderFlag.INT8 in config.flags)
+        convolution
+        and _is_quantised(layer.node, network)
+        and (network.typed or trt.BuilderFlag.INT8 in config.flags)
     )
     kind = ("Half" if half else "Float") if trt.major >= 10 else ("FP16" if half else "FP32")
     if eight:
@@ -327,7 +331,11 @@ class FakeTensorRT(SimpleNamespace):
             10: f"{sharing} ALIASED_PLUGIN_IO_10_03",
             11: "ALIASED_PLUGIN_IO_10_03 RUNTIME_ACTIVATION_RESIZE_10_10",
         }
-        settable = {"plugins_to_serialize": [], "hardware_compatibility_level": None, "profiling_verbosity": None}
+        settable = {
+            "plugins_to_serialize": [],
+            "hardware_compatibility_level": None,
+            "profiling_verbosity": None,
+        }
         if major >= 10:
             settable["progress_monitor"] = None
         super().__init__(

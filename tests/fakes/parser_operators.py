@@ -63,7 +63,9 @@ def unsupported(model: onnx.ModelProto) -> list[str]:
 
     The plugins of this project count as supported.
     """
-    found = [f"function {function.name}: only parsers from 9.0 on read functions" for function in model.functions]
+    found = [
+        f"function {function.name}: only parsers from 9.0 on read functions" for function in model.functions
+    ]
     found += [
         f"opset {entry.version}: TensorRT 8.6 reads operators as of {OPSET}"
         for entry in model.opset_import

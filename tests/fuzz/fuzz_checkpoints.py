@@ -201,7 +201,9 @@ def _mutate(rng: random.Random, content: bytes) -> bytes:
 def _place(rng: random.Random, content: bytearray) -> int:
     """Anywhere, or where the structure is: near the beginning or near the end."""
     near = min(len(content), 512)
-    return rng.choice((rng.randrange(len(content)), rng.randrange(near), len(content) - 1 - rng.randrange(near)))
+    return rng.choice(
+        (rng.randrange(len(content)), rng.randrange(near), len(content) - 1 - rng.randrange(near))
+    )
 
 
 def _flip(rng: random.Random, content: bytearray) -> None:
@@ -217,7 +219,9 @@ def _number(rng: random.Random, content: bytearray) -> None:
     start, number = _place(rng, content), rng.choice(NUMBERS)
     size = rng.choice((1, 2, 4, 8))
     binary = (number & ((1 << 8 * size) - 1)).to_bytes(size, "little")
-    written = rng.choice((binary, b"%011o" % (number & 0o77777777777), b"\xff" * 12, b"\x80" + bytes(3) + binary))
+    written = rng.choice(
+        (binary, b"%011o" % (number & 0o77777777777), b"\xff" * 12, b"\x80" + bytes(3) + binary)
+    )
     content[start : start + len(written)] = written
 
 
@@ -251,7 +255,16 @@ def _failures(tallies: dict[str, Tally]) -> list[str]:
 
 def _document(tallies: dict[str, Tally]) -> str:
     total = sum(tally.inputs for tally in tallies.values())
-    head = ("format", "inputs", "accepted", "refused", "other errors", "slowest", "peak, small", "peak / size, large")
+    head = (
+        "format",
+        "inputs",
+        "accepted",
+        "refused",
+        "other errors",
+        "slowest",
+        "peak, small",
+        "peak / size, large",
+    )
     made = (
         f"{total:,} inputs, seed {SEED}, a limit of {LIMIT_SECONDS:.0f} s each. {platform.machine()}; "
         f"python {platform.python_version()}, numpy {np.__version__}. Made by `python tests/fuzz/fuzz_checkpoints.py`."

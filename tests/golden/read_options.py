@@ -85,7 +85,9 @@ def options_of_script(path):
         parser = parser_of(start)
     finally:
         sys.path[:] = before
-    return options_of_command(parser, parser) if isinstance(parser, cyclopts.App) else options_of_argparse(parser)
+    return (
+        options_of_command(parser, parser) if isinstance(parser, cyclopts.App) else options_of_argparse(parser)
+    )
 
 
 def parser_of(start):
@@ -98,7 +100,9 @@ def parser_of(start):
 
 def options_of_command(command, app):
     """By name, whatever their order in ``--help``; positional arguments stand first, in their order."""
-    collection = command.assemble_argument_collection(default_parameter=app.default_parameter, parse_docstring=True)
+    collection = command.assemble_argument_collection(
+        default_parameter=app.default_parameter, parse_docstring=True
+    )
     arguments = [each for each in collection if not each.children]
     arguments.sort(key=lambda each: (each.index is None, each.name if each.index is None else ""))
     return {each.name: option(each) for each in arguments}

@@ -25,7 +25,9 @@ def test_of_its_engines(model, engine):
     name, folder = model
     if engine == "onnxruntime-fp16" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("with CUDA half precision is not emulated, and the card says so")
-    assert_golden(f"cards/{name}.{engine}.engine.json", normalised((folder / engine / "engine.json").read_bytes()))
+    assert_golden(
+        f"cards/{name}.{engine}.engine.json", normalised((folder / engine / "engine.json").read_bytes())
+    )
 
 
 def test_of_an_int8_engine(mini_folder, tmp_path):
@@ -36,7 +38,9 @@ def test_of_an_int8_engine(mini_folder, tmp_path):
 
     write_dataset(tmp_path / "scenes", "train", 4)
     options = PrecisionOptions(calibration=tmp_path / "scenes")
-    build_engine(mini_folder, choose_backend("onnxruntime", "int8"), "int8", tmp_path / "engine", options=options)
+    build_engine(
+        mini_folder, choose_backend("onnxruntime", "int8"), "int8", tmp_path / "engine", options=options
+    )
     card = normalised((tmp_path / "engine" / "engine.json").read_bytes(), tmp_path)
     assert_golden("cards/mini_faster.onnxruntime-int8.engine.json", card)
 

@@ -11,7 +11,9 @@ import pytest
 from golden_files import GOLDEN, ROOT
 
 CODE = {
-    name: re.findall(r"^```python\n(.*?)^```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    name: re.findall(
+        r"^```python\n(.*?)^```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
     for name in ("README.md", "README.zh-CN.md")
 }
 METHODS = {"load", "above", "to_json", "to_paddle_rows", "to_coco_results"}
@@ -37,7 +39,10 @@ def test_its_names(readme):
     (code,) = CODE[readme]
     tree = ast.parse(code)
     imports = [
-        (node.module, each.name) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for each in node.names
+        (node.module, each.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for each in node.names
     ]
     assert imports == [("pssdet.runtime.detector", "Detector")]
     assert {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)} == METHODS
@@ -52,7 +57,11 @@ def test_names_of_a_detector_and_its_detections():
     assert len(sure) == sum(
         each["score"] > 0.4 for each in json.loads((GOLDEN / "detections.json").read_text())["wide.png"]
     )
-    assert (sure.boxes.shape, sure.scores.shape, sure.labels.shape) == ((len(sure), 4), (len(sure),), (len(sure),))
+    assert (sure.boxes.shape, sure.scores.shape, sure.labels.shape) == (
+        (len(sure), 4),
+        (len(sure),),
+        (len(sure),),
+    )
     assert (sure.names, sure.width, sure.height) == (("circle", "square", "star"), 120, 72)
     assert sure.to_paddle_rows().shape == (len(sure), 6)
     entries = sure.to_coco_results(image_id=1, category_ids=range(1, 9))

@@ -39,7 +39,10 @@ def test_facts_of_a_report(name):
 def _found(pattern, text, rows):
     """How often each fact stands in a text, and the facts of each row in their order; the rows are sorted."""
     in_rows = [" | ".join(pattern.findall(row)) for row in rows]
-    return {"facts": dict(sorted(Counter(pattern.findall(text)).items())), "rows": sorted(filter(None, in_rows))}
+    return {
+        "facts": dict(sorted(Counter(pattern.findall(text)).items())),
+        "rows": sorted(filter(None, in_rows)),
+    }
 
 
 def _facts(report):
@@ -52,7 +55,13 @@ def _facts(report):
 def _names(report):
     identity = report.identity
     yield from (identity.annotations_sha256, identity.images_sha256, identity.commit, identity.command)
-    yield from (identity.machine, identity.created, *identity.versions, *identity.versions.values(), *report.warnings)
+    yield from (
+        identity.machine,
+        identity.created,
+        *identity.versions,
+        *identity.versions.values(),
+        *report.warnings,
+    )
     for model in identity.models:
         yield from (model.model, model.weights_sha256, model.onnx_sha256)
     for engine in report.engines:

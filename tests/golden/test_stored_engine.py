@@ -37,7 +37,10 @@ def test_it_finds_what_it_found(detector, picture):
 def _is_near(one, other):
     if (one["label"], one["name"]) != (other["label"], other["name"]):
         return False
-    return abs(one["score"] - other["score"]) < SCORE and np.abs(np.subtract(one["box"], other["box"])).max() < PIXELS
+    return (
+        abs(one["score"] - other["score"]) < SCORE
+        and np.abs(np.subtract(one["box"], other["box"])).max() < PIXELS
+    )
 
 
 def test_the_pictures_together(detector):

@@ -358,7 +358,9 @@ def test_a_cache_that_cannot_be(server, tmp_path):
 def test_simultaneous_downloads_share_one(server, cache, capsys):
     server.delay = 0.3
     found = []
-    threads = [threading.Thread(target=lambda: found.append(fetch(server.url, SHA256, cache=cache))) for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda: found.append(fetch(server.url, SHA256, cache=cache))) for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -65,7 +65,9 @@ def test_static_rows_resize_the_normalised_picture(row):
     prepared = prepare(picture, steps)
     height, width = prepared.image_size
     assert (height, width) == expected.shape[:2]
-    np.testing.assert_allclose(prepared.image[:, :height, :width].transpose(1, 2, 0), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        prepared.image[:, :height, :width].transpose(1, 2, 0), expected, rtol=0, atol=1e-5
+    )
 
 
 def test_dygraph_row_resizes_eight_bit_pixels():
@@ -154,7 +156,12 @@ def test_shape_and_padding(height, width, resize, interpolation):
 
 @pytest.mark.parametrize(
     ("row", "height", "width", "scale"),
-    [(3, 480, 800, 800 / 480), (2, 1333, 2000, 1000 / 1333), (3, 480, 801, 1333 / 801), (4, 480, 641, 640 / 641)],
+    [
+        (3, 480, 800, 800 / 480),
+        (2, 1333, 2000, 1000 / 1333),
+        (3, 480, 801, 1333 / 801),
+        (4, 480, 641, 640 / 641),
+    ],
 )
 def test_the_static_program_rounds_before_it_compares_with_the_longest_side(row, height, width, scale):
     steps = ROWS[row].preprocessing

@@ -57,7 +57,9 @@ def test_a_difference_fails_its_stage_and_no_other(name):
     assert failing(change) == [name]
 
 
-@pytest.mark.parametrize("name", ["p2", "proposals", "proposal_scores", "roi_features", "class_probabilities", "boxes"])
+@pytest.mark.parametrize(
+    "name", ["p2", "proposals", "proposal_scores", "roi_features", "class_probabilities", "boxes"]
+)
 @pytest.mark.parametrize("limits", [FLOAT32, HALF], ids=["float32", "half"])
 def test_one_value_that_is_no_number_fails(name, limits):
     def change(candidate):

@@ -32,7 +32,9 @@ class TestGenericDetectors:
         static = {key: tuple(677 if size == 81 else size for size in shape) for key, shape in static.items()}
         assert static["cls_score_3_w"] == (1024, 677)
         entry = find(name)
-        assert to_structured(static)[0] == parameter_shapes(TwoStageDetector(entry.architecture, entry.numerics))
+        assert to_structured(static)[0] == parameter_shapes(
+            TwoStageDetector(entry.architecture, entry.numerics)
+        )
 
 
 def test_only_the_published_table_has_rows_and_figures():

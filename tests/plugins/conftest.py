@@ -38,7 +38,10 @@ def build(tmp_path_factory):
 
     def target(name):
         def make(folder):
-            for step in (["-S", ROOT, "-B", folder, "-DPSSDET_CUDA=OFF"], ["--build", folder, "--target", name]):
+            for step in (
+                ["-S", ROOT, "-B", folder, "-DPSSDET_CUDA=OFF"],
+                ["--build", folder, "--target", name],
+            ):
                 subprocess.run([cmake, *step], check=True, stdout=subprocess.DEVNULL)
 
         # A folder for each target, as workers may build at once.

@@ -26,7 +26,9 @@ class Proposals:
         layouts = [self.layouts[i % len(self.layouts)] for i in range(2 * levels)]
         attributes = {k: tuple(v) if isinstance(v, list) else v for k, v in self.attributes.items()}
         problem = ProposalsParams(len(image_size), tuple(x.shape[2:] for x in maps[:levels]), **attributes)
-        laid_out = [in_layout(x.astype(TYPES[self.dtype]), layout) for x, layout in zip(maps, layouts, strict=True)]
+        laid_out = [
+            in_layout(x.astype(TYPES[self.dtype]), layout) for x, layout in zip(maps, layouts, strict=True)
+        ]
         shape = (problem.batch, problem.post_nms_top_n)
         outputs = [rubbish((*shape, 4), np.float32), rubbish(shape, np.float32), rubbish(shape[:1], np.int32)]
         workspace = rubbish((self.library.workspace(problem),), np.uint8)
@@ -37,7 +39,9 @@ class Proposals:
             scores=[x.ctypes.data for x in laid_out[:levels]],
             deltas=[x.ctypes.data for x in laid_out[levels:]],
             image_size=image_size.ctypes.data,
-            **dict(zip(("proposals", "proposal_scores", "count"), (x.ctypes.data for x in outputs), strict=True)),
+            **dict(
+                zip(("proposals", "proposal_scores", "count"), (x.ctypes.data for x in outputs), strict=True)
+            ),
             workspace=workspace.ctypes.data,
         )
         return outputs
@@ -81,4 +85,6 @@ def in_layout(maps, layout):
 
 
 def rubbish(shape, dtype):
-    return np.frombuffer(b"\xa5" * (int(np.prod(shape)) * np.dtype(dtype).itemsize), dtype).reshape(shape).copy()
+    return (
+        np.frombuffer(b"\xa5" * (int(np.prod(shape)) * np.dtype(dtype).itemsize), dtype).reshape(shape).copy()
+    )

@@ -40,7 +40,9 @@ def compile_cpp():
         pytest.skip("no C++ compiler")
 
     def run(*arguments, folder):
-        subprocess.run([compiler, "-std=c++17", "-Wall", "-Wextra", "-Werror", *arguments], cwd=folder, check=True)
+        subprocess.run(
+            [compiler, "-std=c++17", "-Wall", "-Wextra", "-Werror", *arguments], cwd=folder, check=True
+        )
 
     return run
 
@@ -84,7 +86,9 @@ def test_the_operator(tree, compile_cpp):
     (tree / "tests" / "test_scale.cpp").write_text(test)
     parts = [f"tensorrt/{name}.cpp" for name in ("common/attributes", "common/operator", "operators/scale")]
     # Optimised, the list of all plugins is not in the program, which has this one only.
-    compile_cpp("-O1", "tests/test_scale.cpp", *parts, "-x", "c++", "scale/scale.cu", "-o", "test_scale", folder=tree)
+    compile_cpp(
+        "-O1", "tests/test_scale.cpp", *parts, "-x", "c++", "scale/scale.cu", "-o", "test_scale", folder=tree
+    )
     subprocess.run([tree / "test_scale"], check=True)
 
 

@@ -38,7 +38,9 @@ def tensors():
         "weight": (24, 16, 3, 3),
     }
     # Values that halves know, so that only the kernels' own rounding is seen.
-    return {name: random.normal(0, 1, shape).astype(np.float16).astype(np.float32) for name, shape in shapes.items()}
+    return {
+        name: random.normal(0, 1, shape).astype(np.float16).astype(np.float32) for name, shape in shapes.items()
+    }
 
 
 def laid_out(tensor, *, half, last):

@@ -3,7 +3,12 @@
 import pytest
 
 from pssdet.errors import BadInput, EnvironmentMissing
-from pssdet.plugins.bindings.detection import DetectionLibrary, MulticlassNmsParams, ProposalsParams, RoiAlignParams
+from pssdet.plugins.bindings.detection import (
+    DetectionLibrary,
+    MulticlassNmsParams,
+    ProposalsParams,
+    RoiAlignParams,
+)
 
 PROPOSALS = ProposalsParams(1, ((4, 5), (2, 3)), (4, 8), (0.0,) * 24, 10, 5, 0.7, 1.0, 0.0, 1.0)
 ROI_ALIGN = RoiAlignParams(1, 3, 8, ((4, 5), (2, 3)), (4, 8), 2, 4, 224.0, 0.0, 7, 2, aligned=True)
@@ -49,7 +54,9 @@ def test_problems_of_proposals_that_cannot_be(kernels, changes, said):
         kernels.workspace(replaced(PROPOSALS, **changes))
 
 
-@pytest.mark.parametrize(("changes", "said"), [({"classes": 2**31}, "32 bits"), ({"box_classes": 3}, "contradict")])
+@pytest.mark.parametrize(
+    ("changes", "said"), [({"classes": 2**31}, "32 bits"), ({"box_classes": 3}, "contradict")]
+)
 def test_problems_of_nms_that_cannot_be(kernels, changes, said):
     with pytest.raises(BadInput, match=said):
         kernels.workspace(replaced(NMS, **changes))
@@ -73,7 +80,9 @@ def test_problems_of_roi_align_that_cannot_be(kernels, changes, said):
 def test_maps_that_are_missing(kernels):
     addresses = dict.fromkeys(("image_size", "proposals", "proposal_scores", "count", "workspace"), 16)
     with pytest.raises(BadInput, match="1 score maps, 2 delta maps and 4 layouts of 2 levels"):
-        kernels.proposals(PROPOSALS, dtype="half", layouts=["NCHW"] * 4, scores=[16], deltas=[16, 16], **addresses)
+        kernels.proposals(
+            PROPOSALS, dtype="half", layouts=["NCHW"] * 4, scores=[16], deltas=[16, 16], **addresses
+        )
 
 
 def test_addresses_that_are_none(kernels):

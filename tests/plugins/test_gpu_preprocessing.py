@@ -36,7 +36,9 @@ def test_proved_and_within_a_grey_level(monkeypatch, session, interpolation, res
     assert (preprocessor.device, preprocessor.reason) == ("gpu", "as good as on the CPU, and faster")
 
     images = [picture(*size, seed=seed) for seed, size in enumerate([(60, 40), (31, 77), (32, 32)])]
-    made = session.preprocess(preprocessor.collate([preprocessor.prepare(each, steps) for each in images])["image"])
+    made = session.preprocess(
+        preprocessor.collate([preprocessor.prepare(each, steps) for each in images])["image"]
+    )
     wanted = as_batch(padded_alike([prepare(each, steps) for each in images]))["image"]
     levels = np.abs(made - wanted) * np.array(steps.std, np.float32)[:, None, None] * 255
     assert levels.max() <= 1.001

@@ -17,7 +17,9 @@ def test_the_variable_goes_first(library, monkeypatch):
     assert DeformConvLibrary().path == library.path
 
 
-@pytest.mark.parametrize(("find", "variable"), [(find_kernels, "PSSDET_KERNELS"), (find_plugins, "PSSDET_PLUGINS")])
+@pytest.mark.parametrize(
+    ("find", "variable"), [(find_kernels, "PSSDET_KERNELS"), (find_plugins, "PSSDET_PLUGINS")]
+)
 def test_the_variable_names_nothing(monkeypatch, tmp_path, find, variable):
     monkeypatch.setenv(variable, str(tmp_path / "nowhere.so"))
     with pytest.raises(EnvironmentMissing, match=rf"{variable} names .*nowhere\.so, which is not a file"):

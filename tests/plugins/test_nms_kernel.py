@@ -44,10 +44,17 @@ class TestOnTheLattice:
 @pytest.mark.parametrize("offset", cases.OFFSETS)
 class TestOffTheLattice:
     @settings(DETERMINISTIC, max_examples=15)
-    @given(seed=st.integers(0, 2**16), batch=st.integers(1, 3), regions=st.integers(1, 80), classes=st.integers(1, 5))
+    @given(
+        seed=st.integers(0, 2**16),
+        batch=st.integers(1, 3),
+        regions=st.integers(1, 80),
+        classes=st.integers(1, 5),
+    )
     def test_equals_the_onnx_function(self, kernels, offset, seed, batch, regions, classes):
         generator = np.random.default_rng(seed)
-        assert_same(kernels, offset, real_case(generator, batch, regions, classes, generator.choice([1, classes])))
+        assert_same(
+            kernels, offset, real_case(generator, batch, regions, classes, generator.choice([1, classes]))
+        )
 
     def test_many_regions_of_many_classes(self, kernels, offset):
         """As of a whole image, with scores of few kinds: most of the joint choice is among equals."""
@@ -76,7 +83,9 @@ def test_the_heads_of_the_published_rows(kernels, row, offset):
     record = np.load(DATA / f"row{row}_photo_rendered_scene.npz")
     scores, boxes = record["class_probabilities"], record["decoded_boxes"]
     columns = boxes.shape[1] if boxes.shape[1] > 1 else scores.shape[1]
-    assert_same(kernels, offset, (boxes[None], scores[None, :, :columns].copy(), np.array([len(scores)], np.int32)))
+    assert_same(
+        kernels, offset, (boxes[None], scores[None, :, :columns].copy(), np.array([len(scores)], np.int32))
+    )
 
 
 @pytest.mark.parametrize("change", [{"max_detections": 0}, {"max_detections": 2049}, {"nms_threshold": -0.5}])

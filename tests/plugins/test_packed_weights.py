@@ -17,5 +17,7 @@ def test_packed_weights_are_the_librarys(library, shape, groups):
     replace_deform_convs(graph)
     packed = next(tensor for tensor in graph.initializer if tensor.name == graph.node[0].input[1])
     size = {"batch": 1, "channels": shape[1] * groups, "height": 9, "width": 9}
-    params = DeformConvParams(**size, out_channels=shape[0], kernel_h=shape[2], kernel_w=shape[3], groups=groups)
+    params = DeformConvParams(
+        **size, out_channels=shape[0], kernel_h=shape[2], kernel_w=shape[3], groups=groups
+    )
     np.testing.assert_array_equal(numpy_helper.to_array(packed), library.pack_weights(params, weights))

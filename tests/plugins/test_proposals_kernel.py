@@ -46,13 +46,18 @@ class TestOnTheLattice:
 
     @settings(DETERMINISTIC, max_examples=25)
     @given(
-        case=cases.lattice_batches(), limits=cases.LIMITS, seed=st.integers(0, 2**16), share=st.sampled_from([0.1, 0.5])
+        case=cases.lattice_batches(),
+        limits=cases.LIMITS,
+        seed=st.integers(0, 2**16),
+        share=st.sampled_from([0.1, 0.5]),
     )
     def test_values_that_are_no_numbers(self, kernels, offset, multiple, case, limits, seed, share):
         """NaN takes a candidate's place and is dropped; -inf and what is below every score is no candidate."""
         generator = np.random.default_rng(seed)
         odd = np.float32([np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 3.4e38, -3.4e38, 1e-45])
-        maps = [np.where(generator.random(x.shape) < share, generator.choice(odd, x.shape), x) for x in case[:-1]]
+        maps = [
+            np.where(generator.random(x.shape) < share, generator.choice(odd, x.shape), x) for x in case[:-1]
+        ]
         reference = cases.lattice_call(offset, multiple, **limits)
         assert_same(Proposals(kernels, reference.attributes)(*maps, case[-1]), reference(*maps, case[-1]))
 
@@ -66,7 +71,9 @@ class TestOffTheLattice:
         seed=st.integers(0, 2**16), batch=st.integers(1, 3), height=st.integers(1, 8), width=st.integers(1, 8),
         layouts=st.sampled_from(LAYOUTS),
     )  # fmt: skip
-    def test_equals_the_onnx_function(self, kernels, offset, anchors, clip, seed, batch, height, width, layouts):
+    def test_equals_the_onnx_function(
+        self, kernels, offset, anchors, clip, seed, batch, height, width, layouts
+    ):
         case = cases.real_case(seed, batch, height, width)
         reference = cases.real_call(offset, anchors, clip, cases.ARCH)
         for dtype in ("float32", "half"):
@@ -75,7 +82,9 @@ class TestOffTheLattice:
 
 
 FULL = Architecture()
-FULL_CALL = SingleCall(proposals_function.generate_proposals(FULL), proposals_function.attributes(FULL, DYGRAPH))
+FULL_CALL = SingleCall(
+    proposals_function.generate_proposals(FULL), proposals_function.attributes(FULL, DYGRAPH)
+)
 
 
 def full_case(seed, batch, score):
@@ -91,7 +100,9 @@ SCORES = {
     "all different": lambda generator, shape: generator.normal(-3, 2, shape),
     "many alike": lambda generator, shape: np.round(generator.normal(-3, 2, shape)),
     "all alike": lambda generator, shape: np.full(shape, -0.25),
-    "hardly any": lambda generator, shape: np.where(generator.random(shape) < 0.01, generator.random(shape), -np.inf),
+    "hardly any": lambda generator, shape: np.where(
+        generator.random(shape) < 0.01, generator.random(shape), -np.inf
+    ),
     "no number": lambda generator, shape: np.full(shape, np.nan),
     "no candidate": lambda generator, shape: np.full(shape, -np.inf),
 }

@@ -62,7 +62,9 @@ class Case:
 
     def computed(self, library, **options):
         weight = library.pack_weights(self.problem, self.oihw)
-        return library.convolve(self.problem, self.x, self.offset, weight, mask=self.mask, bias=self.bias, **options)
+        return library.convolve(
+            self.problem, self.x, self.offset, weight, mask=self.mask, bias=self.bias, **options
+        )
 
 
 @st.composite
@@ -79,7 +81,9 @@ def cases(draw, *, for_paddle=False):
         x=tensor(problem.batch, problem.channels, problem.height, problem.width),
         # From none, over a few pixels, to far outside.
         offset=tensor(problem.batch, 2 * masks, *size) * np.float32(draw(st.sampled_from([0, 0.5, 3, 50]))),
-        oihw=tensor(problem.out_channels, problem.channels // problem.groups, problem.kernel_h, problem.kernel_w),
+        oihw=tensor(
+            problem.out_channels, problem.channels // problem.groups, problem.kernel_h, problem.kernel_w
+        ),
         mask=tensor(problem.batch, masks, *size) if draw(st.booleans()) else None,
         bias=tensor(problem.out_channels) if draw(st.booleans()) else None,
     )
@@ -103,13 +107,17 @@ def onnx_runtime(case, opset):
         group=problem.groups,
         offset_group=problem.offset_groups,
     )
-    inputs = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, given[name].shape) for name in given]
+    inputs = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, given[name].shape) for name in given
+    ]
     output = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
     graph = onnx.helper.make_graph([node], "g", inputs, [output])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=10)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     return session.run(["y"], given)[0]
 
 

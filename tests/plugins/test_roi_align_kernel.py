@@ -72,7 +72,9 @@ def emulate(library, mode, maps, rois, kind="float32", layout="NCHW"):
     )
     tensors = [in_memory(x.astype(dtype), layout) for x in maps]
     regions = in_memory(rois.astype(np.float32), "NCHW")
-    features = in_memory(np.full((batch * rois.shape[1], channels, mode.size, mode.size), np.nan, dtype), "NCHW")
+    features = in_memory(
+        np.full((batch * rois.shape[1], channels, mode.size, mode.size), np.nan, dtype), "NCHW"
+    )
     library.roi_align(
         problem,
         dtype=kind,
@@ -118,7 +120,9 @@ def cases(draw, mode, *, kind="float32", finite=True):
     maps = [random.uniform(-8, 8, (batch, channels, *shape)).astype(TYPES[kind]) for shape in shapes]
     corners = random.uniform(-30, 60, (batch, regions, 2))
     sides = 2.0 ** random.uniform(-4, 7 if adaptive else 12, (batch, regions, 2))
-    if draw(st.booleans()):  # on the lattice, where samples fall on cells, on borders and sides on levels' bounds
+    if draw(
+        st.booleans()
+    ):  # on the lattice, where samples fall on cells, on borders and sides on levels' bounds
         corners, sides = np.round(corners * 2) / 2, np.maximum(np.round(sides), 1)
     if not adaptive and draw(st.booleans()):
         sides *= random.choice([-1, 1], sides.shape)
@@ -158,7 +162,9 @@ def test_regions_that_are_not_finite(kernels, mode, data):
 @settings(DETERMINISTIC, max_examples=60)
 @given(
     corner=st.tuples(st.integers(-400, 400), st.integers(-400, 400)),
-    sides=st.tuples(*[st.one_of(st.integers(-2000, 3600), st.sampled_from([444, 448, 892, 896, 1788, 1792]))] * 2),
+    sides=st.tuples(
+        *[st.one_of(st.integers(-2000, 3600), st.sampled_from([444, 448, 892, 896, 1788, 1792]))] * 2
+    ),
     step=st.sampled_from([0, -1, 1]),
 )
 def test_the_level_of_any_region(kernels, offset, corner, sides, step):
@@ -209,7 +215,8 @@ def test_long_regions_have_more_samples_than_are_kept(kernels, ratio):
     """Regions as long as the map, narrow enough for its finest level."""
     random = np.random.default_rng(3)
     maps = [
-        random.uniform(-8, 8, (1, 2, *shape)).astype(np.float32) for shape in ((6, 400), (3, 200), (2, 100), (1, 50))
+        random.uniform(-8, 8, (1, 2, *shape)).astype(np.float32)
+        for shape in ((6, 400), (3, 200), (2, 100), (1, 50))
     ]
     rois = np.array([[[0, 3, 1600, 5], [10, 4, 1590.5, 7.25], [-40, 1, 1700, 9]]], np.float32)
     mode = Mode(0, aligned=True, ratio=ratio, canonical=1000.0)

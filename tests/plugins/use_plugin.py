@@ -10,7 +10,10 @@ import sys
 
 #: Of each plugin, attributes that make one and a change that makes none.
 PLUGINS = {
-    "PssDetDeformConv2d": ({"pads": [1, 1, 1, 1], "has_bias": [1], "raw_mask": [1], "relu": [1]}, {"pads": [1, 1, 1]}),
+    "PssDetDeformConv2d": (
+        {"pads": [1, 1, 1, 1], "has_bias": [1], "raw_mask": [1], "relu": [1]},
+        {"pads": [1, 1, 1]},
+    ),
     "PssDetGenerateProposals": (
         {
             "anchors": [-8.0, -4.0, 7.0, 3.0] * 6,

@@ -45,7 +45,9 @@ def test_above(three):
 def test_paddle_rows(three, nothing):
     rows = three.to_paddle_rows()
     assert rows.dtype == np.float32
-    np.testing.assert_array_equal(rows[:2], np.float32([[0, 0.87, 10.5, 20.25, 110, 220], [79, 0.5, 0, 0, 5, 6]]))
+    np.testing.assert_array_equal(
+        rows[:2], np.float32([[0, 0.87, 10.5, 20.25, 110, 220], [79, 0.5, 0, 0, 5, 6]])
+    )
     assert nothing.to_paddle_rows().shape == (0, 6)
 
 

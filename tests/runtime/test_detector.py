@@ -179,7 +179,9 @@ class TestStream:
             assert len(taken) < number + 8
 
     def test_results_come_as_soon_as_their_batch_is_done(self, session):
-        pictures = [NamedPicture(str(i), "", picture(*shape)) for i, shape in enumerate([WIDE, WIDE, TALL, WIDE])]
+        pictures = [
+            NamedPicture(str(i), "", picture(*shape)) for i, shape in enumerate([WIDE, WIDE, TALL, WIDE])
+        ]
         stream = Detector(fake_engine(session), max_batch=2).stream(pictures)
         assert next(stream)[0].name == "0"
         assert len(session.batches) == 1

@@ -58,7 +58,8 @@ def test_labels_lie_on_the_lines():
     without = draw(np.zeros((200, 300, 3), np.uint8), detections([[20, 100, 250, 190]], 300, 200, [5]))
     label = without[80:100, 20:60]
     crossed = draw(
-        np.zeros((200, 300, 3), np.uint8), detections([[40, 20, 280, 150], [20, 100, 250, 190]], 300, 200, [0, 5])
+        np.zeros((200, 300, 3), np.uint8),
+        detections([[40, 20, 280, 150], [20, 100, 250, 190]], 300, 200, [0, 5]),
     )
     assert has(label, class_colour(5))
     assert not has(crossed[90:98, 36:44], class_colour(0))

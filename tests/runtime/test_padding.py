@@ -12,7 +12,10 @@ from pssdet.validation.scenes.layout import SPLITS
 @pytest.fixture(scope="module")
 def pictures():
     """Held-out scenes, and an empty picture."""
-    return [*(render_scene(SPLITS["heldout"], index).picture for index in range(9)), np.full((240, 320, 3), 120, "u1")]
+    return [
+        *(render_scene(SPLITS["heldout"], index).picture for index in range(9)),
+        np.full((240, 320, 3), 120, "u1"),
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -183,7 +183,9 @@ class TestThreads:
 
             session.submit = locked
         detector = Detector(fake_engine(session), max_batch=2)
-        images = [[picture(*(WIDE, TALL)[i % 2], level=40 * n + 40, seed=i) for i in range(7)] for n in range(4)]
+        images = [
+            [picture(*(WIDE, TALL)[i % 2], level=40 * n + 40, seed=i) for i in range(7)] for n in range(4)
+        ]
         wanted = [Detector(fake_engine(), max_batch=2)(each) for each in images]
         assert in_threads(4, lambda n: same(detector(images[n]), wanted[n])) == []
         if kind is OneAtATime:

@@ -59,7 +59,15 @@ def tiny_config():
     from pssdet.training.run import TrainingConfig
 
     def config(**changes):
-        settings = {"steps": 4, "undeformed": 2, "processes": 1, "batch": 2, "warmup": 2, "report": 1, "save": 2}
+        settings = {
+            "steps": 4,
+            "undeformed": 2,
+            "processes": 1,
+            "batch": 2,
+            "warmup": 2,
+            "report": 1,
+            "save": 2,
+        }
         return TrainingConfig(TINY, DYGRAPH, READER, **(settings | changes))
 
     return config

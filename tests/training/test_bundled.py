@@ -65,5 +65,7 @@ def test_curve_is_that_of_a_whole_run(name):
     with (FOLDER / f"{name}.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [int(row["step"]) for row in rows] == list(range(20, CONFIGS[name].steps + 1, 20))
-    totals = [sum(float(value) for key, value in row.items() if key.startswith(("rpn", "head"))) for row in rows]
+    totals = [
+        sum(float(value) for key, value in row.items() if key.startswith(("rpn", "head"))) for row in rows
+    ]
     assert sum(totals[-10:]) < 0.6 * sum(totals[:10])

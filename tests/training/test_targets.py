@@ -75,7 +75,9 @@ def test_anchors_are_positive_and_negative_by_definition(count, monkeypatch):
     assert set(found.rows[: found.positive].tolist()) == positive
     assert set(found.rows[found.positive :].tolist()) == negative
     for number, deltas in zip(found.rows, found.deltas, strict=False):
-        expected = encode(anchors[number : number + 1], boxes[matched[int(number)]][None], (1.0, 1.0, 1.0, 1.0), 0)
+        expected = encode(
+            anchors[number : number + 1], boxes[matched[int(number)]][None], (1.0, 1.0, 1.0, 1.0), 0
+        )
         assert deltas == pytest.approx(expected[0], abs=1e-5)
 
 

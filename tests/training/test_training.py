@@ -54,7 +54,9 @@ def test_flat_anchors_belong_to_their_logits_and_deltas(tiny_model):
     flat = image * len(anchors) + row
     assert logits[flat] == maps["rpn_score_p3"][image, a, y, x]
     assert deltas[flat].tolist() == maps["rpn_delta_p3"][image, 4 * a : 4 * a + 4, y, x].tolist()
-    assert anchors[row].tolist() == pytest.approx((tiny_model.anchors[1][a] + np.array([x, y, x, y]) * 8).tolist())
+    assert anchors[row].tolist() == pytest.approx(
+        (tiny_model.anchors[1][a] + np.array([x, y, x, y]) * 8).tolist()
+    )
 
 
 def test_detector_that_is_right_has_no_stage_losses(tiny_model, tiny_cascade):
@@ -66,7 +68,8 @@ def test_detector_that_is_right_has_no_stage_losses(tiny_model, tiny_cascade):
     for model, stage in ((tiny_model, 0), (tiny_cascade, 0), (tiny_cascade, 2)):
         offset = model.numerics.pixel_offset
         near = [
-            np.concatenate([each + rng.uniform(-1, 1, each.shape), each + 300]).astype(np.float32) for each in boxes
+            np.concatenate([each + rng.uniform(-1, 1, each.shape), each + 300]).astype(np.float32)
+            for each in boxes
         ]
         regions = [paddle.to_tensor(each) for each in near]
         classes = model.arch.num_classes
@@ -74,7 +77,9 @@ def test_detector_that_is_right_has_no_stage_losses(tiny_model, tiny_cascade):
         deltas = rng.standard_normal((6, slots, 4)).astype(np.float32)  # of slots that mean nothing
         for row, (image, number, label) in {0: (0, 0, 3), 1: (0, 1, 0), 4: (1, 0, 7)}.items():
             logits[row, label + offset] = 50  # the two eras' conventions go together
-            wanted = encode(near[image][[number]], boxes[image][[number]], model.arch.reg_weights[stage], offset)
+            wanted = encode(
+                near[image][[number]], boxes[image][[number]], model.arch.reg_weights[stage], offset
+            )
             deltas[row, 1 if slots == 2 else label] = wanted[0]
         logits[[2, 3, 5], 0 if offset else classes] = 50
         flat = paddle.to_tensor(deltas.reshape(6, -1))
@@ -95,7 +100,9 @@ def test_stages_of_a_cascade_learn_from_the_boxes_of_the_one_before(tiny_cascade
 def test_start_gives_what_has_the_same_name_and_shape(tiny_config, cascade_config, tiny_samples, tmp_path):
     first = Run(tiny_config(seed=5), tiny_samples)
     source, _ = write_result(first, tmp_path, "tiny")
-    fresh, started = (parameters_of(Run(cascade_config(start=start), tiny_samples)) for start in ("", str(source)))
+    fresh, started = (
+        parameters_of(Run(cascade_config(start=start), tiny_samples)) for start in ("", str(source))
+    )
     given = parameters_of(first)
     for name, value in started.items():
         same = name in given and given[name].shape == value.shape
@@ -214,8 +221,13 @@ def test_checkpoint_is_one_that_the_project_reads(tiny_config, tiny_samples, tmp
 
 def test_adamw_is_paddles():
     rng = np.random.RandomState(0)
-    start, gradients = rng.standard_normal(50).astype(np.float32), rng.standard_normal((6, 50)).astype(np.float32)
-    parameter = paddle.create_parameter([50], "float32", default_initializer=paddle.nn.initializer.Assign(start))
+    start, gradients = (
+        rng.standard_normal(50).astype(np.float32),
+        rng.standard_normal((6, 50)).astype(np.float32),
+    )
+    parameter = paddle.create_parameter(
+        [50], "float32", default_initializer=paddle.nn.initializer.Assign(start)
+    )
     theirs = paddle.optimizer.AdamW(0.01, parameters=[parameter], weight_decay=0.1)
     ours, values = AdamW(50, decay=0.1, limit=1e9), start
     for step, gradient in enumerate(gradients):

@@ -20,10 +20,14 @@ def test_ap_equals_pycocotools(random_coco, pycocotools_stats, seed, decimals):
 def test_hard_cases_equal_pycocotools(random_coco, make_truth, pycocotools_stats):
     """Equal boxes, empty boxes, boxes beyond the largest area, more than 100 detections, mostly crowds."""
     truth, results, image_ids = random_coco(6, crowd=0.7)
-    objects = [{**each, "area": each["area"] * (1e8 if i % 9 == 0 else 1)} for i, each in enumerate(_objects(truth))]
+    objects = [
+        {**each, "area": each["area"] * (1e8 if i % 9 == 0 else 1)} for i, each in enumerate(_objects(truth))
+    ]
     truth = make_truth(image_ids, objects + _objects(truth)[:20], truth.category_ids)
     many = results + [{**each, "score": each["score"] / k} for each in results for k in range(2, 30)]
-    many += [{**results[0], "bbox": box, "score": 2.0} for box in ([5, 5, 0, 9], [0, 0, 2e5, 2e5], [9, 9, -3, 4])]
+    many += [
+        {**results[0], "bbox": box, "score": 2.0} for box in ([5, 5, 0, 9], [0, 0, 2e5, 2e5], [9, 9, -3, 4])
+    ]
     expected = pycocotools_stats(truth, many, image_ids)[0]
     assert ap(match(truth, many, image_ids)) == pytest.approx(expected, rel=0, abs=1e-12)
 
@@ -32,7 +36,9 @@ def test_of_equal_overlaps_the_last_object_is_taken(make_truth, pycocotools_stat
     boxes = ([0, 0, 10, 10], [4, 0, 10, 10])
     objects = [{"image_id": 1, "category_id": 1, "bbox": box, "area": 100, "iscrowd": 0} for box in boxes]
     between, second = ([2, 0, 10, 10], 0.9), ([4, 0, 10, 10], 0.8)
-    results = [{"image_id": 1, "category_id": 1, "bbox": box, "score": score} for box, score in (between, second)]
+    results = [
+        {"image_id": 1, "category_id": 1, "bbox": box, "score": score} for box, score in (between, second)
+    ]
     truth = make_truth([1], objects, [1])
     expected = pycocotools_stats(truth, results, [1])[0]
     assert ap(match(truth, results, [1])) == pytest.approx(expected, rel=0, abs=1e-12)

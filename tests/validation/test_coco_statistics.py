@@ -15,7 +15,9 @@ def test_equal_to_pycocotools(random_coco, pycocotools_stats, seed, decimals):
     stats = coco_statistics(truth, results, image_ids)
     assert tuple(stats) == NAMES
     assert min(stats.values()) > 0
-    np.testing.assert_allclose(list(stats.values()), pycocotools_stats(truth, results, image_ids), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        list(stats.values()), pycocotools_stats(truth, results, image_ids), rtol=0, atol=1e-12
+    )
 
 
 def test_some_of_the_images(random_coco, pycocotools_stats):
@@ -23,14 +25,18 @@ def test_some_of_the_images(random_coco, pycocotools_stats):
     some = image_ids[::-3]
     stats = coco_statistics(truth, results, some)
     assert stats != coco_statistics(truth, results, image_ids)
-    np.testing.assert_allclose(list(stats.values()), pycocotools_stats(truth, results, some), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        list(stats.values()), pycocotools_stats(truth, results, some), rtol=0, atol=1e-12
+    )
 
 
 def test_more_than_a_hundred_detections(random_coco, pycocotools_stats):
     truth, results, image_ids = random_coco(5)
     many = [{**each, "score": each["score"] / k} for each in results for k in range(1, 60)]
     stats = coco_statistics(truth, many, image_ids)
-    np.testing.assert_allclose(list(stats.values()), pycocotools_stats(truth, many, image_ids), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        list(stats.values()), pycocotools_stats(truth, many, image_ids), rtol=0, atol=1e-12
+    )
 
 
 def test_no_detections(random_coco):

@@ -19,7 +19,14 @@ GOOD = {
     ],
     "annotations": [
         {"id": 0, "image_id": 5, "category_id": 4, "bbox": [1, 2, 3, 4], "area": 11.5, "iscrowd": 1},
-        {"id": 0, "image_id": 2, "category_id": 9, "bbox": [1, 2, 3, 4.5], "area": 13, "segmentation": [[1, 2]]},
+        {
+            "id": 0,
+            "image_id": 2,
+            "category_id": 9,
+            "bbox": [1, 2, 3, 4.5],
+            "area": 13,
+            "segmentation": [[1, 2]],
+        },
     ],
     "categories": [{"id": 4, "name": "dog"}, {"id": 9, "name": "cat", "supercategory": "animal"}],
 }

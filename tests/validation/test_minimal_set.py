@@ -31,7 +31,9 @@ def test_one_needed_name_is_found(name):
     assert len(set(holds.asked)) == len(holds.asked)
 
 
-@pytest.mark.parametrize("needed", [*combinations(("a0", "c3", "d4", "h7"), 3), ("d1", "d2", "d3"), tuple(NAMES)])
+@pytest.mark.parametrize(
+    "needed", [*combinations(("a0", "c3", "d4", "h7"), 3), ("d1", "d2", "d3"), tuple(NAMES)]
+)
 def test_needed_names_come_in_their_order(needed):
     assert minimal_set(GROUPS, Counted(*reversed(needed))) == needed
 

@@ -50,7 +50,10 @@ def test_that_many_images_decide(delta):
     needed = judge(0.6, spread(delta, error), MARGIN, 300).images_to_decide
     expected = "PASS" if abs(delta) < MARGIN else "FAIL"
     assert judge(0.6, spread(delta, error * (300 / (1.01 * needed)) ** 0.5), MARGIN, needed).verdict == expected
-    assert judge(0.6, spread(delta, error * (300 / (0.99 * needed)) ** 0.5), MARGIN, needed).verdict == "INCONCLUSIVE"
+    assert (
+        judge(0.6, spread(delta, error * (300 / (0.99 * needed)) ** 0.5), MARGIN, needed).verdict
+        == "INCONCLUSIVE"
+    )
 
 
 def test_images_grow_with_the_square_of_the_error():

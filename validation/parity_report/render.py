@@ -117,7 +117,13 @@ def _table(view: ReportView, of: ModelView) -> Table:
     table = Table(title=_line(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("candidate", overflow="fold")
     # Widths that the usual contents need, so that the tables of several models have the same columns.
-    for name, width in (("AP\nreference", 9), ("AP\ncandidate", 9), ("delta", 6), ("90 % interval", 16), ("margin", 6)):
+    for name, width in (
+        ("AP\nreference", 9),
+        ("AP\ncandidate", 9),
+        ("delta", 6),
+        ("90 % interval", 16),
+        ("margin", 6),
+    ):
         table.add_column(name, justify="right", min_width=width)
     table.add_column("verdict", min_width=len("INCONCLUSIVE"))
     for name, width in (("matched", 8), ("score\ndrift p99", 9)):

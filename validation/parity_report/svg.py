@@ -96,7 +96,9 @@ def _scale_of(counts: Sequence[int]) -> _Scale:
         return _Scale(lambda count: count / most, list(range(0, most + 1, max(1, round(_nice(most / 4))))), "")
     powers = range(0, math.floor(math.log10(most)) + 1, 1 + math.floor(math.log10(most)) // 5)
     whole = math.log10(1 + most)
-    return _Scale(lambda count: math.log10(1 + count) / whole, [0, *(10**power for power in powers)], ", log scale")
+    return _Scale(
+        lambda count: math.log10(1 + count) / whole, [0, *(10**power for power in powers)], ", log scale"
+    )
 
 
 def _nice(least: float) -> float:

@@ -140,7 +140,8 @@ def _comparisons(report: Report) -> tuple[ComparisonView, ...]:
     aps = {(each.model, each.name): each.stats.get("AP") for each in report.engines if not each.failure}
     reach = _reach(report.comparisons)
     return tuple(
-        _comparison(pair, label_of(report, pair.model, pair.candidate), aps, reach) for pair in report.comparisons
+        _comparison(pair, label_of(report, pair.model, pair.candidate), aps, reach)
+        for pair in report.comparisons
     )
 
 
@@ -151,11 +152,15 @@ def _comparison(
     known = reference is not None and candidate is not None
     delta = difference(pair.delta_ap) if known else NOT_AVAILABLE
     ci90, ci95 = (interval(each) if known else NOT_AVAILABLE for each in (pair.ci90, pair.ci95))
-    words = f"{label}: difference {delta}, 90 % interval {ci90}, 95 % interval {ci95}, margin {margin(pair.margin)}"
+    words = (
+        f"{label}: difference {delta}, 90 % interval {ci90}, 95 % interval {ci95}, margin {margin(pair.margin)}"
+    )
     plot = Markup()
     if delta != NOT_AVAILABLE:
         plot = svg.interval_plot(pair.delta_ap, pair.ci90, pair.ci95, pair.margin, reach=reach, label=words)
-    return ComparisonView(pair, label, reason(pair), points(reference), points(candidate), delta, ci90, ci95, plot)
+    return ComparisonView(
+        pair, label, reason(pair), points(reference), points(candidate), delta, ci90, ci95, plot
+    )
 
 
 def _reach(comparisons: Sequence[Comparison]) -> float:
@@ -247,12 +252,15 @@ def uncompared(report: Report) -> list[EngineResult]:
 def unreported_failures(report: Report) -> list[EngineResult]:
     """The failed engines whose failure no comparison of theirs gives as its reason."""
     reported = [
-        ((pair.model, name), pair.reason) for pair in report.comparisons for name in (pair.candidate, pair.reference)
+        ((pair.model, name), pair.reason)
+        for pair in report.comparisons
+        for name in (pair.candidate, pair.reference)
     ]
     return [
         each
         for each in report.engines
-        if each.failure and not any(who == (each.model, each.name) and each.failure in why for who, why in reported)
+        if each.failure
+        and not any(who == (each.model, each.name) and each.failure in why for who, why in reported)
     ]
 
 
@@ -264,8 +272,14 @@ def ap_alone(report: Report, engine: EngineResult) -> str:
 def reason(comparison: Comparison) -> str:
     """The reason, and how many images would decide an open comparison if it does not say so."""
     images = f"{comparison.images_to_decide:,}"
-    complete = comparison.verdict != "INCONCLUSIVE" or comparison.images_to_decide <= 0 or images in comparison.reason
-    return comparison.reason if complete else f"{comparison.reason.rstrip('.')}; about {images} images would decide"
+    complete = (
+        comparison.verdict != "INCONCLUSIVE" or comparison.images_to_decide <= 0 or images in comparison.reason
+    )
+    return (
+        comparison.reason
+        if complete
+        else f"{comparison.reason.rstrip('.')}; about {images} images would decide"
+    )
 
 
 def points(value: float | None) -> str:

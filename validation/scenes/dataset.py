@@ -135,7 +135,9 @@ JPEG_QUALITY = 92
 VERSION = 1
 
 
-def ensure_dataset(folder: Path, split: str, count: int, progress: Callable[[int], None] = lambda _: None) -> Path:
+def ensure_dataset(
+    folder: Path, split: str, count: int, progress: Callable[[int], None] = lambda _: None
+) -> Path:
     """The folder's annotation file, after rendering the scenes unless exactly these are there.
 
     Raises:
@@ -151,7 +153,9 @@ def ensure_dataset(folder: Path, split: str, count: int, progress: Callable[[int
     return write_dataset(folder, split, count, progress)
 
 
-def write_dataset(folder: Path, split: str, count: int, progress: Callable[[int], None] = lambda _: None) -> Path:
+def write_dataset(
+    folder: Path, split: str, count: int, progress: Callable[[int], None] = lambda _: None
+) -> Path:
     """Render the first scenes of a split, all or none of them; returns the annotation file.
 
     Equal bytes on every run on one machine. Another version of OpenCV may encode a picture
@@ -167,7 +171,9 @@ def write_dataset(folder: Path, split: str, count: int, progress: Callable[[int]
         BadInput: there is no such split, ``count`` is not positive, or the folder cannot be written to.
     """
     if split not in SPLITS or count < 1:
-        raise BadInput(f"there are no {count} scenes of split {split!r}; choose from {', '.join(SPLITS)}, one or more")
+        raise BadInput(
+            f"there are no {count} scenes of split {split!r}; choose from {', '.join(SPLITS)}, one or more"
+        )
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     with staged_folder(folder) as stage:

@@ -40,7 +40,9 @@ def _star(x: Floats, y: Floats) -> Floats:
     # Edge from the notch (angle 0) to the tip (angle pi / 5), and its outward normal.
     edge = np.array([np.cos(tip) - notch, np.sin(tip)])
     normal = (np.array([edge[1], -edge[0]]) / np.hypot(*edge)).astype(np.float32)
-    return np.asarray(radius * (normal[0] * np.cos(angle) + normal[1] * np.sin(angle)) - np.float32(normal[0] * notch))
+    return np.asarray(
+        radius * (normal[0] * np.cos(angle) + normal[1] * np.sin(angle)) - np.float32(normal[0] * notch)
+    )
 
 
 def _bar_of(x: Floats, y: Floats, half_width: float) -> Floats:
@@ -183,8 +185,12 @@ def _cover(
     """
     reach = int(np.ceil(radius)) + 2
     top, left = int(centre[0]) - reach, int(centre[1]) - reach
-    y = (np.arange(top, top + 2 * reach + 1) + (0.5 - centre[0])).astype(np.float32)[:, None] / np.float32(radius)
-    x = (np.arange(left, left + 2 * reach + 1) + (0.5 - centre[1])).astype(np.float32)[None] / np.float32(radius)
+    y = (np.arange(top, top + 2 * reach + 1) + (0.5 - centre[0])).astype(np.float32)[:, None] / np.float32(
+        radius
+    )
+    x = (np.arange(left, left + 2 * reach + 1) + (0.5 - centre[1])).astype(np.float32)[None] / np.float32(
+        radius
+    )
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     distance = SIGNED_DISTANCE[SHAPES[label]](cos * x + sin * y, (cos * y - sin * x) / np.float32(squeeze))
     coverage = np.clip(np.float32(0.5) - distance * np.float32(radius), 0, 1)

@@ -139,7 +139,9 @@ def replace_functions(graph: onnx.GraphProto) -> None:
             continue
         plugin = _PLUGIN_OF.get(node.op_type)
         if plugin is None:
-            raise BadInput(f"{node.op_type} {node.name} has no TensorRT plugin; export the model with this version")
+            raise BadInput(
+                f"{node.op_type} {node.name} has no TensorRT plugin; export the model with this version"
+            )
         outputs = len(plugin.outputs)
         if len(node.output) != outputs or not all(node.output):
             raise refuse(node, f"it does not have the {outputs} outputs of that function")
@@ -184,4 +186,6 @@ def _check_levels(node: onnx.NodeProto, plugin: Plugin, attributes: Attributes) 
 
 def _check_limits(node: onnx.NodeProto, what: str, count: int, least: int, most: int) -> None:
     if not least <= count <= most:
-        raise refuse(node, f"{count} {what}, it takes {least} to {most}; the onnxruntime backend has no such limit")
+        raise refuse(
+            node, f"{count} {what}, it takes {least} to {most}; the onnxruntime backend has no such limit"
+        )

@@ -145,7 +145,9 @@ DEFORM_CONV = Plugin(
     "PssDetDeformConv2d",
     fields=(
         *_fields("integers", "dilations", "kernel_shape", "pads", "strides"),
-        *_fields("integer", "group", "offset_group", "has_bias", "has_mask", "raw_mask", "relu", "half_offsets"),
+        *_fields(
+            "integer", "group", "offset_group", "has_bias", "has_mask", "raw_mask", "relu", "half_offsets"
+        ),
     ),
     inputs=(
         PluginTensor("x"),
@@ -205,7 +207,11 @@ MULTICLASS_NMS = Plugin(
         *_fields("real", "score_threshold", "nms_threshold", "pixel_offset"),
         Field("max_detections", "integer", (1, MAX_CANDIDATES), "detections of an image (max_detections)"),
     ),
-    inputs=(PluginTensor("boxes", _FLOAT), PluginTensor("scores", _FLOAT), PluginTensor("region_count", _INT32)),
+    inputs=(
+        PluginTensor("boxes", _FLOAT),
+        PluginTensor("scores", _FLOAT),
+        PluginTensor("region_count", _INT32),
+    ),
     outputs=(
         PluginTensor("boxes", _FLOAT),
         PluginTensor("scores", _FLOAT),
@@ -214,7 +220,9 @@ MULTICLASS_NMS = Plugin(
     ),
 )
 
-PLUGINS = {each.op_type: each for each in (DEFORM_CONV, GENERATE_PROPOSALS, MULTILEVEL_ROI_ALIGN, MULTICLASS_NMS)}
+PLUGINS = {
+    each.op_type: each for each in (DEFORM_CONV, GENERATE_PROPOSALS, MULTILEVEL_ROI_ALIGN, MULTICLASS_NMS)
+}
 
 # The rewrites to half precision are below TensorRT and know no plugin.
 for _plugin in PLUGINS.values():

@@ -14,7 +14,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from pssdet.engines.precision.half import cast, half_inputs, half_tensors, parameters_of, prune, replace_nodes, to_half
+from pssdet.engines.precision.half import (
+    cast,
+    half_inputs,
+    half_tensors,
+    parameters_of,
+    prune,
+    replace_nodes,
+    to_half,
+)
 from pssdet.engines.precision.recipe import HALF_PREFIXES
 from pssdet.engines.trt.graph.plugin_nodes import replace_deform_convs, replace_functions
 from pssdet.engines.trt.graph.plugins import DOMAIN, PLUGINS, attributes_of
@@ -85,9 +93,13 @@ def typed_region(graph: onnx.GraphProto, recipe_fp32_names: Iterable[str]) -> se
 
 def _check_names(graph: onnx.GraphProto) -> None:
     """Nodes need unique names: recipes and engine reports refer to them."""
-    double = [name for name, count in Counter(node.name for node in graph.node).items() if count > 1 or not name]
+    double = [
+        name for name, count in Counter(node.name for node in graph.node).items() if count > 1 or not name
+    ]
     if double:
-        raise BadInput(f"{len(double)} names of nodes are missing or not unique; export the model with this version")
+        raise BadInput(
+            f"{len(double)} names of nodes are missing or not unique; export the model with this version"
+        )
 
 
 OPSET = 17
@@ -162,7 +174,12 @@ def lower_opset(model: onnx.ModelProto, domains: Iterable[str]) -> None:
 
 def _is_foldable(node: onnx.NodeProto) -> bool:
     """Random numbers, subgraphs and int8 weights stay: DequantizeLinear marks TensorRT's integer layers."""
-    return not node.op_type.startswith("Random") and node.op_type not in {"If", "Loop", "Scan", "DequantizeLinear"}
+    return not node.op_type.startswith("Random") and node.op_type not in {
+        "If",
+        "Loop",
+        "Scan",
+        "DequantizeLinear",
+    }
 
 
 def _evaluated(node: onnx.NodeProto, parameters: dict[str, onnx.TensorProto]) -> list[np.ndarray]:

@@ -107,7 +107,9 @@ def _parameter(
     return last if last and last.option == onnx.defs.OpSchema.FormalParameterOption.Variadic else None
 
 
-def _output(parameters: Sequence[onnx.defs.OpSchema.FormalParameter], position: int, bound: dict[str, int]) -> int:
+def _output(
+    parameters: Sequence[onnx.defs.OpSchema.FormalParameter], position: int, bound: dict[str, int]
+) -> int:
     parameter = _parameter(parameters, position)
     if parameter is None:
         return _UNDEFINED
@@ -120,7 +122,9 @@ def _output(parameters: Sequence[onnx.defs.OpSchema.FormalParameter], position: 
 
 
 def _mismatch(node: onnx.NodeProto, inputs: list[int]) -> BadInput:
-    found = ", ".join(f"{name} {type_name(kind)}" for name, kind in zip(node.input, inputs, strict=True) if name)
+    found = ", ".join(
+        f"{name} {type_name(kind)}" for name, kind in zip(node.input, inputs, strict=True) if name
+    )
     return BadInput(f"{node.op_type} {node.name} cannot take these types together: {found}")
 
 

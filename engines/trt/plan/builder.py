@@ -113,7 +113,9 @@ def _check_supported(capabilities: Capabilities, settings: BuildSettings) -> Non
         raise BadInput("this TensorRT cannot build version-compatible engines; 8.6 is the first that can")
     if settings.hardware and settings.hardware not in capabilities.hardware:
         offered = ", ".join(capabilities.hardware) or "none"
-        raise BadInput(f"this TensorRT has no hardware compatibility {settings.hardware!r}; it offers {offered}")
+        raise BadInput(
+            f"this TensorRT has no hardware compatibility {settings.hardware!r}; it offers {offered}"
+        )
     if settings.plugins_in_plan and not capabilities.plugins_in_plan:
         raise BadInput("this TensorRT cannot put plugins into an engine; 8.6 is the first that can")
     if settings.plugins_in_plan and settings.plugins is None:
@@ -171,7 +173,9 @@ def _add_profiles(builder: Any, network: Any, config: Any, profiles: tuple[Profi
             raise GateFailed(f"TensorRT refuses the profile {profile}; choose other --opt-shapes")
 
 
-def _build(trt: Any, capabilities: Capabilities, builder: Any, network: Any, config: Any, report: Report) -> Any:
+def _build(
+    trt: Any, capabilities: Capabilities, builder: Any, network: Any, config: Any, report: Report
+) -> Any:
     """The serialised engine, or None; errors of ``report`` during the build, Ctrl-C too, are raised."""
     if not capabilities.progress:
         report("TensorRT: building")

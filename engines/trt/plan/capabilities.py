@@ -67,7 +67,9 @@ def capabilities_of(trt: Any) -> Capabilities:
         progress=hasattr(trt, "IProgressMonitor"),
         version_compatible=hasattr(flags, "VERSION_COMPATIBLE"),
         hardware=tuple(
-            name.lower() for name in ("AMPERE_PLUS", "SAME_COMPUTE_CAPABILITY") if levels and hasattr(levels, name)
+            name.lower()
+            for name in ("AMPERE_PLUS", "SAME_COMPUTE_CAPABILITY")
+            if levels and hasattr(levels, name)
         ),
         profile_sharing=hasattr(getattr(trt, "PreviewFeature", None), "PROFILE_SHARING_0806"),
         plugins_in_plan=hasattr(trt.IBuilderConfig, "plugins_to_serialize"),
@@ -80,7 +82,9 @@ def external_sources(capabilities: Capabilities) -> tuple[str, ...]:
     return tuple(name for name in capabilities.tactic_sources if name in _LIBRARIES)
 
 
-def unloadable_sources(capabilities: Capabilities, load: Callable[[str], object] = ctypes.CDLL) -> tuple[str, ...]:
+def unloadable_sources(
+    capabilities: Capabilities, load: Callable[[str], object] = ctypes.CDLL
+) -> tuple[str, ...]:
     """Names of the tactic sources whose library is not on this machine."""
     return tuple(name for name in external_sources(capabilities) if not _any_loads(_LIBRARIES[name], load))
 

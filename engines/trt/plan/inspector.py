@@ -36,7 +36,19 @@ _LATER_PROFILE = re.compile(r"\[profile [1-9]\d*\]")
 _WIDTH: dict[LayerPrecision, int] = {"int8": 0, "fp16": 1, "fp32": 2, "unknown": 3}
 
 #: Layers that move data and carry the names of the nodes that they move it for.
-_MOVERS = ("Reformat", "Constant", "NoOp", "Shape", "Cast", "Shuffle", "Slice", "Signal", "Wait", "Scale", "Quantize")
+_MOVERS = (
+    "Reformat",
+    "Constant",
+    "NoOp",
+    "Shape",
+    "Cast",
+    "Shuffle",
+    "Slice",
+    "Signal",
+    "Wait",
+    "Scale",
+    "Quantize",
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,9 @@ def inspect(trt: Any, engine: Any, profile: Profile) -> list[dict[str, Any]]:
     """
     context = engine.create_execution_context()
     if context is None:
-        raise EnvironmentMissing("TensorRT has no memory to inspect the engine in; end other programs on this GPU")
+        raise EnvironmentMissing(
+            "TensorRT has no memory to inspect the engine in; end other programs on this GPU"
+        )
     for index in range(engine.num_io_tensors):
         name = engine.get_tensor_name(index)
         if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT:
@@ -90,7 +104,9 @@ def read_layers(text: str) -> list[dict[str, Any]]:
     try:
         layers = json.loads(text)["Layers"]
     except (ValueError, KeyError, TypeError) as error:
-        raise GateFailed(f"TensorRT's inspector gave no JSON of layers ({error}); report this version") from error
+        raise GateFailed(
+            f"TensorRT's inspector gave no JSON of layers ({error}); report this version"
+        ) from error
     if not layers or not all(isinstance(layer, dict) for layer in layers):
         raise GateFailed("TensorRT's inspector gave names only; the plan was not built with detailed verbosity")
     return list(layers)
@@ -192,6 +208,8 @@ def convolution_flops(model: onnx.ModelProto, size: BatchSize) -> dict[str, int]
         if node.op_type in _CONVOLUTIONS:
             output = shapes.get(node.output[0], [])
             if len(output) != 4 or not all(output) or node.input[1] not in weights:
-                raise GateFailed(f"the size of convolution {node.name} cannot be worked out; export the model again")
+                raise GateFailed(
+                    f"the size of convolution {node.name} cannot be worked out; export the model again"
+                )
             flops[node.name] = 2 * prod(output) * prod(weights[node.input[1]][1:])
     return flops

@@ -83,9 +83,13 @@ def constrain_to_float32(trt: Any, network: Any, names: AbstractSet[str]) -> set
 
 def check_constrained(model: onnx.ModelProto, missing: AbstractSet[str]) -> None:
     """Raise ``GateFailed`` for a convolution without a layer; other nodes may be folded."""
-    if convolutions := [node.name for node in model.graph.node if node.op_type == "Conv" and node.name in missing]:
+    if convolutions := [
+        node.name for node in model.graph.node if node.op_type == "Conv" and node.name in missing
+    ]:
         named = ", ".join(convolutions)
-        raise GateFailed(f"TensorRT's network has no layer for {named}, to be held to float32; take --strongly-typed")
+        raise GateFailed(
+            f"TensorRT's network has no layer for {named}, to be held to float32; take --strongly-typed"
+        )
 
 
 def _layers(network: Any) -> Iterable[Any]:

@@ -84,7 +84,9 @@ class Cuda:
     ) -> None:
         """Start copying ``size`` bytes from ``offset`` on to the same place on the GPU."""
         kind = self.runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
-        self.call("cudaMemcpyAsync", target.address + offset, source.address + offset, size, kind, stream.handle)
+        self.call(
+            "cudaMemcpyAsync", target.address + offset, source.address + offset, size, kind, stream.handle
+        )
 
     def copy_to_host(self, target: PinnedBuffer, source: DeviceBuffer, size: int, stream: Stream) -> None:
         """Start copying the first ``size`` bytes from the GPU."""

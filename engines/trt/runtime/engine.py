@@ -60,7 +60,9 @@ class LoadedEngine:
         for name in ("device_memory_size_v2", "device_memory_size"):
             if hasattr(self.engine, name):
                 return int(getattr(self.engine, name))
-        raise EnvironmentMissing(f"TensorRT {self.tensorrt.__version__} does not say how much memory an engine needs")
+        raise EnvironmentMissing(
+            f"TensorRT {self.tensorrt.__version__} does not say how much memory an engine needs"
+        )
 
     def new_context(self, scratch: int) -> Any:
         """An execution context that computes in ``scratch``; None if TensorRT allows no more."""
@@ -96,7 +98,9 @@ class LoadedEngine:
             kind = self.engine.get_tensor_dtype(name)
             (inputs if is_input else outputs).append(
                 TensorSpec(
-                    name, as_shape(self.engine.get_tensor_shape(name)), self._dtype(name, kind, is_input=is_input)
+                    name,
+                    as_shape(self.engine.get_tensor_shape(name)),
+                    self._dtype(name, kind, is_input=is_input),
                 )
             )
         return tuple(inputs), tuple(outputs)
@@ -199,7 +203,9 @@ class ContextCache:
     shape to shape, and graphs live as long as the shape stays. All share one memory and one stream.
     """
 
-    def __init__(self, cuda: Cuda, engine: LoadedEngine, stream: Stream, *, graphs: bool, capacity: int) -> None:
+    def __init__(
+        self, cuda: Cuda, engine: LoadedEngine, stream: Stream, *, graphs: bool, capacity: int
+    ) -> None:
         self._cuda = cuda
         self._engine = engine
         self._stream = stream
@@ -264,7 +270,9 @@ class ContextCache:
     def _record(self, entry: ShapeContext, buffers: BufferSet) -> None:
         """Record the work as a graph; where that fails, enqueue every run from now on."""
         try:
-            entry.graphs[buffers.number] = Graph(self._cuda, self._stream, lambda: self._enqueue(entry, buffers))
+            entry.graphs[buffers.number] = Graph(
+                self._cuda, self._stream, lambda: self._enqueue(entry, buffers)
+            )
         except (CudaFailure, EngineFailure) as error:
             self.fallback = f"the engine's work cannot be recorded as a CUDA graph: {error}"
 

@@ -70,7 +70,9 @@ class TensorRTSession:
             self._buffers = [
                 resources.enter_context(closing(BufferSet(self._cuda, each))) for each in range(self.depth)
             ]
-            contexts = ContextCache(self._cuda, self._engine, self._compute, graphs=cuda_graphs, capacity=graphs_kept)
+            contexts = ContextCache(
+                self._cuda, self._engine, self._compute, graphs=cuda_graphs, capacity=graphs_kept
+            )
             self._contexts = resources.enter_context(closing(contexts))
             self._resources = resources.pop_all()
         self._requests: dict[int, InferRequest] = {}
@@ -179,7 +181,9 @@ class TensorRTSession:
             value = inputs[name]
             if isinstance(value, RawImages):
                 if not self.takes_raw_images:
-                    raise BadInput(f"input {name} is pictures; this session was opened without the kernel for them")
+                    raise BadInput(
+                        f"input {name} is pictures; this session was opened without the kernel for them"
+                    )
             elif value.dtype != np.float32:
                 raise BadInput(f"input {name} is {value.dtype}; the engine takes float32")
         return {name: inputs[name] for name in needed}

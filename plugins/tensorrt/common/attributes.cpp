@@ -71,13 +71,16 @@ std::string Attributes::assign(const char* name, Kind kind, const std::vector<do
   for (size_t row = 0; row < table_->size(); ++row) {
     const AttributeInfo& info = (*table_)[row];
     if (std::strcmp(info.name, name) != 0) continue;
-    if (info.kind == Kind::kInteger && kind != Kind::kInteger) return std::string(name) + " is not a list of integers";
+    if (info.kind == Kind::kInteger && kind != Kind::kInteger)
+      return std::string(name) + " is not a list of integers";
     if (values.size() < size_t(info.fewest) || values.size() > size_t(info.largest)) {
-      return std::string(name) + " has " + std::to_string(values.size()) + " values, not " + expected_count(info);
+      return std::string(name) + " has " + std::to_string(values.size()) + " values, not " +
+          expected_count(info);
     }
     for (const double value : values) {
       if (value >= info.least && value <= info.most) continue;  // a NaN is neither
-      return std::string(name) + " is " + number(value) + ", not within " + number(info.least) + ".." + number(info.most);
+      return std::string(name) + " is " + number(value) + ", not within " + number(info.least) + ".." +
+          number(info.most);
     }
     words_[row].clear();
     for (const double value : values) words_[row].push_back(word_of(info.kind, value));
@@ -135,9 +138,11 @@ std::string deserialize(const void* from, size_t size, uint32_t magic, Attribute
   if (words.size() < kHeadWords) return "its record is cut short";
   if (words[0] != magic) return "its record is that of another plugin";
   if (words[1] != kVersion) {
-    return "its record has version " + std::to_string(words[1]) + "; this library reads " + std::to_string(kVersion);
+    return "its record has version " + std::to_string(words[1]) + "; this library reads " +
+        std::to_string(kVersion);
   }
-  if (size != 4 * words.size() || size - 4 * kHeadWords != words[2]) return "its record is cut short or too long";
+  if (size != 4 * words.size() || size - 4 * kHeadWords != words[2])
+    return "its record is cut short or too long";
   Attributes result(attributes->table());
   size_t at = kHeadWords;
   for (const AttributeInfo& info : attributes->table()) {

@@ -22,7 +22,8 @@ namespace {
 std::string malformed(const TensorSpec& spec, const Shape& shape) {
   const auto impossible = [](int64_t side) { return side < 0 || side > INT32_MAX; };
   if (shape.rank == spec.rank && std::none_of(shape.size, shape.size + shape.rank, impossible)) return {};
-  return spec.name + " is " + text_of(shape) + ", which has not " + std::to_string(spec.rank) + " possible sides";
+  return spec.name + " is " + text_of(shape) + ", which has not " + std::to_string(spec.rank) +
+      " possible sides";
 }
 
 Dims dims_of(const Shape& shape) {
@@ -81,7 +82,8 @@ std::string Operator::check(const Tensor* tensors) const {
     wrong = difference(outputs_[size_t(i)].name, tensors[inputs + i].shape, shape_of(inferred[i]));
     if (!wrong.empty()) return wrong;
   }
-  if (!supports(storages, inputs + outputs - 1, inputs, outputs)) return "its tensors' formats do not go together";
+  if (!supports(storages, inputs + outputs - 1, inputs, outputs))
+    return "its tensors' formats do not go together";
   return {};
 }
 
@@ -95,7 +97,8 @@ std::string Operator::launch(const Tensor* tensors, const Call& call) const {
   }
 }
 
-std::shared_ptr<const Operator> make_operator(const Description& description, const Attributes& attributes, std::string* wrong) {
+std::shared_ptr<const Operator> make_operator(
+    const Description& description, const Attributes& attributes, std::string* wrong) {
   *wrong = attributes.missing();
   if (wrong->empty() && description.contradiction) *wrong = description.contradiction(attributes);
   if (!wrong->empty()) return nullptr;

@@ -30,7 +30,9 @@ constexpr Storage kFloatLinear{Type::kFloat, Layout::kLinear}, kHalfLinear{Type:
     kHalfHwc8{Type::kHalf, Layout::kHwc8}, kInt32Linear{Type::kInt32, Layout::kLinear};
 
 // Whether the kernels read and write feature maps so.
-inline bool is_map(const Storage& storage) { return storage == kFloatLinear || storage == kHalfLinear || storage == kHalfHwc8; }
+inline bool is_map(const Storage& storage) {
+  return storage == kFloatLinear || storage == kHalfLinear || storage == kHalfHwc8;
+}
 
 // The kernels' names, of a storage that is_map.
 inline pssdet_dtype dtype_of(const Storage& storage) { return static_cast<pssdet_dtype>(storage.type); }
@@ -158,7 +160,8 @@ std::unique_ptr<Operator> make(const Attributes& attributes) {
 }
 
 // Null, with what is wrong in *wrong, if the attributes do not make an operator.
-std::shared_ptr<const Operator> make_operator(const Description& description, const Attributes& attributes, std::string* wrong);
+std::shared_ptr<const Operator> make_operator(
+    const Description& description, const Attributes& attributes, std::string* wrong);
 
 // The library's plugins (operators/).
 const Description& deform_conv();
@@ -166,6 +169,7 @@ const Description& generate_proposals();
 const Description& multilevel_roi_align();
 const Description& multiclass_nms();
 
-constexpr const Description& (*kOperators[])() = {deform_conv, generate_proposals, multilevel_roi_align, multiclass_nms};
+constexpr const Description& (*kOperators[])() = {
+    deform_conv, generate_proposals, multilevel_roi_align, multiclass_nms};
 
 }  // namespace pssdet::tensorrt

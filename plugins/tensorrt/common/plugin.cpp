@@ -40,7 +40,9 @@ bool numbers_of(const PluginField& field, Kind* kind, std::vector<double>* value
   return true;
 }
 
-PluginFieldType type_of(Kind kind) { return kind == Kind::kInteger ? PluginFieldType::kINT32 : PluginFieldType::kFLOAT32; }
+PluginFieldType type_of(Kind kind) {
+  return kind == Kind::kInteger ? PluginFieldType::kINT32 : PluginFieldType::kFLOAT32;
+}
 
 class Expressions final : public Arithmetic {
  public:
@@ -55,8 +57,8 @@ class Expressions final : public Arithmetic {
  private:
   Dim apply(DimensionOperation operation, Dim a, Dim b) {
     return {0,
-        builder_.operation(
-            operation, *static_cast<const IDimensionExpr*>(a.expression), *static_cast<const IDimensionExpr*>(b.expression))};
+        builder_.operation(operation, *static_cast<const IDimensionExpr*>(a.expression),
+            *static_cast<const IDimensionExpr*>(b.expression))};
   }
 
   nvinfer1::IExprBuilder& builder_;
@@ -80,7 +82,8 @@ std::string assign_fields(const nvinfer1::PluginFieldCollection* fields, Attribu
 
 std::vector<PluginField> empty_fields(const AttributeTable& table) {
   std::vector<PluginField> fields;
-  for (const AttributeInfo& info : table) fields.emplace_back(info.name, nullptr, type_of(info.kind), info.fewest);
+  for (const AttributeInfo& info : table)
+    fields.emplace_back(info.name, nullptr, type_of(info.kind), info.fewest);
   return fields;
 }
 
@@ -110,8 +113,8 @@ Shape shape_of(const nvinfer1::Dims& dims) noexcept {
   return shape;
 }
 
-std::array<Tensor, kMostTensors> tensors_of(
-    const Operator& op, const nvinfer1::PluginTensorDesc* inputs, const nvinfer1::PluginTensorDesc* outputs) noexcept {
+std::array<Tensor, kMostTensors> tensors_of(const Operator& op, const nvinfer1::PluginTensorDesc* inputs,
+    const nvinfer1::PluginTensorDesc* outputs) noexcept {
   std::array<Tensor, kMostTensors> tensors;
   const size_t first_output = op.inputs().size();
   for (size_t i = 0; i < first_output + op.outputs().size(); ++i) {
@@ -121,7 +124,8 @@ std::array<Tensor, kMostTensors> tensors_of(
   return tensors;
 }
 
-nvinfer1::DataType output_type(const Operator& op, int32_t output, const nvinfer1::DataType* inputs, int32_t count) noexcept {
+nvinfer1::DataType output_type(
+    const Operator& op, int32_t output, const nvinfer1::DataType* inputs, int32_t count) noexcept {
   const bool known = output >= 0 && size_t(output) < op.outputs().size();
   switch (known ? op.outputs()[size_t(output)].type : Type::kForeign) {
     case Type::kFloat: return nvinfer1::DataType::kFLOAT;
@@ -132,10 +136,11 @@ nvinfer1::DataType output_type(const Operator& op, int32_t output, const nvinfer
   return count > 0 ? inputs[0] : nvinfer1::DataType::kFLOAT;
 }
 
-std::string output_shapes(const Operator& op, const nvinfer1::DimsExprs* inputs, int32_t count, nvinfer1::IExprBuilder& builder,
-    nvinfer1::DimsExprs* outputs) {
+std::string output_shapes(const Operator& op, const nvinfer1::DimsExprs* inputs, int32_t count,
+    nvinfer1::IExprBuilder& builder, nvinfer1::DimsExprs* outputs) {
   if (count != int32_t(op.inputs().size())) {
-    return "it has " + std::to_string(count) + " inputs, and its attributes announce " + std::to_string(op.inputs().size());
+    return "it has " + std::to_string(count) + " inputs, and its attributes announce " +
+        std::to_string(op.inputs().size());
   }
   Dims known[kMostTensors]{}, inferred[kMostTensors]{};
   for (int32_t i = 0; i < count; ++i) {
@@ -155,10 +160,12 @@ std::string output_shapes(const Operator& op, const nvinfer1::DimsExprs* inputs,
   return {};
 }
 
-size_t workspace_of(const Description& description, const Operator& op, const Tensor* inputs, int32_t count) noexcept {
+size_t workspace_of(
+    const Description& description, const Operator& op, const Tensor* inputs, int32_t count) noexcept {
   size_t bytes = 0;
   const int32_t status = status_of(description, [&] {
-    return count == int32_t(op.inputs().size()) ? op.workspace(inputs, &bytes) : std::string("it has another number of inputs");
+    return count == int32_t(op.inputs().size()) ? op.workspace(inputs, &bytes)
+                                                : std::string("it has another number of inputs");
   });
   return status ? kImpossible : bytes;
 }

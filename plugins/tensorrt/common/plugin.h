@@ -78,20 +78,22 @@ Storage storage_of(const nvinfer1::PluginTensorDesc& tensor) noexcept;
 Shape shape_of(const nvinfer1::Dims& dims) noexcept;  // rank 0 for impossible ranks
 
 // A launch's inputs, then its outputs.
-std::array<Tensor, kMostTensors> tensors_of(
-    const Operator& op, const nvinfer1::PluginTensorDesc* inputs, const nvinfer1::PluginTensorDesc* outputs) noexcept;
+std::array<Tensor, kMostTensors> tensors_of(const Operator& op, const nvinfer1::PluginTensorDesc* inputs,
+    const nvinfer1::PluginTensorDesc* outputs) noexcept;
 
 // The data type of an output, given the inputs'; they are `count`.
-nvinfer1::DataType output_type(const Operator& op, int32_t output, const nvinfer1::DataType* inputs, int32_t count) noexcept;
+nvinfer1::DataType output_type(
+    const Operator& op, int32_t output, const nvinfer1::DataType* inputs, int32_t count) noexcept;
 
 // All outputs' shapes. What is wrong, in words, if the number of inputs or a rank is.
-std::string output_shapes(const Operator& op, const nvinfer1::DimsExprs* inputs, int32_t count, nvinfer1::IExprBuilder& builder,
-    nvinfer1::DimsExprs* outputs);
+std::string output_shapes(const Operator& op, const nvinfer1::DimsExprs* inputs, int32_t count,
+    nvinfer1::IExprBuilder& builder, nvinfer1::DimsExprs* outputs);
 
 constexpr size_t kImpossible = size_t(1) << 50;
 
 // Bytes of workspace; kImpossible, which no builder grants, if the kernel cannot do these inputs: the only way to say no.
-size_t workspace_of(const Description& description, const Operator& op, const Tensor* inputs, int32_t count) noexcept;
+size_t workspace_of(
+    const Description& description, const Operator& op, const Tensor* inputs, int32_t count) noexcept;
 
 // What creators of both generations answer.
 template <typename Interface>

@@ -56,21 +56,23 @@ class Plugin final : public nvinfer1::IPluginV3,
   // build
   int32_t getNbOutputs() const noexcept override { return int32_t(op_.outputs().size()); }
 
-  int32_t getOutputDataTypes(nvinfer1::DataType* outputs, int32_t output_count, const nvinfer1::DataType* inputs,
-      int32_t input_count) const noexcept override {
+  int32_t getOutputDataTypes(nvinfer1::DataType* outputs, int32_t output_count,
+      const nvinfer1::DataType* inputs, int32_t input_count) const noexcept override {
     if (output_count != getNbOutputs() || input_count < 1) return 1;
     for (int32_t i = 0; i < output_count; ++i) outputs[i] = output_type(op_, i, inputs, input_count);
     return 0;
   }
 
-  int32_t getOutputShapes(const nvinfer1::DimsExprs* inputs, int32_t input_count, const nvinfer1::DimsExprs*, int32_t,
-      nvinfer1::DimsExprs* outputs, int32_t output_count, nvinfer1::IExprBuilder& builder) noexcept override {
+  int32_t getOutputShapes(const nvinfer1::DimsExprs* inputs, int32_t input_count, const nvinfer1::DimsExprs*,
+      int32_t, nvinfer1::DimsExprs* outputs, int32_t output_count,
+      nvinfer1::IExprBuilder& builder) noexcept override {
     if (output_count != getNbOutputs()) return 1;
-    return status_of(core_->description, [&] { return output_shapes(op_, inputs, input_count, builder, outputs); });
+    return status_of(
+        core_->description, [&] { return output_shapes(op_, inputs, input_count, builder, outputs); });
   }
 
-  bool supportsFormatCombination(
-      int32_t position, const nvinfer1::DynamicPluginTensorDesc* tensors, int32_t inputs, int32_t outputs) noexcept override {
+  bool supportsFormatCombination(int32_t position, const nvinfer1::DynamicPluginTensorDesc* tensors,
+      int32_t inputs, int32_t outputs) noexcept override {
     Storage storages[kMostTensors];
     if (position < 0 || position >= kMostTensors) return false;
     for (int32_t i = 0; i <= position; ++i) storages[i] = storage_of(tensors[i].desc);
@@ -85,7 +87,8 @@ class Plugin final : public nvinfer1::IPluginV3,
     if (input_count != int32_t(op_.inputs().size()) || output_count != getNbOutputs()) return 1;
     return status_of(core_->description, [&] {
       Tensor tensors[kMostTensors];
-      for (int32_t i = 0; i < input_count; ++i) tensors[i] = {storage_of(inputs[i].desc), shape_of(inputs[i].opt)};
+      for (int32_t i = 0; i < input_count; ++i)
+        tensors[i] = {storage_of(inputs[i].desc), shape_of(inputs[i].opt)};
       size_t bytes = 0;
       if (op_.workspace(tensors, &bytes).empty()) variants_ = op_.tactics(tensors);
       return std::string();
@@ -115,8 +118,8 @@ class Plugin final : public nvinfer1::IPluginV3,
     return tactic < 0 ? 1 : 0;
   }
 
-  int32_t onShapeChange(const nvinfer1::PluginTensorDesc* inputs, int32_t input_count, const nvinfer1::PluginTensorDesc* outputs,
-      int32_t output_count) noexcept override {
+  int32_t onShapeChange(const nvinfer1::PluginTensorDesc* inputs, int32_t input_count,
+      const nvinfer1::PluginTensorDesc* outputs, int32_t output_count) noexcept override {
     if (input_count != int32_t(op_.inputs().size()) || output_count != getNbOutputs()) return 1;
     return status_of(core_->description, [&] { return op_.check(tensors_of(op_, inputs, outputs).data()); });
   }
@@ -124,7 +127,8 @@ class Plugin final : public nvinfer1::IPluginV3,
   int32_t enqueue(const nvinfer1::PluginTensorDesc* input_descs, const nvinfer1::PluginTensorDesc* output_descs,
       const void* const* inputs, void* const* outputs, void* workspace, cudaStream_t stream) noexcept override {
     return status_of(core_->description, [&] {
-      return op_.launch(tensors_of(op_, input_descs, output_descs).data(), {inputs, outputs, workspace, variant_, stream});
+      return op_.launch(
+          tensors_of(op_, input_descs, output_descs).data(), {inputs, outputs, workspace, variant_, stream});
     });
   }
 
@@ -147,7 +151,8 @@ class PluginCreator final : public NamedCreator<nvinfer1::IPluginCreatorV3One> {
       const char*, const nvinfer1::PluginFieldCollection* fields, nvinfer1::TensorRTPhase) noexcept override {
     nvinfer1::IPluginV3* plugin = nullptr;
     status_of(description_, [&] {
-      auto op = operator_of(description_, [&](Attributes* attributes) { return assign_fields(fields, attributes); });
+      auto op =
+          operator_of(description_, [&](Attributes* attributes) { return assign_fields(fields, attributes); });
       if (op) plugin = new Plugin(std::make_shared<const Core>(description_, std::move(op)));
       return std::string();
     });
@@ -157,7 +162,9 @@ class PluginCreator final : public NamedCreator<nvinfer1::IPluginCreatorV3One> {
 
 }  // namespace
 
-std::unique_ptr<Creator> make_creator(const Description& description) { return std::make_unique<PluginCreator>(description); }
+std::unique_ptr<Creator> make_creator(const Description& description) {
+  return std::make_unique<PluginCreator>(description);
+}
 
 }  // namespace pssdet::tensorrt
 

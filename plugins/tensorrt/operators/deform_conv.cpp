@@ -15,7 +15,8 @@ constexpr int32_t kMost = 1 << 15;  // keeps every sum and product of attributes
 
 std::string contradiction(const Attributes& attributes) {
   const std::vector<int32_t>& kernel = attributes.integers("kernel_shape");
-  if (attributes.integer("has_mask") && attributes.integer("raw_mask")) return "has_mask and raw_mask exclude each other";
+  if (attributes.integer("has_mask") && attributes.integer("raw_mask"))
+    return "has_mask and raw_mask exclude each other";
   if ((kernel[0] == 0) != (kernel[1] == 0)) return "one side of kernel_shape is 0";
   return {};
 }
@@ -47,11 +48,12 @@ class DeformConv final : public Operator {
       : Operator(attributes, inputs_of(attributes), {{"y", 4}}), raw_mask_(attributes.integer("raw_mask")),
         relu_(attributes.integer("relu")), half_offsets_(attributes.integer("half_offsets") == 1),
         kernel_(attributes.integers("kernel_shape")) {
-    const std::vector<int32_t>&strides = attributes.integers("strides"), &dilations = attributes.integers("dilations"),
-          &pads = attributes.integers("pads");
+    const std::vector<int32_t>&strides = attributes.integers("strides"),
+          &dilations = attributes.integers("dilations"), &pads = attributes.integers("pads");
     fixed_.stride_h = strides[0], fixed_.stride_w = strides[1];
     fixed_.dilation_h = dilations[0], fixed_.dilation_w = dilations[1];
-    fixed_.pad_top = pads[0], fixed_.pad_left = pads[1], fixed_.pad_bottom = pads[2], fixed_.pad_right = pads[3];
+    fixed_.pad_top = pads[0], fixed_.pad_left = pads[1], fixed_.pad_bottom = pads[2],
+    fixed_.pad_right = pads[3];
     fixed_.groups = attributes.integer("group"), fixed_.offset_groups = attributes.integer("offset_group");
     const bool has_bias = attributes.integer("has_bias"), has_mask = attributes.integer("has_mask");
     bias_ = has_bias ? 3 : -1;
@@ -64,12 +66,14 @@ class DeformConv final : public Operator {
     // (side + both pads - dilation * (kernel - 1) - 1) / stride + 1, rounded down
     const auto side = [&](Dim in, Dim kernel, int32_t pads, int32_t dilation, int32_t stride) {
       const Dim spread = arithmetic.product(kernel, arithmetic.constant(dilation));
-      const Dim room = arithmetic.difference(arithmetic.sum(in, arithmetic.constant(pads + dilation - 1)), spread);
+      const Dim room =
+          arithmetic.difference(arithmetic.sum(in, arithmetic.constant(pads + dilation - 1)), spread);
       return arithmetic.sum(arithmetic.quotient(room, arithmetic.constant(stride)), arithmetic.constant(1));
     };
     const pssdet_dcnv2_problem& p = fixed_;
     outputs[0] = {4,
-        {x.dim[0], weight.dim[0], side(x.dim[2], weight.dim[1], p.pad_top + p.pad_bottom, p.dilation_h, p.stride_h),
+        {x.dim[0], weight.dim[0],
+            side(x.dim[2], weight.dim[1], p.pad_top + p.pad_bottom, p.dilation_h, p.stride_h),
             side(x.dim[3], weight.dim[2], p.pad_left + p.pad_right, p.dilation_w, p.stride_w)}};
   }
 
@@ -102,12 +106,15 @@ class DeformConv final : public Operator {
     const pssdet_dcnv2_problem problem = problem_of(x, weight);
     int32_t out_h = 0, out_w = 0;
     if (pssdet_dcnv2_output_size(&problem, &out_h, &out_w) != PSSDET_OK) {
-      return "no kernel convolves x's " + text_of(x) + " with the weight's " + text_of(weight) + " and " + attributes().text();
+      return "no kernel convolves x's " + text_of(x) + " with the weight's " + text_of(weight) + " and " +
+          attributes().text();
     }
     const int64_t masks = weight.size[1] * weight.size[2] * fixed_.offset_groups;
-    std::string wrong = difference("offset", inputs[2].shape, {4, {x.size[0], masks * (raw_mask_ ? 3 : 2), out_h, out_w}});
+    std::string wrong =
+        difference("offset", inputs[2].shape, {4, {x.size[0], masks * (raw_mask_ ? 3 : 2), out_h, out_w}});
     if (wrong.empty() && bias_ >= 0) wrong = difference("B", inputs[bias_].shape, {1, {weight.size[0]}});
-    if (wrong.empty() && mask_ >= 0) wrong = difference("mask", inputs[mask_].shape, {4, {x.size[0], masks, out_h, out_w}});
+    if (wrong.empty() && mask_ >= 0)
+      wrong = difference("mask", inputs[mask_].shape, {4, {x.size[0], masks, out_h, out_w}});
     return wrong;
   }
 
@@ -118,7 +125,8 @@ class DeformConv final : public Operator {
     const auto optional = [&](int32_t position) { return position < 0 ? nullptr : call.inputs[position]; };
     const bool has_tile = call.tactic >= 0 && call.tactic < pssdet_dcnv2_tile_count(&problem, &format);
     return pssdet_dcnv2_run(&problem, &format, call.inputs[0], call.inputs[2], optional(mask_), call.inputs[1],
-        static_cast<const float*>(optional(bias_)), call.outputs[0], has_tile ? call.tactic : PSSDET_AUTO_TILE, call.stream);
+        static_cast<const float*>(optional(bias_)), call.outputs[0], has_tile ? call.tactic : PSSDET_AUTO_TILE,
+        call.stream);
   }
 
  private:
@@ -167,7 +175,8 @@ const Description& deform_conv() {
           {"raw_mask", Kind::kInteger, 1, 1, 0, 1,
               {0}},  // the masks before their sigmoid are the last channels of the offset input
           {"relu", Kind::kInteger, 1, 1, 0, 1, {0}},
-          {"half_offsets", Kind::kInteger, 1, 1, 0, 1, {0}},  // offset and mask may be half; a weakly typed builder then uses it
+          {"half_offsets", Kind::kInteger, 1, 1, 0, 1,
+              {0}},  // offset and mask may be half; a weakly typed builder then uses it
       },
       make<DeformConv>,
       contradiction,

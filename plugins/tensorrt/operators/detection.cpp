@@ -40,8 +40,8 @@ void set_sizes(pssdet_pyramid* pyramid, const Tensor* maps) {
 std::string anchors_contradiction(const Attributes& attributes) {
   const size_t levels = attributes.integers("strides").size(), values = attributes.reals("anchors").size();
   if (values % (4 * levels) == 0 && values / (4 * levels) <= PSSDET_MAX_ANCHORS) return {};
-  return std::to_string(values) + " values of anchors are not four for each of up to " + std::to_string(PSSDET_MAX_ANCHORS) +
-      " anchors on each of " + std::to_string(levels) + " levels";
+  return std::to_string(values) + " values of anchors are not four for each of up to " +
+      std::to_string(PSSDET_MAX_ANCHORS) + " anchors on each of " + std::to_string(levels) + " levels";
 }
 
 std::vector<TensorSpec> proposals_inputs(const Attributes& attributes) {
@@ -92,9 +92,11 @@ class GenerateProposals final : public Operator {
     for (int32_t i = 0; i < levels_; ++i) {
       const Shape &scores = inputs[i].shape, &deltas = inputs[levels_ + i].shape;
       const int64_t height = scores.size[2], width = scores.size[3];
-      std::string wrong = difference(this->inputs()[size_t(i)].name, scores, {4, {batch, anchors, height, width}});
+      std::string wrong =
+          difference(this->inputs()[size_t(i)].name, scores, {4, {batch, anchors, height, width}});
       if (wrong.empty()) {
-        wrong = difference(this->inputs()[size_t(levels_ + i)].name, deltas, {4, {batch, 4 * anchors, height, width}});
+        wrong = difference(
+            this->inputs()[size_t(levels_ + i)].name, deltas, {4, {batch, 4 * anchors, height, width}});
       }
       if (!wrong.empty()) return wrong;
     }
@@ -109,9 +111,10 @@ class GenerateProposals final : public Operator {
     const pssdet_proposals_problem problem = problem_of(tensors);
     pssdet_layout layouts[2 * PSSDET_MAX_LEVELS];
     for (int32_t i = 0; i < 2 * levels_; ++i) layouts[i] = layout_of(tensors[i].storage);
-    return pssdet_proposals_run(&problem, dtype_of(tensors[0].storage), layouts, call.inputs, call.inputs + levels_,
-        static_cast<const float*>(call.inputs[2 * levels_]), static_cast<float*>(call.outputs[0]),
-        static_cast<float*>(call.outputs[1]), static_cast<int32_t*>(call.outputs[2]), call.workspace, call.stream);
+    return pssdet_proposals_run(&problem, dtype_of(tensors[0].storage), layouts, call.inputs,
+        call.inputs + levels_, static_cast<const float*>(call.inputs[2 * levels_]),
+        static_cast<float*>(call.outputs[0]), static_cast<float*>(call.outputs[1]),
+        static_cast<int32_t*>(call.outputs[2]), call.workspace, call.stream);
   }
 
  private:
@@ -166,7 +169,8 @@ class MultilevelRoiAlign final : public Operator {
     const int64_t batch = inputs[0].shape.size[0], channels = inputs[0].shape.size[1];
     for (int32_t i = 1; i < levels_; ++i) {
       const Shape& map = inputs[i].shape;
-      std::string wrong = difference(this->inputs()[size_t(i)].name, map, {4, {batch, channels, map.size[2], map.size[3]}});
+      std::string wrong =
+          difference(this->inputs()[size_t(i)].name, map, {4, {batch, channels, map.size[2], map.size[3]}});
       if (!wrong.empty()) return wrong;
     }
     const Shape& rois = inputs[levels_].shape;
@@ -174,7 +178,8 @@ class MultilevelRoiAlign final : public Operator {
     if (!wrong.empty()) return wrong;
     const pssdet_roi_align_problem problem = problem_of(inputs);
     if (pssdet_roi_align_check(&problem) == PSSDET_OK) return {};
-    return "no kernel aligns rois' " + text_of(rois) + " in map_0's " + text_of(inputs[0].shape) + " with " + attributes().text();
+    return "no kernel aligns rois' " + text_of(rois) + " in map_0's " + text_of(inputs[0].shape) + " with " +
+        attributes().text();
   }
 
   pssdet_status run(const Tensor* tensors, const Call& call) const override {
@@ -238,8 +243,9 @@ class MulticlassNms final : public Operator {
     const pssdet_multiclass_nms_problem problem = problem_of(tensors[0].shape, tensors[1].shape);
     return pssdet_multiclass_nms_run(&problem, static_cast<const float*>(call.inputs[0]),
         static_cast<const float*>(call.inputs[1]), static_cast<const int32_t*>(call.inputs[2]),
-        static_cast<float*>(call.outputs[0]), static_cast<float*>(call.outputs[1]), static_cast<int32_t*>(call.outputs[2]),
-        static_cast<int32_t*>(call.outputs[3]), call.workspace, call.stream);
+        static_cast<float*>(call.outputs[0]), static_cast<float*>(call.outputs[1]),
+        static_cast<int32_t*>(call.outputs[2]), static_cast<int32_t*>(call.outputs[3]), call.workspace,
+        call.stream);
   }
 
  private:
@@ -286,8 +292,10 @@ const Description& multilevel_roi_align() {
           {"canonical_size", Kind::kReal, 1, 1, 1, 1e6, {}},
           {"pixel_offset", Kind::kReal, 1, 1, 0, 1, {}},
           {"output_size", Kind::kInteger, 1, 1, 1, PSSDET_MAX_OUTPUT_SIZE, {}},
-          {"sampling_ratio", Kind::kInteger, 1, 1, 0, PSSDET_MAX_SAMPLING_RATIO, {}},  // 0: as many samples as the bin has cells
-          {"aligned", Kind::kInteger, 1, 1, 0, 1, {}},  // 1: half_pixel, 0: output_half_pixel of coordinate_transformation_mode
+          {"sampling_ratio", Kind::kInteger, 1, 1, 0, PSSDET_MAX_SAMPLING_RATIO,
+              {}},  // 0: as many samples as the bin has cells
+          {"aligned", Kind::kInteger, 1, 1, 0, 1,
+              {}},  // 1: half_pixel, 0: output_half_pixel of coordinate_transformation_mode
       },
       make<MultilevelRoiAlign>,
   };

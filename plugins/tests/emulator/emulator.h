@@ -40,8 +40,9 @@ struct Thread {
   int number = 0;
   State state = State::kReady;
   ucontext_t context;
-  std::vector<std::vector<Copy>> groups = std::vector<std::vector<Copy>>(1);  // the last one is not committed yet
-  unsigned char exchange[64];                                                 // what the lanes of a warp show each other
+  std::vector<std::vector<Copy>> groups =
+      std::vector<std::vector<Copy>>(1);  // the last one is not committed yet
+  unsigned char exchange[64];             // what the lanes of a warp show each other
 };
 
 struct Block {
@@ -133,7 +134,8 @@ inline void start(Thread& thread, unsigned number, unsigned char* stack) {
 class SharedMemory {
  public:
   explicit SharedMemory(size_t bytes) : bytes_(bytes), memory_(bytes + kAlignment + kGuard) {
-    start_ = memory_.data() + (kAlignment - reinterpret_cast<uintptr_t>(memory_.data()) % kAlignment) % kAlignment;
+    start_ =
+        memory_.data() + (kAlignment - reinterpret_cast<uintptr_t>(memory_.data()) % kAlignment) % kAlignment;
   }
   unsigned char* start() const { return start_; }
   void clear() { std::memset(start_, 0xFF, bytes_ + kGuard); }  // NaN, as float and as half
@@ -151,8 +153,8 @@ class SharedMemory {
 };
 
 // Runs `body` for every thread of a grid of `blocks` blocks; `body` is given the block's shared memory.
-inline void launch(unsigned blocks, unsigned threads, size_t shared_bytes, const std::function<void(unsigned char*)>& body,
-    bool reversed = false) {
+inline void launch(unsigned blocks, unsigned threads, size_t shared_bytes,
+    const std::function<void(unsigned char*)>& body, bool reversed = false) {
   Block self;
   self.grid.x = blocks;
   self.grid.y = self.grid.z = 1;
@@ -193,7 +195,8 @@ inline void exchange(const Value& value, const Read& read) {
   wait_in(State::kAtWarpBarrier);
   const int first = self.number / kWarp * kWarp;
   Value all[kWarp];
-  for (int lane = 0; lane < kWarp; ++lane) std::memcpy(&all[lane], block()->threads[first + lane].exchange, sizeof(Value));
+  for (int lane = 0; lane < kWarp; ++lane)
+    std::memcpy(&all[lane], block()->threads[first + lane].exchange, sizeof(Value));
   read(all, self.number % kWarp);
   wait_in(State::kAtWarpBarrier);
 }
@@ -227,7 +230,8 @@ inline unsigned __ballot_sync(unsigned lanes, int vote) {
 inline unsigned __shfl_sync(unsigned lanes, unsigned value, int from) {
   ::pssdet::emulator::expect_whole_warp(lanes);
   unsigned got = 0;
-  ::pssdet::emulator::exchange(value, [&](const unsigned* all, int) { got = all[from % ::pssdet::emulator::kWarp]; });
+  ::pssdet::emulator::exchange(
+      value, [&](const unsigned* all, int) { got = all[from % ::pssdet::emulator::kWarp]; });
   return got;
 }
 
@@ -296,7 +300,8 @@ struct alignas(4) half2 {
 };
 
 inline float __half2float(half value) {
-  const uint32_t sign = uint32_t(value.bits & 0x8000u) << 16, exponent = (value.bits >> 10) & 31u, fraction = value.bits & 1023u;
+  const uint32_t sign = uint32_t(value.bits & 0x8000u) << 16, exponent = (value.bits >> 10) & 31u,
+                 fraction = value.bits & 1023u;
   if (exponent == 0) return (sign ? -1.0f : 1.0f) * std::ldexp(float(fraction), -24);
   const uint32_t bits = sign | (exponent == 31 ? 0x7F800000u : (exponent + 112) << 23) | fraction << 13;
   float result;

@@ -49,7 +49,8 @@ inline void wmma_multiply(WmmaC& c, const WmmaA& a, const WmmaB& b) {
 inline void load_matrices(uint32_t (&part)[4], const half* row) {
   if (reinterpret_cast<uintptr_t>(row) % 16) emulator::fail("ldmatrix needs rows aligned to 16 bytes");
   emulator::exchange(row, [&](const half* const* rows, int lane) {
-    for (int matrix = 0; matrix < 4; ++matrix) std::memcpy(&part[matrix], rows[8 * matrix + lane / 4] + lane % 4 * 2, 4);
+    for (int matrix = 0; matrix < 4; ++matrix)
+      std::memcpy(&part[matrix], rows[8 * matrix + lane / 4] + lane % 4 * 2, 4);
   });
 }
 

@@ -16,7 +16,9 @@ pssdet_status run_grid(const typename Kernel::Arguments& arguments, unsigned blo
     emulator::launch(blocks, unsigned(threads), size_t(Kernel::shared_bytes(arguments)), run, options.reversed);
   } else {
     using Shared = typename Kernel::Shared;
-    const auto run = [&](unsigned char* shared) { Kernel(arguments, *reinterpret_cast<Shared*>(shared)).run(); };
+    const auto run = [&](unsigned char* shared) {
+      Kernel(arguments, *reinterpret_cast<Shared*>(shared)).run();
+    };
     emulator::launch(blocks, unsigned(threads), sizeof(Shared), run, options.reversed);
   }
   return PSSDET_OK;

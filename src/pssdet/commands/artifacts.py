@@ -18,7 +18,11 @@ ARTIFACTS = Path("artifacts")
 SCENES = 200
 
 #: Engines of each bundled detector that a report compares unless others are named.
-_REPORTED: tuple[tuple[str, Precision], ...] = (("paddle", "fp32"), ("onnxruntime", "fp32"), ("onnxruntime", "fp16"))
+_REPORTED: tuple[tuple[str, Precision], ...] = (
+    ("paddle", "fp32"),
+    ("onnxruntime", "fp32"),
+    ("onnxruntime", "fp16"),
+)
 
 
 def model_folder(model: str, progress: Progress) -> Path:
@@ -40,7 +44,9 @@ def model_folder(model: str, progress: Progress) -> Path:
     if (Path(model) / ENGINE_CARD).is_file():
         raise BadInput(f"{model} is an engine, an exported model is needed; that may be {Path(model).parent}")
     if Path(model).exists():
-        raise BadInput(f"{model} has no {MODEL_CARD}; name the folder of an exported model, or a model of the zoo")
+        raise BadInput(
+            f"{model} has no {MODEL_CARD}; name the folder of an exported model, or a model of the zoo"
+        )
     entry = find(model)
     folder = ARTIFACTS / entry.name
     if not (folder / MODEL_CARD).is_file():
@@ -98,7 +104,9 @@ def default_engine(progress: Progress) -> Path:
 def bundled_engines(progress: Progress) -> list[Path]:
     """Folders of the bundled detectors' engines, built if missing."""
     return [
-        engine_of(entry.name, backend, precision, progress) for entry in bundled() for backend, precision in _REPORTED
+        engine_of(entry.name, backend, precision, progress)
+        for entry in bundled()
+        for backend, precision in _REPORTED
     ]
 
 

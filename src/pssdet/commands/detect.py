@@ -55,7 +55,8 @@ def detect(
     ):
         if is_outdated(engine, detector.card):
             print(
-                f"note: {engine} was built from an earlier export; build it again to use the new one", file=sys.stderr
+                f"note: {engine} was built from an earlier export; build it again to use the new one",
+                file=sys.stderr,
             )
         if detector.card.model.weights.kind == "seeded":
             print("note: the engine has seeded random parameters; its boxes mean nothing", file=sys.stderr)

@@ -54,7 +54,9 @@ def export(
     OUT.print(stage_table(f"{entry.name}: ONNX Runtime against Paddle", card.verification))
     if card.weights.kind == "seeded":
         OUT.print("parameters: seeded random values, good for measuring speed, not for detecting anything")
-    OUT.print(f"nodes: {card.graph.nodes_converted} as converted, {card.graph.nodes} as exported (functions inlined)")
+    OUT.print(
+        f"nodes: {card.graph.nodes_converted} as converted, {card.graph.nodes} as exported (functions inlined)"
+    )
     OUT.print(f"wrote {folder / card.onnx.name} ({card.onnx.bytes / 1e6:.0f} MB) and its card")
 
 

@@ -43,7 +43,9 @@ def stages(
     from pssdet.validation.compare import compare_engines
 
     if not images:
-        raise BadInput("there is nothing to compare on; name the pictures first, what follows --engines is an engine")
+        raise BadInput(
+            "there is nothing to compare on; name the pictures first, what follows --engines is an engine"
+        )
     with steps() as progress:
         results = compare_engines(reference, engines, find_files(images), progress)
     for result in results:
@@ -53,7 +55,9 @@ def stages(
         write_atomically(json, msgspec.json.format(msgspec.json.encode(rows), indent=2) + b"\n")
     failed = [result.name for result in results if not all(record.passed for record in result.records)]
     if failed:
-        raise GateFailed(f"beyond the limits: {', '.join(failed)}; the table shows the first stage that differs")
+        raise GateFailed(
+            f"beyond the limits: {', '.join(failed)}; the table shows the first stage that differs"
+        )
 
 
 def stage_table(title: str, records: Sequence[StageRecord]) -> Table:

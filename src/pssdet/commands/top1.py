@@ -50,5 +50,7 @@ def top1(
         return
     for entry in CLASSIFIERS:
         if entry.name == result.model:
-            OUT.print(f"published: top-1 {entry.top1} %, top-5 {entry.top5} % on ImageNet-1k's validation pictures")
+            OUT.print(
+                f"published: top-1 {entry.top1} %, top-5 {entry.top5} % on ImageNet-1k's validation pictures"
+            )
             OUT.print(f"note: {entry.note}")

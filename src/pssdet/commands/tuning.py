@@ -43,7 +43,9 @@ class Tuning:
         if self.annotations is not None and self.images is None:
             raise BadInput("--annotations need the folder of their pictures: --images DIR")
         if self.images is None and scenes is None:
-            raise BadInput("--tune-precision judges by pictures like those to come: --images DIR, a few hundred")
+            raise BadInput(
+                "--tune-precision judges by pictures like those to come: --images DIR, a few hundred"
+            )
 
     def run(self, model: Path, scenes: Path | None, progress: Progress) -> None:
         """Find the recipe of the exported model in folder ``model`` and write it, if that was asked for.

@@ -49,7 +49,9 @@ def test_a_picture_that_is_none(run, tmp_path):
 def test_a_picture_whose_end_is_missing(run, tmp_path):
     write(tmp_path / "a.jpg")
     (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:-20])
-    with pytest.raises(BadInput, match=r"a\.jpg is a JPEG whose end is missing.*take it out of the calibration folder"):
+    with pytest.raises(
+        BadInput, match=r"a\.jpg is a JPEG whose end is missing.*take it out of the calibration folder"
+    ):
         run(tmp_path)
 
 

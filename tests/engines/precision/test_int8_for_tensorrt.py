@@ -39,7 +39,9 @@ def integer_layers(rewritten):
     found = []
     for node in graph.node:
         sources = [producers.get(name) for name in node.input[:2]]
-        if node.op_type in ("Conv", "MatMul") and all(each and each.op_type == "DequantizeLinear" for each in sources):
+        if node.op_type in ("Conv", "MatMul") and all(
+            each and each.op_type == "DequantizeLinear" for each in sources
+        ):
             found.append(node.name)
             parameters = {tensor.name: tensor for tensor in graph.initializer}
             assert parameters[sources[1].input[0]].data_type == TensorProto.INT8
@@ -72,7 +74,9 @@ def test_weights_in_int8_are_not_folded():
     nodes.append(helper.make_node("Mul", ["x", "y"], ["out"], name="trunk/Mul"))
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in ("x", "out")]
     graph = helper.make_graph(nodes, "g", values[:1], values[1:], parameters)
-    rewritten = plugin_graph(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9))
+    rewritten = plugin_graph(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+    )
     assert [node.op_type for node in rewritten.graph.node] == ["DequantizeLinear", "Mul"]
     stored = {tensor.name: numpy_helper.to_array(tensor).tolist() for tensor in rewritten.graph.initializer}
     assert stored["w"] == [3, -4]

@@ -10,7 +10,9 @@ PARAMETERS = ("w", "b", "half")
 
 def graph_of(*nodes, outputs=("out",)):
     made = [
-        helper.make_node(kind, [source, *rest], [target], name=name, **({"domain": "pssdet"} if "Roi" in kind else {}))
+        helper.make_node(
+            kind, [source, *rest], [target], name=name, **({"domain": "pssdet"} if "Roi" in kind else {})
+        )
         for name, kind, source, target, *rest in nodes
     ]
     graph = helper.make_graph(
@@ -19,7 +21,9 @@ def graph_of(*nodes, outputs=("out",)):
         [helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, None)],
         [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in outputs],
     )
-    graph.initializer.extend(helper.make_tensor(name, onnx.TensorProto.FLOAT, [1], [1.0]) for name in PARAMETERS)
+    graph.initializer.extend(
+        helper.make_tensor(name, onnx.TensorProto.FLOAT, [1], [1.0]) for name in PARAMETERS
+    )
     return graph
 
 

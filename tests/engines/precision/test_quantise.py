@@ -64,7 +64,10 @@ def test_one_layer_is_the_arithmetic_of_integers(tmp_path):
         helper.make_node("Relu", ["y"], ["out"], name="trunk/Relu_2"),
     ]
     generator = np.random.default_rng(0)
-    weights, bias = generator.normal(0, 1, (5, 3, 1, 1)).astype(np.float32), np.float32(generator.normal(0, 1, 5))
+    weights, bias = (
+        generator.normal(0, 1, (5, 3, 1, 1)).astype(np.float32),
+        np.float32(generator.normal(0, 1, 5)),
+    )
     parameters = [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(bias, "b")]
     inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 4, 4])]
     outputs = [helper.make_tensor_value_info("out", TensorProto.FLOAT, [1, 5, 4, 4])]
@@ -115,7 +118,9 @@ def test_names_and_types_of_the_graph(model, ranges):
 
 def test_calibration_is_the_same_every_time(mini_folder, card, model, ranges, calibration_scenes):
     tensors = place_qdq(model.graph).activations
-    again, _ = calibrate(mini_folder / "model.onnx", card.preprocessing, calibration_scenes, tensors, lambda _: None)
+    again, _ = calibrate(
+        mini_folder / "model.onnx", card.preprocessing, calibration_scenes, tensors, lambda _: None
+    )
     assert {name: range_of(histogram, "entropy") for name, histogram in again.items()} == ranges
 
 
@@ -135,7 +140,9 @@ def test_the_proof_notices_wrong_ranges(card, model, ranges, stages, factor):
 
 def test_the_proof_notices_a_wrong_scale_of_weights(card, model, ranges, stages):
     wrong = quantise(model, ranges, place_qdq(model.graph))
-    scales = next(tensor for tensor in wrong.graph.initializer if tensor.name.endswith("branch2c.conv.weight:scale"))
+    scales = next(
+        tensor for tensor in wrong.graph.initializer if tensor.name.endswith("branch2c.conv.weight:scale")
+    )
     values = numpy_helper.to_array(scales)
     scales.CopyFrom(numpy_helper.from_array(np.full_like(values, values.max()), scales.name))
     assert first_broken(compare("int8", card.architecture, stages(model), stages(wrong), INT8))

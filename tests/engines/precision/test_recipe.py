@@ -20,7 +20,9 @@ def layer(*, prefix="trunk/", mask=True):
     nodes = [
         helper.make_node("Relu", ["image"], ["x"], name="trunk/Relu_9"),
         helper.make_node("Conv", ["x", "wo"], [f"{prefix}raw"], name=f"{prefix}Conv_0"),
-        helper.make_node("Split", [f"{prefix}raw"], [f"{prefix}o", f"{prefix}l"], name=f"{prefix}Split_1", axis=1),
+        helper.make_node(
+            "Split", [f"{prefix}raw"], [f"{prefix}o", f"{prefix}l"], name=f"{prefix}Split_1", axis=1
+        ),
         helper.make_node("Sigmoid", [f"{prefix}l"], [f"{prefix}m"], name=f"{prefix}Sigmoid_2"),
         helper.make_node(
             "DeformConv",

@@ -45,7 +45,9 @@ def test_module_names_of_numpy_1_load(tmp_path, protocol):
     if protocol < 4:  # a name ends with its line
         old = content.replace(b"numpy._core.", b"numpy.core.")
     else:  # a name has its length before it, a frame its own
-        old = re.sub(rb"\x8c(.)numpy\._core\.", lambda m: b"\x8c%cnumpy.core." % (m[1][0] - 1), content, flags=re.S)
+        old = re.sub(
+            rb"\x8c(.)numpy\._core\.", lambda m: b"\x8c%cnumpy.core." % (m[1][0] - 1), content, flags=re.S
+        )
     assert old != content or np.__version__ < "2"
     expect_same(read_checkpoint(file_of(tmp_path, old)), arrays)
 
@@ -98,7 +100,9 @@ def test_a_huge_memo_index_takes_no_memory(tmp_path):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
 def test_values_must_be_finite(tmp_path, value, dtype):
-    message = refusal(tmp_path, pickle.dumps({"ok": np.ones(3, "f4"), "conv.bias": np.array([1, value], dtype)}, 4))
+    message = refusal(
+        tmp_path, pickle.dumps({"ok": np.ones(3, "f4"), "conv.bias": np.array([1, value], dtype)}, 4)
+    )
     assert "conv.bias" in message
     assert "not finite" in message
 
@@ -108,7 +112,10 @@ def test_values_too_large_for_float32(tmp_path):
 
 
 def test_arrays_in_pieces_are_explained(tmp_path):
-    pieces = {"a@@.0": np.ones(1, "f4"), "UnpackBigParamInfor@@": {"a": {"OriginShape": (1,), "slices": ["a@@.0"]}}}
+    pieces = {
+        "a@@.0": np.ones(1, "f4"),
+        "UnpackBigParamInfor@@": {"a": {"OriginShape": (1,), "slices": ["a@@.0"]}},
+    }
     assert "protocol=4" in refusal(tmp_path, pickle.dumps(pieces, 2))
 
 
@@ -125,7 +132,9 @@ def test_truncation_at_every_byte(tmp_path, protocol):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_mutations(tmp_path, protocol):
-    content = pickle.dumps({"a": np.ones((2, 3), "f4"), "b": np.zeros(300, "f8"), NAME_TABLE: {"a": "b"}}, protocol)
+    content = pickle.dumps(
+        {"a": np.ones((2, 3), "f4"), "b": np.zeros(300, "f8"), NAME_TABLE: {"a": "b"}}, protocol
+    )
     rng = random.Random(protocol)
     ends = content.index(bytes(100)), content.rindex(bytes(100)) + 100  # mutations of the zeros say little
     positions = [*range(ends[0] + 4), *range(ends[1] - 4, len(content))]

@@ -89,10 +89,16 @@ def test_the_right_globals_in_the_wrong_place_are_refused(tmp_path):
         b"}}b",
         b"NNR",
     ):
-        assert "unusual" in (message := refusal(tmp_path, pickled(call))) or "damaged" in message or "plain" in message
+        assert (
+            "unusual" in (message := refusal(tmp_path, pickled(call)))
+            or "damaged" in message
+            or "plain" in message
+        )
 
 
-@pytest.mark.parametrize("opcode", [b"i", b"o", b"\x81", b"\x92", b"\x82\x01", b"P1\n", b"Q", b"]", b"G" + b"0" * 8])
+@pytest.mark.parametrize(
+    "opcode", [b"i", b"o", b"\x81", b"\x92", b"\x82\x01", b"P1\n", b"Q", b"]", b"G" + b"0" * 8]
+)
 def test_other_opcodes_are_refused(tmp_path, opcode):
     assert "uses pickle's" in refusal(tmp_path, pickled(b"}", opcode))
 
@@ -182,7 +188,9 @@ def test_lengths_of_eight_bytes_that_lie(tmp_path, opcode, length):
     assert "ends too early" in refusal(tmp_path, content)
 
 
-@pytest.mark.parametrize("number", [b"\x8b\xff\xff\xff\x7f", b"\x8a\x06\0\0\0\0\0\x01", b"L1\n", b"I1\n", b"F1\n"])
+@pytest.mark.parametrize(
+    "number", [b"\x8b\xff\xff\xff\x7f", b"\x8a\x06\0\0\0\0\0\x01", b"L1\n", b"I1\n", b"F1\n"]
+)
 def test_numbers_that_no_shape_needs(tmp_path, number):
     assert "uses pickle's" in refusal(tmp_path, pickled(b"}", text_of("a"), number, b"s"))
 
@@ -278,7 +286,8 @@ def test_the_limits_on_nesting_and_lengths(tmp_path):
     eight = array_of(b"(" + b"K\x01" * 8 + b"t", one)
     nine = array_of(b"(" + b"K\x01" * 9 + b"t", one)
     expect_same(
-        read_checkpoint(file_of(tmp_path, pickled(b"}", text_of("a"), eight, b"s"))), {"a": np.ones((1,) * 8, "f4")}
+        read_checkpoint(file_of(tmp_path, pickled(b"}", text_of("a"), eight, b"s"))),
+        {"a": np.ones((1,) * 8, "f4")},
     )
     assert "shape" in refusal(tmp_path, pickled(b"}", text_of("a"), nine, b"s"))
     assert "nested" not in refusal(tmp_path, pickled(b"(" * 32))

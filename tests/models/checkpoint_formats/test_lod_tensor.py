@@ -119,4 +119,7 @@ def test_messages_with_endless_fields():
     with pytest.raises(Refused, match="more than 3 fields"):
         list(read_fields(ProtobufReader(memoryview(b"\x08\x01" * 4), "x"), 3))
     assert list(read_fields(ProtobufReader(memoryview(b"\x08\x01" * 3), "x"), 3)) == [(1, 1)] * 3
-    assert list(read_fields(ProtobufReader(memoryview(b"\x0d\1\0\0\0\x11\2" + bytes(7)), "x"))) == [(1, 1), (2, 2)]
+    assert list(read_fields(ProtobufReader(memoryview(b"\x0d\1\0\0\0\x11\2" + bytes(7)), "x"))) == [
+        (1, 1),
+        (2, 2),
+    ]

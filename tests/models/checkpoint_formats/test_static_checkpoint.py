@@ -106,7 +106,9 @@ def test_old_archives_without_a_magic(tmp_path):
 
 
 def test_folders_and_inference_models(tmp_path):
-    parameters = {name: array for name, array in VALUES.items() if "velocity" not in name and "learning" not in name}
+    parameters = {
+        name: array for name, array in VALUES.items() if "velocity" not in name and "learning" not in name
+    }
     expect_checkpoint(folder_of(tmp_path / "a", FILES))
     expect_checkpoint(folder_of(tmp_path / "b", {**FILES, "__model__": b"", "infer_cfg.yml": b"mode: x"}))
     model = inference_model(parameters)
@@ -131,7 +133,9 @@ def test_names_of_files_say_nothing(tmp_path):
 
 
 def test_optimiser_variables_are_not_read(tmp_path):
-    expect_checkpoint(folder_of(tmp_path / "a", {**FILES, "learning_rate_0": b"", "fc6_w_velocity_0": b"x"}), ignored=3)
+    expect_checkpoint(
+        folder_of(tmp_path / "a", {**FILES, "learning_rate_0": b"", "fc6_w_velocity_0": b"x"}), ignored=3
+    )
 
 
 def test_parameters_of_a_folder_are_the_same_later(tmp_path, capsys):
@@ -162,7 +166,9 @@ def test_unknown_names(tmp_path):
     files = {**FILES, "alien": b""}
     assert "1 unknown variables (alien)" in refusal(tmp_path, tar_of(files))
     assert "1 unknown variables (alien)" in folder_refusal(folder_of(tmp_path / "a", files))
-    assert "1 unknown variables (alien)" in refusal(tmp_path, pickle.dumps({**VALUES, "alien": np.ones(1, "f4")}))
+    assert "1 unknown variables (alien)" in refusal(
+        tmp_path, pickle.dumps({**VALUES, "alien": np.ones(1, "f4")})
+    )
     assert "1 unknown variables (alien)" in folder_refusal(
         folder_of(tmp_path / "b", inference_model({"alien": np.ones(1, "f4")}))
     )
@@ -299,7 +305,9 @@ def test_folders_of_something_else(tmp_path):
     own = folder_of(tmp_path / "a", {"x.pdparams": b"", "log": b""})
     assert "holds x.pdparams, a checkpoint of its own" in folder_refusal(own)
     dygraph = {"model.pdmodel": b"", "model.pdiparams": b""}
-    assert "is an inference model; give the training checkpoint" in folder_refusal(folder_of(tmp_path / "b", dygraph))
+    assert "is an inference model; give the training checkpoint" in folder_refusal(
+        folder_of(tmp_path / "b", dygraph)
+    )
     assert "unknown variables (README.md)" in folder_refusal(folder_of(tmp_path / "c", {"README.md": b""}))
     assert "no short printable text" in folder_refusal(folder_of(tmp_path / "d", {"a\nb": b""}))
 
@@ -339,7 +347,9 @@ def test_other_objects_among_static_names(tmp_path):
     parameter = text_of("fc6_w") + array_of(b"K\x01\x85", bytes_of(b"\0\0\x80?")) + b"s"
     content = pickled(b"}", parameter, text_of("learning_rate_0"), b"K\x05s")
     assert read_noting(file_of(tmp_path, content))[1] == 1
-    assert "fc6_b, which is not an array" in refusal(tmp_path, pickled(b"}", parameter, text_of("fc6_b"), b"K\x05s"))
+    assert "fc6_b, which is not an array" in refusal(
+        tmp_path, pickled(b"}", parameter, text_of("fc6_b"), b"K\x05s")
+    )
 
 
 def test_an_archive_in_memory_is_not_copied(tmp_path):

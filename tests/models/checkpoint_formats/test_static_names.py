@@ -8,7 +8,12 @@ import pytest
 from reference import DATA
 from static_parameters import read_manifest
 
-from pssdet.models.checkpoint_formats.parameter_names import is_optimiser, is_static, structured_name, to_structured
+from pssdet.models.checkpoint_formats.parameter_names import (
+    is_optimiser,
+    is_static,
+    structured_name,
+    to_structured,
+)
 from pssdet.models.checkpoint_formats.untrusted import Refused
 from pssdet.models.zoo import ZOO
 
@@ -116,7 +121,9 @@ def test_what_is_what():
 
 def test_unknown_names_are_named():
     names = dict.fromkeys(["fc6_w", *(f"alien{i}" for i in range(7)), "learning_rate_0"])
-    with pytest.raises(Refused, match=re.escape("7 unknown variables (alien0, alien1, alien2, alien3, alien4, ...)")):
+    with pytest.raises(
+        Refused, match=re.escape("7 unknown variables (alien0, alien1, alien2, alien3, alien4, ...)")
+    ):
         to_structured(names)
 
 

@@ -68,18 +68,24 @@ def test_absolute_and_home_paths(tmp_path, monkeypatch):
 
 
 def test_the_same_base_twice_is_no_circle(tmp_path):
-    path = write(tmp_path, top="_BASE_: [a.yml, b.yml]", a="_BASE_: [c.yml]\nA: 1", b="_BASE_: [c.yml]", c="A: 0\nC: 3")
+    path = write(
+        tmp_path, top="_BASE_: [a.yml, b.yml]", a="_BASE_: [c.yml]\nA: 1", b="_BASE_: [c.yml]", c="A: 0\nC: 3"
+    )
     assert load(path).values == {"A": 0, "C": 3}
 
 
 def test_tagged_mappings_are_replaced_whole(tmp_path):
-    path = write(tmp_path, top="_BASE_: [one.yml]\nD: !Set {b: 2}\nE: {b: 2}\n", one="D: !Set {a: 1}\nE: !Set {a: 1}\n")
+    path = write(
+        tmp_path, top="_BASE_: [one.yml]\nD: !Set {b: 2}\nE: {b: 2}\n", one="D: !Set {a: 1}\nE: !Set {a: 1}\n"
+    )
     assert load(path).values == {"D": Tagged("!Set", {"b": 2}), "E": {"b": 2}}
 
 
 def test_a_reader_lies_below_its_file(tmp_path):
     path = write(
-        tmp_path, top="_READER_: one.yml\nTestReader: {size: 2}\nA: 1\n", one="TestReader: {size: 1, n: 1}\nA: 0\n"
+        tmp_path,
+        top="_READER_: one.yml\nTestReader: {size: 2}\nA: 1\n",
+        one="TestReader: {size: 1, n: 1}\nA: 0\n",
     )
     loaded = load(path)
     assert loaded.values == {"TestReader": {"size": 2, "n": 1}, "A": 1}
@@ -101,7 +107,10 @@ def test_merging_changes_neither():
     ("files", "words"),
     [
         ({"top": "_BASE_: [top.yml]"}, "includes itself by _BASE_ (top.yml -> top.yml)"),
-        ({"top": "_BASE_: [a.yml]", "a": "_BASE_: [b.yml]", "b": "_BASE_: [./a.yml]"}, "(a.yml -> b.yml -> a.yml)"),
+        (
+            {"top": "_BASE_: [a.yml]", "a": "_BASE_: [b.yml]", "b": "_BASE_: [./a.yml]"},
+            "(a.yml -> b.yml -> a.yml)",
+        ),
         ({"top": "_BASE_: [absent.yml]"}, "absent.yml, which _BASE_ of"),
         ({"top": "_BASE_: [a.yml]", "a": "_BASE_: [absent.yml]"}, "a.yml names does not exist"),
         ({"top": "_READER_: absent.yml"}, "which _READER_ of"),

@@ -48,24 +48,42 @@ SUPPORTED = {
         ("RPNHead: {anchor_generator: {anchor_sizes: [32, 64, 128, 256, 512]}}", "anchor_sizes is [32, 64"),
         ("RPNHead: {anchor_generator: {aspect_ratios: [[1], [2]]}}", "aspect_ratios is [[1], [2]]"),
         ("RPNHead: {anchor_generator: {aspect_ratios: [0]}}", "aspect_ratios is [0]"),
-        ("RPNHead: {test_proposal: {nms_thresh: 0.5}}", "RPNHead.test_proposal.nms_thresh is 0.5 (supported: 0.7)"),
+        (
+            "RPNHead: {test_proposal: {nms_thresh: 0.5}}",
+            "RPNHead.test_proposal.nms_thresh is 0.5 (supported: 0.7)",
+        ),
         ("RPNHead: {test_proposal: {min_size: 8}}", "RPNHead.test_proposal.min_size is 8"),
-        ("RPNHead: {test_proposal: {topk_after_collect: true}}", "RPNHead.test_proposal.topk_after_collect is true"),
+        (
+            "RPNHead: {test_proposal: {topk_after_collect: true}}",
+            "RPNHead.test_proposal.topk_after_collect is true",
+        ),
         ("RPNHead: {test_proposal: {pre_nms_top_n: 0}}", "RPNHead.test_proposal.pre_nms_top_n is 0"),
-        ("BBoxHead: {roi_extractor: {resolution: 14}}", "BBoxHead.roi_extractor.resolution is 14 (supported: 7)"),
-        ("BBoxHead: {roi_extractor: {aligned: 1}}", "BBoxHead.roi_extractor.aligned is 1 (supported: true or false)"),
+        (
+            "BBoxHead: {roi_extractor: {resolution: 14}}",
+            "BBoxHead.roi_extractor.resolution is 14 (supported: 7)",
+        ),
+        (
+            "BBoxHead: {roi_extractor: {aligned: 1}}",
+            "BBoxHead.roi_extractor.aligned is 1 (supported: true or false)",
+        ),
         ("BBoxHead: {head: XConvNormHead}", 'BBoxHead.head is "XConvNormHead" (supported: "TwoFCHead")'),
         ("BBoxHead: {with_pool: true}", "BBoxHead.with_pool is true"),
         ("use_cot: true", "use_cot is true (supported: false)"),
         ("num_classes: 0", "num_classes is 0 (supported: a whole number from 1 to 2000)"),
-        ("BBoxPostProcess: {num_classes: 4}", "BBoxPostProcess.num_classes is 4 (supported: 3, as num_classes says)"),
+        (
+            "BBoxPostProcess: {num_classes: 4}",
+            "BBoxPostProcess.num_classes is 4 (supported: 3, as num_classes says)",
+        ),
         ("RCNNBox: {num_classes: 4}", "RCNNBox.num_classes is 4"),
         ("BBoxPostProcess: {nms: {keep_top_k: 300}}", "BBoxPostProcess.nms.keep_top_k is 300 (supported: 100)"),
         (
             "BBoxPostProcess: {nms: {score_threshold: 0.01}}",
             "BBoxPostProcess.nms.score_threshold is 0.01 (supported: 0.05)",
         ),
-        ("BBoxPostProcess: {nms: {nms_threshold: 0.6}}", "BBoxPostProcess.nms.nms_threshold is 0.6 (supported: 0.5)"),
+        (
+            "BBoxPostProcess: {nms: {nms_threshold: 0.6}}",
+            "BBoxPostProcess.nms.nms_threshold is 0.6 (supported: 0.5)",
+        ),
         ("BBoxPostProcess: {nms: {nms_eta: 1.1}}", "BBoxPostProcess.nms.nms_eta is 1.1"),
         ("BBoxPostProcess: {nms: {trt: true}}", "BBoxPostProcess.nms.trt is true"),
         (
@@ -83,7 +101,10 @@ SUPPORTED = {
             'TestReader.sample_transforms is ["Decode"] (supported: ["Decode", "Resize"',
         ),
         ("TestReader: {sample_transforms: [5, !Resize {}]}", 'TestReader.sample_transforms is ["5",'),
-        ("TestReader: {inputs_def: {multi_scale: true}}", "TestReader.inputs_def.multi_scale is not understood"),
+        (
+            "TestReader: {inputs_def: {multi_scale: true}}",
+            "TestReader.inputs_def.multi_scale is not understood",
+        ),
         ("slim: QAT", "slim is not understood"),
         ("MaskHead: {}", "MaskHead is not understood"),
         (r'{"a b\e[31m": 1}', r'"a b\u001b[31m" is not understood'),
@@ -108,12 +129,18 @@ SUPPORTED = {
         ("FPN: {max_level: 5}", "FPN.max_level is 5 (supported: 6)"),
         ("FPN: {num_chan: 128}", "FPNRPNHead.num_chan is 256 (supported: 128)"),
         ("FPNRPNHead: {num_classes: 2}", "FPNRPNHead.num_classes is 2"),
-        ("FPNRPNHead: {anchor_generator: {variance: [0.1, 0.1, 0.2, 0.2]}}", "FPNRPNHead.anchor_generator.variance is"),
+        (
+            "FPNRPNHead: {anchor_generator: {variance: [0.1, 0.1, 0.2, 0.2]}}",
+            "FPNRPNHead.anchor_generator.variance is",
+        ),
         ("FPNRoIAlign: {box_resolution: 14}", "FPNRoIAlign.box_resolution is 14 (supported: 7)"),
         ("FasterRCNN: {rpn_only: true}", "FasterRCNN.rpn_only is true"),
         ("FasterRCNN: {fpn: null}", 'FasterRCNN.fpn is null (supported: "FPN")'),
         ("FasterRCNN: {roi_extractor: RoIAlign}", 'FasterRCNN.roi_extractor is "RoIAlign"'),
-        ("BBoxHead: {nms: MultiClassSoftNMS}", 'BBoxHead.nms is "MultiClassSoftNMS" (supported: "MultiClassNMS")'),
+        (
+            "BBoxHead: {nms: MultiClassSoftNMS}",
+            'BBoxHead.nms is "MultiClassSoftNMS" (supported: "MultiClassNMS")',
+        ),
         ("BBoxHead: {nms: !MultiClassSoftNMS {score_threshold: 0.01}}", 'BBoxHead.nms is "!MultiClassSoftNMS"'),
         ("BBoxHead: {nms: {background_label: -1}}", "BBoxHead.nms.background_label is -1 (supported: 0)"),
         ("BBoxHead: {nms: {normalized: true}}", "BBoxHead.nms.normalized is true"),
@@ -134,13 +161,22 @@ SUPPORTED = {
         ("MultiScaleTEST: {score_thresh: 0.05}", "MultiScaleTEST is not understood"),
         ("architecture: CascadeRCNNClsAware", "supported: in the static format FasterRCNN or CascadeRCNN"),
         ("_BASE_: [x.yml]", "_BASE_ is not understood"),
-        ("RPNHead: {anchor_generator: {}}", "mixes the dygraph format (RPNHead.anchor_generator) with the static one"),
+        (
+            "RPNHead: {anchor_generator: {}}",
+            "mixes the dygraph format (RPNHead.anchor_generator) with the static one",
+        ),
     ],
     CASCADE: [
         ("CascadeBBoxHead: {head: CascadeXConvNormHead}", 'CascadeBBoxHead.head is "CascadeXConvNormHead"'),
         ("CascadeBBoxAssigner: {class_aware: true}", "CascadeBBoxAssigner.class_aware is true"),
-        ("CascadeBBoxAssigner: {bbox_reg_weights: [10, 20]}", "CascadeBBoxAssigner.bbox_reg_weights is [10, 20]"),
-        ("FPNRoIAlign: {sampling_ratio: 0}", "FPNRoIAlign.sampling_ratio is 0 (supported: a whole number from 1 to 8)"),
+        (
+            "CascadeBBoxAssigner: {bbox_reg_weights: [10, 20]}",
+            "CascadeBBoxAssigner.bbox_reg_weights is [10, 20]",
+        ),
+        (
+            "FPNRoIAlign: {sampling_ratio: 0}",
+            "FPNRoIAlign.sampling_ratio is 0 (supported: a whole number from 1 to 8)",
+        ),
         ("CascadeRCNN: {bbox_assigner: CascadeLibraBBoxAssigner}", "CascadeRCNN.bbox_assigner is"),
     ],
 }
@@ -157,7 +193,11 @@ def test_what_is_not_supported_is_named(path, changes, words):
     ("step", "changes", "words"),
     [
         ("DecodeImage", {"to_rgb": False}, "DecodeImage.to_rgb is false (supported: true)"),
-        ("NormalizeImage", {"is_channel_first": True}, "NormalizeImage.is_channel_first is true (supported: false)"),
+        (
+            "NormalizeImage",
+            {"is_channel_first": True},
+            "NormalizeImage.is_channel_first is true (supported: false)",
+        ),
         ("NormalizeImage", {"is_channel_first": None}, "is_channel_first is not given, which means true"),
         ("NormalizeImage", {"is_scale": False}, "NormalizeImage.is_scale is false"),
         ("NormalizeImage", {"std": [1, 1, 0]}, "NormalizeImage.std is [1, 1, 0]"),
@@ -184,7 +224,11 @@ def test_defaults_that_are_not_supported_are_named():
     """A key that the file leaves out counts as what the constructor makes of it."""
     loaded = varied(DYGRAPH)
     values = loaded.values
-    del values["ResNet"]["variant"], values["RPNHead"]["test_proposal"]["nms_thresh"], values["FPN"]["out_channel"]
+    del (
+        values["ResNet"]["variant"],
+        values["RPNHead"]["test_proposal"]["nms_thresh"],
+        values["FPN"]["out_channel"],
+    )
     del values["BBoxHead"]["roi_extractor"], values["BBoxPostProcess"]["nms"]
     values["TestReader"]["sample_transforms"][1]["Resize"].pop("keep_ratio")
     values["TestReader"]["sample_transforms"][2]["NormalizeImage"].pop("std")
@@ -203,9 +247,7 @@ def test_defaults_that_are_not_supported_are_named():
 
 
 def test_everything_is_named_at_once():
-    changes = (
-        "{ResNet: {variant: b, groups: 2}, FPN: {norm_type: gn}, slim: x, BBoxPostProcess: {nms: {keep_top_k: 5}}}"
-    )
+    changes = "{ResNet: {variant: b, groups: 2}, FPN: {norm_type: gn}, slim: x, BBoxPostProcess: {nms: {keep_top_k: 5}}}"
     message = refusal(DYGRAPH, changes)
     for place in ("ResNet.variant", "ResNet.groups", "FPN.norm_type", "slim", "BBoxPostProcess.nms.keep_top_k"):
         assert message.count(place) == 1

@@ -11,8 +11,34 @@ from pssdet.models.configuration.yaml_files import MAX_DEPTH, MAX_VALUES, BadYam
 SCALARS = (
     *("1", "-7", "+3", "0x1f", "010", "1_000", "0b11", "1:30"),
     *("0.05", "1e-3", "1.0e-3", "1.e+3", ".5", "-.inf", "1_0.5", "1:30.5"),
-    *("yes", "No", "true", "FALSE", "on", "y", "~", "null", "", "'1'", '"0.5"', "text", "a b", "!!str 5", "!!int '7'"),
-    *("!!float 3", "! 5", "bn", "d", "[1, 2.5, x]", "{a: 1, b: [c]}", "|\n  two\n  lines", "!!map {a: 1}", "!!seq [1]"),
+    *(
+        "yes",
+        "No",
+        "true",
+        "FALSE",
+        "on",
+        "y",
+        "~",
+        "null",
+        "",
+        "'1'",
+        '"0.5"',
+        "text",
+        "a b",
+        "!!str 5",
+        "!!int '7'",
+    ),
+    *(
+        "!!float 3",
+        "! 5",
+        "bn",
+        "d",
+        "[1, 2.5, x]",
+        "{a: 1, b: [c]}",
+        "|\n  two\n  lines",
+        "!!map {a: 1}",
+        "!!seq [1]",
+    ),
 )
 
 

@@ -52,7 +52,16 @@ def inside(value, place):
 #: Inside sections that matter: what only training reads, what the originals derive themselves or never use, what only
 #: says how pictures are fetched.
 LISTED = {
-    *("freeze_at", "lr_mult_list", "bbox_loss", "batch_size", "batch_size_per_im", "fg_thresh", "shuffle", "fields"),
+    *(
+        "freeze_at",
+        "lr_mult_list",
+        "bbox_loss",
+        "batch_size",
+        "batch_size_per_im",
+        "fg_thresh",
+        "shuffle",
+        "fields",
+    ),
     *("with_mixup", "anno_path"),
     *("in_channels", "stride"),
 }

@@ -73,9 +73,13 @@ def test_the_published_detectors(row):
 def test_a_variant_of_the_dygraph_format():
     entry = read_configuration(DYGRAPH)
     assert entry.name == "faster_parts"
-    assert entry.architecture == Architecture(blocks=(3, 4, 23, 3), dcn_stages=(), fpn_channels=256, num_classes=3)
+    assert entry.architecture == Architecture(
+        blocks=(3, 4, 23, 3), dcn_stages=(), fpn_channels=256, num_classes=3
+    )
     assert entry.numerics == DYGRAPH_NUMERICS
-    assert entry.preprocessing == Preprocessing(800, 1333, "linear", "first", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    assert entry.preprocessing == Preprocessing(
+        800, 1333, "linear", "first", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+    )
     assert entry.labels == ("class 0", "class 1", "class 2")
     assert summary(entry) == (
         "dygraph format, Faster R-CNN R101-vd, no DCN, FPN 256, 300 proposals, 3 classes (numbered), test size 800/1333"
@@ -91,7 +95,9 @@ def test_variants_of_the_static_format():
     weights = ((10.0, 10.0, 5.0, 5.0), (20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0))
     sizes = (16.0, 32.0, 64.0, 128.0, 256.0)
     blocks = (3, 4, 23, 3)
-    assert entry.architecture == Architecture(blocks=blocks, num_classes=3, anchor_sizes=sizes, reg_weights=weights)
+    assert entry.architecture == Architecture(
+        blocks=blocks, num_classes=3, anchor_sizes=sizes, reg_weights=weights
+    )
     assert entry.preprocessing == Preprocessing(640, 960, "linear", "last")
 
 

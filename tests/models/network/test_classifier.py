@@ -75,7 +75,9 @@ class TestNames:
             rename_classifier(names, R50.backbone, "x")
 
     def test_of_a_deeper_network(self):
-        with pytest.raises(BadInput, match=r"1 unknown parameters \(bb_2_6\.conv0\._conv\.weight\).*3-4-6-3 blocks"):
+        with pytest.raises(
+            BadInput, match=r"1 unknown parameters \(bb_2_6\.conv0\._conv\.weight\).*3-4-6-3 blocks"
+        ):
             rename_classifier({"bb_2_6.conv0._conv.weight": None, "fc.bias": None}, R50.backbone, "x")
 
     def test_one_parameter_under_two_names(self):
@@ -109,7 +111,9 @@ class TestIntoABackbone:
     @pytest.fixture
     def detector(self):
         arch = NARROW.backbone
-        arch = type(arch)(arch.blocks, arch.stem_width, arch.base_width, fpn_channels=8, head_width=16, num_classes=2)
+        arch = type(arch)(
+            arch.blocks, arch.stem_width, arch.base_width, fpn_channels=8, head_width=16, num_classes=2
+        )
         return TwoStageDetector(arch, DYGRAPH)
 
     @pytest.fixture

@@ -70,7 +70,9 @@ def test_violations(kernels):
     assert "stack frame of 16" in said(dataclasses.replace(fused, stack=16))
     assert "no tensor-core" in said(dataclasses.replace(fused, tensor_core=0))
     assert "no tensor-core" in said(dataclasses.replace(fused, machine=MachineCode(tensor_core=0, local=0)))
-    assert "2 instructions use local" in said(dataclasses.replace(fused, machine=MachineCode(tensor_core=9, local=2)))
+    assert "2 instructions use local" in said(
+        dataclasses.replace(fused, machine=MachineCode(tensor_core=9, local=2))
+    )
     assert "shared memory" in said(dataclasses.replace(fused, dynamic_shared=64 * 1024 + 1))
     assert said(dataclasses.replace(direct, tensor_core=0)) == ""
 

@@ -43,7 +43,9 @@ def changed_view(tmp_path, monkeypatch):
     folder = tmp_path / "validation" / "parity_report"
     shutil.copytree(render.TEMPLATES.parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
     for name, *hunk in hunks(SECTION):
-        (tmp_path / name).write_text(with_hunk((tmp_path / name).read_text(encoding="utf-8"), *hunk), encoding="utf-8")
+        (tmp_path / name).write_text(
+            with_hunk((tmp_path / name).read_text(encoding="utf-8"), *hunk), encoding="utf-8"
+        )
     monkeypatch.setattr(render, "TEMPLATES", folder / "templates")
     spec = importlib.util.spec_from_file_location("changed_view", folder / "view.py")
     module = importlib.util.module_from_spec(spec)

@@ -177,7 +177,9 @@ class TestDataSet:
         assert report.identity.images == len(json.loads(annotations.read_bytes())["images"]) - 4
         assert len(report.warnings) == 4
         assert any("000007.jpg" in warning and "damaged" in warning for warning in report.warnings)
-        assert any("000009.jpg" in warning and "the annotation file says" in warning for warning in report.warnings)
+        assert any(
+            "000009.jpg" in warning and "the annotation file says" in warning for warning in report.warnings
+        )
         assert any("000003.jpg" in warning for warning in report.warnings)
         assert any("000005.jpg" in warning and "damaged" in warning for warning in report.warnings)
 
@@ -217,7 +219,9 @@ class TestCommand:
         annotations, images = scenes
         code, out, _ = command("--engines", sound, "--annotations", annotations, "--images", images)
         assert code == 0
-        assert re.search(r"mini_faster/onnxruntime-fp32: AP [5-9]\d\.\d{3} on \d+ images, compared with nothing", out)
+        assert re.search(
+            r"mini_faster/onnxruntime-fp32: AP [5-9]\d\.\d{3} on \d+ images, compared with nothing", out
+        )
         assert "Nothing was compared" in out
         assert "verdict" not in out
 

@@ -96,7 +96,9 @@ class TestRefused:
         monkeypatch.setattr(assembly, "evaluate", None)
         labels = ("moon", *SHAPES[1:])
         other = altered(sound, tmp_path / "other", find_nothing, **ALIAS | {"labels": labels})
-        with pytest.raises(BadInput, match=r"mini_alias's classes: the file lacks 'moon'; mini_alias does not know"):
+        with pytest.raises(
+            BadInput, match=r"mini_alias's classes: the file lacks 'moon'; mini_alias does not know"
+        ):
             assemble([sound, other], *scenes, lambda _: None)
 
 
@@ -106,7 +108,12 @@ def test_the_command_says_of_which_model_the_engine_is_that_failed(report, monke
     monkeypatch.setattr(assembly, "assemble", lambda *_: report)
     app = cyclopts.App()
     app.default(command)
-    options = {"--engines": "alias", "--annotations": "scenes.json", "--images": "scenes", "--output": tmp_path / "out"}
+    options = {
+        "--engines": "alias",
+        "--annotations": "scenes.json",
+        "--images": "scenes",
+        "--output": tmp_path / "out",
+    }
     code = execute(app, [str(word) for option in options.items() for word in option])
     out, err = capsys.readouterr()
     assert code == 1
@@ -115,7 +122,9 @@ def test_the_command_says_of_which_model_the_engine_is_that_failed(report, monke
 
 
 def test_the_default_engines_are_those_of_every_bundled_model(monkeypatch):
-    other = msgspec.structs.replace(zoo.find("mini_faster"), name="mini_other", checkpoint="bundled:other.pdparams")
+    other = msgspec.structs.replace(
+        zoo.find("mini_faster"), name="mini_other", checkpoint="bundled:other.pdparams"
+    )
     published = zoo.find("faster_rcnn_enhance_3x_coco")
     monkeypatch.setattr(zoo, "ZOO", (published, zoo.find("mini_faster"), other))
     monkeypatch.setattr(artifacts, "engine_of", lambda model, *rest: (model, *rest[:2]))
@@ -163,7 +172,10 @@ class TestPublished:
         assert self.rows(failed)[4] == (None, None)
 
     def test_another_model_of_a_published_name_has_not_measured_it(self):
-        first, fourth = zoo.find("faster_rcnn_dcn_r50_vd_fpn_3x_server_side"), zoo.find("faster_rcnn_enhance_3x_coco")
+        first, fourth = (
+            zoo.find("faster_rcnn_dcn_r50_vd_fpn_3x_server_side"),
+            zoo.find("faster_rcnn_enhance_3x_coco"),
+        )
         changes = [
             {"weights": WeightsRecord("seeded")},
             {"numerics": first.numerics},

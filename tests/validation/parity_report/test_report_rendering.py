@@ -121,7 +121,9 @@ def reason(pair):
 
 
 def test_a_reason_that_says_how_many_images_would_decide_is_left_as_it_is():
-    pair = msgspec.structs.replace(samples.inconclusive(), reason="not settled; about 2,600 images would decide")
+    pair = msgspec.structs.replace(
+        samples.inconclusive(), reason="not settled; about 2,600 images would decide"
+    )
     assert reason(pair) == pair.reason
     nobody_knows = msgspec.structs.replace(pair, images_to_decide=0, reason="nothing to compare")
     assert reason(nobody_knows) == "nothing to compare"
@@ -164,7 +166,9 @@ def test_a_failed_engine_gives_its_reason_and_no_numbers():
 
 
 def test_a_failed_engine_without_a_comparison_is_a_fail_with_its_reason():
-    report = samples.report(samples.comparison(), engines=(samples.broken("tensorrt-fp16", "no GPU was found"),))
+    report = samples.report(
+        samples.comparison(), engines=(samples.broken("tensorrt-fp16", "no GPU was found"),)
+    )
     assert view_of(report).overall == "FAIL"
     for text in renderings(report):
         assert re.search(r"tensorrt-fp16\W+gave no result\W+no GPU was found", text)
@@ -176,7 +180,9 @@ def test_a_failure_that_a_comparison_reports_is_not_repeated():
 
 def test_speed_says_what_it_includes_and_what_it_is_not():
     for text in renderings(samples.inconclusive_report()):
-        assert re.search(r"paddle-fp32[ |]+23\.5[ |]+41\.9[ |]+47\.2[ |]+1[ |]+decoding, preprocessing, network", text)
+        assert re.search(
+            r"paddle-fp32[ |]+23\.5[ |]+41\.9[ |]+47\.2[ |]+1[ |]+decoding, preprocessing, network", text
+        )
         assert re.search(r"onnxruntime-fp32[ |]+not measured", text)
         assert re.search(r"onnxruntime-fp16[ |]+not a speed of this precision", text)
 
@@ -280,13 +286,17 @@ class TestSeveralModels:
             " (mini_faster: 1 INCONCLUSIVE, 1 PASS; mini_cascade: 1 FAIL, 1 PASS)"
         )
         assert view.overall == "FAIL"
-        assert view.fail_reasons == ("mini_cascade/onnxruntime-fp16: The 95 % interval lies outside of the margin.",)
+        assert view.fail_reasons == (
+            "mini_cascade/onnxruntime-fp16: The 95 % interval lies outside of the margin.",
+        )
 
     def test_a_model_of_one_engine_has_its_ap_and_no_verdict(self):
         report = samples.lonely_report()
         assert view_of(report).summary.endswith("mini_cascade was not compared)")
         for text in (*renderings(report), terminal(report)):
-            assert re.search(r"mini_cascade\W+onnxruntime-fp32\W+AP 42\.134 on 300 images, compared with nothing", text)
+            assert re.search(
+                r"mini_cascade\W+onnxruntime-fp32\W+AP 42\.134 on 300 images, compared with nothing", text
+            )
 
     def test_a_failure_of_one_models_engine_does_not_hide_the_others(self):
         name, reason = "tensorrt-fp16", "no GPU was found"

@@ -12,7 +12,15 @@ from pssdet.images import load
 from pssdet.models.labels import SHAPES
 from pssdet.models.preprocess import prepare
 from pssdet.validation.scenes.dataset import ANNOTATIONS, VERSION, ensure_dataset, render_scene, write_dataset
-from pssdet.validation.scenes.layout import DIAMETERS, MIN_VISIBLE, SIGNED_DISTANCE, SIZES, SPLITS, box_of, lay_out
+from pssdet.validation.scenes.layout import (
+    DIAMETERS,
+    MIN_VISIBLE,
+    SIGNED_DISTANCE,
+    SIZES,
+    SPLITS,
+    box_of,
+    lay_out,
+)
 
 HELDOUT = SPLITS["heldout"]
 
@@ -74,7 +82,9 @@ def test_owner_is_the_nearest_shape_that_covers_the_pixel(layouts):
 def test_scenes_vary_as_promised(layouts):
     shapes = [shape for layout in layouts for shape in layout.shapes]
     counts = np.array([len(layout.shapes) for layout in layouts])
-    shares = [(layout.owner == n).sum() / shape.whole for layout in layouts for n, shape in enumerate(layout.shapes)]
+    shares = [
+        (layout.owner == n).sum() / shape.whole for layout in layouts for n, shape in enumerate(layout.shapes)
+    ]
     assert 0.02 < (counts == 0).mean() < 0.2  # empty
     assert (counts > 8).mean() > 0.02  # crowded
     assert {(layout.height, layout.width) for layout in layouts} == set(SIZES)

@@ -15,7 +15,15 @@ X = [2, 4, 5, 6]
 
 
 def layer(
-    *, sizes=(18, 9), relu="out", offset="t/offset", mask="t/mask", conv="t/y", extra=(), outputs=("out",), **given
+    *,
+    sizes=(18, 9),
+    relu="out",
+    offset="t/offset",
+    mask="t/mask",
+    conv="t/y",
+    extra=(),
+    outputs=("out",),
+    **given,
 ):
     """Conv -> Split -> Sigmoid -> DeformConv -> Relu, with names and sizes that a test changes."""
     nodes = [
@@ -157,8 +165,13 @@ def test_what_others_read_is_still_made(changes, raw, relu):
 
 
 def deform(inputs, **given):
-    node = helper.make_node("DeformConv", inputs, ["out"], name="trunk/DeformConv_1", pads=[1, 1, 1, 1], **given)
-    return [helper.make_node("Conv", ["x", "wo", "bo"], ["t/raw"], name="trunk/Conv_0", pads=[1, 1, 1, 1]), node]
+    node = helper.make_node(
+        "DeformConv", inputs, ["out"], name="trunk/DeformConv_1", pads=[1, 1, 1, 1], **given
+    )
+    return [
+        helper.make_node("Conv", ["x", "wo", "bo"], ["t/raw"], name="trunk/Conv_0", pads=[1, 1, 1, 1]),
+        node,
+    ]
 
 
 @pytest.mark.parametrize(("inputs", "bias"), [(["x", "w", "t/raw", "b"], 1), (["x", "w", "t/raw"], 0)])
@@ -195,7 +208,10 @@ def test_parts_of_other_sizes_are_not_offsets_and_masks():
 
 
 def test_weights_that_are_not_constant_are_refused():
-    nodes = [helper.make_node("Identity", ["w"], ["t/w"], name="trunk/Identity_9"), *deform(["x", "t/w", "t/raw"])]
+    nodes = [
+        helper.make_node("Identity", ["w"], ["t/w"], name="trunk/Identity_9"),
+        *deform(["x", "t/w", "t/raw"]),
+    ]
     model = model_of(nodes, ["out"], (18,))
     plugin_graph(model)  # folded
     nodes[0] = helper.make_node("Mul", ["x", "x"], ["t/w"], name="trunk/Mul_9")

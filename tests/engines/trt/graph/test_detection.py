@@ -70,7 +70,9 @@ def test_a_call_becomes_a_plugin_node(kind):
         expected["aligned"] = 1
     assert given == expected
     kinds = {name: type(value[0] if isinstance(value, list) else value) for name, value in given.items()}
-    assert kinds == {name: type(value[0] if isinstance(value, list) else value) for name, value in expected.items()}
+    assert kinds == {
+        name: type(value[0] if isinstance(value, list) else value) for name, value in expected.items()
+    }
 
 
 def test_the_other_mode_is_not_aligned():
@@ -97,7 +99,11 @@ LEVELS9 = {"strides": [2**i for i in range(9)], "anchors": [1.0] * 36}
         ("MultilevelRoiAlign", {"output_size": 33}, "33 bins of a region's side"),
         ("MultilevelRoiAlign", {"sampling_ratio": 65}, "65 samples of a bin's side"),
         ("MultilevelRoiAlign", {"sampling_ratio": -1}, "-1 samples of a bin's side"),
-        ("MultilevelRoiAlign", {"coordinate_transformation_mode": "half"}, "coordinate_transformation_mode is half"),
+        (
+            "MultilevelRoiAlign",
+            {"coordinate_transformation_mode": "half"},
+            "coordinate_transformation_mode is half",
+        ),
         ("MulticlassNms", {"max_detections": 2049}, "2049 detections of an image"),
         ("MulticlassNms", {"pixel_offset": None}, "'pixel_offset' is missing"),
     ],

@@ -20,7 +20,9 @@ def test_detections_on_the_picture(row, precision):
         graph = typed_half(graph, recipe_for(row.entry.name, row.onnx.graph).fp32)
     everything = run_plugin_graph(graph, row.onnx.functions, inputs)
     tensors = {name: everything[name] for name in expected}
-    records = compare("picture", row.entry.architecture, expected, tensors, FLOAT32 if precision == "fp32" else HALF)
+    records = compare(
+        "picture", row.entry.architecture, expected, tensors, FLOAT32 if precision == "fp32" else HALF
+    )
     assert first_broken(records) == ""
     assert expected["count"][0] > 5
     differences = {record.stage: record.difference for record in records}

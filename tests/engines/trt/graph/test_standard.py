@@ -75,8 +75,12 @@ def test_defaults_that_came_later_are_dropped(kind, given, left):
 )
 def test_what_opset_17_cannot_say_is_refused(kind, given, reason):
     inputs = ["x", "", "scales"] if kind == "Resize" else ["x"]
-    model = model_of(helper.make_node(kind, inputs, ["y"], **given), parameters={"scales": np.ones(4, np.float32)})
-    with pytest.raises(BadInput, match=rf"{kind} trunk/{kind}_0 has {reason}, which ONNX opset 17 cannot express"):
+    model = model_of(
+        helper.make_node(kind, inputs, ["y"], **given), parameters={"scales": np.ones(4, np.float32)}
+    )
+    with pytest.raises(
+        BadInput, match=rf"{kind} trunk/{kind}_0 has {reason}, which ONNX opset 17 cannot express"
+    ):
         plugin_graph(model)
 
 

@@ -33,7 +33,9 @@ def detector(score="p/score"):
             "propose/GenerateProposals_0",
             **PLUGIN,
         ),
-        make("PssDetMultilevelRoiAlign", "p2 proposals", "roi_features", "stage1/MultilevelRoiAlign_0", **PLUGIN),
+        make(
+            "PssDetMultilevelRoiAlign", "p2 proposals", "roi_features", "stage1/MultilevelRoiAlign_0", **PLUGIN
+        ),
         make("MatMul", "roi_features wm", "class_logits_1", "head/1/MatMul_0"),
         make("Softmax", "class_logits_1", "y", "finish/Softmax_0"),
     ]
@@ -43,7 +45,10 @@ def detector(score="p/score"):
         "detector",
         [helper.make_tensor_value_info(name, FLOAT, None) for name in ("image", "image_size")],
         [helper.make_tensor_value_info("y", FLOAT, None)],
-        [numpy_helper.from_array(np.full(shape, 1 / 3, np.float32), name) for name, shape in parameters.items()],
+        [
+            numpy_helper.from_array(np.full(shape, 1 / 3, np.float32), name)
+            for name, shape in parameters.items()
+        ],
     )
     imports = [helper.make_opsetid("", 17), helper.make_opsetid("trt.plugins", 1)]
     return helper.make_model(graph, opset_imports=imports, ir_version=8)
@@ -56,7 +61,9 @@ def typed(*fp32, **changes):
 
 def test_trunk_and_head_are_half_and_the_rest_is_not():
     nodes, types = typed("trunk/Conv_1")
-    assert [types[name] for name in ("t/c:half", "p2:half", "roi_features:half", "class_logits_1:half")] == [HALF] * 4
+    assert [types[name] for name in ("t/c:half", "p2:half", "roi_features:half", "class_logits_1:half")] == [
+        HALF
+    ] * 4
     assert [types[name] for name in ("t/raw", "p/score", "proposals", "y")] == [FLOAT] * 4
     assert list(nodes["trunk/Conv_1"].input) == ["t/c", "wo", "b0"]
     assert list(nodes["trunk/DeformConv_2"].input) == ["t/c:half", "wd", "t/raw", "b0"]

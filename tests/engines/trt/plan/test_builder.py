@@ -230,7 +230,9 @@ class TestFailures:
 
     def test_what_tensorrt_said_when_it_failed(self, trt, tmp_path):
         trt.build_error = "no implementation for node trunk/stem"
-        with pytest.raises(GateFailed, match=r"could not build the engine: no implementation for node trunk/stem$"):
+        with pytest.raises(
+            GateFailed, match=r"could not build the engine: no implementation for node trunk/stem$"
+        ):
             make(trt, tmp_path)
         assert list(tmp_path.iterdir()) == []
 

@@ -89,7 +89,9 @@ class TestLayer:
         assert layer_precision(layer("Int8", "a", "Half")) == "fp16"
 
     def test_a_layer_without_tensors(self):
-        assert layer_precision({"Name": "signal", "LayerType": "Signal", "Inputs": [], "Outputs": []}) == "unknown"
+        assert (
+            layer_precision({"Name": "signal", "LayerType": "Signal", "Inputs": [], "Outputs": []}) == "unknown"
+        )
 
 
 class TestSummary:
@@ -156,7 +158,9 @@ class TestJson:
     def test_layers(self):
         assert read_layers(json.dumps({"Layers": [OLD, NEW], "Bindings": ["x"]})) == [OLD, NEW]
 
-    @pytest.mark.parametrize("text", ["", "{}", "[1]", "null", '{"Layers": ["names", "only"]}', '{"Layers": []}'])
+    @pytest.mark.parametrize(
+        "text", ["", "{}", "[1]", "null", '{"Layers": ["names", "only"]}', '{"Layers": []}']
+    )
     def test_what_says_nothing(self, text):
         with pytest.raises(GateFailed, match="inspector"):
             read_layers(text)

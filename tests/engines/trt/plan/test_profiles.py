@@ -12,7 +12,9 @@ READERS = [(640, 640, "first"), (800, 1333, "last"), (256, 256, "first"), (640, 
 
 
 @pytest.mark.parametrize(("short", "long", "resize"), READERS)
-@pytest.mark.parametrize("size", [(480, 640), (640, 480), (500, 500), (40, 1200), (1200, 40), (8, 700), (37, 41)])
+@pytest.mark.parametrize(
+    "size", [(480, 640), (640, 480), (500, 500), (40, 1200), (1200, 40), (8, 700), (37, 41)]
+)
 def test_every_picture_fits_the_default_profile(short, long, resize, size):
     steps = Preprocessing(short, long, interpolation="linear", resize=resize)
     image = prepare(np.zeros((*size, 3), np.uint8), steps).image
@@ -43,7 +45,9 @@ def test_shapes_of_inputs():
 
 
 def test_several_profiles_from_text():
-    profiles = read_profiles(["1x32x32", "8x32x32"], ["1x640x640", "image:8x3x640x640"], ["1x640x640", "8x640x672"])
+    profiles = read_profiles(
+        ["1x32x32", "8x32x32"], ["1x640x640", "image:8x3x640x640"], ["1x640x640", "8x640x672"]
+    )
     assert profiles == (
         Profile((1, 32, 32), (1, 640, 640), (1, 640, 640)),
         Profile((8, 32, 32), (8, 640, 640), (8, 640, 672)),

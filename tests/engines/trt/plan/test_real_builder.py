@@ -18,7 +18,9 @@ SOURCE = Path(__file__).parents[4] / "src"
 @pytest.fixture(scope="module")
 def answer():
     python = os.environ.get("PSSDET_TENSORRT_PYTHON", sys.executable)
-    done = subprocess.run([python, str(ASK), str(SOURCE)], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [python, str(ASK), str(SOURCE)], capture_output=True, text=True, check=True, timeout=120
+    )
     said = json.loads(done.stdout.strip().split("\n")[-1])
     if "skip" in said:
         pytest.skip(said["skip"])

@@ -23,17 +23,23 @@ def cuda(fake):
 class TestWithoutAGpu:
     def test_no_bindings(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
-        with pytest.raises(EnvironmentMissing, match=r"cuda-bindings is not installed; pip install 'cuda-bindings"):
+        with pytest.raises(
+            EnvironmentMissing, match=r"cuda-bindings is not installed; pip install 'cuda-bindings"
+        ):
             Cuda()
 
     def test_no_driver(self, fake):
         fake.fail("cudaGetDeviceCount", Error.cudaErrorInsufficientDriver)
-        with pytest.raises(EnvironmentMissing, match=r"cudaErrorInsufficientDriver \(text of 35\); install the NVIDIA"):
+        with pytest.raises(
+            EnvironmentMissing, match=r"cudaErrorInsufficientDriver \(text of 35\); install the NVIDIA"
+        ):
             Cuda()
 
     def test_no_device(self, fake):
         fake.devices = 0
-        with pytest.raises(EnvironmentMissing, match=r"cudaErrorNoDevice .*nvidia-smi and CUDA_VISIBLE_DEVICES"):
+        with pytest.raises(
+            EnvironmentMissing, match=r"cudaErrorNoDevice .*nvidia-smi and CUDA_VISIBLE_DEVICES"
+        ):
             Cuda()
 
 
@@ -60,7 +66,9 @@ class TestErrors:
 
 
 class TestResources:
-    @pytest.mark.parametrize("make", [Stream, Event, lambda c: DeviceBuffer(c, 8), lambda c: PinnedBuffer(c, 8)])
+    @pytest.mark.parametrize(
+        "make", [Stream, Event, lambda c: DeviceBuffer(c, 8), lambda c: PinnedBuffer(c, 8)]
+    )
     def test_given_back_once(self, fake, cuda, make):
         resource = make(cuda)
         assert sum(fake.live.values()) == 1
@@ -78,7 +86,11 @@ class TestResources:
 
     def test_pinned_memory_is_seen_as_bytes(self, fake, cuda):
         buffer = PinnedBuffer(cuda, 300)
-        assert (buffer.bytes.shape, buffer.bytes.dtype, buffer.bytes.ctypes.data) == ((300,), np.uint8, buffer.address)
+        assert (buffer.bytes.shape, buffer.bytes.dtype, buffer.bytes.ctypes.data) == (
+            (300,),
+            np.uint8,
+            buffer.address,
+        )
         buffer.bytes[:] = 7
         buffer.close()
         assert buffer.bytes.size == 0

@@ -123,7 +123,11 @@ def test_on_a_device(runtime):
         pytest.skip("there is no device")
     cuda = Cuda()
     stream, event = Stream(cuda), Event(cuda)
-    device, source, target = DeviceBuffer(cuda, 1 << 20), PinnedBuffer(cuda, 1 << 20), PinnedBuffer(cuda, 1 << 20)
+    device, source, target = (
+        DeviceBuffer(cuda, 1 << 20),
+        PinnedBuffer(cuda, 1 << 20),
+        PinnedBuffer(cuda, 1 << 20),
+    )
     for work in (lambda: None, lambda: cuda.copy_to_host(target, device, 1 << 20, stream)):
         source.bytes[:] = np.random.default_rng(0).integers(0, 256, 1 << 20)
         target.bytes[:] = 0

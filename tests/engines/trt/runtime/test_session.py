@@ -43,7 +43,9 @@ class TestRun:
 
     def test_a_shape_that_no_profile_takes(self, cuda, open_session):
         session = open_session()
-        with pytest.raises(BadInput, match=r"takes no image \[1, 3, 8, 17\].*\[1..4, 3, 4..16, 4..16\].*--opt-shapes"):
+        with pytest.raises(
+            BadInput, match=r"takes no image \[1, 3, 8, 17\].*\[1..4, 3, 4..16, 4..16\].*--opt-shapes"
+        ):
             session.run(batch(width=17))
         check(session.run(batch()), batch())
 
@@ -182,7 +184,11 @@ class TestClose:
         session = open_session()
         request = session.submit(batch())
         session.close()
-        for use in (lambda: session.run(batch()), lambda: session.submit(batch()), lambda: session.collect(request)):
+        for use in (
+            lambda: session.run(batch()),
+            lambda: session.submit(batch()),
+            lambda: session.collect(request),
+        ):
             with pytest.raises(ValueError, match="the session is closed"):
                 use()
         assert request.done, "a thread that waits for it must not wait for an event that is destroyed"
@@ -201,7 +207,9 @@ class TestClose:
         session.close()
         assert cuda.faults == []
 
-    @pytest.mark.parametrize("function", ["cudaMalloc", "cudaStreamCreateWithFlags", "cudaEventCreateWithFlags"])
+    @pytest.mark.parametrize(
+        "function", ["cudaMalloc", "cudaStreamCreateWithFlags", "cudaEventCreateWithFlags"]
+    )
     @pytest.mark.parametrize("after", range(6))
     def test_after_a_failure_while_opening(self, cuda, tensorrt, tmp_path, function, after):
         cuda.fail(function, after=after)
@@ -272,7 +280,9 @@ class TestOpening:
 
     def test_a_plan_of_another_version(self, cuda, tensorrt, tmp_path):
         (tmp_path / "plan").write_bytes(b"of another version")
-        with pytest.raises(BadInput, match=r"TensorRT 10\.4\.0 does not take .*magic number does not match; build"):
+        with pytest.raises(
+            BadInput, match=r"TensorRT 10\.4\.0 does not take .*magic number does not match; build"
+        ):
             TensorRTSession(tmp_path / "plan", plugins=None)
         assert cuda.live == {}
 
@@ -289,7 +299,9 @@ class TestOpening:
 
     def test_outputs_that_the_card_promises(self, open_session):
         open_session(outputs={"boxes": "float32", "labels": "int32"}).run(batch())
-        with pytest.raises(BadInput, match="boxes is float32 instead of int32, output count is missing instead of"):
+        with pytest.raises(
+            BadInput, match="boxes is float32 instead of int32, output count is missing instead of"
+        ):
             open_session(outputs={"boxes": "int32", "count": "int32"})
 
     def test_an_output_whose_shape_depends_on_the_picture(self, open_session):
