@@ -3,8 +3,8 @@
     python benchmarks/batches.py              # writes benchmarks/results/batches.json and batches.md
     python benchmarks/batches.py --no-times   # memory only, on a machine that is busy
 
-Every batch runs in a process of its own, so that the peak is its own. A batch that the machine's free memory would
-not hold is not run, and the table says so.
+Every batch runs in a process of its own, so that the peak is its own. A batch that the machine's free memory
+would not hold is not run, and the table says so.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ SECONDS = 10.0
 RUNS = (2, 20)
 
 HEAD = (
-    "detector", "padded size", "batch", "with the model loaded", "peak", "per further image", "s per image", "runs",
-    "others' cores",
+    "detector", "padded size", "batch", "with the model loaded", "peak", "per further image", "s per image",
+    "runs", "others' cores",
 )  # fmt: skip
 MEANING = (
-    "Memory is the process's own, Python and ONNX Runtime included; per further image: what it grows by from the"
-    " smallest batch on. The input is a random mosaic of the largest size that the detector's reader gives. Times"
-    " are of the network alone: the median run, divided by the batch."
+    "Memory is the process's own, Python and ONNX Runtime included; per further image: what it grows by from"
+    " the smallest batch on. The input is a random mosaic of the largest size that the detector's reader gives."
+    " Times are of the network alone: the median run, divided by the batch."
 )
 DISTURBED = (
-    "**Times in brackets are not to be trusted:** other programs used the processor meanwhile, as many cores as the"
-    " last column says."
+    "**Times in brackets are not to be trusted:** other programs used the processor meanwhile, as many cores as"
+    " the last column says."
 )
 
 

@@ -2,8 +2,8 @@
 
     python benchmarks/exports.py    # writes benchmarks/results/exports.md
 
-Every detector is exported as users do it, verification included, in a process of its own: the bundled ones with their
-own parameters, the others with seeded ones.
+Every detector is exported as users do it, verification included, in a process of its own: the bundled ones with
+their own parameters, the others with seeded ones.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ NOTES = (
     " to the written card, a verification against Paddle on a picture and on a batch of two at the test size"
     " included. Peak memory: of the exporting process and its converter together, pages that they share counted"
     " twice. One file serves every batch: N, H and W are free dimensions, without If, Loop, Scan or sequences"
-    " (`tests/export/test_free_dimensions.py`). Times in brackets are not to be trusted: other programs used the"
-    " processor meanwhile, as many cores as the last column says."
+    " (`tests/export/test_free_dimensions.py`). Times in brackets are not to be trusted: other programs used"
+    " the processor meanwhile, as many cores as the last column says."
 )
 
 

@@ -2,8 +2,8 @@
 
     python benchmarks/int8_calibration.py [--scenes N]    # writes benchmarks/results/int8_calibration.md
 
-Calibrated on scenes of the training's split, judged on held-out ones, by the parity report's own method against float32
-in ONNX Runtime.
+Calibrated on scenes of the training's split, judged on held-out ones, by the parity report's own method against
+float32 in ONNX Runtime.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
     python benchmarks/padding_drift.py [SCENES]    # writes benchmarks/results/padding_drift.md
 
-The bundled detectors on held-out scenes of six sizes, with every picture's own padding and with a common one; and rows
-1 and 4 with seeded parameters on two pictures, each alone and padded to the size that both need together.
+The bundled detectors on held-out scenes of six sizes, with every picture's own padding and with a common one;
+and rows 1 and 4 with seeded parameters on two pictures, each alone and padded to the size
+that both need together.
 """
 
 from __future__ import annotations
@@ -39,22 +40,22 @@ DATA = Path(__file__).resolve().parents[1] / "tests" / "data"
 PICTURES = tuple(DATA / f"{name}.jpg" for name in ("rendered_scene", "rendered_scene_tall"))
 
 TRAINED = (
-    "detector", "padding", "batch", "padded further", "more pixels", "AP", "difference [95 %]", "as parity", "matched",
-    "unmatched", "score drift", "IoU loss",
+    "detector", "padding", "batch", "padded further", "more pixels", "AP", "difference [95 %]", "as parity",
+    "matched", "unmatched", "score drift", "IoU loss",
 )  # fmt: skip
 TRAINED_NOTE = (
     "Batches are filled in the order of the data set. Padded further: share of the pictures. AP in percent, its"
-    " difference with a paired bootstrap over images, and what the parity report would say of it. Detections from a"
-    f" score of {THRESHOLD} on, paired at an IoU of 0.5 or more; drift and loss as p50 / p99 / max. With own padding"
-    " the batch changes nothing (`tests/test_batches.py`)."
+    " difference with a paired bootstrap over images, and what the parity report would say of it. Detections"
+    f" from a score of {THRESHOLD} on, paired at an IoU of 0.5 or more; drift and loss as p50 / p99 / max. With"
+    " own padding the batch changes nothing (`tests/test_batches.py`)."
 )
 SEEDED = (
     "detector", "picture", "own size", "common size",
     *(f"within {each.score:g} and {each.box:g} px" for each in (FLOAT32, HALF)),
 )  # fmt: skip
 SEEDED_NOTE = (
-    "Detections of each picture alone that are found again in a batch of both. Seeded parameters amplify every change"
-    " and their detections mean nothing: this proves that padding matters, it is no loss of accuracy."
+    "Detections of each picture alone that are found again in a batch of both. Seeded parameters amplify every"
+    " change and their detections mean nothing: this proves that padding matters, it is no loss of accuracy."
 )
 
 
@@ -113,7 +114,7 @@ def _find(engine: Path, truth: GroundTruth, padding: Padding, batch: int) -> Fou
 
 
 def _grown(shapes: Sequence[tuple[int, ...]], padding: Padding, batch: int) -> list[str]:
-    """Share of the pictures that get more padding than their own, and how many more network pixels that makes."""
+    """Share of pictures that get more padding than their own, and how many more network pixels that makes."""
     more, pixels, own = 0, 0, sum(height * width for _, height, width in shapes)
     for group in batches(shapes, batch, padding):
         height, width = (max(shapes[index][axis] for index in group) for axis in (1, 2))

@@ -2,9 +2,9 @@
 
     python benchmarks/reference_parity.py [FOLDER]    # writes benchmarks/results/reference_parity.md
 
-Converts rows 1 to 4 with the seeded parameters, runs every case and keeps the largest difference of each stage. FOLDER
-may hold further cases in the format of ``tests/data/reference`` with their pictures in its subfolder ``images``. Exit
-code 1 if a case is beyond the limits of ``models/stages.py``.
+Converts rows 1 to 4 with the seeded parameters, runs every case and keeps the largest difference of each stage.
+FOLDER may hold further cases in the format of ``tests/data/reference`` with their pictures in its subfolder
+``images``. Exit code 1 if a case is beyond the limits of ``models/stages.py``.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ from pssdet.models.preprocess import prepare
 from pssdet.models.stages import FLOAT32, detection_rows, map_stages, rows_of_image
 
 HEAD = (
-    "case", "maps, of max", "proposals", "cascade's regions", "probabilities", "decoded boxes", "detections", "score",
-    "box", "within the limits",
+    "case", "maps, of max", "proposals", "cascade's regions", "probabilities", "decoded boxes", "detections",
+    "score", "box", "within the limits",
 )  # fmt: skip
 NOTE = """\
 Regions, probabilities and boxes are compared through the pairs of proposals; a pair of near-equal scores
 that changed places shows as a large distance and counts against the limits' share of 2 %."""
-#: Of a network's input, by the place of the resizing: OpenCV 4.2, with which the static rows' inputs were recorded,
-#: resizes floats a little differently.
+#: Of a network's input, by the place of the resizing: OpenCV 4.2, with which the static rows' inputs were
+#: recorded, resizes floats a little differently.
 INPUT_LIMITS = {"first": 1e-5, "last": 1e-4}
 
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]

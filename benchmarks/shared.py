@@ -62,7 +62,7 @@ def write_page(
 ) -> None:
     """Write and print the page of a benchmark, named after its script.
 
-    ``blocks`` follow a line about the machine, which ``before`` opens; the command at the end has ``arguments``.
+    ``blocks`` follow a line about the machine that ``before`` opens; the command at the end has ``arguments``.
     """
     machine = "; ".join(f"{name} {value}" for name, value in environment().items())
     made = f"Made by `python benchmarks/{Path(script).name}{arguments}`."

@@ -39,8 +39,8 @@ def check_compatible(folder: Path, card: EngineCard, device: Gpu, version: str, 
         and FileRecord.of(library).sha256 != card.plugins.sha256
     ):
         raise BadInput(
-            f"the engine in {folder} was built with another {card.plugins.name} than {library} (sha256 differs):"
-            f" name the one of the build in PSSDET_PLUGINS, or {again}"
+            f"the engine in {folder} was built with another {card.plugins.name} than {library}"
+            f" (sha256 differs): name the one of the build in PSSDET_PLUGINS, or {again}"
         )
 
 

@@ -86,7 +86,7 @@ def _run_paddle2onnx(layer: nn.Layer, shape: list[int | None], prefix: Path) -> 
 def deferred_signals() -> Iterator[None]:
     """Hold back SIGTERM and Ctrl-C until the block ends.
 
-    Paddle's tracer calls Python from C++: an exception that a signal raises there crashes the process or is lost.
+    Paddle's tracer calls Python from C++: a signal's exception there crashes the process or is lost.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # Python runs the handlers of signals in the main thread alone

@@ -236,8 +236,8 @@ def _verify(url: str, part: Path, sha256: str) -> None:
     if sha256 and (found := sha256_of(part)) != sha256.lower():
         _forget(part)
         raise BadInput(
-            f"{url} gave a file with sha256 {found}, not {sha256.lower()}; it was removed: run the command again, "
-            f"or {_WAY_OUT}"
+            f"{url} gave a file with sha256 {found}, not {sha256.lower()}; it was removed: "
+            f"run the command again, or {_WAY_OUT}"
         )
 
 

@@ -92,8 +92,8 @@ def resolve_weights(source: str, sha256: str = "") -> Path:
         found = False
     if not found:
         raise BadInput(
-            f"{source} is no file or folder; name a checkpoint's file, its folder, an http(s) URL, or none for seeded"
-            " random parameters"
+            f"{source} is no file or folder; name a checkpoint's file, its folder, an http(s) URL, or none for"
+            " seeded random parameters"
         )
     return path
 

@@ -64,7 +64,8 @@ def checked_scale(picture: NDArray[np.uint8], steps: Preprocessing) -> float:
     """The factor by which a picture is resized; raises as ``prepare``."""
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
         raise BadInput(
-            f"a picture must be a uint8 array [height, width, 3], not {picture.dtype} {list(picture.shape)}; convert it"
+            "a picture must be a uint8 array [height, width, 3],"
+            f" not {picture.dtype} {list(picture.shape)}; convert it"
         )
     height, width = picture.shape[:2]
     scale = resize_scale(height, width, steps) if picture.size else 0.0

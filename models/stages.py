@@ -34,7 +34,7 @@ class Limits(NamedTuple):
         score: of a detection; ``box`` likewise, in original pixels.
         region_share: part of the proposals, and of what follows them, that must agree.
         detection_share: part of the detections that must find their partner.
-        full_share: the same where the reference has as many as there is room for: near-ties displace each other.
+        full_share: the same where the reference has as many as fit: near-ties displace each other.
         same_counts: as many proposals, and as many detections but for those at the score threshold.
     """
 

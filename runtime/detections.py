@@ -71,7 +71,8 @@ class Detections:
             category_ids = COCO_CATEGORY_IDS
         if len(category_ids) < len(self.names):
             raise BadInput(
-                f"{len(category_ids)} category ids are too few for {len(self.names)} classes; give one for each label"
+                f"{len(category_ids)} category ids are too few for {len(self.names)} classes;"
+                " give one for each label"
             )
         corners = self.boxes.astype(np.float64)
         sizes = corners[:, 2:] - corners[:, :2] + self.pixel_offset

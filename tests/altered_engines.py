@@ -1,4 +1,4 @@
-"""Engines with planted faults: copies of a sound one whose graph was changed and whose card is right about it."""
+"""Engines with planted faults: copies of a sound one, the graph changed and the card right about it."""
 
 import msgspec
 import numpy as np

@@ -25,7 +25,7 @@ _VARYING = (
     (r'("build_seconds": )[.e\d]+', r'\1"<seconds>"'),
     (r'("machine": )".*"', r'\1"<machine>"'),
     (r'("ranges_sha256": )"[0-9a-f]{64}"', r'\1"<sha256>"'),
-    # Of a file that libraries write. The hashes of checkpoints and recipes are those of files in this repository.
+    # Of a file that libraries write. Hashes of checkpoints and recipes are those of files in this repository.
     (r'("name": ".*",\s+"sha256": )"[0-9a-f]{64}"(,\s+"bytes": )\d+', r'\1"<sha256>"\2"<bytes>"'),
 )
 

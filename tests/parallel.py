@@ -1,4 +1,4 @@
-"""What ``pytest -n auto --dist loadfile`` needs: few enough workers, few threads, slow folders made once for all."""
+"""What ``pytest -n auto --dist loadfile`` needs: few enough workers, few threads, slow folders made once."""
 
 import fcntl
 import os
@@ -12,7 +12,7 @@ def is_worker():
 
 
 def use_few_threads():
-    """Before NumPy and Paddle are imported: the workers share the cores, and so do processes that tests start."""
+    """Before NumPy and Paddle are imported: workers share the cores, and so do processes that tests start."""
     if not is_worker():
         return
     threads = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))

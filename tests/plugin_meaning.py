@@ -1,8 +1,8 @@
 """A plugin graph run node by node in ONNX Runtime, its plugins replaced by what they stand for.
 
-Each plugin node is read by its contract alone, with the operators and functions that existed before there were plugins:
-DeformConv after a Split and a Sigmoid, the model's own functions. The table of plugins names the functions that they
-replace; nothing here knows how the rewrite works.
+Each plugin node is read by its contract alone, with the operators and functions that existed before there were
+plugins: DeformConv after a Split and a Sigmoid, the model's own functions. The table of plugins names the
+functions that they replace; nothing here knows how the rewrite works.
 """
 
 import numpy as np

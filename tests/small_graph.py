@@ -1,4 +1,4 @@
-"""A plugin graph small enough to know by heart: a stem, a deformable layer with its predictor, a stage, a sum."""
+"""A plugin graph small enough to know by heart: a stem, a deformable layer with predictor, a stage, a sum."""
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper

@@ -84,7 +84,10 @@ class TestImports:
             ("runtime/results", "def f():\n    from pssdet.export import pipeline\n", "pssdet.export.pipeline"),
             (
                 "files",
-                "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    from pssdet.models.card import ModelCard\n",
+                (
+                    "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n"
+                    "    from pssdet.models.card import ModelCard\n"
+                ),
                 "pssdet.models.card",
             ),
             ("training/run", "from benchmarks import planted\n", "benchmarks.planted"),

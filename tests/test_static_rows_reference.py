@@ -43,7 +43,7 @@ def test_the_graph_has_no_control_flow(row):
 
 
 def test_an_image_of_a_batch_equals_the_original_program(row):
-    """The other image is the mirror image: tests/test_batches.py is about batch-mates, this about the full size."""
+    """The other image is its mirror: tests/test_batches.py is about batch-mates, this about the full size."""
     case = load_case(f"row{row.entry.row}_synthetic_square")
     inputs = case_inputs(case)
     batch = {name: np.concatenate([value, value]) for name, value in inputs.items()}

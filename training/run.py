@@ -137,7 +137,7 @@ class Run:
         report: Callable[[CurveRow], None] = lambda _: None,
         save: Callable[[Run], None] = lambda _: None,
     ) -> None:
-        """Train up to step ``until``; ``report`` gets each row of the curve, ``save`` is called when it is time to."""
+        """Train up to step ``until``; ``report`` gets each row of the curve, ``save`` is called when due."""
         self.model.train()
         values = self.parameters.values()
         losses: list[list[float]] = []

@@ -142,7 +142,7 @@ def flip(
     horizontally: bool,  # noqa: FBT001
     vertically: bool,  # noqa: FBT001
 ) -> tuple[NDArray[np.uint8], Floats]:
-    """A picture and its boxes [B, 4], mirrored left to right (``horizontally``) and top to bottom (``vertically``)."""
+    """A picture and its boxes [B, 4], mirrored ``horizontally`` (left to right) and ``vertically``."""
     height, width = picture.shape[:2]
     x1, y1, x2, y2 = boxes.T
     if horizontally:

@@ -113,7 +113,7 @@ def anchor_targets(anchors: Floats, boxes: Floats, offset: int, rng: np.random.R
 
 
 def sample_regions(proposals: Floats, boxes: Floats, offset: int, rng: np.random.RandomState) -> Floats:
-    """Regions float32 [S, 4] to learn from: proposals and the boxes themselves, at most a quarter of them positive."""
+    """Regions float32 [S, 4] to learn from: proposals and the boxes, at most a quarter of them positive."""
     regions = np.concatenate([proposals, boxes], dtype=np.float32)
     best = overlaps(regions, boxes, offset).max(axis=1, initial=0.0)
     most = int(REGION_SAMPLES * REGION_POSITIVE_SHARE)

@@ -107,7 +107,7 @@ def _evaluate(
 
 
 def _published(evaluated: Sequence[Evaluated], *, is_val2017: bool) -> tuple[PublishedRow, ...]:
-    """The published detectors, with figures measured on COCO val2017 of that very model, not of one of its name.
+    """The published detectors, with figures measured on COCO val2017 of that very model, not one of its name.
 
     The figures are of its first engine that is neither emulated nor failed; Paddle's counts last.
     """

@@ -48,7 +48,10 @@ def run_in_subprocess(function: Callable[..., _T], *arguments: object) -> _T | s
     try:
         answer = _answer(receiver)
         if answer is None:
-            return f"the engine hung: it made no progress for {POLLS * POLL_SECONDS / 60:g} minutes and was stopped"
+            return (
+                f"the engine hung: it made no progress for {POLLS * POLL_SECONDS / 60:g} minutes"
+                " and was stopped"
+            )
         child.join(_CLEAN_UP_SECONDS)
         result: _T | str = answer[0]
         return result

@@ -30,7 +30,7 @@ class Labelled(NamedTuple):
 
 
 class TopK(msgspec.Struct, frozen=True):
-    """A model's counts: all ``pictures`` of the list, those whose class it ranks first, and in the best five."""
+    """A model's counts: ``pictures`` of the list, those whose class it ranks first, and in the best five."""
 
     model: str
     weights: WeightsRecord

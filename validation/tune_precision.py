@@ -112,7 +112,8 @@ class _Tuner:
         found = minimal_set(_blocks(self._model.graph, self._always), lambda names: self._score(names).holds)
         if found is None:
             raise GateFailed(
-                f"no recipe of {self._card.model} will do: with all of trunk and head in float32 {self._worst()}"
+                f"no recipe of {self._card.model} will do:"
+                f" with all of trunk and head in float32 {self._worst()}"
             )
         kept = frozenset((*self._always, *found))
         note = f"{self._scores[frozenset(found)].text}; found by tuning on {len(self._pictures.paths)} pictures"
@@ -128,8 +129,9 @@ class _Tuner:
         needed = math.ceil(1 / (1 - self._target)) if self._target < 1 else 1
         if count < needed:
             raise BadInput(
-                f"the float32 model finds {count} objects above {THRESHOLD} on these {len(self._expected)} pictures,"
-                f" too few to tell {self._target:.1%} by; name pictures with {needed} or more"
+                f"the float32 model finds {count} objects above {THRESHOLD}"
+                f" on these {len(self._expected)} pictures, too few to tell {self._target:.1%} by;"
+                f" name pictures with {needed} or more"
             )
 
     def _worst(self) -> str:

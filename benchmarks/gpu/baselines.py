@@ -1,6 +1,6 @@
 """Baselines of our kernel: torchvision, plain convolutions by cuDNN, TensorRT's own plugin.
 
-The last needs a TensorRT (8.6 to 10) beside PyTorch; it was written against the documentation and has not run yet.
+The last needs TensorRT 8.6 to 10 beside PyTorch; it was written against the documentation and has not run yet.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ def write_card(folder: Path, card: dict[str, Any], names: Iterable[str]) -> None
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """The content of a bundle's ``case.json``; ``BadInput`` if a file is missing, altered or of another version."""
+    """What a bundle's ``case.json`` holds; ``BadInput`` if a file is missing, altered or of another version."""
     try:
         card = json.loads((folder / CARD).read_bytes())
     except (OSError, ValueError) as error:

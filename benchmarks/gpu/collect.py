@@ -113,7 +113,7 @@ def _ap_lines(judged: Mapping[str, Any]) -> list[str]:
 
 
 def judge(outputs: Tensors, reference: Tensors, artifacts: Path, precision: Any) -> dict[str, Any]:
-    """AP of an engine's ``outputs`` and of the ``reference``, both for all scenes in their order, and the verdict."""
+    """AP of an engine's ``outputs`` and of the ``reference``, all scenes in their order, and the verdict."""
     from pssdet.models.zoo import find
     from pssdet.validation.average_precision import coco_statistics, match, paired_bootstrap
     from pssdet.validation.compare import judge as judge_bootstrap

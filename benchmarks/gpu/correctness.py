@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SEPARATE = "fp16 NHWC"
 RAW = "fp16 NHWC, raw"
 OURS = (SEPARATE, RAW)
-#: What an engine may hand over: separate float32 offsets and masks, or the offset convolution's own half NHWC output.
+#: An engine hands over separate float32 offsets and masks, or the offset convolution's own half NHWC output.
 FORMATS = {
     SEPARATE: DeformConvFormat(half=True, channels_last=True),
     RAW: DeformConvFormat(
@@ -33,7 +33,7 @@ FORMATS = {
     "fp16 NCHW": DeformConvFormat(half=True, half_offset=True, raw_mask=True, relu=True),
     "fp32 NCHW": DeformConvFormat(),
 }
-#: Of the largest value. Half: the result's own rounding is 5e-4. Float: a coordinate near 300 has steps of 3e-5 pixels.
+#: Of the largest value. Half: the result is rounded by 5e-4. Float: coordinates near 300 step by 3e-5 pixels.
 LIMITS = {True: 2e-3, False: 5e-5}
 AT_ONCE = 16  # launches of each stream, each with an output of its own
 

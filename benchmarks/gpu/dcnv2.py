@@ -2,9 +2,9 @@
 
     python benchmarks/gpu/dcnv2.py [--output benchmarks/results] [--quick] [--fresh]
 
-Needs a GPU, NumPy, PyTorch, torchvision and the built kernel library (make gpu-dcnv2 builds it), and nothing that this
-project installs. Writes dcnv2_<gpu>.json and .md. A step's result is stored as soon as it is done; a run that was
-stopped resumes. Exit code: 0 all well, 1 a check failed or a goal was missed, 2 usage, 3 no GPU.
+Needs a GPU, NumPy, PyTorch, torchvision and the built kernel library (make gpu-dcnv2 builds it), and nothing
+that this project installs. Writes dcnv2_<gpu>.json and .md. A step's result is stored as soon as it is done; a
+run that was stopped resumes. Exit code: 0 all well, 1 a check failed or a goal was missed, 2 usage, 3 no GPU.
 """
 
 from __future__ import annotations

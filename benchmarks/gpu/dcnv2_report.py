@@ -33,12 +33,12 @@ _BASELINES = {"torchvision": "torchvision", "TensorRT": "tensorrt", "convolution
 _NONE = "-"
 _SHOWN = 20
 _METHOD = (
-    "Method: random tensors, offsets of 1.5 pixels' standard deviation. A CUDA graph holds one pass over each of some"
-    " sets of tensors, together at least four times the L2 cache (but 32 sets at most); a time is that of a replay"
-    " between two CUDA events, divided by the sets, as the median of the runs. What is compared takes turns. Separate:"
-    " float32 offsets and masks of their own; raw: the offset convolution's half NHWC output, the sigmoid done by the"
-    " kernel. The floor is the longer of operations at the GPU's peak and bytes at its bandwidth, each tensor moved"
-    " once, in half precision."
+    "Method: random tensors, offsets of 1.5 pixels' standard deviation. A CUDA graph holds one pass over each"
+    " of some sets of tensors, together at least four times the L2 cache (but 32 sets at most); a time is that"
+    " of a replay between two CUDA events, divided by the sets, as the median of the runs. What is compared"
+    " takes turns. Separate: float32 offsets and masks of their own; raw: the offset convolution's half NHWC"
+    " output, the sigmoid done by the kernel. The floor is the longer of operations at the GPU's peak and bytes"
+    " at its bandwidth, each tensor moved once, in half precision."
 )
 
 
@@ -63,14 +63,20 @@ def _failed_launches(results: Results) -> Iterator[str]:
 def _disturbed_streams(results: Results) -> Iterator[str]:
     for row in results.rows("two streams"):
         if row["different"]:
-            yield f"two streams, {row['layers']}, {row['format']}: {row['different']} of {row['runs']} results differ"
+            yield (
+                f"two streams, {row['layers']}, {row['format']}:"
+                f" {row['different']} of {row['runs']} results differ"
+            )
 
 
 def _contradictions(results: Results) -> Iterator[str]:
     for row in results.rows("second opinion"):
         difference = row["difference"]
         if difference is None or difference > row["limit"]:
-            yield f"second opinion, {row['layer']}: the float64 reference differs from torchvision's by {difference}"
+            yield (
+                f"second opinion, {row['layer']}:"
+                f" the float64 reference differs from torchvision's by {difference}"
+            )
 
 
 def _checked_steps(results: Results) -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -235,8 +241,14 @@ def _other_checks(results: Results) -> list[str]:
         else f"not measured ({opinion.get('unavailable')})"
     )
     return [
-        "Every launch ran twice into outputs filled with NaN between guards; the two results must agree to the bit.",
-        f"Two streams at once: {f'{different} of {runs} results differ from those alone' if runs else 'not measured'}.",
+        (
+            "Every launch ran twice into outputs filled with NaN between guards;"
+            " the two results must agree to the bit."
+        ),
+        (
+            "Two streams at once: "
+            f"{f'{different} of {runs} results differ from those alone' if runs else 'not measured'}."
+        ),
         f"The float64 reference against torchvision's float64: {said}.",
     ]
 

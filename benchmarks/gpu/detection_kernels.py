@@ -38,10 +38,11 @@ from pssdet.plugins.bindings.libraries import find_kernels
 
 QUICK_ITERATIONS = 20
 _METHOD = (
-    "Method: drawn tensors, the same here and at home by hash. Rows (proposals, detections) are compared as sets with"
-    " those of the ONNX functions in ONNX Runtime on a CPU; region features by value, relative to the largest. Every"
-    " launch is made twice; the two must agree to the bit. A time is that of a CUDA graph of ten launches, divided by"
-    " ten, between two CUDA events, as the median of the runs; the tensors stay in the cache if they fit."
+    "Method: drawn tensors, the same here and at home by hash. Rows (proposals, detections) are compared as"
+    " sets with those of the ONNX functions in ONNX Runtime on a CPU; region features by value, relative to the"
+    " largest. Every launch is made twice; the two must agree to the bit. A time is that of a CUDA graph of ten"
+    " launches, divided by ten, between two CUDA events, as the median of the runs; the tensors stay in the"
+    " cache if they fit."
 )
 
 

@@ -18,11 +18,12 @@ DETECTION = ("proposals", "RoIAlign", "NMS", "decoding")  # what the goal about 
 
 FLOAT32_SHARE = 0.99  # of what ONNX Runtime finds; half precision reorders near ties
 _METHOD = (
-    "Method: with copies is a call as users make it, from arrays of the host to arrays of the host, by the host's"
-    " clock; without copies is one run between two CUDA events with all tensors on the GPU. Shares are of the sum of"
-    " the layers' times by TensorRT's profiler, without a graph. no_dcn is the same detector with plain convolutions in"
-    " place of deformable ones. An agreement says how many of the reference's detections above the score the engine"
-    " has: same label, boxes that overlap so far, each picture alone; the reference ran on a CPU, in float32."
+    "Method: with copies is a call as users make it, from arrays of the host to arrays of the host, by the"
+    " host's clock; without copies is one run between two CUDA events with all tensors on the GPU. Shares are"
+    " of the sum of the layers' times by TensorRT's profiler, without a graph. no_dcn is the same detector with"
+    " plain convolutions in place of deformable ones. An agreement says how many of the reference's detections"
+    " above the score the engine has: same label, boxes that overlap so far, each picture alone; the reference"
+    " ran on a CPU, in float32."
 )
 
 
@@ -40,7 +41,10 @@ def goals(results: Results | None, case: str, verdicts: Mapping[str, Any] | None
 
 
 def _time(results: Results, batch: int, limit: float) -> Goal:
-    text = f"Faster R50 at 640x640, half precision, N={batch}, in one CUDA graph: at most {limit / 1e3:g} ms per image"
+    text = (
+        f"Faster R50 at 640x640, half precision, N={batch}, in one CUDA graph:"
+        f" at most {limit / 1e3:g} ms per image"
+    )
     time = _median_us(results, "fp16", batch) / batch
     return _speed(results, 1, text, time, limit, f"{time / 1e3:.3f} ms")
 
@@ -74,8 +78,8 @@ def _speed(results: Results, number: int, text: str, value: float, limit: float,
 
 def _matching(results: Results) -> Goal:
     text = (
-        f"of Paddle's detections above score {SCORE} in the small detector's scenes, the FP16 engine has at least"
-        f" {_MATCHED:.0%} at IoU {IOU}"
+        f"of Paddle's detections above score {SCORE} in the small detector's scenes,"
+        f" the FP16 engine has at least {_MATCHED:.0%} at IoU {IOU}"
     )
     found = results.result("agreement fp16")
     if found is None or "paddle" not in found["against"]:
@@ -107,8 +111,8 @@ def failures(results: Results) -> list[str]:
         figures = result["against"]["onnxruntime"]
         if label == "fp32" and figures["share"] < FLOAT32_SHARE:
             found.append(
-                f"{step}, {figures['matched']} of {figures['detections']} detections of ONNX Runtime found, the least"
-                f" are {FLOAT32_SHARE:.0%}; the worst picture is number {figures['worst']}"
+                f"{step}, {figures['matched']} of {figures['detections']} detections of ONNX Runtime found,"
+                f" the least are {FLOAT32_SHARE:.0%}; the worst picture is number {figures['worst']}"
             )
     return found
 

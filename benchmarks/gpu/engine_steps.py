@@ -210,9 +210,9 @@ def matched(reference: Tensors, candidate: Tensors) -> dict[str, Any]:
     Pairs are made greedily, the reference's best first; the candidate may have the first pictures only.
 
     Returns:
-        ``detections`` of the reference, ``matched`` of them, ``share`` (1 if there are none), the pairs' largest
-        ``score_difference`` and least ``iou``, ``extra`` detections of the candidate, and ``worst``, the index of the
-        picture that lacks most (-1 if none lacks any).
+        ``detections`` of the reference, ``matched`` of them, ``share`` (1 if there are none), the pairs'
+        largest ``score_difference`` and least ``iou``, ``extra`` detections of the candidate, and ``worst``,
+        the index of the picture that lacks most (-1 if none lacks any).
     """
     found = [_pairs(_of(reference, index), _of(candidate, index)) for index in range(len(candidate["count"]))]
     drifts, ious, expected, extra = zip(*found, strict=True)
@@ -250,7 +250,7 @@ def _pairs(
 
 
 def without_dcn(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy with plain convolutions and no predictors of offsets, to be timed: its detections are meaningless."""
+    """A copy with plain convolutions and no predictors of offsets, to be timed: its detections mean nothing."""
     import onnx
 
     from pssdet.engines.precision.half import prune

@@ -1,6 +1,7 @@
 """Engines of one model on a GPU host: correctness and speed.
 
-    python benchmarks/gpu/engines.py CASE [--bundles artifacts/gpu] [--output benchmarks/results] [--quick] [--fresh]
+    python benchmarks/gpu/engines.py CASE [--bundles artifacts/gpu] [--output benchmarks/results]
+                                          [--quick] [--fresh]
 
 CASE is a folder of ``pack.py``: mini, row4, row1 or row2. Needs a GPU, NumPy, ONNX, TensorRT,
 cuda-bindings and the built plugin library (make plugin). Writes <case>_<gpu>.json, .md and the

@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def pack(name: str, folder: Path, artifacts: Path) -> None:
-    """Pack a case, unless it is there; ``BadInput`` if it cannot be, ``GateFailed`` if its export is not verified."""
+    """Pack a missing case; ``BadInput`` if that is impossible, ``GateFailed`` if its export is not verified."""
     if _is_packed(name, folder):
         say(f"{name}: {folder} is there")
         return

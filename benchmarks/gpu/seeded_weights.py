@@ -1,7 +1,7 @@
 """A model that travels without its large parameters, which are drawn again from seeds.
 
-They are uniform, of their mean and spread, seeded by name: other distributions need a logarithm, which libraries round
-differently. A hash over all parameters proves that both sides have the same.
+They are uniform, of their mean and spread, seeded by name: other distributions need a logarithm, which
+libraries round differently. A hash over all parameters proves that both sides have the same.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ Verdict = Literal["met", "missed", "not measured", "not judged"]
 
 @dataclass
 class Results:
-    """What the runs of one ``identity`` found: steps by name, {"seconds", "finished", "clocks after it", "result"}."""
+    """The runs of one ``identity``: steps by name, {"seconds", "finished", "clocks after it", "result"}."""
 
     path: Path
     identity: dict[str, Any]
@@ -175,7 +175,7 @@ def measure(
 ) -> None:
     """Do the steps that stored results of this identity lack; the report is written after each.
 
-    ``described`` joins the run's environment. ``GateFailed``: a step broke off, a check failed or a goal was missed.
+    ``described`` joins the environment. ``GateFailed``: a step broke off, a check failed or a goal was missed.
     """
     whole = {**identity, "gpu": suite.device, "quick": options.quick}
     results = Results.open(options.output / f"{stem_of(what, suite.device, options)}.json", whole)
@@ -186,7 +186,8 @@ def measure(
     todo = [step for step in suite.steps if step.name not in results.steps]
     seconds = sum(step.estimate_seconds for step in todo)
     say(
-        f"{suite.device}: {len(todo)} of {len(suite.steps)} steps to do, {seconds:.0f} s by the estimate for an H200"
+        f"{suite.device}: {len(todo)} of {len(suite.steps)} steps to do,"
+        f" {seconds:.0f} s by the estimate for an H200"
     )
     _store(suite, results)
     _conclude(suite, results, _do_all(suite, todo, results))

@@ -16,10 +16,10 @@ from pssdet.plugins.bindings.libraries import Dtype
 if TYPE_CHECKING:
     from benchmarks.gpu.torch_device import Array, CudaDevice
 
-#: near: the offsets of a trained network, 1.5 pixels; far: half the image, and some beyond any image or no numbers.
+#: near: a trained network's offsets, 1.5 pixels; far: half the image, and some beyond any image or no numbers.
 Reach = Literal["near", "far"]
 NEAR = 1.5
-#: Every so many offsets is one of these; the distances are prime, so that they meet both directions and all taps.
+#: Every so many offsets is one of these; the distances are prime, so they meet both directions and all taps.
 _EXTREMES = ((97, 1e4), (101, -1e4), (103, float("inf")), (107, -float("inf")), (109, nan))
 GUARD = 64  # values around the output that a launch must leave alone; a multiple of the alignment
 

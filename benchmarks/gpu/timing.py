@@ -42,7 +42,7 @@ def quantile(values: Sequence[float], share: float) -> float:
 def measure(
     times_us: Clock, replays: Mapping[str, Replay], sets: int, iterations: int
 ) -> dict[str, dict[str, Any]]:
-    """Microseconds of one pass of each, over the runs of all turns; a replay holds a pass over each of the sets."""
+    """Microseconds of one pass of each, over all turns' runs; a replay holds a pass over each of the sets."""
     times: dict[str, list[list[float]]] = {name: [] for name in replays}
     for _ in range(TURNS):
         for name, replay in replays.items():

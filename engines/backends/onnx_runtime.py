@@ -65,8 +65,8 @@ class _OnnxRuntimeBackend(Backend[PrecisionOptions]):
         cuda = _has_cuda()
         if card.precision == "fp16" and not card.emulated and not cuda:
             raise EnvironmentMissing(
-                "this engine computes in float16 on a GPU, a CPU would not round at all; build an emulated one here"
-                " with python engines/build.py --fp16"
+                "this engine computes in float16 on a GPU, a CPU would not round at all;"
+                " build an emulated one here with python engines/build.py --fp16"
             )
         return OnnxRuntimeSession(folder / MODEL_ONNX, taps, cuda=cuda and not card.emulated)
 

@@ -73,9 +73,8 @@ def _refusal(profiles: Sequence[InputRanges], shapes: InputShapes) -> str:
         for number, profile in enumerate(profiles)
     )
     return (
-        f"this engine takes no {wanted}; its optimisation profiles are {ranges}."
-        " Build one for these shapes: python engines/build.py --backend tensorrt with --min-shapes, --opt-shapes and"
-        " --max-shapes"
+        f"this engine takes no {wanted}; its optimisation profiles are {ranges}. Build one for these shapes:"
+        " python engines/build.py --backend tensorrt with --min-shapes, --opt-shapes and --max-shapes"
     )
 
 

@@ -140,7 +140,7 @@ def _select(t: Tracer, boxes: Value, scores: Value, batch: Value, offset: Value)
 def widened(boxes: Value, offset: Value) -> Value:
     """Boxes [..., 4] as NMS without a pixel offset must see them to find the same overlaps.
 
-    Without area it overlaps nothing in Paddle; ONNX Runtime would turn an inverted one round. It becomes a point.
+    Without area it overlaps nothing in Paddle; ONNX Runtime would flip an inverted one. It becomes a point.
     """
     x1, y1, x2, y2 = boxes.split(4)
     proper = (x2 >= x1) & (y2 >= y1)

@@ -51,7 +51,7 @@ _OTHER_FILES = (
 def read_checkpoint(path: Path) -> Arrays:
     """The parameters of a checkpoint by structured name, finite C-contiguous float32; none of its code is run.
 
-    Names that share one array in the file share it here. Optimiser variables are left out, with a note on stderr.
+    Names that share one array in the file share it here. Optimiser variables are left out, noted on stderr.
 
     Args:
         path: a ``.pdparams`` file; of the static era also a folder, or a tar archive of
@@ -96,7 +96,8 @@ def match_parameters(
     problems = [f"{len(names)} {what} ({first_few(names)})" for what, names in lists if names]
     if problems:
         raise BadInput(
-            f"{source} does not fit the model, parameters are {'; '.join(problems)}: use the checkpoint of this model"
+            f"{source} does not fit the model, parameters are {'; '.join(problems)}:"
+            " use the checkpoint of this model"
         )
     return {name: np.asarray(found[name], dtype=np.float32) for name in expected}
 

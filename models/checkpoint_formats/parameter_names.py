@@ -144,8 +144,9 @@ def rename_classifier(found: Mapping[str, _T], backbone: Architecture, source: s
     known = _known_names(backbone)
     if unknown := [name for name in found if name not in known]:
         raise BadInput(
-            f"{source} holds {len(unknown)} unknown parameters ({first_few(unknown)}): it is no ResNet-vd classifier of"
-            f" {'-'.join(map(str, backbone.blocks))} blocks; use the checkpoint of this model"
+            f"{source} holds {len(unknown)} unknown parameters ({first_few(unknown)}):"
+            f" it is no ResNet-vd classifier of {'-'.join(map(str, backbone.blocks))} blocks;"
+            " use the checkpoint of this model"
         )
     renamed: dict[str, _T] = {}
     for name, value in found.items():

@@ -96,8 +96,8 @@ def evaluated_otherwise(entry: ZooEntry, loaded: Loaded) -> str:
     if evaluated in ((), size):
         return ""
     return (
-        f"EvalReader resizes to {'/'.join(map(repr_yaml, evaluated))}, TestReader to {size[0]}/{size[1]}, which is"
-        " exported; AP was measured with EvalReader"
+        f"EvalReader resizes to {'/'.join(map(repr_yaml, evaluated))}, TestReader to {size[0]}/{size[1]},"
+        " which is exported; AP was measured with EvalReader"
     )
 
 
@@ -125,7 +125,10 @@ def _variant(path: Path, loaded: Loaded, root: ConfigNode) -> Variant:
         what = (
             both
             if dygraph
-            else f"is no configuration of a two-stage detector, architecture {repr_yaml(values.get('architecture'))}"
+            else (
+                "is no configuration of a two-stage detector,"
+                f" architecture {repr_yaml(values.get('architecture'))}"
+            )
         )
         raise BadInput(f"{path} {what}; {_GUIDE}")
     if setting.value not in supported:

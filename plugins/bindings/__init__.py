@@ -1,1 +1,1 @@
-"""The C libraries of kernels from Python: one module a header. They need NumPy and ``pssdet.errors``, nothing else."""
+"""The C libraries of kernels from Python: one module a header. They need only NumPy and ``pssdet.errors``."""

@@ -68,7 +68,7 @@ class DeformConvParams:
 
 @dataclass(frozen=True)
 class DeformConvFormat:
-    """How tensors lie in memory, and what the kernel does besides convolving: the fields of ``pssdet_dcnv2_format``."""
+    """How tensors lie in memory, and what the kernel does besides convolving: ``pssdet_dcnv2_format``."""
 
     half: bool = False  # x, y and the weights are half, not float32
     channels_last: bool = False  # x and y are NHWC, not NCHW

@@ -89,15 +89,15 @@ class ProposalsParams:
         pyramid = _pyramid(self, self.sizes, self.strides)
         if not 1 <= self.anchors_per_cell <= MAX_ANCHORS or len(self.anchors) % (4 * levels):
             raise BadInput(
-                f"{len(self.anchors)} numbers of anchors for {levels} levels: 4 for each of the 1 to {MAX_ANCHORS} "
-                "anchors of a cell are needed on every level"
+                f"{len(self.anchors)} numbers of anchors for {levels} levels: "
+                f"4 for each of the 1 to {MAX_ANCHORS} anchors of a cell are needed on every level"
             )
         return _filled(_Proposals, self, pyramid)
 
 
 @dataclass(frozen=True)
 class RoiAlignParams:
-    """Sizes and settings of ``MultilevelRoiAlign``; the ONNX function's attributes by their names, but ``aligned``."""
+    """Sizes of ``MultilevelRoiAlign``, and the ONNX function's attributes by their names, but ``aligned``."""
 
     batch: int
     regions: int  # of an image
@@ -138,8 +138,8 @@ class MulticlassNmsParams:
 class DetectionLibrary(KernelLibrary):
     """A library with these kernels: ``libpssdet_kernels.so`` or ``libpssdet_emulated.so``.
 
-    Tensors are addresses, aligned to 16 bytes: of device memory or, emulated, of the computer's. A launch raises
-    ``BadInput`` if sizes or addresses contradict each other, ``EnvironmentMissing`` if it fails.
+    Tensors are addresses, aligned to 16 bytes: of device memory or, emulated, of the computer's. A launch
+    raises ``BadInput`` if sizes or addresses contradict each other, ``EnvironmentMissing`` if it fails.
 
     Raises:
         EnvironmentMissing: it is not there, cannot be loaded or is without these kernels.
@@ -152,7 +152,7 @@ class DetectionLibrary(KernelLibrary):
             raise EnvironmentMissing(f"{self.path} is without the detection kernels: {how}")
 
     def workspace(self, params: ProposalsParams | MulticlassNmsParams) -> int:
-        """Bytes of memory that a run needs beside its tensors; ``BadInput`` if the kernels cannot do these sizes."""
+        """Bytes of memory a run needs beside its tensors; ``BadInput`` if the kernels cannot do these sizes."""
         name = "proposals" if isinstance(params, ProposalsParams) else "multiclass_nms"
         size = ctypes.c_size_t()
         self._call(f"{name}_workspace", params, ctypes.byref(size))
@@ -175,7 +175,7 @@ class DetectionLibrary(KernelLibrary):
     ) -> None:
         """Launch ``GenerateProposals`` on a CUDA stream.
 
-        ``dtype``: of the maps; all else is float32, the count int32. ``layouts``: of all scores, then of all deltas.
+        ``dtype``: of the maps; all else is float32, the count int32. ``layouts``: of all scores, then deltas.
         """
         levels = len(params.sizes)
         if not (len(scores) == len(deltas) == levels and len(layouts) == 2 * levels):
@@ -204,7 +204,7 @@ class DetectionLibrary(KernelLibrary):
     ) -> None:
         """Launch ``MultilevelRoiAlign`` on a CUDA stream.
 
-        ``dtype``: of maps and features; the regions are float32. ``layout``: of the maps; the features are NCHW.
+        ``dtype``: of maps and features; the regions are float32. ``layout``: of the maps; features are NCHW.
         """
         levels = len(params.sizes)
         if len(maps) != levels:

@@ -1,6 +1,6 @@
 """The libraries of kernels and of TensorRT plugins: how they are found, opened and called.
 
-One that an environment variable names goes first, then one beside the package, then this checkout's CMake build.
+One named by an environment variable goes first, then one beside the package, then this checkout's CMake build.
 """
 
 from __future__ import annotations

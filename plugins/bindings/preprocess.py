@@ -87,7 +87,7 @@ class PreprocessKernel:
         self.emulated = is_emulated(opened)
 
     def run(self, steps: PreprocessSteps, pixels: int, out: int, stream: int) -> None:
-        """Put the work on a stream; ``pixels`` and ``out`` are device addresses. ``BadInput`` if it is refused."""
+        """Put the work on a stream; ``pixels`` and ``out`` are device addresses. ``BadInput`` if refused."""
         status = self._run(ctypes.byref(steps.as_c()), *pointers(pixels, out, stream))
         if status != 0:
             height, width = steps.size
@@ -97,7 +97,7 @@ class PreprocessKernel:
 
 
 def find_preprocess_kernel(plugins: Path | None) -> PreprocessKernel | None:
-    """The GPU's kernel, of the library that PSSDET_KERNELS names or that lies beside the plugins; None without one."""
+    """The GPU's kernel, of the library named by PSSDET_KERNELS or beside the plugins; None without one."""
     library = kernels_beside(plugins)
     if library is None:
         return None

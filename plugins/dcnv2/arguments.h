@@ -1,4 +1,4 @@
-// The arguments of a kernel: the problem with its strides, and where a tap reads; and the checks before a launch.
+// A kernel's arguments: the problem with its strides, and where a tap reads; and the checks before a launch.
 #pragma once
 
 #include <cmath>
@@ -8,8 +8,9 @@
 
 namespace pssdet::dcnv2 {
 
-// The four pixels around a sampling point: the top left one, whether the others are another row or column, and the weights of
-// (top left, top right, bottom left, bottom right), times the mask. Pixels outside have weight zero and an address inside.
+// The four pixels around a sampling point: the top left one, whether the others are another row or column, and
+// the weights of (top left, top right, bottom left, bottom right), times the mask. Pixels outside have weight
+// zero and an address inside.
 template <typename Real>
 struct Corners {
   int32_t y, x;
@@ -18,7 +19,7 @@ struct Corners {
 };
 
 // Source: ONNX DeformConv-19; modulated_deform_conv of Zhu et al., 2019, equation 1.
-//   y, x: the sampling point, in pixels; anything, also not finite. Points at or beyond one pixel outside read zero.
+//   y, x: the sampling point, in pixels, perhaps not finite. Points at or beyond one pixel outside read zero.
 template <typename Real>
 PSSDET_HOST_DEVICE Corners<Real> corners_at(Real y, Real x, Real mask, int32_t height, int32_t width) {
   Corners<Real> result = {0, 0, 0, 0, {0, 0, 0, 0}};
@@ -45,7 +46,7 @@ PSSDET_HOST_DEVICE Real sigmoid(Real x) {
   return Real(1) / (Real(1) + std::exp(-x));
 }
 
-// Limits of the fused kernel: its gather table's shared memory, and the exactness of its division by the channels.
+// Limits of the fused kernel: its gather table's shared memory, and its exact division by the channels.
 constexpr int32_t kMaxFusedTaps = 9;
 constexpr int32_t kMaxFusedChannels = 1 << 14;
 
@@ -92,7 +93,7 @@ struct Arguments {
   }
 };
 
-// Whether the sizes are those of a convolution, and small enough for the kernels' 32-bit indices. On the host, as all below.
+// Whether the sizes are a convolution's, and small enough for 32-bit indices. On the host, as all below.
 pssdet_status check(const pssdet_dcnv2_problem& problem, int32_t* out_h, int32_t* out_w);
 
 // The arguments of a launch; PSSDET_BAD_PROBLEM if anything contradicts anything else.

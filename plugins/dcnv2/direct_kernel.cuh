@@ -1,5 +1,5 @@
-// The general kernel: every type, layout, kernel size and grouping, in float32. A block computes 64 pixels of an image by 64
-// output channels of a group, 16 channels of a tap at a time.
+// The general kernel: every type, layout, kernel size and grouping, in float32. A block computes 64 pixels of
+// an image by 64 output channels of a group, 16 channels of a tap at a time.
 #pragma once
 
 #include "../device/launch.h"

@@ -7,11 +7,11 @@
 
 namespace pssdet::dcnv2 {
 
-// Values that every row in shared memory is longer than its content: without them, rows would fall on the same banks.
+// Values by which a row in shared memory is longer than its content: rows would else fall on the same banks.
 constexpr int kSkew = 8;
 
-// Rows x Columns outputs of a block; TileK values of k at a time. WarpsM x WarpsN warps share the outputs; WarpsK such groups slice
-// each k-tile among them, so that a small problem has more warps.
+// Rows x Columns outputs of a block; TileK values of k at a time. WarpsM x WarpsN warps share the outputs;
+// WarpsK such groups slice each k-tile among them, so that a small problem has more warps.
 template <int Rows, int Columns, int TileK, int WarpsM, int WarpsN, int WarpsK>
 struct Tile {
   static constexpr int kRows = Rows, kColumns = Columns, kTileK = TileK;
@@ -29,7 +29,7 @@ struct Tile {
   static constexpr int kStageBytes = (Rows + Columns) * kPitch * int(sizeof(half));
   static constexpr int kRowBytes = kOutPitch * int(sizeof(float));
 
-  // The result passes through the memory of samples and weights; where it is larger than that, one row of warps at a time.
+  // The result passes through the memory of samples and weights; if it is larger, one row of warps at a time.
   static constexpr int kParts = Rows * kRowBytes <= 2 * kStageBytes ? 1 : WarpsM;
   static constexpr int kPartRows = Rows / kParts, kPartWarpsM = WarpsM / kParts;
 

@@ -1,4 +1,4 @@
-// The instructions that have no portable spelling: tensor cores and asynchronous copies, on a GPU or in the emulator.
+// Instructions without a portable spelling: tensor cores and asynchronous copies, on a GPU or in the emulator.
 #pragma once
 
 #include "../device/device.h"
@@ -46,8 +46,8 @@ PSSDET_DEVICE void load_matrices(uint32_t (&part)[4], const half* row) {
 }
 
 PSSDET_DEVICE void multiply_16x8x16(float* c, const uint32_t* a, const uint32_t* b) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, "
-      "%1, %2, %3};"
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }

@@ -1,8 +1,9 @@
-// 16 x 16 x 16 matrix products on tensor cores, half times half into float32: two policies with one interface, each with its own
-// way of copying a k-tile of the weights into shared memory while the one before it is multiplied.
+// 16 x 16 x 16 matrix products on tensor cores, half times half into float32: two policies with one interface,
+// each copying a k-tile of the weights into shared memory its own way while the one before it is multiplied.
 //
-// In both, a matrix of A is 16 rows of 16 consecutive k; a matrix of B is 16 columns of 16 consecutive k each (its memory is the
-// transposed B); pitches are in elements. A product is computed by one warp, all lanes of which make the same calls.
+// In both, a matrix of A is 16 rows of 16 consecutive k; a matrix of B is 16 columns of 16 consecutive k each
+// (its memory is the transposed B); pitches are in elements. A product is computed by one warp, all lanes of
+// which make the same calls.
 #pragma once
 
 #include "arguments.h"

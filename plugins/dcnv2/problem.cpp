@@ -1,4 +1,4 @@
-// The CPU part of the C interface but for the reference: checks of a problem, and the kernels' order of weights.
+// The CPU part of the C interface: checks of a problem, and the kernels' order of weights.
 #include "../device/validation.h"
 #include "arguments.h"
 

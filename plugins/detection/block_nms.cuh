@@ -13,8 +13,8 @@ struct NmsShared {
   uint32_t* kept;     // the result: for each group, the boxes that stay
 };
 
-// What a block of NMS has in shared memory: boxes, and behind them the keys, which the search of the candidates and NMS itself use
-// for what they need while there are no boxes yet, or no keys any more.
+// What a block of NMS has in shared memory: boxes, and behind them the keys, which the search of the candidates
+// and NMS itself use for what they need while there are no boxes yet, or no keys any more.
 struct BoxesAndKeys {
   Box* boxes;
   uint64_t* keys;
@@ -45,8 +45,8 @@ static_assert(BoxesAndKeys::bytes(PSSDET_MAX_CANDIDATES) <= 48 * 1024, "needs cu
 // The number of whole groups' boxes; `boxes` and `earlier` have that many.
 PSSDET_HOST_DEVICE constexpr int whole_groups(int count) { return ceil_div(count, 32) * 32; }
 
-// The lanes of this warp that stay, of those in `alive`. Right for lane i once it is for those before, so it takes as many rounds as
-// the longest chain of boxes of which each suppresses the next.
+// The lanes of this warp that stay, of those in `alive`. Right for lane i once it is for those before, so it
+// takes as many rounds as the longest chain of boxes of which each suppresses the next.
 PSSDET_DEVICE uint32_t survivors(uint32_t alive, uint32_t earlier) {
   const bool candidate = alive >> lane_of_thread() & 1;
   uint32_t chosen = alive, before;
@@ -82,8 +82,8 @@ PSSDET_DEVICE void prepare_groups(const NmsShared& shared, int groups, float thr
   __syncthreads();
 }
 
-// Removes what the boxes `chosen` of one group suppress in all later groups. Where warps outnumber groups, several share a group, each
-// with a part of the chosen boxes.
+// Removes what the boxes `chosen` of one group suppress in all later groups. Where warps outnumber groups,
+// several share a group, each with a part of the chosen boxes.
 PSSDET_DEVICE void suppress_later(
     const NmsShared& shared, int group, int groups, uint32_t chosen, float threshold) {
   const int lane = lane_of_thread(), warps = int(blockDim.x) / 32, later = groups - group - 1;
@@ -102,8 +102,8 @@ PSSDET_DEVICE void suppress_later(
   }
 }
 
-// Keeps the first `most` boxes that no kept one before overlaps by more than the threshold. boxes[count, whole_groups(count)) need not
-// be set. Ends with a barrier; returns how many were kept.
+// Keeps the first `most` boxes that no kept one before overlaps by more than the threshold.
+// boxes[count, whole_groups(count)) need not be set. Ends with a barrier; returns how many were kept.
 PSSDET_DEVICE int suppress(const NmsShared& shared, int count, int most, float threshold) {
   const int groups = whole_groups(count) / 32;
   for (int i = count + int(threadIdx.x); i < 32 * groups; i += int(blockDim.x))

@@ -1,7 +1,7 @@
-// The largest of many keys, and keys in order, by the threads of a block: exact, and the same in any order of threads.
+// The largest of many keys, and keys in order, by a block's threads: exact, the same in any order of threads.
 //
-// Radix select: a pass counts the values of the next eight bits among the keys that agree with the bits chosen so far, which
-// tells the last wanted key's. It ends when all keys that agree are wanted.
+// Radix select: a pass counts the values of the next eight bits among the keys that agree with the bits chosen
+// so far, which tells the last wanted key's. It ends when all keys that agree are wanted.
 #pragma once
 
 #include "../device/device.h"
@@ -9,8 +9,8 @@
 
 namespace pssdet::detection {
 
-// A candidate's key of 64 bits: the higher score comes first, of equal scores the lower index. No two keys are equal, so every
-// choice among them has one result.
+// A candidate's key of 64 bits: the higher score comes first, of equal scores the lower index. No two keys are
+// equal, so every choice among them has one result.
 
 // Below every key of a candidate.
 constexpr uint64_t kNoKey = 0;
@@ -19,7 +19,7 @@ constexpr uint32_t kNoScore = 0;
 // ONNX has -inf for candidates that are none, and asks whether a score passes this.
 constexpr float kAnyScore = -3e38f;
 
-// The order of floats, as that of whole numbers; zeros are equal whatever their sign, NaN comes first as in ONNX Runtime's TopK.
+// The order of floats as whole numbers; zeros of both signs are equal, NaN is first as in ONNX Runtime's TopK.
 PSSDET_DEVICE uint32_t order_of(float score) {
   if (score != score) return 0xFFFFFFFFu;
   const uint32_t bits = __float_as_uint(score == 0.0f ? 0.0f : score);
@@ -98,7 +98,8 @@ PSSDET_DEVICE uint64_t lowest_wanted(SelectShared& shared, const Keys& keys, int
       const uint32_t order = keys.order(i);
       if (order == kNoScore) continue;
       const uint64_t key = shift >= 32 ? uint64_t(order) << 32 : keys.key(i);
-      // The result is unused and the addend constant, so the GPU adds a warp's for one bin at once. Many scores are alike.
+      // The result is unused and the addend constant, so the GPU adds a warp's for one bin at once.
+      // Many scores are alike.
       if (key >> shift >> kDigitBits == chosen) atomicAdd(&shared.bins[key >> shift & (kBins - 1)], 1u);
     }
     __syncthreads();
@@ -111,8 +112,8 @@ PSSDET_DEVICE uint64_t lowest_wanted(SelectShared& shared, const Keys& keys, int
   }
 }
 
-// Gives `take` the `wanted` largest keys, or all if there are fewer: (place, key), the places from 0 in no order. Returns how many.
-// Keys: order(i) and key(i) for i below count; an order of kNoScore is no candidate.
+// Gives `take` the `wanted` largest keys, or all if there are fewer: (place, key), places from 0 in no order.
+// Returns how many. Keys: order(i) and key(i) for i below count; an order of kNoScore is no candidate.
 template <typename Keys, typename Take>
 PSSDET_DEVICE int select_largest(
     SelectShared& shared, const Keys& keys, int count, int wanted, const Take& take) {

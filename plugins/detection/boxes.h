@@ -27,14 +27,15 @@ PSSDET_DEVICE Single rounded_up(Single a) { return {std::ceil(a.value)}; }
 
 using Box = float4;  // (low x, low y, high x, high y)
 
-// A box as NMS without a pixel offset must see it. An inverted box, or one with a NaN, becomes a point, which overlaps nothing.
+// A box as NMS without a pixel offset must see it. An inverted box, or one with a NaN, becomes a point,
+// which overlaps nothing.
 PSSDET_DEVICE Box as_seen(const Box& box, float pixel_offset) {
   if (!(box.z >= box.x && box.w >= box.y)) return make_float4(0.0f, 0.0f, 0.0f, 0.0f);
   return make_float4(box.x, box.y, add_rn(box.z, pixel_offset), add_rn(box.w, pixel_offset));
 }
 
-// Whether intersection over union passes the threshold, with the arithmetic of ONNX Runtime's NonMaxSuppression. With an
-// intersection above zero the union is too: rounding keeps the order of sizes.
+// Whether intersection over union passes the threshold, with the arithmetic of ONNX Runtime's
+// NonMaxSuppression. With an intersection above zero the union is too: rounding keeps the order of sizes.
 PSSDET_DEVICE bool overlap(const Box& a, const Box& b, float threshold) {
   const float low_x = fmaxf(a.x, b.x), high_x = fminf(a.z, b.z);
   if (high_x <= low_x) return false;
@@ -47,7 +48,7 @@ PSSDET_DEVICE bool overlap(const Box& a, const Box& b, float threshold) {
   return div_rn(common, sub_rn(add_rn(area_a, area_b), common)) > threshold;
 }
 
-// From an anchor and its deltas to a box. Source: the ONNX function pssdet.GenerateProposals, operation by operation.
+// From anchor and deltas to a box. Source: the ONNX function pssdet.GenerateProposals, operation by operation.
 
 // log(1000 / 16): keeps exp() finite.
 constexpr float kMaxLogScale = 4.135166556742356f;
@@ -71,7 +72,7 @@ PSSDET_DEVICE Interval decoded_axis(const pssdet_proposals_problem& problem, Int
       at_least(at_most(centre - reach, bound), zero), at_least(at_most(centre + reach - offset, bound), zero)};
 }
 
-// The box of anchor `kind` of a cell; deltas: dx, dy, dw, dh. It has a NaN where a delta or the image's size is one.
+// The box of anchor `kind` of a cell; deltas: dx, dy, dw, dh. It has a NaN if a delta or an image size is one.
 PSSDET_DEVICE Box decoded_anchor(const pssdet_proposals_problem& problem, int32_t level, int32_t kind,
     int32_t cell, const Single* deltas, Single image_height, Single image_width) {
   const int32_t width = problem.pyramid.width[level], stride = problem.pyramid.strides[level];

@@ -1,9 +1,11 @@
-// The detection part of a two-stage detector: proposals, region features and class-wise NMS, in plain C without TensorRT types.
-// What they compute is what the ONNX functions pssdet.GenerateProposals, pssdet.MultilevelRoiAlign and pssdet.MulticlassNms compute.
+// The detection part of a two-stage detector: proposals, region features and class-wise NMS, in plain C without
+// TensorRT types. What they compute is what the ONNX functions pssdet.GenerateProposals,
+// pssdet.MultilevelRoiAlign and pssdet.MulticlassNms compute.
 //
-// Every `run` launches for the whole batch on `stream` (a cudaStream_t): no allocation, no synchronisation, no state; it can be
-// captured into a CUDA graph. Results do not depend on the order in which threads run: equal scores keep the order of their indices.
-// Pointers are to device memory, aligned to 16 bytes. Every function may be called from any thread.
+// Every `run` launches for the whole batch on `stream` (a cudaStream_t): no allocation, no synchronisation, no
+// state; it can be captured into a CUDA graph. Results do not depend on the order in which threads run: equal
+// scores keep the order of their indices. Pointers are to device memory, aligned to 16 bytes. Every function
+// may be called from any thread.
 #ifndef PSSDET_DETECTION_H_
 #define PSSDET_DETECTION_H_
 
@@ -62,21 +64,22 @@ PSSDET_API pssdet_status pssdet_roi_align_check(const pssdet_roi_align_problem* 
 PSSDET_API pssdet_status pssdet_multiclass_nms_workspace(
     const pssdet_multiclass_nms_problem* problem, size_t* bytes);
 
-// scores[i]: [batch, anchors_per_cell, h, w], deltas[i]: [batch, 4 * anchors_per_cell, h, w] (dx, dy, dw, dh of each anchor), of
-// `type`; each tensor has its own layout, in the order of the scores, then of the deltas. image_size: [batch, 2] (h, w).
-// Out: proposals [batch, post_nms_top_n, 4], best first, zero past count; their scores, -inf past count; count int32 [batch].
+// scores[i]: [batch, anchors_per_cell, h, w], deltas[i]: [batch, 4 * anchors_per_cell, h, w] (dx, dy, dw, dh of
+// each anchor), of `type`; layouts: of all scores, then of all deltas. image_size: [batch, 2] (h, w).
+// Out: proposals [batch, post_nms_top_n, 4], best first, zero past count; their scores, -inf past count;
+// count int32 [batch].
 PSSDET_API pssdet_status pssdet_proposals_run(const pssdet_proposals_problem* problem, pssdet_dtype type,
     const pssdet_layout* layouts, const void* const* scores, const void* const* deltas, const float* image_size,
     float* proposals, float* proposal_scores, int32_t* count, void* workspace, void* stream);
 
-// maps[i]: [batch, channels, h, w] of `type`, all in `layout`; rois: [batch, regions, 4] in pixels of the network's input.
+// maps[i]: [batch, channels, h, w] of `type`, all in `layout`; rois: [batch, regions, 4] in the input's pixels.
 // Out: features [batch * regions, channels, output_size, output_size] of `type`, NCHW. NHWC maps are half.
 PSSDET_API pssdet_status pssdet_roi_align_run(const pssdet_roi_align_problem* problem, pssdet_dtype type,
     pssdet_layout layout, const void* const* maps, const float* rois, void* features, void* stream);
 
 // boxes: [batch, regions, box_classes, 4], scores: [batch, regions, classes], region_count: int32 [batch].
-// Out: [batch, max_detections, 4], scores [batch, max_detections] falling, labels int32, count int32 [batch]; past count boxes and
-// scores are 0 and labels -1.
+// Out: [batch, max_detections, 4], scores [batch, max_detections] falling, labels int32, count int32 [batch];
+// past count boxes and scores are 0 and labels -1.
 PSSDET_API pssdet_status pssdet_multiclass_nms_run(const pssdet_multiclass_nms_problem* problem,
     const float* boxes, const float* scores, const int32_t* region_count, float* best_boxes, float* best_scores,
     int32_t* labels, int32_t* count, void* workspace, void* stream);

@@ -1,4 +1,4 @@
-// The ONNX function pssdet.MulticlassNms in two kernels: NMS of each class, and the best of all classes of an image.
+// The ONNX function pssdet.MulticlassNms in two kernels: NMS of each class, and the best of an image's classes.
 #pragma once
 
 #include "../device/launch.h"
@@ -14,7 +14,8 @@ struct NmsArguments {
   float4* best_boxes;
   float* best_scores;
   int32_t *labels, *count;
-  // Workspace: each class's candidates in order, [batch, classes, regions], and those it kept, [batch, classes, of_class()].
+  // Workspace: each class's candidates in order, [batch, classes, regions], and those it kept,
+  // [batch, classes, of_class()].
   uint64_t* class_keys;
   uint64_t* kept_keys;
 

@@ -1,5 +1,5 @@
-// The ONNX function pssdet.GenerateProposals in three kernels: the best anchors of a chunk of a level's map; decoding and NMS of
-// a level's best; the best of all levels.
+// The ONNX function pssdet.GenerateProposals in three kernels: the best anchors of a chunk of a level's map;
+// decoding and NMS of a level's best; the best of all levels.
 #pragma once
 
 #include "../device/launch.h"
@@ -7,7 +7,7 @@
 
 namespace pssdet::detection {
 
-// Anchors that one block of the first kernel looks through: their scores fill the shared memory that needs no opt-in.
+// Anchors for one block of the first kernel: their scores fill the shared memory that needs no opt-in.
 constexpr int kChunk = 8192;
 
 struct ChunkShared {
@@ -23,8 +23,8 @@ struct ProposalsArguments {
   float4* proposals;
   float* proposal_scores;
   int32_t* count;
-  // Workspace: what each level's NMS was given and what it kept, [batch, levels, pre_nms_top_n], and each chunk's best anchors,
-  // [batch, chunks, pre_nms_top_n].
+  // Workspace: what each level's NMS was given and what it kept, [batch, levels, pre_nms_top_n], and each
+  // chunk's best anchors, [batch, chunks, pre_nms_top_n].
   float4* level_boxes;
   uint64_t* level_keys;
   uint64_t* chunk_keys;
@@ -47,7 +47,7 @@ class BestOfChunk : public LaunchBounds<512, 1, 32>, public DynamicShared<int(si
     return int64_t(arguments.problem.batch) * arguments.chunks();
   }
 
-  // The scores of a chunk: elements of the map in the order in which they lie in memory, so that threads read side by side.
+  // The scores of a chunk: elements of the map in the order of memory, so that threads read side by side.
   struct Keys {
     const uint32_t* orders;
     int32_t first, anchors, cells;

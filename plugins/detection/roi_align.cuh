@@ -6,8 +6,8 @@
 
 namespace pssdet::roi_align {
 
-// A region's level, and its samples along one axis: rounded after every step, in the order of the ONNX function and of ONNX
-// Runtime's RoiAlign, so that every decision is theirs.
+// A region's level, and its samples along one axis: rounded after every step, in the order of the ONNX function
+// and of ONNX Runtime's RoiAlign, so that every decision is theirs.
 
 constexpr float kFarthest = 1e9f;      // pixels; what infinity becomes
 constexpr float kSizeEpsilon = 1e-6f;  // added to a relative size, as the originals did
@@ -21,7 +21,8 @@ PSSDET_DEVICE float finite(float value) {
   return value > kFarthest ? kFarthest : value < -kFarthest ? -kFarthest : value;
 }
 
-// Source: distribute_fpn_proposals of PaddlePaddle, with comparisons instead of a logarithm. An inverted region is on level 0.
+// Source: distribute_fpn_proposals of PaddlePaddle, with comparisons instead of a logarithm.
+// An inverted region is on level 0.
 //   bounds: relative sizes from which on a region is of level i or a later one; the first is not used.
 PSSDET_DEVICE int level_of(const pssdet_roi_align_problem& problem, const float* bounds, const Region& region) {
   float area = 0.0f;
@@ -53,8 +54,9 @@ struct Axis {
     return add_rn(add_rn(start, mul_rn(float(number), bin)), within);
   }
 
-  // The samples of a bin that count: those at most one cell outside of the map. Positions rise, or fall if the region is
-  // inverted, so these are neighbours; they are at most two per cell and bin, however large a region is with adaptive sampling.
+  // The samples of a bin that count: those at most one cell outside of the map. Positions rise, or fall if the
+  // region is inverted, so these are neighbours; they are at most two per cell and bin, however large a region
+  // is with adaptive sampling.
   PSSDET_DEVICE void range(int number, int* first, int* end) const {
     const float edge = float(cells);
     if (bin < 0.0f) {
@@ -241,8 +243,8 @@ class RoiAlign : public LaunchBounds<kRoiThreads, 4>, public StaticShared<RoiSha
     return kept_[way] ? shared_.samples[way][bin * axis.grid + i] : axis.sample(bin, i);
   }
 
-  // visit(the top left cell's place, from it to the right one, from it to the one below, the four corners' weights) for
-  // every sample of a bin that counts.
+  // visit(the top left cell's place, from it to the right one, from it to the one below, the four corners'
+  // weights) for every sample of a bin that counts.
   template <typename Visit>
   PSSDET_DEVICE void each_sample(int bin, const Visit& visit) const {
     const int row = bin / size_, column = bin % size_;

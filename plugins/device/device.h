@@ -1,5 +1,5 @@
-// What kernels need of CUDA, and tensors in its memory. nvcc and NVRTC compile CUDA's own, a C++ compiler an emulator
-// (tests/emulator/) that runs the same kernel source on a CPU, so that tests need no GPU.
+// What kernels need of CUDA, and tensors in its memory. nvcc and NVRTC compile CUDA's own, a C++ compiler an
+// emulator (tests/emulator/) that runs the same kernel source on a CPU, so that tests need no GPU.
 #pragma once
 
 #include <cmath>
@@ -44,7 +44,7 @@ PSSDET_HOST_DEVICE void from_float(float value, half* to) { *to = __float2half_r
 
 PSSDET_HOST_DEVICE constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
-// Arithmetic that rounds after every step: nvcc would join a product and a sum, and a comparison could decide otherwise.
+// Arithmetic that rounds after every step: nvcc would join a product and a sum, and a comparison could flip.
 PSSDET_DEVICE float add_rn(float a, float b) { return __fadd_rn(a, b); }
 PSSDET_DEVICE float mul_rn(float a, float b) { return __fmul_rn(a, b); }
 PSSDET_DEVICE float div_rn(float a, float b) { return __fdiv_rn(a, b); }

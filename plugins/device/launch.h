@@ -3,7 +3,7 @@
 // A kernel is a class derived from LaunchBounds and from StaticShared or DynamicShared, with
 //   Arguments                                   its parameters, a plain structure;
 //   static int64_t blocks(const Arguments&)     of a launch's grid;
-//   Kernel(const Arguments&, shared).run()      what each thread does. shared: see StaticShared and DynamicShared.
+//   Kernel(const Arguments&, shared).run()      what each thread does. shared: see StaticShared, DynamicShared.
 #pragma once
 
 #include "device.h"
@@ -16,7 +16,7 @@
 
 namespace pssdet {
 
-// FewestThreads: a kernel that computes the same with any number of whole warps says 32, and the emulator uses fewer.
+// FewestThreads: a kernel that computes the same with any number of warps says 32; the emulator uses fewer.
 template <int Threads, int BlocksPerMultiprocessor, int FewestThreads = Threads>
 struct LaunchBounds {
   static constexpr int kThreads = Threads, kBlocksPerMultiprocessor = BlocksPerMultiprocessor,
@@ -88,7 +88,8 @@ pssdet_status run_grid(const typename Kernel::Arguments& arguments, unsigned blo
 
 #if !defined(__CUDACC_RTC__)
 
-// One launch, on `stream` (a cudaStream_t), unless there are no blocks. PSSDET_BAD_PROBLEM if there are more than a grid has.
+// One launch, on `stream` (a cudaStream_t), unless there are no blocks.
+// PSSDET_BAD_PROBLEM if there are more than a grid has.
 template <typename Kernel>
 pssdet_status launch(const typename Kernel::Arguments& arguments, void* stream) {
   const int64_t blocks = Kernel::blocks(arguments);

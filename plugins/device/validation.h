@@ -1,4 +1,4 @@
-// What the C functions of all kernels share on the host: checks of sizes, formats and pointers, and the parts of a workspace.
+// What the kernels' C functions share on the host: checks of sizes, formats and pointers, parts of a workspace.
 #pragma once
 
 #include <cmath>
@@ -36,7 +36,7 @@ inline bool usable(std::initializer_list<const void*> pointers) {
   return true;
 }
 
-// Hands out one part of a workspace after the other, each aligned to 16 bytes; without a start it counts bytes only.
+// Hands out the parts of a workspace in turn, each aligned to 16 bytes; without a start it counts bytes only.
 class Workspace {
  public:
   explicit Workspace(void* start) : start_(static_cast<unsigned char*>(start)) {}

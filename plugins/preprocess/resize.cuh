@@ -31,8 +31,8 @@ PSSDET_DEVICE Taps linear_taps(int32_t index, double scale, int32_t pixels) {
   return {{clamp(cell, pixels - 1), clamp(cell + 1, pixels - 1)}, {1.0f - next, next}};
 }
 
-// Two pixels with whole weights, 2048 for one, from a coordinate in float32. Along a row, OpenCV gives all the weight to a
-// border's pixel; along a column it shares it between two equal ones, which is rounded otherwise.
+// Two pixels with whole weights, 2048 for one, from a coordinate in float32. Along a row, OpenCV gives all the
+// weight to a border's pixel; along a column it shares it between two equal ones, which is rounded otherwise.
 PSSDET_DEVICE Taps fixed_taps(int32_t index, double scale, int32_t pixels, bool along_row) {
   const float at = float(coordinate(index, scale)), floor_at = std::floor(at);
   const int32_t cell = int32_t(floor_at);
@@ -149,7 +149,7 @@ class Resize : public LaunchBounds<kThreads, 4>, public StaticShared<ResizeShare
     return sum;
   }
 
-  // OpenCV's arithmetic for 8-bit pixels: products of 11 and 8 bits, cut to 15 before they are multiplied again.
+  // OpenCV's arithmetic for 8-bit pixels: products of 11 and 8 bits, cut to 15 before being multiplied again.
   PSSDET_DEVICE int32_t fixed(const Taps& rows, const Taps& columns, int channel) const {
     int32_t sum = 2;
 #pragma unroll

@@ -1,8 +1,9 @@
-// The library's plugins, and how TensorRT finds them: by IPluginRegistry::loadLibrary (trtexec --dynamicPlugins, engines that carry
-// their plugins), which calls the entry points below, or by plain dlopen (Triton, Polygraphy, trtexec --staticPlugins, ctypes),
-// where the library registers itself.
+// The library's plugins, and how TensorRT finds them: by IPluginRegistry::loadLibrary (trtexec
+// --dynamicPlugins, engines that carry their plugins), which calls the entry points below, or by plain dlopen
+// (Triton, Polygraphy, trtexec --staticPlugins, ctypes), where the library registers itself.
 //
-// TensorRT is looked up at run time, never linked: one file serves libnvinfer and the lean runtime, and loads without either.
+// TensorRT is looked up at run time, never linked: one file serves libnvinfer and the lean runtime,
+// and loads without either.
 #include <dlfcn.h>
 
 #include <atomic>
@@ -32,7 +33,8 @@ int32_t version_of(void* library) {
   return version ? version() : 0;
 }
 
-// Whether the registry has the layout compiled for: one major version keeps it from TensorRT 10 on; 8.6.0 and 8.6.1 differ.
+// Whether the registry has the layout compiled for: one major version keeps it from TensorRT 10 on;
+// 8.6.0 and 8.6.1 differ.
 bool compatible(int32_t version) {
 #if NV_TENSORRT_MAJOR >= 10
   return version / 10000 == NV_TENSORRT_MAJOR;  // 101500 is 10.15.0
@@ -46,7 +48,8 @@ struct Host {
   int32_t version;  // 0: there is no TensorRT, or only one of another major version
 };
 
-// The loaded TensorRT, by name first: Python and Triton keep its symbols local. The handle keeps it loaded, as linking would.
+// The loaded TensorRT, by name first: Python and Triton keep its symbols local.
+// The handle keeps it loaded, as linking would.
 Host host() {
   for (const char* stem : {"libnvinfer.so.", "libnvinfer_lean.so.", "libnvinfer_dispatch.so."}) {
     void* library = dlopen((stem + std::to_string(NV_TENSORRT_MAJOR)).c_str(), RTLD_LAZY | RTLD_NOLOAD);
@@ -94,7 +97,8 @@ const std::vector<Creator*>& all_creators() {
   return creators;
 }
 
-// Registers the creators until the library is unloaded or somebody else does. TensorRT's own macro cannot be withdrawn.
+// Registers the creators until the library is unloaded or somebody else does.
+// TensorRT's own macro cannot be withdrawn.
 class Registration {
  public:
   Registration() {
@@ -133,7 +137,8 @@ void log_error(const std::string& line) noexcept {
   }
 }
 
-// loadLibrary opens the library, which registers itself, and then refuses what is registered: so that is withdrawn first.
+// loadLibrary opens the library, which registers itself, and then refuses what is registered:
+// so that is withdrawn first.
 Creator* const* hand_over(int32_t* count) {
   registration.withdraw();
   *count = int32_t(all_creators().size());

@@ -124,7 +124,7 @@ inline std::vector<std::vector<int64_t>> inferred(const Operator& op, const std:
   return all;
 }
 
-// Each input's sides changed one at a time, and its rank: `workspace` has to refuse that, but for the sides that are free.
+// Each input's sides changed one at a time, and its rank: `workspace` must refuse that, but for the free sides.
 inline void expect_refusals(
     const Operator& op, const std::vector<Shape>& good, const std::vector<std::pair<size_t, int>>& free) {
   for (size_t i = 0; i < good.size(); ++i) {

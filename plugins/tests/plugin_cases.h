@@ -11,7 +11,7 @@ namespace plugin_host {
 using nvinfer1::DataType;
 using nvinfer1::TensorFormat;
 
-// A plugin with valid attributes and tensors of its inputs, then its outputs; the first of half type if it can be.
+// A plugin with valid attributes and tensors: its inputs, then its outputs; the first is half if it can be.
 struct Case {
   std::string plugin;
   Fields fields;

@@ -1,5 +1,5 @@
-// For the tests of the plugin library: a TensorRT loaded at run time, and expressions for shapes without a builder, which would
-// need a GPU.
+// For the tests of the plugin library: a TensorRT loaded at run time, and expressions for shapes without a
+// builder, which would need a GPU.
 #pragma once
 
 #include <NvInferRuntime.h>

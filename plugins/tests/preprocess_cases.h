@@ -56,8 +56,8 @@ class PreprocessCase {
   const std::vector<uint8_t>& pixels() const { return pixels_; }
   std::vector<float>& out() { return out_; }
 
-  // Whether the result is right; prints a line. What is rounded to whole grey levels may be rounded otherwise where a value lies in the
-  // middle, but not in whole numbers.
+  // Whether the result is right; prints a line. What is rounded to whole grey levels may be rounded otherwise
+  // where a value lies in the middle, but not in whole numbers.
   bool judge(const char* where) const {
     double largest = 0;
     size_t i = 0;

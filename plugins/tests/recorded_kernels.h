@@ -1,5 +1,5 @@
-// The kernels' entry points, replaced (-Wl,--wrap, see recorded_kernels.cpp) by functions that write their arguments down: the
-// plugins are tested with neither a GPU nor a build with CUDA.
+// The kernels' entry points, replaced (-Wl,--wrap, see recorded_kernels.cpp) by functions that write their
+// arguments down: the plugins are tested with neither a GPU nor a build with CUDA.
 #pragma once
 
 #include <cstdint>

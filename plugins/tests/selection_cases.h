@@ -1,4 +1,4 @@
-// Cases of proposals and of class-wise NMS: tensors as the kernels take them, and what a plain program makes of them.
+// Cases of proposals and class-wise NMS: tensors as kernels take them, and what a plain program makes of them.
 #pragma once
 
 #include <cstdint>

@@ -38,7 +38,7 @@ class Tensor {
     return result;
   }
 
-  // Whether everything that is not the tensor's is still as it was: the gaps between pixels and what lies behind.
+  // Whether all that is not the tensor's is still as it was: the gaps between pixels and what lies behind.
   bool is_intact_outside() const {
     std::vector<unsigned char> copy = bytes_;
     each([&](size_t, size_t at) { std::memset(copy.data() + at * size(), 0xFF, size()); });

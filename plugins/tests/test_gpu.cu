@@ -1,4 +1,4 @@
-// The library on a GPU, against the reference in float64: every case, every tile. Exit code 77 where there is no GPU.
+// The library on a GPU, against the reference in float64: every case, every tile. Exit code 77 without a GPU.
 #include "comparison.h"
 #include "device_memory.h"
 

@@ -1,4 +1,4 @@
-// The operators of the three detection plugins: signatures, formats, shapes, workspaces, and what they hand to the kernels.
+// The three detection plugins' operators: signatures, formats, shapes, workspaces, what they hand to kernels.
 #include <algorithm>
 
 #include "operator_parts.h"
@@ -9,7 +9,7 @@ namespace {
 using namespace pssdet::test;
 using Sizes = std::vector<std::vector<int64_t>>;
 
-// Calls the kernel with the addresses 1, 2, ... for inputs, then outputs, 90 for the workspace, 91 for the stream.
+// Calls the kernel with addresses 1, 2, ... for inputs, then outputs, 90 for the workspace, 91 for the stream.
 std::string launched(const Operator& op, const std::vector<Tensor>& tensors) {
   const void* inputs[kMostTensors];
   void* outputs[kMostTensors];
@@ -18,7 +18,7 @@ std::string launched(const Operator& op, const std::vector<Tensor>& tensors) {
   return op.launch(tensors.data(), {inputs, outputs, address(90), -1, address(91)});
 }
 
-// What must not reach a kernel: a batch of none, silently; outputs of another size and a failed launch, with words.
+// What must not reach a kernel: a batch of none, silently; other output sizes and a failed launch, with words.
 void expect_guarded(const Operator& op, const std::vector<Tensor>& good) {
   recorded() = {};
   std::vector<Tensor> none = good;

@@ -1,5 +1,5 @@
-// The wrappers of both generations, around all plugins: what TensorRT says reaches the operators, and what they say reaches
-// TensorRT. The kernels are replaced (recorded_kernels.h); neither a GPU nor TensorRT's libraries are needed.
+// The wrappers of both generations, around all plugins: what TensorRT says reaches the operators, and what they
+// say reaches TensorRT. The kernels are replaced (recorded_kernels.h); neither a GPU nor TensorRT is needed.
 #include "checks.h"
 #include "plugin_cases.h"
 #include "recorded_kernels.h"

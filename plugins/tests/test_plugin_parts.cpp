@@ -1,4 +1,4 @@
-// What the TensorRT plugins are made of and that needs no TensorRT: attributes, their record, and PssDetDeformConv2d's operator.
+// Parts of the TensorRT plugins that need no TensorRT: attributes, their record, PssDetDeformConv2d's operator.
 #include <cmath>
 #include <cstring>
 #include <limits>

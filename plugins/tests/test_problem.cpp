@@ -94,8 +94,8 @@ void limits() {
   }));
 }
 
-// The largest problems that are accepted: the places that the kernels read are worked out without overflow, which the sanitizer
-// that the tests are built with would report.
+// The largest problems that are accepted: the places that the kernels read are worked out without overflow,
+// which the sanitizer that the tests are built with would report.
 void places_at_the_limits() {
   const Problem problems[] = {
       {1, 1, (1 << 24) - 2, 1, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1},

@@ -73,7 +73,7 @@ void odd_images() {
   CHECK(corners.x < width && corners.x + corners.right < width);
 }
 
-// Every place that has weight, and every place that is read, lies in the image; the weights are those of the definition.
+// Every place that has weight, and every place read, lies in the image; the weights are the definition's.
 void random_points() {
   std::mt19937 random(3);
   std::uniform_real_distribution<double> across(-2.5, kWidth + 2.5);

@@ -21,8 +21,8 @@ _LEGEND = (
     f"Shared: bytes of shared memory of a block, of a fused DCNv2 kernel with {TAPS} taps, "
     "of proposals and NMS with the most candidates. "
     "Blocks: how many fit on a multiprocessor at a time, by registers, shared memory and threads. "
-    "Tensor core: matrix instructions in the machine code, or in the intermediate code (PTX) where no disassembler "
-    "knew the architecture. "
+    "Tensor core: matrix instructions in the machine code, or in the intermediate code (PTX) "
+    "where no disassembler knew the architecture. "
     "Local: instructions that read or write local memory (-: no disassembler). "
     "Spilled: bytes of stack, spill stores and spill loads, as ptxas reports them."
 )

@@ -1,4 +1,4 @@
-"""NVIDIA's run-time compiler (NVRTC) and disassembler from PyPI wheels: no GPU and no CUDA toolkit is needed."""
+"""NVIDIA's run-time compiler (NVRTC) and disassembler from PyPI wheels: no GPU or CUDA toolkit is needed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pssdet.errors import EnvironmentMissing
 _INSTALL = "pip install '.[kernels]' in a checkout"
 _OPTIONS = (
     "--std=c++17",
-    "--device-as-default-execution-space",  # functions for the host are compiled for the device too, and dropped
+    "--device-as-default-execution-space",  # host functions are compiled for the device too, and dropped
     "--diag-suppress=1097",  # attributes that only a host compiler knows
     "--ptxas-options=-v",
 )
@@ -61,7 +61,7 @@ class Nvrtc:
         names: Sequence[str],
         options: Sequence[str] = (),
     ) -> Compiled:
-        """Compile ``source`` for ``arch`` (``sm_70``), with the kernels of the name expressions ``names`` in it.
+        """Compile ``source`` for ``arch`` (``sm_70``), with the kernels of the name expressions ``names``.
 
         ``headers``: name -> text, for ``#include`` without a file. ``CompileFailed`` if the source is wrong.
         """
@@ -131,7 +131,7 @@ class MachineCode:
 
 
 def machine_code(cubin: bytes) -> dict[str, MachineCode] | None:
-    """Symbol -> code of its kernel; None if no disassembler knows the architecture (CUDA 13's does not know sm_70)."""
+    """Symbol -> code of its kernel; None if no disassembler knows the architecture (CUDA 13's lacks sm_70)."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernels.cubin"
         path.write_bytes(cubin)

@@ -50,7 +50,7 @@ def load(image: Image | _Broken, name: str = "") -> NDArray[np.uint8]:
     """The pixels of a picture, uint8 [H, W, 3] RGB, turned upright as its EXIF data say.
 
     Args:
-        image: a path, the bytes of an encoded picture, or uint8 [H, W, 3] **RGB** (OpenCV's own reader gives BGR).
+        image: a path, the bytes of an encoded picture, or uint8 [H, W, 3] **RGB** (OpenCV's reader gives BGR).
         name: what errors call it; a path by default.
 
     Raises:
@@ -94,7 +94,7 @@ def find_files(sources: Sequence[Path]) -> list[Path]:
     Folders are not searched below their first level, and hidden files are left out.
 
     Raises:
-        BadInput: nothing is named, a path does not exist, a folder has no pictures, or a video cannot be opened.
+        BadInput: nothing is named, a path does not exist, a folder has no pictures or a video cannot be opened.
     """
     if not sources:
         raise BadInput("no picture is named; give at least one picture, folder or video")

@@ -16,8 +16,16 @@ from pssdet.models.zoo import find
 FILE = Path(__file__).resolve().parents[1] / "data" / "rendered_scene.jpg"
 STEPS = find("mini_faster").preprocessing
 CASE = Case(
-    "tiny", "mini_faster", False, STEPS.mean, STEPS.std, ("trunk/Conv_7",), ("onnxruntime",), (1, 2), {}
-)  # noqa: FBT003
+    "tiny",
+    "mini_faster",
+    False,  # noqa: FBT003
+    STEPS.mean,
+    STEPS.std,
+    ("trunk/Conv_7",),
+    ("onnxruntime",),
+    (1, 2),
+    {},
+)
 
 
 def pictures():

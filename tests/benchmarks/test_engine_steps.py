@@ -1,4 +1,4 @@
-"""Parts of the steps about engines: kinds of layers, matched detections, a model without deformable convolutions."""
+"""Parts of the engines' steps: kinds of layers, matched detections, a model without deformable convolutions."""
 
 import numpy as np
 import onnx

@@ -58,7 +58,7 @@ def artifacts(mini_folder, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bundles(artifacts, tmp_path_factory):
-    """Three scenes of the small detector, packed; and once more as the case of row 4, without its parameters."""
+    """Three scenes of the small detector, packed; and again as the case of row 4, without its parameters."""
     folder = tmp_path_factory.mktemp("bundles")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pack, "SCENES", 6)

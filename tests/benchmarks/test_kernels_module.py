@@ -14,20 +14,23 @@ from pssdet.plugins.bindings.deform_conv import AUTO_TILE, DeformConvFormat, Def
 from pssdet.plugins.bindings.libraries import find_kernels
 
 #: Written against the header alone: every field is named, so that a wrong order on either side shows.
-STUB = r"""
+STUB = """
 #include <cstring>
 #include "dcnv2.h"
 extern "C" {
 PSSDET_API int32_t seen_problem[17], seen_format[6], seen_tile;
 PSSDET_API const void* seen_pointers[7];
 static void look(const pssdet_dcnv2_problem* p, const pssdet_dcnv2_format* f) {
-  const int32_t sizes[] = {p->batch, p->channels, p->height, p->width, p->out_channels, p->kernel_h, p->kernel_w,
-      p->stride_h, p->stride_w, p->dilation_h, p->dilation_w, p->pad_top, p->pad_left, p->pad_bottom, p->pad_right,
+  const int32_t sizes[] = {p->batch, p->channels, p->height, p->width, p->out_channels, \
+p->kernel_h, p->kernel_w,
+      p->stride_h, p->stride_w, p->dilation_h, p->dilation_w, \
+p->pad_top, p->pad_left, p->pad_bottom, p->pad_right,
       p->groups, p->offset_groups};
   static_assert(sizeof(sizes) == sizeof(*p), "all fields");
   memcpy(seen_problem, sizes, sizeof(sizes));
   if (!f) return;
-  const int32_t layout[] = {f->data_type, f->data_layout, f->offset_type, f->offset_layout, f->raw_mask, f->relu};
+  const int32_t layout[] = {f->data_type, f->data_layout, f->offset_type, f->offset_layout, \
+f->raw_mask, f->relu};
   static_assert(sizeof(layout) == sizeof(*f), "all fields");
   memcpy(seen_format, layout, sizeof(layout));
 }
@@ -37,16 +40,19 @@ pssdet_status pssdet_dcnv2_output_size(const pssdet_dcnv2_problem* p, int32_t* h
   *h = 31, *w = 32;
   return p->batch < 1 ? PSSDET_BAD_PROBLEM : PSSDET_OK;
 }
-pssdet_status pssdet_dcnv2_pack_weights(const pssdet_dcnv2_problem* p, pssdet_dtype type, const float* from, void* to) {
+pssdet_status pssdet_dcnv2_pack_weights(\
+const pssdet_dcnv2_problem* p, pssdet_dtype type, const float* from, void* to) {
   for (int i = 0; i < p->out_channels; ++i) {
     if (type == PSSDET_F16) static_cast<uint16_t*>(to)[i] = uint16_t(from[i]);
     if (type == PSSDET_F32) static_cast<float*>(to)[i] = 2 * from[i];
   }
   return PSSDET_OK;
 }
-int32_t pssdet_dcnv2_tile_count(const pssdet_dcnv2_problem* p, const pssdet_dcnv2_format* f) { look(p, f); return 5; }
+int32_t pssdet_dcnv2_tile_count(const pssdet_dcnv2_problem* p, const pssdet_dcnv2_format* f) \
+{ look(p, f); return 5; }
 pssdet_status pssdet_dcnv2_run(const pssdet_dcnv2_problem* p, const pssdet_dcnv2_format* f, const void* x,
-    const void* offset, const void* mask, const void* weight, const float* bias, void* y, int32_t tile, void* stream) {
+    const void* offset, const void* mask, const void* weight, \
+const float* bias, void* y, int32_t tile, void* stream) {
   look(p, f);
   const void* pointers[] = {x, offset, mask, weight, bias, y, stream};
   memcpy(seen_pointers, pointers, sizeof(pointers));

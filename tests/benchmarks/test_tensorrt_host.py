@@ -241,7 +241,8 @@ class TestBuild:
 def test_help_of_make(tmp_path):
     """Every target of a step runs the script of that step."""
     done = subprocess.run(
-        ["make", "-n", "gpu-kernels", "gpu-mini", "gpu-row4", "gpu-cascade", "GPU_PYTHON=py", "GPU_OPTIONS=--quick"],
+        ["make", "-n", "gpu-kernels", "gpu-mini", "gpu-row4", "gpu-cascade",
+         "GPU_PYTHON=py", "GPU_OPTIONS=--quick"],
         check=True, cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert done.stdout.splitlines() == [

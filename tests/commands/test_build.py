@@ -77,7 +77,10 @@ def test_every_option_has_its_help(capsys):
         (("--backend", "onnxruntime", "--workspace", "0"), "backend onnxruntime has no --workspace"),
         (
             ("--backend", "paddle", "--stages", "--opt-shapes", "1x64x64", "--calibration", "x"),
-            "backend paddle has no --calibration, --opt-shapes, --stages; leave it out or choose another --backend",
+            (
+                "backend paddle has no --calibration, --opt-shapes, --stages;"
+                " leave it out or choose another --backend"
+            ),
         ),
         (("--backend", "onnxruntime", "--recipe", "a"), "--recipe says what stays float32"),
         (("--backend", "onnxruntime", "--calibration", "a", "--fp16"), "--calibration is for --int8"),

@@ -1,4 +1,4 @@
-"""The cache of engines, among real processes: one builds and the others wait, and a killed one leaves nothing."""
+"""The cache of engines, among real processes: one builds, the others wait, and a killed one leaves nothing."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The key of the engine cache changes with everything that decides on an engine, and with no text for people."""
+"""The key of the engine cache changes with all that decides on an engine, and with no text for people."""
 
 import ast
 import shutil
@@ -152,7 +152,7 @@ class TestCode:
         assert hash_of(tree) == original
 
     def test_imports_are_followed_but_those_for_types(self, tree, edit):
-        """Another module that calibration takes something from decides from then on, wherever the import stands."""
+        """A further module that calibration imports from decides from then on, wherever the import stands."""
         text = (tree / CALIBRATION).read_text()
 
         def counts(added):

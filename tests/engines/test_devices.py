@@ -59,7 +59,10 @@ def test_the_first_gpu(driver, tmp_path):
     driver()
     assert cuda_device_count() == 1
     assert gpu() == Gpu("NVIDIA H200", (9, 0), "12.8", "")
-    line = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15  Thu Jan 23 02:08:53 UTC 2025\nGCC version: 12\n"
+    line = (
+        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15  Thu Jan 23 02:08:53 UTC 2025\n"
+        "GCC version: 12\n"
+    )
     (tmp_path / "version").write_text(line)
     assert gpu().driver == "570.86.15"
 

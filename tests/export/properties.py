@@ -1,8 +1,9 @@
 """What the property tests of the three ONNX functions share.
 
 Most cases lie on a lattice: coordinates are multiples of a fraction of a pixel and small enough that float32
-computes them exactly, so boxes coincide, scores tie and overlaps meet the threshold often, and each such case has
-one right answer. Cases off the lattice may come so near a threshold that rounding decides; see ``assert_agrees``.
+computes them exactly, so boxes coincide, scores tie and overlaps meet the threshold often,
+and each such case has one right answer. Cases off the lattice may come so near a threshold that rounding
+decides; see ``assert_agrees``.
 """
 
 import itertools

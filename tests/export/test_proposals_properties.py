@@ -20,12 +20,12 @@ from pssdet.models.numerics import DYGRAPH
 ARCH = Architecture(anchor_sizes=(16.0, 32.0), pre_nms_top_n=30, post_nms_top_n=12)
 STRIDES = (4, 8)
 FUNCTION = proposals_function.generate_proposals(ARCH)
-#: Sides (w, h) and centres of the lattice's anchors, on the second level in reverse. One side is exactly the smallest
-#: allowed; on the image's border others are cut to it.
+#: Sides (w, h) and centres of the lattice's anchors, on the second level in reverse. One side is exactly the
+#: smallest allowed; on the image's border others are cut to it.
 LATTICE_ANCHORS = [(12, 12, 2, 2), (4, 8, 0, 0), (1, 4, 2.5, 2)]
-#: The values of dx, dy: shifts by parts of a side, and far out of any image.
+#: Values of dx, dy: shifts by parts of a side, and far out of any image.
 SHIFTS = np.array([0, -0.5, -0.25, 0.25, 0.5, 1, -64, 64], np.float32)
-#: The values of dw, dh that float32 computes exactly: nothing, a box without area, and one that fills the image.
+#: Values of dw, dh that float32 computes exactly: nothing, a box without area, and one that fills the image.
 SCALES = np.array([0, -200, 200], np.float32)
 MODES = [
     pytest.param(offset, multiple, id=f"offset {offset}, padded to {multiple}")

@@ -53,7 +53,7 @@ def by_image(call):
 
 @st.composite
 def batches(draw, mode):
-    """Maps [N, C, h, w] of four levels and regions [N, R, 4] in half pixels, some of them inverted or outside."""
+    """Maps [N, C, h, w] of four levels and regions [N, R, 4] in half pixels, some inverted or outside."""
     _, aligned, ratio = mode
     # What an inverted region means with adaptive sampling of regions as small as they are, nobody has defined:
     # Paddle aborts, ONNX Runtime raises. The detector that samples so has clipped regions, which have an area.
@@ -146,7 +146,7 @@ HUGE = [
 @pytest.mark.parametrize("ratio", [1, 2, 8])
 @pytest.mark.parametrize(("offset", "aligned"), [(0, True), (0, False), (1, True), (1, False)])
 def test_a_huge_region_leaves_its_neighbours_alone(offset, aligned, ratio, box):
-    """With any fixed number of samples; adaptive sampling has clipped regions, since these would fill the memory."""
+    """With any fixed number of samples; adaptive sampling has clipped regions: these would fill the memory."""
     generator = np.random.default_rng(0)
     maps = [generator.normal(0, 1, (2, 1, 8, 8)).astype(np.float32) for _ in STRIDES]
     rois = np.array([[[0, 0, 9, 9], [4, 4, 20, 30]], [[2, 2, 9, 7], [0, 0, 50, 50]]], np.float32)
@@ -178,7 +178,7 @@ def test_the_level_of_any_region(offset, corner, sides):
 
 @pytest.mark.parametrize("aligned", [True, False])
 def test_a_sample_exactly_on_the_border_counts(aligned):
-    """Bins of two cells with one sample per cell, so that samples fall on -1, 0, ... and on the map's size, 4."""
+    """Bins of two cells with one sample per cell, so samples fall on -1, 0, ... and on the map's size, 4."""
     maps = [np.arange(1, 17, dtype=np.float32).reshape(1, 1, 4, 4)] * 4
     shift = 0.5 if aligned else 0.0
     start, end = -1.5 + shift, 4.5 + shift
@@ -190,7 +190,7 @@ def test_a_sample_exactly_on_the_border_counts(aligned):
 
 
 def test_rounding_may_take_a_sample_across_the_border():
-    """Samples at exactly -1 and 1 on a map of one row, reached through sevenths: what they give may be either."""
+    """Samples at exactly -1 and 1 on a one-row map, reached through sevenths: what they give may be either."""
     mode, box = (0, False, 2), np.array([0.5, -2, 1.5, 2], np.float32)
     feature_map = np.ones((1, 1, 1, 1), np.float32)
     call = align(mode, strides=(1,) * 4, canonical_size=1000.0)

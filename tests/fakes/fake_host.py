@@ -76,7 +76,7 @@ class FakeSession:
 
 
 class FakeResident:
-    """A half-precision engine takes 1000 us and 200 per further picture: 5 % less without DCN, twice in float32."""
+    """An fp16 engine takes 1000 us and 200 per further picture: 5 % less without DCN, twice in float32."""
 
     def __init__(self, label, batch, graphs, fallback):
         self.fallback = fallback

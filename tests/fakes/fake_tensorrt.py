@@ -1,7 +1,7 @@
 """A stub of the running half of TensorRT, on the memory and streams of ``fake_cuda``, as strict as that is.
 
-A plan is JSON. Its engine gives, for picture i of a batch, ``boxes[i]`` = (sum of ``image[i]``, height, width of
-``image_size[i]``, sum times height) and ``labels[i]`` = the sum rounded.
+A plan is JSON. Its engine gives, for picture i of a batch, ``boxes[i]`` = (sum of ``image[i]``, height, width
+of ``image_size[i]``, sum times height) and ``labels[i]`` = the sum rounded.
 """
 
 import ctypes
@@ -21,7 +21,7 @@ PROFILE = {"image": [[1, 3, 4, 4], [1, 3, 8, 8], [4, 3, 16, 16]], "image_size": 
 
 @dataclass
 class FakePlan:
-    """Content of the file; ``alone``: one context on a profile, as before 10.0; ``capture``: how recording goes."""
+    """The content; ``alone``: one context on a profile, as before 10.0; ``capture``: how recording goes."""
 
     profiles: list = field(default_factory=lambda: [PROFILE])
     alone: bool = False

@@ -1,8 +1,8 @@
 """A stub of the building half of TensorRT: it records a builder's settings and writes them into plans.
 
-Names are those of the Python packages 8.6.0, 10.4 and 11.1; the stub lacks what that version lacks. Strictness is
-added where TensorRT has it: a network is typed or takes precisions, never both; an inspector knows shapes only with a
-context.
+Names are those of the Python packages 8.6.0, 10.4 and 11.1; the stub lacks what that version lacks. Strictness
+is added where TensorRT has it: a network is typed or takes precisions, never both; an inspector knows shapes
+only with a context.
 """
 
 import enum

@@ -1,8 +1,8 @@
 """What TensorRT's ONNX parsers, 8.6 to 11, take: the part of their operator tables that detectors may need.
 
-Source: docs/operators.md of onnx-tensorrt at 8.6 and 10.1; an operator is here if both have it, with the types that
-both have. Where 8.6 says INT32 it reads INT64 too, narrowed. Operators whose result's size depends on the data are left
-out.
+Source: docs/operators.md of onnx-tensorrt at 8.6 and 10.1; an operator is here if both have it, with the types
+that both have. Where 8.6 says INT32 it reads INT64 too, narrowed. Operators whose result's size depends on the
+data are left out.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _NUMBERS = _FLOATS | {TensorProto.INT32, TensorProto.INT64}
 _ALL = _NUMBERS | {TensorProto.BOOL}
 
 _OPERATORS: dict[frozenset[int], str] = {
-    _FLOATS: "AveragePool BatchNormalization Ceil Clip Conv ConvTranspose Elu Erf Exp Floor Gemm GlobalAveragePool"
-    " GlobalMaxPool HardSigmoid HardSwish InstanceNormalization LeakyRelu Log LogSoftmax MatMul MaxPool PRelu Pow"
-    " QuantizeLinear Reciprocal ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Relu Resize Round Sigmoid Softmax"
-    " Softplus Sqrt Tanh",
-    _NUMBERS: "Abs Add ArgMax ArgMin Div Equal Greater GreaterOrEqual Less LessOrEqual Max Min Mul Neg Pad Sub Sum"
-    " TopK",
-    _ALL: "Cast Concat Constant Expand Flatten Gather GatherElements GatherND Identity Reshape Shape Slice Split"
-    " Squeeze Tile Transpose Unsqueeze Where",
+    _FLOATS: "AveragePool BatchNormalization Ceil Clip Conv ConvTranspose Elu Erf Exp Floor Gemm"
+    " GlobalAveragePool GlobalMaxPool HardSigmoid HardSwish InstanceNormalization LeakyRelu Log LogSoftmax"
+    " MatMul MaxPool PRelu Pow QuantizeLinear Reciprocal ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum"
+    " Relu Resize Round Sigmoid Softmax Softplus Sqrt Tanh",
+    _NUMBERS: "Abs Add ArgMax ArgMin Div Equal Greater GreaterOrEqual Less LessOrEqual Max Min Mul Neg Pad"
+    " Sub Sum TopK",
+    _ALL: "Cast Concat Constant Expand Flatten Gather GatherElements GatherND Identity Reshape Shape Slice"
+    " Split Squeeze Tile Transpose Unsqueeze Where",
     frozenset({TensorProto.BOOL}): "And Not Or Xor",
     frozenset({TensorProto.INT8}): "DequantizeLinear",
 }

@@ -2,8 +2,9 @@
 
     python tests/fuzz/fuzz_checkpoints.py [INPUTS]    # writes benchmarks/results/fuzz_checkpoints.md
 
-Every input is a valid checkpoint with one to four mutations, drawn from its format and number alone. One in 25 is
-large and shows how much memory a reader takes for a file's size. Exit code 1 if anything but a refusal was raised.
+Every input is a valid checkpoint with one to four mutations, drawn from its format and number alone.
+One in 25 is large and shows how much memory a reader takes for a file's size. Exit code 1 if anything but a
+refusal was raised.
 """
 
 from __future__ import annotations
@@ -267,11 +268,13 @@ def _document(tallies: dict[str, Tally]) -> str:
     )
     made = (
         f"{total:,} inputs, seed {SEED}, a limit of {LIMIT_SECONDS:.0f} s each. {platform.machine()}; "
-        f"python {platform.python_version()}, numpy {np.__version__}. Made by `python tests/fuzz/fuzz_checkpoints.py`."
+        f"python {platform.python_version()}, numpy {np.__version__}. "
+        "Made by `python tests/fuzz/fuzz_checkpoints.py`."
     )
     meaning = (
-        "Accepted: what was read is finite; the mutation hit values or what no reader needs. Slowest: of the inputs "
-        "whose memory was not measured. Peak: the most memory allocated, the content of the file included: of inputs "
+        "Accepted: what was read is finite; the mutation hit values or what no reader needs. "
+        "Slowest: of the inputs whose memory was not measured. "
+        "Peak: the most memory allocated, the content of the file included: of inputs "
         f"of a few KB (one in {ONE_MEASURED_IN} measured), and relative to the file of large ones (one in "
         f"{ONE_LARGE_IN} inputs, all measured; those cut below {LARGE >> 10} KiB count as that)."
     )

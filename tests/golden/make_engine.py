@@ -2,8 +2,8 @@
 
     python tests/golden/make_engine.py
 
-The committed engine was made by version 0.1.0 and stands for engines that users have built: a later version must open
-it and find the same. It is made again only when the schema of the cards changes.
+The committed engine was made by version 0.1.0 and stands for engines that users have built: a later version
+must open it and find the same. It is made again only when the schema of the cards changes.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Print, as JSON, the options of every command of ``pssdet`` and of every entry script.
 
-A command is an object of its options: type, default, choices, and whether it is required, repeated, positional and
-described. Nothing of a command is run: each script is stopped where it would read its arguments.
+A command is an object of its options: type, default, choices, and whether it is required, repeated, positional
+and described. Nothing of a command is run: each script is stopped where it would read its arguments.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The numbers, names and verdicts of a report's Markdown, page and terminal tables; the words around them are free."""
+"""Numbers, names and verdicts of a report's Markdown, page and terminal tables; the words around are free."""
 
 import html
 import io
@@ -97,7 +97,7 @@ def _page(report):
 
 
 class _Page(HTMLParser):
-    """Collects what people read or hear: text, and descriptions of pictures; and that of each row and list item."""
+    """Collects what people read or hear (text, descriptions of pictures), also by row and list item."""
 
     def __init__(self):
         super().__init__()

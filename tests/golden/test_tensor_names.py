@@ -14,7 +14,7 @@ def test_names_of_the_exported_graph(model, request):
 
 
 def _names(model):
-    """A line for each opset, function, input, output, initializer, node and value, in the order of these kinds."""
+    """A line for each opset, function, input, output, initializer, node and value, in this order."""
     graph = model.graph
     lines = [sorted(f"opset {each.domain or 'ai.onnx'} {each.version}" for each in model.opset_import)]
     lines.append(sorted(f"function {_function(each)}" for each in model.functions))

@@ -1,4 +1,4 @@
-"""DCNv2 on a CPU, in float32 or float64: what the kernels are compared with (``plugins/tests/dcnv2_reference.cpp``)."""
+"""DCNv2 on a CPU, in float32 or float64, the kernels' reference (``plugins/tests/dcnv2_reference.cpp``)."""
 
 import ctypes
 

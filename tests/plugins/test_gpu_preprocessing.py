@@ -1,4 +1,4 @@
-"""The whole way of a picture that is preprocessed on the GPU: planned, sent and made by the kernel's own source."""
+"""The whole way of a picture preprocessed on the GPU: planned, sent and made by the kernel's own source."""
 
 import numpy as np
 import pytest

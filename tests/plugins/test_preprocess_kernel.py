@@ -1,4 +1,4 @@
-"""The preprocessing kernel, run in the emulator, against what the detectors are given on a CPU, which is OpenCV's."""
+"""The preprocessing kernel, run in the emulator, against what detectors are given on a CPU: OpenCV's."""
 
 import ctypes
 import itertools
@@ -61,7 +61,7 @@ def grey_levels(values, steps):
 
 
 def assert_equal(library, picture, steps):
-    """Padding is equal; contents are as near as ``preprocess.h`` says. Gives the share of values that are equal."""
+    """Padding is equal; contents are as near as ``preprocess.h`` says. Gives the share of equal values."""
     expected = prepare(picture, steps)
     obtained = emulate(library, problem_of(picture, steps, expected), np.ascontiguousarray(picture))
     height, width = expected.image_size

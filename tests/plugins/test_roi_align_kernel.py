@@ -107,8 +107,8 @@ def assert_equal(obtained, expected):
 
 @st.composite
 def cases(draw, mode, *, kind="float32", finite=True):
-    """Maps of four levels and regions [N, R, 4]; some tiny, inverted, over the border or far outside, or not finite."""
-    # Nobody has defined adaptive samples of an inverted region; ONNX Runtime has no memory for those of a huge one.
+    """Maps of four levels and regions [N, R, 4]; some tiny, inverted, over the border, outside, not finite."""
+    # Adaptive samples of an inverted region are undefined; ONNX Runtime has no memory for those of a huge one.
     adaptive = mode.ratio == 0
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     batch, channels, regions = (

@@ -1,6 +1,6 @@
 """The plugin library in Python's TensorRT; what it answers in detail, the C++ tests in plugins/tests ask.
 
-The library is found as everywhere (PSSDET_PLUGINS names one); PSSDET_TENSORRT_PYTHON names a Python that has TensorRT.
+The library is found as everywhere (PSSDET_PLUGINS); PSSDET_TENSORRT_PYTHON names a Python that has TensorRT.
 """
 
 import json

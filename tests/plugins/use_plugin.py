@@ -1,6 +1,6 @@
-"""What a Python program does with libpssdet_plugins.so, in a process of its own: use_plugin.py LIBRARY dlopen|load.
+"""What a Python program does with libpssdet_plugins.so, in its own process: use_plugin.py LIBRARY dlopen|load.
 
-Prints one JSON object, or one with the single key "skip". Runs under any Python that has TensorRT, without a GPU.
+Prints one JSON object, or one with the single key "skip". Runs under any Python with TensorRT, without a GPU.
 """
 
 import ctypes

@@ -26,7 +26,7 @@ def _truth(images, annotations, categories):
 
 
 def _random_coco(seed, images=40, categories=(3, 1, 7), decimals=9, crowd=0.15):
-    """Objects of all sizes, some crowds, images with nothing; detections that are off, double, wrong or absent."""
+    """Objects of all sizes, some crowds, empty images; detections that are off, double, wrong or absent."""
     draw = np.random.default_rng(seed)
     annotations, results = [], []
     image_ids = [7 * i + 2 for i in range(images)]

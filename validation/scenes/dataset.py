@@ -1,8 +1,8 @@
-"""Scenes to train and judge detectors on: rendered as JPEG files, with ``instances.json``, a COCO instances file.
+"""Scenes to train and judge detectors on: rendered JPEG files, with ``instances.json``, a COCO instances file.
 
 A scene is a function of two numbers, its split's seed and its index. Its layout comes from one stream of random
-numbers (``layout.py``); colours and textures come from a second stream and pass through OpenCV, whose versions may
-round or encode a pixel differently: textured ground, shaded shapes, light, lens and sensor.
+numbers (``layout.py``); colours and textures come from a second stream and pass through OpenCV, whose versions
+may round or encode a pixel differently: textured ground, shaded shapes, light, lens and sensor.
 """
 
 from __future__ import annotations

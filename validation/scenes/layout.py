@@ -1,9 +1,9 @@
 """The geometry of a rendered scene: its eight kinds of shapes, where they lie and how much of each is visible.
 
-A layout is drawn from one stream of random numbers and computed in NumPy alone, so annotations depend on no drawing
-library and are equal on any machine, but for a pixel whose centre lies within a rounding of an outline. A shape is a
-function of coordinates in which its circumscribed circle has radius 1: negative inside, positive outside, about the
-distance to the outline near it.
+A layout is drawn from one stream of random numbers and computed in NumPy alone, so annotations depend on no
+drawing library and are equal on any machine, but for a pixel whose centre lies within a rounding of an outline.
+A shape is a function of coordinates in which its circumscribed circle has radius 1: negative inside, positive
+outside, about the distance to the outline near it.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def _cover(
 
 
 def _add(layout: SceneLayout, shape: PlacedShape) -> bool:
-    """Put a shape in front of the others, unless too little of any shape would be visible; returns whether it did."""
+    """Put a shape in front of the others, unless too little of any would be visible; returns whether it did."""
     owner = layout.owner.copy()
     owner[shape.window()][shape.coverage >= 0.5] = len(layout.shapes)
     for number, each in enumerate((*layout.shapes, shape)):

@@ -201,8 +201,8 @@ def _lower(node: onnx.NodeProto, current: int) -> None:
     for name in [name for name in values if name not in older.attributes]:
         if name not in _REDUNDANT.get(node.op_type, ()) and not _is_default(newer, name, values[name]):
             raise BadInput(
-                f"{node.op_type} {node.name} has {name}={values[name]}, which ONNX opset {OPSET} cannot express;"
-                " TensorRT 8.6 reads no later one"
+                f"{node.op_type} {node.name} has {name}={values[name]},"
+                f" which ONNX opset {OPSET} cannot express; TensorRT 8.6 reads no later one"
             )
         node.attribute.remove(next(attribute for attribute in node.attribute if attribute.name == name))
 

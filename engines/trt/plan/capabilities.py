@@ -114,7 +114,8 @@ def choose_route(capabilities: Capabilities, *, reduced: bool, typed: bool) -> R
         return "typed"
     if not capabilities.constraints:
         raise EnvironmentMissing(
-            "this TensorRT cannot hold layers to float32 (no OBEY_PRECISION_CONSTRAINTS); 8.2 is the first that can"
+            "this TensorRT cannot hold layers to float32 (no OBEY_PRECISION_CONSTRAINTS);"
+            " 8.2 is the first that can"
         )
     return "flags"
 

@@ -173,8 +173,9 @@ def prove(precisions: Precisions, asked: Literal["fp16", "int8"]) -> None:
         names = ", ".join(precisions.wide[:_NAMED])
         more = f" and {len(precisions.wide) - _NAMED} more" if len(precisions.wide) > _NAMED else ""
         raise GateFailed(
-            f"{asked.upper()} was asked for, but the engine has it in {share:.1%} of its convolutions' operations,"
-            f" where {REQUIRED_SHARE:.0%} are required; in float32 or unknown: {names}{more}; nothing was written"
+            f"{asked.upper()} was asked for, but the engine has it in {share:.1%}"
+            f" of its convolutions' operations, where {REQUIRED_SHARE:.0%} are required;"
+            f" in float32 or unknown: {names}{more}; nothing was written"
         )
 
 

@@ -26,7 +26,8 @@ _ADVICE = {
     "cudaErrorInsufficientDriver": "install the NVIDIA driver, or a cuda-bindings that is not newer than it",
     "cudaErrorNoDevice": "check nvidia-smi and CUDA_VISIBLE_DEVICES",
     "cudaErrorDevicesUnavailable": "another program has the GPU to itself; end it",
-    "cudaErrorNoKernelImageForDevice": "build the plugins for this GPU's architecture (CMAKE_CUDA_ARCHITECTURES)",
+    "cudaErrorNoKernelImageForDevice": "build the plugins for this GPU's architecture"
+    " (CMAKE_CUDA_ARCHITECTURES)",
     "cudaErrorIllegalAddress": _BROKEN,
     "cudaErrorMisalignedAddress": _BROKEN,
     "cudaErrorLaunchFailure": _BROKEN,

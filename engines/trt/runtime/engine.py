@@ -180,7 +180,8 @@ class ShapeContext:
         for name, shape in outputs.items():
             if min(shape, default=0) < 0:
                 raise BadInput(
-                    f"the shape of output {name} depends on the picture; an exported model's does not: build it again"
+                    f"the shape of output {name} depends on the picture; an exported model's does not:"
+                    " build it again"
                 )
         self.inputs = lay_out(engine.inputs, shapes)
         self.outputs = lay_out(engine.outputs, outputs)

@@ -1,4 +1,4 @@
-// A plugin's attributes, of which a table says what there is, and their record in a plan. Nothing here needs TensorRT.
+// A plugin's attributes, which a table lists, and their record in a plan. Nothing here needs TensorRT.
 // Functions that return a string return what is wrong, in words, or nothing.
 #pragma once
 
@@ -53,12 +53,13 @@ class Attributes {
   std::vector<std::vector<uint32_t>> words_;
 };
 
-// The record in a plan, for V2 plugins. Little-endian 32-bit words: the plugin's magic number, a version, the size of the rest in
-// bytes, the values in the table's order; a list of variable length is preceded by that.
+// The record in a plan, for V2 plugins. Little-endian 32-bit words: the plugin's magic number, a version, the
+// size of the rest in bytes, the values in the table's order; a list of variable length is preceded by that.
 size_t serialized_size(const Attributes& attributes);
 void serialize(const Attributes& attributes, uint32_t magic, void* to);
 
-// Replaces all attributes, or none: whatever the bytes are, it reads within them, and takes no value that `assign` refuses.
+// Replaces all attributes, or none: whatever the bytes are, it reads within them, and takes no value that
+// `assign` refuses.
 std::string deserialize(const void* from, size_t size, uint32_t magic, Attributes* attributes);
 
 }  // namespace pssdet::tensorrt

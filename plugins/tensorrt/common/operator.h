@@ -1,5 +1,5 @@
-// What a plugin is, without TensorRT: a description and, once its attributes are known, an operator, which plugin_v*.cpp wrap.
-// Functions that return a string return what is wrong, in words, or nothing.
+// What a plugin is, without TensorRT: a description and, once its attributes are known, an operator, which
+// plugin_v*.cpp wrap. Functions that return a string return what is wrong, in words, or nothing.
 #pragma once
 
 #include <cstddef>
@@ -113,13 +113,14 @@ class Operator {
   const std::vector<TensorSpec>& inputs() const { return inputs_; }
   const std::vector<TensorSpec>& outputs() const { return outputs_; }
 
-  // Whether storages[0 .. position], of inputs, then outputs, go together; false for an impossible position or number of tensors.
+  // Whether storages[0 .. position], of inputs, then outputs, go together; false for an impossible
+  // position or number of tensors.
   bool supports(const Storage* storages, int32_t position, int32_t inputs, int32_t outputs) const;
 
   // The outputs' shapes; the inputs' ranks must be right.
   virtual void infer(Arithmetic& arithmetic, const Dims* inputs, Dims* outputs) const = 0;
 
-  // Whether the kernel can do inputs of these shapes, and its bytes of workspace. A batch of 0 images is judged as one of 1.
+  // Whether the kernel can do inputs of these shapes, and its bytes of workspace. 0 images are judged as 1.
   std::string workspace(const Tensor* inputs, size_t* bytes) const;
 
   // Whether shapes and storages of all tensors, inputs, then outputs, are those of a launch.

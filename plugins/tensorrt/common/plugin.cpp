@@ -22,7 +22,7 @@ void widen(const PluginField& field, std::vector<double>* to) {
   }
 }
 
-// False if the field holds no numbers, or too many. What a double rounds of 64-bit integers is beyond all attributes' bounds.
+// False if the field holds no numbers, or too many. 64-bit integers that a double rounds are beyond all bounds.
 bool numbers_of(const PluginField& field, Kind* kind, std::vector<double>* values) {
   if (!field.data || field.length < 1 || field.length > kMostValues) return false;
   *kind = Kind::kInteger;

@@ -1,5 +1,6 @@
-// What plugin_v2.cpp (IPluginV2DynamicExt, TensorRT 8.5 to 9) and plugin_v3.cpp (IPluginV3, from 10 on) share: creators, and
-// TensorRT's fields, descriptors and expressions as the operators know them. PSSDET_PLUGIN_GENERATION may be set from outside.
+// What plugin_v2.cpp (IPluginV2DynamicExt, TensorRT 8.5 to 9) and plugin_v3.cpp (IPluginV3, from 10 on) share:
+// creators, and TensorRT's fields, descriptors and expressions as the operators know them.
+// PSSDET_PLUGIN_GENERATION may be set from outside.
 #pragma once
 
 #include <NvInferRuntime.h>
@@ -61,7 +62,8 @@ int32_t status_of(const Description& description, Work work) noexcept {
   return 1;
 }
 
-// The operator of the attributes that `read` sets, which returns what is wrong; null, and a line in the log, if they make none.
+// The operator of the attributes that `read` sets, which returns what is wrong; null, and a line in the log,
+// if they make none.
 template <typename Read>
 std::shared_ptr<const Operator> operator_of(const Description& description, Read read) noexcept {
   std::shared_ptr<const Operator> op;
@@ -91,7 +93,8 @@ std::string output_shapes(const Operator& op, const nvinfer1::DimsExprs* inputs,
 
 constexpr size_t kImpossible = size_t(1) << 50;
 
-// Bytes of workspace; kImpossible, which no builder grants, if the kernel cannot do these inputs: the only way to say no.
+// Bytes of workspace; kImpossible, which no builder grants, if the kernel cannot do these inputs:
+// the only way to say no.
 size_t workspace_of(
     const Description& description, const Operator& op, const Tensor* inputs, int32_t count) noexcept;
 

@@ -34,7 +34,7 @@ class Plugin final : public nvinfer1::IPluginV2DynamicExt {
     return output_type(*op_, output, types, count);
   }
 
-  // There is no way to say no here: wrong inputs get the first one's shape, and no format in supportsFormatCombination.
+  // One cannot say no here: wrong inputs get the first one's shape, and no format in supportsFormatCombination.
   nvinfer1::DimsExprs getOutputDimensions(int32_t output, const nvinfer1::DimsExprs* inputs, int32_t count,
       nvinfer1::IExprBuilder& builder) noexcept override {
     nvinfer1::DimsExprs outputs[kMostTensors]{};

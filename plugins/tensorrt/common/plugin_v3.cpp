@@ -1,4 +1,4 @@
-// Any operator as an IPluginV3, for TensorRT 10 and 11. TensorRT times the kernel's variants as the plugin's tactics.
+// Any operator as an IPluginV3, for TensorRT 10 and 11. TensorRT times the kernel's variants as tactics.
 #include "plugin.h"
 
 #if PSSDET_PLUGIN_GENERATION == 3
@@ -79,8 +79,8 @@ class Plugin final : public nvinfer1::IPluginV3,
     return op_.supports(storages, position, inputs, outputs);
   }
 
-  // Counts the kernel's variants for the formats that TensorRT will time next, at the profile's optimum. What is wrong with
-  // shapes, onShapeChange says.
+  // Counts the kernel's variants for the formats that TensorRT will time next, at the profile's optimum. What
+  // is wrong with shapes, onShapeChange says.
   int32_t configurePlugin(const nvinfer1::DynamicPluginTensorDesc* inputs, int32_t input_count,
       const nvinfer1::DynamicPluginTensorDesc*, int32_t output_count) noexcept override {
     variants_ = 0;

@@ -1,6 +1,7 @@
 // PssDetDeformConv2d: ONNX DeformConv with the weights in the kernel's order.
 //
-// Inputs are in ONNX's order (X, W, offset, B, mask). Attributes announce optional ones: TensorRT's parser leaves none empty.
+// Inputs are in ONNX's order (X, W, offset, B, mask). Attributes announce optional ones:
+// TensorRT's parser leaves none empty.
 #include <algorithm>
 #include <iterator>
 #include <utility>
@@ -21,7 +22,7 @@ std::string contradiction(const Attributes& attributes) {
   return {};
 }
 
-// The format table. Weights have x's type, the bias is float, both linear; y is as x is, the mask as the offset is.
+// The format table. Weights have x's type, the bias is float, both linear; y is as x, the mask as the offset.
 struct Row {
   Storage data, offset;
 };

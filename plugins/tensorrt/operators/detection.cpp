@@ -1,8 +1,8 @@
 // The plugins of the detection part, which do what the ONNX functions of their names in the domain pssdet do.
 //
-// PssDetGenerateProposals, from the RPN's maps to proposals: score_0 .. score_{L-1}, delta_0 .. delta_{L-1}, image_size.
-// PssDetMultilevelRoiAlign, region features, each from the pyramid level that fits the region: map_0 .. map_{L-1}, rois.
-// PssDetMulticlassNms, the best detections of each image: boxes [N, R, C or 1, 4], scores [N, R, C], region_count [N].
+// PssDetGenerateProposals, proposals of RPN maps: score_0 .. score_{L-1}, delta_0 .. delta_{L-1}, image_size.
+// PssDetMultilevelRoiAlign, region features from the level that fits each region: map_0 .. map_{L-1}, rois.
+// PssDetMulticlassNms, each image's detections: boxes [N, R, C or 1, 4], scores [N, R, C], region_count [N].
 // L is the number of strides.
 #include <algorithm>
 

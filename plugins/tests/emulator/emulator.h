@@ -1,9 +1,10 @@
 // Runs kernels on a CPU, thread by thread: for tests only, and for correctness only.
 //
-// Each CUDA thread of a block is a fiber. A fiber runs until it reaches a barrier; when all of its warp (or block) have, they go
-// on, and a warp goes as far as it can before the next one does. What a kernel reads too early it therefore reads wrongly: shared
-// memory starts as NaN, asynchronous copies arrive only when they are waited for, and the order in which threads run can be
-// reversed. Tensor core instructions follow the layouts of the PTX ISA.
+// Each CUDA thread of a block is a fiber. A fiber runs until it reaches a barrier; when all of its warp (or
+// block) have, they go on, and a warp goes as far as it can before the next one does. What a kernel reads too
+// early it therefore reads wrongly: shared memory starts as NaN, asynchronous copies arrive only when they are
+// waited for, and the order in which threads run can be reversed.
+// Tensor core instructions follow the layouts of the PTX ISA.
 #pragma once
 
 #include <algorithm>
@@ -91,7 +92,7 @@ inline bool release(std::vector<Thread>& threads, size_t first, size_t last, Sta
   return true;
 }
 
-// Runs one warp as far as it comes without the others: past its own barriers. Returns how many of its threads ended.
+// Runs one warp as far as it comes without the others: past its own barriers. Returns how many threads ended.
 inline size_t run_warp(Block& self, size_t first, size_t last, bool reversed) {
   size_t done = 0;
   do {

@@ -14,7 +14,7 @@ from pssdet.models.zoo import DEFAULT_MODEL, bundled, find
 
 ARTIFACTS = Path("artifacts")
 
-#: Scenes of the training's split, which no report judges on: for the ranges of int8 and for the tuning of recipes.
+#: Scenes of the training's split, which no report judges on: for int8's ranges and the tuning of recipes.
 SCENES = 200
 
 #: Engines of each bundled detector that a report compares unless others are named.
@@ -58,13 +58,16 @@ def model_folder(model: str, progress: Progress) -> Path:
         try:
             export_model(entry, "", folder, progress)
         except EnvironmentMissing as error:
-            way_out = f"{entry.name} is not exported yet: python export/to_onnx.py --model {entry.name} --weights FILE"
+            way_out = (
+                f"{entry.name} is not exported yet:"
+                f" python export/to_onnx.py --model {entry.name} --weights FILE"
+            )
             raise EnvironmentMissing(f"{way_out} does it with a checkpoint of yours ({error})") from error
     return folder
 
 
 def bundled_scenes(model: str) -> Path | None:
-    """Folder of the scenes that a bundled detector is calibrated and tuned on, rendered or not; None for other models.
+    """Folder of the scenes that calibrate and tune a bundled detector, rendered or not; None for other models.
 
     Args:
         model: as for ``model_folder``.

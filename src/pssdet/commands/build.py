@@ -46,7 +46,8 @@ def build(
     The detector is exported first if that was not done yet. On a machine without a GPU, --fp16 gives an
     engine that emulates half precision: its accuracy is half precision's, its speed is not.
 
-    TensorRT engines are kept in a cache (PSSDET_CACHE): what was built once from the same inputs is taken from there.
+    TensorRT engines are kept in a cache (PSSDET_CACHE): what was built once from the same inputs
+    is taken from there.
 
     Args:
         model: Configuration name, name of an exported model in artifacts/, or its folder.

@@ -26,7 +26,8 @@ def export(
     Args:
         model: Configuration name; ``pssdet zoo`` lists them (default: mini_faster).
         config: A PaddleDetection YAML file of your own, instead of --model; needs --weights.
-        weights: Checkpoint file, folder or URL (default: the published one), or ``none`` for seeded random parameters.
+        weights: Checkpoint file, folder or URL (default: the published one), or ``none`` for
+            seeded random parameters.
         labels: File with the names of the classes, one per line (default: the model's own, or numbers).
         output: Folder to write to (default: artifacts/MODEL, or artifacts/ and the name of the YAML file).
         json: Print the card instead of a table.

@@ -23,8 +23,8 @@ def report(
     beyond the margin; INCONCLUSIVE names the number of pictures that would decide.
 
     Args:
-        engines: Engines, each compared with the reference engine of its own model: Paddle's, else that model's first
-            (default: Paddle, ONNX Runtime fp32 and fp16 of the bundled detectors, made if missing).
+        engines: Engines, each compared with the reference engine of its own model: Paddle's, else that model's
+            first (default: Paddle, ONNX Runtime fp32 and fp16 of the bundled detectors, made if missing).
         annotations: COCO instances file (default: rendered held-out scenes).
         images: Folder of its pictures.
         scenes: How many held-out scenes, without --annotations (default: 300).

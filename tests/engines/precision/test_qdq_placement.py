@@ -75,7 +75,8 @@ def test_the_bundled_detector(mini_folder):
     graph = onnx.load(mini_folder / "model.onnx").graph
     found = place_qdq(graph)
     kinds = {node.name: node.op_type for node in graph.node}
-    # Of 48 convolutions the first, five predictors of offsets and ten of the RPN stay; of the head, two of four layers.
+    # Of 48 convolutions the first, five predictors of offsets and ten of the RPN stay;
+    # of the head, two of four layers.
     assert [kinds[name] for name in found.layers].count("Conv") == 48 - 1 - 5 - 10
     assert [kinds[name] for name in found.layers].count("MatMul") == 2
     residual = [name for name, _ in found.consumers if kinds[name] == "Add"]

@@ -247,7 +247,10 @@ def test_defaults_that_are_not_supported_are_named():
 
 
 def test_everything_is_named_at_once():
-    changes = "{ResNet: {variant: b, groups: 2}, FPN: {norm_type: gn}, slim: x, BBoxPostProcess: {nms: {keep_top_k: 5}}}"
+    changes = (
+        "{ResNet: {variant: b, groups: 2}, FPN: {norm_type: gn}, slim: x,"
+        " BBoxPostProcess: {nms: {keep_top_k: 5}}}"
+    )
     message = refusal(DYGRAPH, changes)
     for place in ("ResNet.variant", "ResNet.groups", "FPN.norm_type", "slim", "BBoxPostProcess.nms.keep_top_k"):
         assert message.count(place) == 1

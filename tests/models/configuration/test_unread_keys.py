@@ -49,8 +49,8 @@ def inside(value, place):
     return value.value if isinstance(value, Tagged) else value
 
 
-#: Inside sections that matter: what only training reads, what the originals derive themselves or never use, what only
-#: says how pictures are fetched.
+#: Inside sections that matter: what only training reads, what the originals derive themselves or never use,
+#: what only says how pictures are fetched.
 LISTED = {
     *(
         "freeze_at",
@@ -170,7 +170,7 @@ def words(text):
 
 
 def test_the_guide_names_every_key():
-    """Each where one looks for it: in the section of its format, or in the right entry of those that do not matter."""
+    """Each where one looks: in the section of its format, or in the right entry of those that do not matter."""
     sections = {each.partition("\n")[0]: each for each in GUIDE.read_text().split("\n## ")}
     entries = sections["Keys that do not matter"].split("\n- ")[1:]
     everywhere = set().union(*(words(entry) for entry in entries if "at the top" not in entry))

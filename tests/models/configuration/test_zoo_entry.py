@@ -82,7 +82,8 @@ def test_a_variant_of_the_dygraph_format():
     )
     assert entry.labels == ("class 0", "class 1", "class 2")
     assert summary(entry) == (
-        "dygraph format, Faster R-CNN R101-vd, no DCN, FPN 256, 300 proposals, 3 classes (numbered), test size 800/1333"
+        "dygraph format, Faster R-CNN R101-vd, no DCN, FPN 256, 300 proposals, 3 classes (numbered),"
+        " test size 800/1333"
     )
 
 
@@ -182,7 +183,8 @@ def test_conventions_that_can_differ():
 def test_dygraph_test_sizes(steps, expected):
     reader = f"""
 TestReader:
-  sample_transforms: [{{Decode: {{}}}}, {{Resize: {steps}}}, {{NormalizeImage: {{std: [1, 1, 1]}}}}, {{Permute: {{}}}}]
+  sample_transforms: [{{Decode: {{}}}}, {{Resize: {steps}}}, \
+{{NormalizeImage: {{std: [1, 1, 1]}}}}, {{Permute: {{}}}}]
   batch_transforms: [{{PadBatch: {{pad_to_stride: 64}}}}]
   inputs_def: {{image_shape: [3, 800, 1344]}}
 """

@@ -94,7 +94,7 @@ class TestNames:
 
 
 def load_backbone(model, checkpoint):
-    """Start a detector's backbone from a classifier's checkpoint; what predicts the offsets keeps what it has."""
+    """Start a detector's backbone from a classifier's checkpoint; what predicts offsets keeps what it has."""
     found = rename_classifier(read_checkpoint(checkpoint), model.arch, str(checkpoint))
     state = model.state_dict()
     expected = {

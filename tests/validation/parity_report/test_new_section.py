@@ -1,4 +1,4 @@
-"""The section of docs/how-to/add-a-report-section.md: a field of the view, and a block in each of the two templates."""
+"""The section of docs/how-to/add-a-report-section.md: a field of the view, and a block in both templates."""
 
 import importlib.util
 import re
@@ -16,7 +16,7 @@ SECTION = "".join(blocks("add-a-report-section.md", "diff"))
 
 
 def hunks(diff):
-    """File, line before, new lines and line after of every hunk; each of these hunks inserts lines at one place."""
+    """File, line before, new lines and line after of every hunk; each hunk inserts lines at one place."""
     for part in re.split(r"^--- .+\n", diff, flags=re.MULTILINE)[1:]:
         heading, *changes = re.split(r"^@@ .+\n", part, flags=re.MULTILINE)
         for change in changes:

@@ -11,7 +11,7 @@ from pssdet.engines.trt.graph import plugins
 from pssdet.engines.trt.graph.plugins import PLUGINS
 
 SOURCES = Path(__file__).resolve().parents[4] / "plugins"
-#: An attribute of an operator's table: its name, whether it is an integer, and the least and most of its values.
+#: An attribute of an operator's table: its name, whether it is an integer, and its least and largest values.
 ATTRIBUTE = re.compile(r'\{"(\w+)", Kind::k(Integer|Real), (\d+), ([^,]+),')
 
 

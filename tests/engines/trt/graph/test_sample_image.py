@@ -1,4 +1,4 @@
-"""The bundled detectors, rewritten, on the bundled picture: the same detections, and in half precision nearly so."""
+"""The rewritten bundled detectors on the bundled picture: the same detections, in half precision nearly so."""
 
 import pytest
 from plugin_meaning import run_plugin_graph

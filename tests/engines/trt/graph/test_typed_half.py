@@ -1,4 +1,4 @@
-"""The strongly typed graph: half where the region is, casts where it ends, and types that go together everywhere."""
+"""The strongly typed graph: half in the region, casts where it ends, types that go together everywhere."""
 
 import numpy as np
 import onnx
@@ -18,7 +18,7 @@ def make(kind, inputs, outputs, name, **attributes):
 
 
 def detector(score="p/score"):
-    """A trunk of a convolution and a DCNv2 layer, RPN maps, RoIAlign and a head, as ``plugin_graph`` writes them."""
+    """A trunk (convolution, DCNv2 layer), RPN maps, RoIAlign and a head, as ``plugin_graph`` writes them."""
     nodes = [
         make("Conv", "image w0 b0", "t/c", "trunk/Conv_0"),
         make("Conv", "t/c wo b0", "t/raw", "trunk/Conv_1"),

@@ -1,4 +1,4 @@
-"""Whether a real TensorRT has the names that builds use: ask_tensorrt.py SRC prints JSON, without a GPU or pytest."""
+"""Whether a real TensorRT has the names that builds use: ask_tensorrt.py SRC prints JSON; no GPU, no pytest."""
 
 import importlib
 import json
@@ -23,7 +23,8 @@ NAMES = {
     "ParserError": "node desc",
     "ITimingCache": "combine serialize",
     "Runtime": "deserialize_cuda_engine engine_host_code_allowed",
-    "ICudaEngine": "create_execution_context create_engine_inspector num_io_tensors get_tensor_name get_tensor_mode",
+    "ICudaEngine": "create_execution_context create_engine_inspector num_io_tensors get_tensor_name"
+    " get_tensor_mode",
     "EngineInspector": "execution_context get_engine_information",
     "IExecutionContext": "set_input_shape",
 }

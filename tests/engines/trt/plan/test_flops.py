@@ -8,7 +8,7 @@ from pssdet.errors import GateFailed
 
 
 def test_operations_by_hand():
-    # Stem: 32x48 outputs of 16 channels from 3; then 16 to 18 and 16 to 16 at that size; 3x3 taps, 2 operations.
+    # Stem: 32x48 outputs of 16 channels from 3; then 16 to 18, 16 to 16 at that size; 3x3 taps, 2 operations.
     cells = 2 * 32 * 48
     assert convolution_flops(small.exported(), (2, 64, 96)) == {
         small.STEM: 2 * cells * 16 * 3 * 9,

@@ -1,4 +1,4 @@
-"""The proof of precision: what TensorRT's inspector says, in the words of 8.6 and of 10, counted by operations."""
+"""The proof of precision: what TensorRT's inspector says, in the words of 8.6 and 10, counted by operations."""
 
 import json
 from types import SimpleNamespace

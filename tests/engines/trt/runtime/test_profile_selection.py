@@ -35,8 +35,8 @@ def test_no_profile(shape):
     assert str(seen.value) == (
         f"this engine takes no image {list(shape)}; its optimisation profiles are"
         " profile 0: image [1, 3, 320..640, 320..640]; profile 1: image [1..8, 3, 320..1344, 320..1344]."
-        " Build one for these shapes: python engines/build.py --backend tensorrt with --min-shapes, --opt-shapes and"
-        " --max-shapes"
+        " Build one for these shapes: python engines/build.py --backend tensorrt with --min-shapes,"
+        " --opt-shapes and --max-shapes"
     )
 
 

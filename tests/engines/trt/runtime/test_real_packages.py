@@ -23,8 +23,8 @@ TENSORRT = {
     "Runtime": "deserialize_cuda_engine",
     "ICudaEngine": "num_io_tensors get_tensor_name get_tensor_mode get_tensor_dtype get_tensor_shape"
     " num_optimization_profiles get_tensor_profile_shape create_execution_context",
-    "IExecutionContext": "active_optimization_profile set_optimization_profile_async set_input_shape infer_shapes"
-    " get_tensor_shape set_tensor_address execute_async_v3",
+    "IExecutionContext": "active_optimization_profile set_optimization_profile_async set_input_shape"
+    " infer_shapes get_tensor_shape set_tensor_address execute_async_v3",
 }
 
 
