@@ -21,7 +21,7 @@ _COCO_GAPS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 COCO_CATEGORY_IDS = tuple(i for i in range(1, 91) if i not in _COCO_GAPS)
 
 #: Shapes of the rendered scenes in the order of the labels; COCO category ids are these plus one.
-SHAPES = ("circle", "triangle", "square", "star", "cross", "ring", "crescent", "bar")
+SHAPES = ("warm circle", "cool circle", "warm star", "cool star", "triangle", "square", "bar", "arc")
 
 #: How label lists that count the background name it, on their first line.
 _BACKGROUND = {"background", "__background__"}

@@ -29,6 +29,21 @@ def swap_channels(graph):
     graph.node.insert(0, helper.make_node("Gather", ["image", "bgr"], ["swapped"], axis=1))
 
 
+def plant_in_offsets(plant):
+    """A fault of the ablation (``benchmarks/ablation.py``) in each layer that predicts offsets."""
+
+    def change(graph):
+        tensors = {each.name: each for each in graph.initializer}
+        for name in [name for name in tensors if name.endswith(".conv_offset.weight")]:
+            both = [tensors[name], tensors[name.removesuffix("weight") + "bias"]]
+            arrays = [numpy_helper.to_array(each).copy() for each in both]
+            plant(*arrays)
+            for tensor, array in zip(both, arrays, strict=True):
+                tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+
+    return change
+
+
 def looser_nms(graph):
     set_attribute(graph, "nms_threshold", 0.7)
 

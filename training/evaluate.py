@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pssdet.commands.app import run
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pssdet.models.network.detector import TwoStageDetector
     from pssdet.models.zoo import ZooEntry
     from pssdet.runtime.detections import Detections
@@ -34,6 +37,7 @@ def evaluate(
         count: Held-out scenes.
     """
     from pssdet.console import OUT
+    from pssdet.images import load
     from pssdet.models.network.detector import TwoStageDetector
     from pssdet.models.network.reference_run import parameter_shapes, with_parameters
     from pssdet.models.parameters import load_parameters
@@ -46,14 +50,22 @@ def evaluate(
     detector = TwoStageDetector(entry.architecture, entry.numerics)
     parameters, _ = load_parameters(weights or entry.checkpoint, parameter_shapes(detector))
     truth = read_ground_truth(ensure_dataset(scenes, "heldout", count), scenes, entry.labels, entry.name)
-    found = detect_all(with_parameters(detector, parameters), entry, annotated_pictures(truth))
+    found = detect_all(with_parameters(detector, parameters), entry, annotated_pictures(truth), load)
     for name, value in average_precisions(truth, found).items():
         OUT.print(f"{name} {value:.4f}")
 
 
-def detect_all(model: TwoStageDetector, entry: ZooEntry, samples: list[Annotated]) -> list[Detections]:
-    """What the detector finds in every picture, in their order."""
-    from pssdet.images import load
+def detect_all(
+    model: TwoStageDetector,
+    entry: ZooEntry,
+    samples: list[Annotated],
+    read: Callable[[Path], NDArray[np.uint8]],
+) -> list[Detections]:
+    """What the detector finds in every picture, in their order.
+
+    Args:
+        read: gives a file's picture, uint8 RGB [H, W, 3]; ``images.load`` unless pictures are altered.
+    """
     from pssdet.models.network.reference_run import run_reference
     from pssdet.models.preprocess import as_batch, prepare
     from pssdet.runtime.detections import Detections
@@ -63,7 +75,7 @@ def detect_all(model: TwoStageDetector, entry: ZooEntry, samples: list[Annotated
     for group in group_by_size(samples, entry.preprocessing):
         for start in range(0, len(group), _BATCH):
             indices = group[start : start + _BATCH]
-            inputs = as_batch([prepare(load(samples[index].path), entry.preprocessing) for index in indices])
+            inputs = as_batch([prepare(read(samples[index].path), entry.preprocessing) for index in indices])
             outputs = run_reference(model, inputs)
             for row, index in enumerate(indices):
                 count, (height, width) = int(outputs["count"][row]), samples[index].size

@@ -65,7 +65,7 @@ class TrainingConfig(msgspec.Struct, frozen=True):
 
 #: How the bundled detectors were made.
 CONFIGS = {
-    "mini_faster": TrainingConfig(MINI_FASTER, DYGRAPH, MINI_PREPROCESSING, steps=5600, undeformed=4600),
+    "mini_faster": TrainingConfig(MINI_FASTER, DYGRAPH, MINI_PREPROCESSING, steps=5600, undeformed=2400),
     "mini_cascade": TrainingConfig(
         MINI_CASCADE,
         STATIC,

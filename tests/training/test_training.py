@@ -129,10 +129,21 @@ def test_undeformed_convolutions_equal_deformable_ones_at_the_start(tiny_config,
 def test_offsets_learn_once_they_may(tiny_config, tiny_samples):
     run = Run(tiny_config(), tiny_samples)
     offsets = [name for name in parameters_of(run) if "conv_offset" in name]
+    first = parameters_of(run)
     run.advance(2)
-    assert not any(parameters_of(run)[name].any() for name in offsets)
+    assert all(np.array_equal(parameters_of(run)[name], first[name]) for name in offsets)
     run.advance(4)
-    assert all(parameters_of(run)[name].any() for name in offsets)
+    assert not any(np.array_equal(parameters_of(run)[name], first[name]) for name in offsets)
+
+
+def test_untrained_offsets_spread_the_kernel_to_twice_its_width(tiny_config, tiny_samples):
+    parameters = parameters_of(Run(tiny_config(), tiny_samples))
+    weights = [value for name, value in parameters.items() if name.endswith("conv_offset.weight")]
+    biases = [value for name, value in parameters.items() if name.endswith("conv_offset.bias")]
+    assert len(weights) == len(biases) > 0
+    assert not any(weight.any() for weight in weights)
+    corners = [-1, -1, -1, 0, -1, 1, 0, -1, 0, 0, 0, 1, 1, -1, 1, 0, 1, 1]
+    assert all(bias.tolist() == corners + 9 * [0] for bias in biases)
 
 
 def test_resumed_run_equals_one_that_was_not_stopped(tiny_config, tiny_samples, tmp_path):

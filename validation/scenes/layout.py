@@ -1,9 +1,9 @@
-"""The geometry of a rendered scene: its eight kinds of shapes, where they lie and how much of each is visible.
+"""The geometry of a rendered scene: its shapes, their places and deformations, and how much of each is visible.
 
 A layout is drawn from one stream of random numbers and computed in NumPy alone, so annotations depend on no
-drawing library and are equal on any machine, but for a pixel whose centre lies within a rounding of an outline.
-A shape is a function of coordinates in which its circumscribed circle has radius 1: negative inside, positive
-outside, about the distance to the outline near it.
+drawing library and are equal on any machine, but for a pixel whose centre lies within a rounding of an edge.
+An outline is a function of coordinates in which its circumscribed circle has radius 1: negative inside,
+positive outside, about the distance to the outline near it. A shape is an outline squeezed, sheared, bent and rotated.
 """
 
 from __future__ import annotations
@@ -45,37 +45,46 @@ def _star(x: Floats, y: Floats) -> Floats:
     )
 
 
-def _bar_of(x: Floats, y: Floats, half_width: float) -> Floats:
+def _bar(x: Floats, y: Floats) -> Floats:
+    half_width = 0.3
     half_length = (1.0 - half_width**2) ** 0.5
     return np.maximum(np.abs(x) - np.float32(half_length), np.abs(y) - np.float32(half_width))
 
 
-def _cross(x: Floats, y: Floats) -> Floats:
-    return np.minimum(_bar_of(x, y, 0.3), _bar_of(y, x, 0.3))
+class ShapeClass(NamedTuple):
+    """How the shapes of one class are drawn.
+
+    Attributes:
+        outline: signed distance of undeformed coordinates.
+        hues: degrees that the colour's hue lies in; None: any colour, greys among them.
+        bends: smallest and largest strength of the bend, to either side.
+    """
+
+    outline: Callable[[Floats, Floats], Floats]
+    hues: tuple[float, float] | None = None
+    bends: tuple[float, float] = (0.0, 0.45)
 
 
-def _ring(x: Floats, y: Floats) -> Floats:
-    return np.asarray(np.abs(np.hypot(x, y) - np.float32(0.77)) - np.float32(0.23))
+#: Red to yellow, and what a picture with red and blue exchanged makes of it: cyan to blue.
+_WARM, _COOL = (0.0, 60.0), (180.0, 240.0)
 
-
-def _crescent(x: Floats, y: Floats) -> Floats:
-    return np.asarray(np.maximum(_circle(x, y), np.float32(0.85) - np.hypot(x - np.float32(0.55), y)))
-
-
-def _bar(x: Floats, y: Floats) -> Floats:
-    return _bar_of(x, y, 0.32)
-
-
-SIGNED_DISTANCE: dict[str, Callable[[Floats, Floats], Floats]] = {
-    "circle": _circle,
-    "triangle": _triangle,
-    "square": _square,
-    "star": _star,
-    "cross": _cross,
-    "ring": _ring,
-    "crescent": _crescent,
-    "bar": _bar,
-}
+#: By label. Hue alone tells the pairs of circles and of stars apart, and the bend alone an arc from a bar.
+CLASSES = dict(
+    zip(
+        SHAPES,
+        (
+            ShapeClass(_circle, _WARM),
+            ShapeClass(_circle, _COOL),
+            ShapeClass(_star, _WARM),
+            ShapeClass(_star, _COOL),
+            ShapeClass(_triangle),
+            ShapeClass(_square),
+            ShapeClass(_bar, bends=(0.0, 0.15)),
+            ShapeClass(_bar, bends=(0.6, 1.1)),
+        ),
+        strict=True,
+    )
+)
 
 
 #: Seeds of the splits; any other number gives further scenes.
@@ -84,8 +93,11 @@ SPLITS = {"train": 2020, "heldout": 2021}
 #: (height, width) of the pictures.
 SIZES = ((240, 320), (320, 240), (256, 352), (352, 256), (288, 288), (300, 360))
 
-#: Diameters of the shapes' circumscribed circles, pixels; the boxes' longer sides reach from 16 to 300.
-DIAMETERS = (24.0, 300.0)
+#: Diameters of the undeformed shapes' circumscribed circles, pixels; boxes' longer sides reach from 16 to 360.
+DIAMETERS = (24.0, 280.0)
+
+#: Largest shear, to either side: how far the top of a shape moves sideways, in heights of the shape.
+_SHEAR = 0.45
 
 #: A shape is left out if less than this share of it, or of a shape behind it, would be visible.
 MIN_VISIBLE = 0.4
@@ -160,6 +172,35 @@ def lay_out(seed: int, index: int) -> SceneLayout:
     return layout
 
 
+class Deformation(NamedTuple):
+    """What a shape undergoes, in this order.
+
+    Attributes:
+        squeeze: its height over its width.
+        shear: how far it moves sideways for each unit of height.
+        bend: how far its ends bend away from its middle, in radii.
+        angle: of rotation, radians.
+    """
+
+    squeeze: float
+    shear: float
+    bend: float
+    angle: float
+
+    def undo(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Undeformed coordinates of these coordinates."""
+        cos, sin = np.float32(np.cos(self.angle)), np.float32(np.sin(self.angle))
+        x, y = cos * x + sin * y, cos * y - sin * x
+        y = y + np.float32(self.bend) * (x * x - np.float32(0.5))
+        return x + np.float32(self.shear) * y, y / np.float32(self.squeeze)
+
+    @property
+    def reach(self) -> float:
+        """Radius of a circle around any shape deformed so, for circumscribed circles of radius 1."""
+        width = 1.0 + abs(self.shear) * self.squeeze
+        return float(np.hypot(width, self.squeeze + abs(self.bend) * max(0.5, width * width - 0.5)))
+
+
 def _draw_shape(
     rng: np.random.RandomState, layout: SceneLayout, place: NDArray[np.float64], spread: float
 ) -> PlacedShape:
@@ -169,37 +210,33 @@ def _draw_shape(
     size = np.array([layout.height, layout.width])
     draw = rng.uniform(0, 1, 2)
     centre = np.clip(place + spread * (2 * draw - 1) * size, 0, size) if spread else draw * size
-    label, angle, squeeze = rng.randint(len(SHAPES)), rng.uniform(0, 2 * np.pi), rng.uniform(0.8, 1)
-    return _cover(layout, label, centre, diameter / 2, angle, squeeze)
+    label, angle, squeeze = rng.randint(len(SHAPES)), rng.uniform(0, 2 * np.pi), rng.uniform(0.75, 1)
+    bend = rng.uniform(*CLASSES[SHAPES[label]].bends) * rng.choice((-1.0, 1.0))
+    shear = rng.uniform(-_SHEAR, _SHEAR)
+    return _cover(layout, label, centre, diameter / 2, Deformation(squeeze, shear, bend, angle))
 
 
 def _cover(
-    layout: SceneLayout, label: int, centre: NDArray[np.float64], radius: float, angle: float, squeeze: float
+    layout: SceneLayout, label: int, centre: NDArray[np.float64], radius: float, deformation: Deformation
 ) -> PlacedShape:
     """The pixels that a shape covers.
 
     Args:
         centre: (y, x), pixels.
-        angle: of rotation, radians.
-        squeeze: the shape's height over its width, before rotation.
+        radius: of the undeformed shape's circumscribed circle, pixels.
     """
-    reach = int(np.ceil(radius)) + 2
+    reach, unit = int(np.ceil(radius * deformation.reach)) + 2, np.float32(radius)
     top, left = int(centre[0]) - reach, int(centre[1]) - reach
-    y = (np.arange(top, top + 2 * reach + 1) + (0.5 - centre[0])).astype(np.float32)[:, None] / np.float32(
-        radius
-    )
-    x = (np.arange(left, left + 2 * reach + 1) + (0.5 - centre[1])).astype(np.float32)[None] / np.float32(
-        radius
-    )
-    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
-    distance = SIGNED_DISTANCE[SHAPES[label]](cos * x + sin * y, (cos * y - sin * x) / np.float32(squeeze))
-    coverage = np.clip(np.float32(0.5) - distance * np.float32(radius), 0, 1)
+    y = (np.arange(top, top + 2 * reach + 1) + (0.5 - centre[0])).astype(np.float32)[:, None] / unit
+    x = (np.arange(left, left + 2 * reach + 1) + (0.5 - centre[1])).astype(np.float32)[None] / unit
+    distance = CLASSES[SHAPES[label]].outline(*deformation.undo(x, y))
+    coverage = np.clip(np.float32(0.5) - distance * unit, 0, 1)
     inside = coverage[max(-top, 0) : layout.height - top, max(-left, 0) : layout.width - left]
     return PlacedShape(label, (max(top, 0), max(left, 0)), inside, int((coverage >= 0.5).sum()))
 
 
 def _add(layout: SceneLayout, shape: PlacedShape) -> bool:
-    """Put a shape in front of the others, unless too little of any would be visible; returns whether it did."""
+    """Put a shape in front of the others unless too little of any would be visible; whether it did."""
     owner = layout.owner.copy()
     owner[shape.window()][shape.coverage >= 0.5] = len(layout.shapes)
     for number, each in enumerate((*layout.shapes, shape)):

@@ -6,8 +6,17 @@ import re
 import msgspec
 import pytest
 import subprocess_work
-from altered_engines import altered, find_nothing, give_nan, looser_nms, lower_scores, swap_channels
+from altered_engines import (
+    altered,
+    find_nothing,
+    give_nan,
+    looser_nms,
+    lower_scores,
+    plant_in_offsets,
+    swap_channels,
+)
 
+from benchmarks.ablation import swap_pair, zero_offsets
 from pssdet.commands.app import execute
 from pssdet.errors import BadInput
 from pssdet.models.card import ENGINE_CARD, FileRecord, encode, read_engine_card
@@ -83,29 +92,37 @@ class TestPlantedFaults:
         assert comparisons["faulty"].agreement.matched_share == 0
         assert "no detections at all" in comparisons["faulty"].reason
 
-    def test_swapped_channels_show_from_the_first_stage_on(self, sound, scenes, tmp_path):
-        """The scenes' colours are random, so AP hardly notices; everything else does."""
+    def test_swapped_channels_are_a_fail_and_show_from_the_first_stage_on(self, sound, scenes, tmp_path):
         _, comparisons = compare(sound, [altered(sound, tmp_path / "faulty", swap_channels)], scenes)
         faulty = comparisons["faulty"]
-        assert faulty.verdict != "PASS"
+        assert faulty.verdict == "FAIL"
+        assert faulty.delta_ap < -0.1
         assert faulty.first_broken_stage == "c2"
-        assert faulty.agreement.matched_share < 0.99
-        assert faulty.agreement.score_drift["p99"] > 0.1
         assert faulty.disagreements
 
-    def test_looser_nms_shows(self, sound, scenes, tmp_path):
+    @pytest.mark.parametrize(("plant", "least"), [(zero_offsets, 0.1), (swap_pair, 0.001)])
+    def test_a_broken_deformable_convolution_is_a_fail(self, sound, scenes, tmp_path, plant, least):
+        """c3 is the first stage with deformable convolutions."""
+        _, comparisons = compare(sound, [altered(sound, tmp_path / "faulty", plant_in_offsets(plant))], scenes)
+        faulty = comparisons["faulty"]
+        assert faulty.verdict == "FAIL"
+        assert faulty.delta_ap < -least
+        assert faulty.first_broken_stage == "c3"
+
+    def test_looser_nms_is_a_fail_by_the_detections_that_it_adds(self, sound, scenes, tmp_path):
         _, comparisons = compare(sound, [altered(sound, tmp_path / "faulty", looser_nms)], scenes)
         faulty = comparisons["faulty"]
-        assert faulty.verdict != "PASS"
+        assert faulty.verdict == "FAIL"
         assert faulty.agreement.unmatched_candidate > 0
         assert faulty.first_broken_stage == "detections"
 
-    def test_lower_scores_show_in_the_drift_though_ap_ignores_them(self, sound, scenes, tmp_path):
+    def test_lower_scores_are_a_fail_though_ap_ignores_them(self, sound, scenes, tmp_path):
         _, comparisons = compare(sound, [altered(sound, tmp_path / "faulty", lower_scores)], scenes)
         faulty = comparisons["faulty"]
-        assert faulty.verdict == "PASS"
+        assert faulty.delta_ap == pytest.approx(0, abs=1e-6)
+        assert faulty.verdict == "FAIL"
+        assert "scores" in faulty.reason
         assert faulty.agreement.score_shift == pytest.approx(-0.02 * 0.9, abs=0.006)
-        assert faulty.agreement.score_drift["p50"] > 0.01
         assert faulty.first_broken_stage == "detections"
 
 
