@@ -2,8 +2,10 @@
 
 A layout is drawn from one stream of random numbers and computed in NumPy alone, so annotations depend on no
 drawing library and are equal on any machine, but for a pixel whose centre lies within a rounding of an edge.
+
 An outline is a function of coordinates in which its circumscribed circle has radius 1: negative inside,
-positive outside, about the distance to the outline near it. A shape is an outline squeezed, sheared, bent and rotated.
+positive outside, about the distance to the outline near it. A shape is an outline squeezed, sheared, bent and
+rotated.
 """
 
 from __future__ import annotations
