@@ -179,6 +179,11 @@ class Backend(ABC, Generic[OptionsT]):
     def missing(self) -> str | None:
         """What this machine lacks to build or run an engine, and how to get it; None if nothing."""
 
+    def missing_for(self, precision: Precision) -> str | None:
+        """What this machine lacks to build or run an engine of a precision."""
+        del precision
+        return self.missing()
+
     def missing_to_open(self, card: EngineCard) -> str | None:
         """What this machine lacks to run this engine, which may need less than to build one."""
         del card

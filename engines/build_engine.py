@@ -46,10 +46,14 @@ def build_engine(
     output: Path,
     progress: Progress = lambda _: None,
     options: BuildOptions = DEFAULTS,
+    reason: str = "",
 ) -> EngineCard:
     """Build an engine of the model in folder ``model`` into ``output`` and prove it on a picture.
 
     Engines whose builds take long are cached, and taken from there when nothing that decides differs.
+
+    Args:
+        reason: why this backend was chosen, for the card.
 
     Raises:
         BadInput: the model's files are missing or altered, or the backend lacks an option.
@@ -79,6 +83,7 @@ def build_engine(
         model=card,
         options=options.recorded(),
         key=key,
+        reason=reason,
     )
 
     def build(folder: Path) -> None:

@@ -14,6 +14,7 @@ from pssdet.models.stages import tap_names
 #: In the order in which ``--backend auto`` prefers them.
 _MODULES = {
     "tensorrt": "pssdet.engines.backends.tensorrt_gpu",
+    "openvino": "pssdet.engines.backends.openvino_cpu",
     "onnxruntime": "pssdet.engines.backends.onnx_runtime",
     "paddle": "pssdet.engines.backends.paddle_reference",
 }
@@ -39,26 +40,41 @@ def backend_named(name: str) -> Backend[Any]:
 
 
 def choose_backend(name: str, precision: Precision) -> Backend[Any]:
-    """The backend of that name, or with ``auto`` the fastest that this machine can run.
+    """The backend of that name, or with ``auto`` the first that this machine can run, in a fixed order.
 
     Raises:
         BadInput: no backend is called so, or it does not offer the precision.
         EnvironmentMissing: this machine cannot run it.
     """
     if name == "auto":
-        candidates = [backend_named(each) for each in _MODULES]
-        able = [backend for backend in candidates if precision in backend.precisions]
-        for backend in able:
-            if backend.missing() is None:
+        missing = []
+        for backend in _offering(precision):
+            if (lacking := backend.missing_for(precision)) is None:
                 return backend
-        reasons = "; or: ".join(str(backend.missing()) for backend in able)
-        raise EnvironmentMissing(f"no backend can run here: {reasons}")
+            missing.append(lacking)
+        raise EnvironmentMissing(f"no backend can run {precision} here: {'; or: '.join(missing)}")
     backend = backend_named(name)
     if precision not in backend.precisions:
-        raise BadInput(f"backend {name} does not offer {precision}; it offers {', '.join(backend.precisions)}")
-    if (missing := backend.missing()) is not None:
-        raise EnvironmentMissing(missing)
+        others = " and ".join(each.name for each in _offering(precision))
+        raise BadInput(
+            f"backend {name} does not offer {precision}; it offers {', '.join(backend.precisions)}."
+            f" {precision} is offered by {others}: name one with --backend"
+        )
+    if (lacking := backend.missing_for(precision)) is not None:
+        raise EnvironmentMissing(lacking)
     return backend
+
+
+def why_automatic(backend: Backend[Any], precision: Precision) -> str:
+    """Why ``--backend auto`` takes this backend here: what the ones before it in the order lack."""
+    order = [each.name for each in _offering(precision)]
+    before = (backend_named(name) for name in order[: order.index(backend.name)])
+    passed = "".join(f"; not {each.name}: {each.missing_for(precision)}" for each in before)
+    return f"the first of {', '.join(order)} that runs {precision} here{passed}"
+
+
+def _offering(precision: Precision) -> list[Backend[Any]]:
+    return [each for name in _MODULES if precision in (each := backend_named(name)).precisions]
 
 
 def require_to_open(card: EngineCard) -> None:

@@ -21,7 +21,7 @@ MODEL_CARD = "model.json"
 MODEL_ONNX = "model.onnx"
 ENGINE_CARD = "engine.json"
 
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
 
 class FileRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -181,12 +181,14 @@ class LayersRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         layers: how many of each precision.
         convolution_flops: of the convolutions of each precision, at the first profile's typical shape.
-        wide: convolutions that are neither float16 nor int8, by node, largest first.
+        wide: convolutions that are in float32, by node, largest first.
+        deformable_flops: of the deformable convolutions, where ``convolution_flops`` leaves them out.
     """
 
     layers: dict[str, int]
     convolution_flops: dict[str, int]
     wide: tuple[str, ...]
+    deformable_flops: dict[str, int] = {}
 
 
 class EngineCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -197,6 +199,7 @@ class EngineCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         key: in the cache of engines; empty for builds that are not cached.
         plugins: the library of plugins that the engine was built with; it does not lie beside the card.
         tapped: the engine returns every stage.
+        reason: why ``--backend auto`` took this backend; empty if it was named.
     """
 
     backend: str
@@ -218,6 +221,7 @@ class EngineCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     options: dict[str, str] = {}
     tapped: bool = False
     key: str = ""
+    reason: str = ""
     schema: int = SCHEMA
 
 

@@ -32,7 +32,7 @@ SEED = 0
 _STAGE_PICTURES = 2
 
 #: Part of the reference's AP that may be lost or gained: 99.9 % of FP32 and, for int8, 99 %.
-SHARE: dict[Precision, float] = {"fp32": 0.001, "fp16": 0.001, "int8": 0.01}
+SHARE: dict[Precision, float] = {"fp32": 0.001, "fp16": 0.001, "bf16": 0.001, "int8": 0.01}
 
 #: Beyond this many images "more images" is no advice.
 MOST_IMAGES = 1_000_000

@@ -71,10 +71,10 @@ class TensorRTHost:
             profiles: Layers are inspected with the first.
             fp32: ONNX nodes that half precision leaves in float32; None: the whole engine is in float32.
         """
+        from pssdet.engines.precision.operations import convolution_flops
         from pssdet.engines.trt.graph.rewrite import plugin_graph
         from pssdet.engines.trt.plan.builder import build_plan, timing_cache_name
         from pssdet.engines.trt.plan.capabilities import choose_route, graph_for
-        from pssdet.engines.trt.plan.inspector import convolution_flops
 
         started = perf_counter()
         reduced, kept = fp32 is not None, fp32 or ()

@@ -125,10 +125,11 @@ class _TensorRTBackend(Backend[TensorRTOptions]):
         import onnx
         import tensorrt as trt
 
+        from pssdet.engines.precision.operations import convolution_flops
         from pssdet.engines.trt.graph.rewrite import plugin_graph
         from pssdet.engines.trt.plan.builder import build_plan, timing_cache_name
         from pssdet.engines.trt.plan.capabilities import capabilities_of, choose_route, graph_for
-        from pssdet.engines.trt.plan.inspector import convolution_flops, prove, summarise
+        from pssdet.engines.trt.plan.inspector import prove, summarise
         from pssdet.models.stages import tap_names
 
         card, precision = draft.model, draft.precision

@@ -192,10 +192,11 @@ def _weights(
 
 
 class QuantisedModel(NamedTuple):
-    """A quantised model; ``float_layers`` counts its weighted layers that are not in int8."""
+    """A quantised model; ``layers`` are its nodes in int8, ``float_layers`` counts the other weighted ones."""
 
     model: onnx.ModelProto
     calibration: CalibrationRecord
+    layers: tuple[str, ...]
     float_layers: int
 
 
@@ -228,4 +229,5 @@ def quantised_model(
     weighted = sum(
         node.op_type in WEIGHTED and node.name.startswith(HALF_PREFIXES) for node in exported.graph.node
     )
-    return QuantisedModel(quantise(exported, ranges, placement), record, weighted - len(placement.layers))
+    quantised = quantise(exported, ranges, placement)
+    return QuantisedModel(quantised, record, placement.layers, weighted - len(placement.layers))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+from pssdet.engines.precision.operations import STRIDE, BatchSize, input_shape, padded, typical_size
 from pssdet.errors import BadInput
 
 Shape: TypeAlias = tuple[int, ...]
@@ -78,16 +79,10 @@ def _refusal(profiles: Sequence[InputRanges], shapes: InputShapes) -> str:
     )
 
 
-#: Pictures are padded to multiples of this.
-STRIDE = 32
 #: Most pictures of a batch in the default profile.
 MAX_BATCH = 8
 
-_CHANNELS = 3
 _SHAPE = re.compile(r"(?:image:)?(\d{1,5})x(?:3x)?(\d{1,5})x(\d{1,5})")
-
-#: (N, H, W) of a batch of padded pictures.
-BatchSize = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -106,23 +101,15 @@ class Profile:
         return " to ".join(as_text(size) for size in (self.min, self.opt, self.max))
 
 
-def input_shape(tensor: str, size: BatchSize) -> Shape:
-    """Shape of the input called ``tensor`` for (N, H, W)."""
-    n, height, width = size
-    return (n, _CHANNELS, height, width) if tensor == "image" else (n, 2)
-
-
 def default_profile(short_side: int, long_side: int) -> Profile:
     """A profile that every picture fits, resized to ``short_side`` or limited to ``long_side``.
 
     Panoramas shrink to a few pixels, so the smallest shape is one stride each way; the largest is the
     long side both ways, for pictures upright and lying. The typical one is a 4:3 picture, lying.
     """
-    typical = min(short_side, long_side * 3 / 4)
-    opt = (1, _padded(round(typical)), _padded(round(typical * 4 / 3)))
     # A long limit below the short target shrinks both sides to the limit.
-    most = _padded(max(long_side, 1))
-    return Profile((1, STRIDE, STRIDE), opt, (MAX_BATCH, most, most))
+    most = padded(max(long_side, 1))
+    return Profile((1, STRIDE, STRIDE), typical_size(short_side, long_side), (MAX_BATCH, most, most))
 
 
 def read_profiles(
@@ -173,7 +160,3 @@ def _checked(profile: Profile) -> Profile:
     if not all(low <= middle <= high for low, middle, high in steps):
         raise BadInput(f"profile {profile}: every size must be min <= opt <= max")
     return profile
-
-
-def _padded(side: int) -> int:
-    return max(-(-side // STRIDE), 1) * STRIDE

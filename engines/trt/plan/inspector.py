@@ -6,15 +6,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pssdet.engines.trt.plan.network import onnx_nodes
-from pssdet.engines.trt.profiles import BatchSize, Profile, input_shape
+from pssdet.engines.trt.profiles import Profile
 from pssdet.errors import EnvironmentMissing, GateFailed
-
-if TYPE_CHECKING:
-    import onnx
+from pssdet.models.card import Precision
 
 LayerPrecision = Literal["fp32", "fp16", "int8", "unknown"]
 
@@ -161,7 +158,7 @@ def _precision_of(layers: Sequence[Mapping[str, Any]]) -> LayerPrecision:
     return max(found, key=_WIDTH.__getitem__) if found else "unknown"
 
 
-def prove(precisions: Precisions, asked: Literal["fp16", "int8"]) -> None:
+def prove(precisions: Precisions, asked: Precision) -> None:
     """Raise ``GateFailed`` unless the plan has the precision that was asked for.
 
     INT8 engines must have 90 % in INT8 or FP16, and some of it in INT8.
@@ -177,40 +174,3 @@ def prove(precisions: Precisions, asked: Literal["fp16", "int8"]) -> None:
             f" of its convolutions' operations, where {REQUIRED_SHARE:.0%} are required;"
             f" in float32 or unknown: {names}{more}; nothing was written"
         )
-
-
-_CONVOLUTIONS = ("Conv", "DeformConv")
-
-
-def convolution_flops(model: onnx.ModelProto, size: BatchSize) -> dict[str, int]:
-    """Operations of each convolution, deformable or not, by the node's name, for a batch.
-
-    2 N Ho Wo O (C / groups) kh kw, for weights [O, C / groups, kh, kw] and two operations per
-    multiply-accumulate. Offsets, interpolation and bias are not counted.
-
-    Raises:
-        GateFailed: a convolution's output size is unknown.
-    """
-    import onnx
-
-    sized = onnx.ModelProto()
-    sized.CopyFrom(model)
-    for tensor in sized.graph.input:
-        shape = input_shape(tensor.name, size)
-        for dimension, side in zip(tensor.type.tensor_type.shape.dim, shape, strict=True):
-            dimension.dim_value = side
-    weights = {tensor.name: tuple(tensor.dims) for tensor in sized.graph.initializer}
-    # Stored shapes have dynamic dimensions, which the inference would believe.
-    del sized.graph.value_info[:]
-    known = onnx.shape_inference.infer_shapes(sized).graph.value_info
-    shapes = {value.name: [each.dim_value for each in value.type.tensor_type.shape.dim] for value in known}
-    flops = {}
-    for node in model.graph.node:
-        if node.op_type in _CONVOLUTIONS:
-            output = shapes.get(node.output[0], [])
-            if len(output) != 4 or not all(output) or node.input[1] not in weights:
-                raise GateFailed(
-                    f"the size of convolution {node.name} cannot be worked out; export the model again"
-                )
-            flops[node.name] = 2 * prod(output) * prod(weights[node.input[1]][1:])
-    return flops

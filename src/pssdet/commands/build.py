@@ -13,7 +13,7 @@ from pssdet.engines.backends.tensorrt_gpu import TensorRTOptions
 from pssdet.models.zoo import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from pssdet.models.card import LayersRecord
+    from pssdet.models.card import LayersRecord, Precision
 
 _FLAT = Parameter(name="*")
 
@@ -35,6 +35,7 @@ def build(
     model: str = DEFAULT_MODEL,
     backend: str = "auto",
     fp16: bool = False,
+    bf16: bool = False,
     int8: bool = False,
     output: Path | None = None,
     json: bool = False,
@@ -51,8 +52,9 @@ def build(
 
     Args:
         model: Configuration name, name of an exported model in artifacts/, or its folder.
-        backend: One of auto, tensorrt, onnxruntime, paddle; auto takes the fastest that runs here.
+        backend: One of auto, tensorrt, openvino, onnxruntime, paddle; auto takes the first that runs here.
         fp16: Half precision; DCN offsets, box decoding and NMS stay in float32.
+        bf16: bfloat16 on a CPU that has it (openvino); the same parts stay in float32.
         int8: 8-bit integers, with ranges from --calibration; onnxruntime emulates it.
         output: Folder to write to (default: MODEL's folder/BACKEND-PRECISION).
         json: Print the engine's card instead of a summary.
@@ -60,15 +62,17 @@ def build(
     from pssdet.commands.artifacts import bundled_scenes, model_folder, render_scenes
     from pssdet.console import OUT, steps
     from pssdet.engines.build_engine import build_engine, engine_folder
-    from pssdet.engines.registry import choose_backend
+    from pssdet.engines.registry import choose_backend, why_automatic
     from pssdet.errors import BadInput
-    from pssdet.models.card import Precision, encode
+    from pssdet.models.card import encode
 
-    if fp16 and int8:
-        raise BadInput("--fp16 and --int8 exclude each other; give one")
+    switches: dict[Precision, bool] = {"fp16": fp16, "bf16": bf16, "int8": int8}
+    asked = [name for name, given in switches.items() if given]
+    if len(asked) > 1:
+        raise BadInput(f"--{' and --'.join(asked)} exclude each other; give one")
     if options.recipe is not None and tuning.tune_precision is not None:
         raise BadInput("--recipe and --tune-precision exclude each other; the latter makes a recipe")
-    precision: Precision = "fp16" if fp16 else "int8" if int8 else "fp32"
+    precision: Precision = asked[0] if asked else "fp32"
     scenes = bundled_scenes(model)
     tuning.check(precision, scenes)
     options = replace(
@@ -85,7 +89,8 @@ def build(
         tuning.run(folder, scenes, progress)
         progress(f"building the {chosen.name} engine in {precision}")
         target = output or engine_folder(folder, chosen, precision, stages=options.stages)
-        card = build_engine(folder, chosen, precision, target, progress, options)
+        reason = why_automatic(chosen, precision) if backend == "auto" else ""
+        card = build_engine(folder, chosen, precision, target, progress, options, reason)
     if json:
         print(encode(card).decode(), end="")
         return
@@ -100,6 +105,6 @@ def build(
 
 
 def _narrow(layers: LayersRecord) -> float:
-    """Part of the convolutions' operations that is known to be in float16 or int8."""
+    """Part of the convolutions' operations that is known to be in float16, bfloat16 or int8."""
     flops = layers.convolution_flops
-    return sum(flops.get(each, 0) for each in ("fp16", "int8")) / max(sum(flops.values()), 1)
+    return sum(flops.get(each, 0) for each in ("fp16", "bf16", "int8")) / max(sum(flops.values()), 1)

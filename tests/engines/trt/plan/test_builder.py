@@ -6,6 +6,7 @@ import fake_trt_build
 import pytest
 import small_graph as small
 
+from pssdet.engines.precision.operations import convolution_flops
 from pssdet.engines.trt.callbacks import report_elapsed
 from pssdet.engines.trt.graph.rewrite import plugin_graph
 from pssdet.engines.trt.plan import builder
@@ -17,7 +18,7 @@ from pssdet.engines.trt.plan.capabilities import (
     graph_for,
     unloadable_sources,
 )
-from pssdet.engines.trt.plan.inspector import convolution_flops, summarise
+from pssdet.engines.trt.plan.inspector import summarise
 from pssdet.engines.trt.profiles import Profile
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 

@@ -3,7 +3,7 @@
 import pytest
 import small_graph as small
 
-from pssdet.engines.trt.plan.inspector import convolution_flops
+from pssdet.engines.precision.operations import convolution_flops
 from pssdet.errors import GateFailed
 
 

@@ -1,0 +1,131 @@
+"""OpenVINO on a CPU: the exported model as an IR of standard operators, in float32, bfloat16 or int8."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from pssdet.console import Progress
+from pssdet.engines.backend import Backend, PrecisionOptions, Session
+from pssdet.machine import cpu_flags
+from pssdet.models.card import MODEL_ONNX, EngineCard, LayersRecord, Precision
+
+if TYPE_CHECKING:
+    import onnx
+
+    from pssdet.engines.ov.conversion import ComputePrecision
+
+IR = "model.xml"
+_INSTALL = "pip install 'openvino>=2026.4,<2027'"
+
+#: Instructions for products of bfloat16, and of 8-bit integers summed in 32 bits, as Linux names them.
+_BF16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+_VNNI = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
+
+
+class _OpenVinoBackend(Backend[PrecisionOptions]):
+    """Converts the model, compiles it, and reads back what its layers compute in."""
+
+    name = "openvino"
+    precisions: tuple[Precision, ...] = ("fp32", "bf16", "int8")
+    files = (IR, "model.bin")
+    packages = ("openvino", "onnx", "numpy")
+    options = PrecisionOptions
+
+    def missing(self) -> str | None:
+        if importlib.util.find_spec("openvino") is None:
+            return f"OpenVINO is not installed; {_INSTALL}"
+        return None
+
+    def missing_for(self, precision: Precision) -> str | None:
+        if precision == "bf16" and not _BF16 & cpu_flags():
+            return "this CPU has no bfloat16 instructions (AVX-512 BF16, AMX); take float32 or --int8"
+        if precision == "int8" and not _VNNI & cpu_flags():
+            return "this CPU has no VNNI instructions, without which sums of int8 overflow; take float32"
+        return self.missing()
+
+    def missing_to_open(self, card: EngineCard) -> str | None:
+        # In int8, the other layers compute in bfloat16 where the CPU of the build had it.
+        bf16 = card.layers is not None and "bf16" in card.layers.layers
+        return self.missing_for(card.precision) or (self.missing_for("bf16") if bf16 else None)
+
+    def build(
+        self, model: Path, draft: EngineCard, folder: Path, options: PrecisionOptions, progress: Progress
+    ) -> EngineCard:
+        """Write the IR; its layers must compute in the precision that was asked for.
+
+        In int8, what is not quantised computes in bfloat16 where this CPU has it.
+        """
+        import onnx
+
+        from pssdet.engines.ov.conversion import save_ir, to_openvino
+        from pssdet.engines.precision.recipe import chosen_recipe
+        from pssdet.models.stages import tap_names
+
+        exported = onnx.load(model / MODEL_ONNX)
+        taps = tap_names(draft.model.architecture)
+        if draft.precision == "fp32":
+            save_ir(to_openvino(exported, taps), folder / IR, "f32")
+            return _attested(draft, folder, exported, ())
+        recipe = chosen_recipe(options.recipe, draft.model.model, exported.graph)
+        draft = replace(draft, recipe=recipe.record(), fp32_nodes=len(recipe.fp32))
+        source = exported
+        chosen = [node.name for node in exported.graph.node if node.name not in recipe.fp32]
+        if draft.precision == "int8":
+            from pssdet.engines.precision.quantise import quantised_model
+
+            made = quantised_model(exported, model, draft.model, options.pictures(), progress, recipe=recipe)
+            source, chosen = made.model, list(made.layers)
+            draft = replace(draft, calibration=made.calibration)
+        progress("converting and compiling")
+        rest: ComputePrecision = "bf16" if self.missing_for("bf16") is None else "f32"
+        save_ir(to_openvino(source, taps), folder / IR, rest, recipe.fp32)
+        return _attested(draft, folder, exported, chosen)
+
+    def open(self, folder: Path, card: EngineCard, taps: Sequence[str] = ()) -> Session:
+        """Open a session; compiled models are cached on disk, so that opening again is quicker."""
+        del card
+        from pssdet.engines.ov.session import OpenVinoSession
+
+        return OpenVinoSession(folder / IR, taps)
+
+
+def _attested(draft: EngineCard, folder: Path, exported: onnx.ModelProto, chosen: Iterable[str]) -> EngineCard:
+    """The card with what the compiled model computes in, which must be what the card says.
+
+    Args:
+        exported: the model in float32.
+        chosen: its nodes that are to run in the precision asked for; of these, convolutions count.
+
+    Raises:
+        GateFailed: it computes in something else.
+    """
+    from pssdet.engines.ov.executed import executed, prove
+    from pssdet.engines.ov.session import OpenVinoSession
+    from pssdet.engines.precision.operations import convolution_flops, input_shape, typical_size
+
+    steps = draft.model.preprocessing
+    size = typical_size(steps.short_side, steps.long_side)
+    found = executed(OpenVinoSession(folder / IR).compiled(input_shape("image", size)))
+    kinds = {node.name: node.op_type for node in exported.graph.node}
+    counted = convolution_flops(exported, size)
+    plain = {name: operations for name, operations in counted.items() if kinds[name] == "Conv"}
+    deformable = {name: operations for name, operations in counted.items() if name not in plain}
+    if draft.precision in ("bf16", "int8"):
+        float32 = draft.recipe.fp32 if draft.recipe else ()
+        prove(found, draft.precision, {name: plain[name] for name in chosen if name in plain}, float32)
+    wide = sorted(found.others(plain, draft.precision), key=plain.__getitem__, reverse=True)
+    record = LayersRecord(
+        layers=found.layers,
+        convolution_flops=found.operations(plain),
+        wide=tuple(name for name in wide if found.nodes.get(name) in ("fp32", None)),
+        deformable_flops=found.operations(deformable),
+    )
+    return replace(draft, layers=record)
+
+
+BACKEND = _OpenVinoBackend()

@@ -1,0 +1,1 @@
+"""OpenVINO: exported models as its IR, run on a CPU, and what its kernels were."""

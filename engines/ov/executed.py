@@ -1,0 +1,89 @@
+"""What a compiled model computes in, as OpenVINO's executed graph says, and whether that was asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Literal, NamedTuple
+
+from pssdet.engines.ov.conversion import WITHOUT_BIAS
+from pssdet.errors import GateFailed
+
+#: OpenVINO's element types; it may take int8 kernels for unsigned values.
+_PRECISIONS = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"}
+_WEIGHTED = frozenset({"Convolution", "DeformableConvolution", "FullyConnected", "MatMul"})
+
+#: Share of the operations of the convolutions chosen for a precision that must run in it.
+REQUIRED_SHARE: dict[Literal["bf16", "int8"], float] = {"bf16": 0.95, "int8": 0.75}
+#: How many nodes an error lists.
+_NAMED = 5
+
+
+class Executed(NamedTuple):
+    """Precisions of a compiled model.
+
+    Attributes:
+        layers: number of executed layers with weights of each precision.
+        nodes: precision of each ONNX node; one that was fused has that of the layer it became part of.
+    """
+
+    layers: dict[str, int]
+    nodes: dict[str, str]
+
+    def operations(self, counted: Mapping[str, int]) -> dict[str, int]:
+        """Operations by precision.
+
+        Args:
+            counted: of each node, as ``convolution_flops`` gives them.
+        """
+        sums: Counter[str] = Counter()
+        for node, operations in counted.items():
+            sums[self.nodes.get(node, "unknown")] += operations
+        return dict(sums)
+
+    def others(self, nodes: Iterable[str], precision: str) -> tuple[str, ...]:
+        """Those of the nodes that run in another precision, or are not in the executed graph."""
+        return tuple(node for node in nodes if self.nodes.get(node) != precision)
+
+
+def executed(compiled: Any) -> Executed:
+    """The precisions of an ``openvino.CompiledModel``."""
+    layers: Counter[str] = Counter()
+    nodes: dict[str, str] = {}
+    for layer in compiled.get_runtime_model().get_ops():
+        said = {name: value.astype(str) for name, value in layer.get_rt_info().items()}
+        precision = _PRECISIONS.get(said["runtimePrecision"], said["runtimePrecision"])
+        layers[precision] += said["layerType"] in _WEIGHTED
+        nodes |= {name.removesuffix(WITHOUT_BIAS): precision for name in said["originalLayersNames"].split(",")}
+    return Executed(dict(+layers), nodes)
+
+
+def prove(
+    found: Executed, asked: Literal["bf16", "int8"], chosen: Mapping[str, int], float32: Collection[str]
+) -> None:
+    """Fail unless the compiled model computes as it was told to.
+
+    Args:
+        chosen: operations of the convolutions that are to run in the precision asked for.
+        float32: nodes that are held to float32.
+
+    Raises:
+        GateFailed: too few of them do, or a node that is held does not.
+    """
+    if freed := found.others(float32, "fp32"):
+        raise GateFailed(
+            f"OpenVINO does not keep {_some(freed)} in float32, as the recipe asks; nothing was written"
+        )
+    whole, reached = sum(chosen.values()), found.operations(chosen).get(asked, 0)
+    if reached < REQUIRED_SHARE[asked] * whole or not whole:
+        share = reached / whole if whole else 0.0
+        raise GateFailed(
+            f"{asked} was asked for, but of the operations of the convolutions chosen for it OpenVINO computes"
+            f" {share:.1%} so, where {REQUIRED_SHARE[asked]:.0%} are required; not in {asked}:"
+            f" {_some(found.others(chosen, asked))}; nothing was written"
+        )
+
+
+def _some(names: Collection[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join([*names][:_NAMED]) + more
