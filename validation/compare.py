@@ -25,7 +25,7 @@ from pssdet.validation.agreement import agreement, draw_worst_images, rank_by_di
 from pssdet.validation.average_precision import Bootstrap, paired_bootstrap
 from pssdet.validation.evaluate import Evaluated, Heartbeat, run_in_subprocess
 from pssdet.validation.ground_truth import Image
-from pssdet.validation.parity_report.schema import Comparison, Verdict
+from pssdet.validation.parity_report.schema import Agreement, Comparison, Verdict
 
 SEED = 0
 #: On how many pictures an engine is compared with the reference stage by stage.
@@ -33,6 +33,26 @@ _STAGE_PICTURES = 2
 
 #: Part of the reference's AP that may be lost or gained: 99.9 % of FP32 and, for int8, 99 %.
 SHARE: dict[Precision, float] = {"fp32": 0.001, "fp16": 0.001, "bf16": 0.001, "int8": 0.01}
+
+
+class DetectionLimits(NamedTuple):
+    """How far detections may be from the reference's, whatever the AP is: AP sees only the order of scores.
+
+    Attributes:
+        score_shift: mean difference of the scores of matched detections; beyond it, a score threshold that was
+            chosen with the reference means something else.
+        unmatched: share of detections without a partner, lost and added.
+    """
+
+    score_shift: float
+    unmatched: float
+
+
+DETECTION_LIMITS: dict[Precision, DetectionLimits] = {
+    "fp32": DetectionLimits(0.001, 0.01),
+    "fp16": DetectionLimits(0.005, 0.02),
+    "int8": DetectionLimits(0.02, 0.1),
+}
 
 #: Beyond this many images "more images" is no advice.
 MOST_IMAGES = 1_000_000
@@ -124,6 +144,24 @@ def _points(value: float) -> str:
     return f"{100 * value:+.3f}"
 
 
+def disagreement(found: Agreement, precision: Precision) -> str:
+    """Why the detections themselves make the comparison a FAIL; empty if they do not."""
+    limits = DETECTION_LIMITS[precision]
+    unmatched = found.unmatched_reference + found.unmatched_candidate
+    share = unmatched / max(unmatched + sum(found.score_histogram.counts), 1)
+    if abs(found.score_shift) > limits.score_shift:
+        return (
+            f"scores are shifted by {found.score_shift:+.4f} on average, limit {limits.score_shift:g}: AP does"
+            " not see that, a score threshold does"
+        )
+    if share > limits.unmatched:
+        return (
+            f"{share:.1%} of the detections have no partner ({found.unmatched_reference} lost,"
+            f" {found.unmatched_candidate} added), limit {limits.unmatched:.0%}"
+        )
+    return ""
+
+
 class EngineStages(NamedTuple):
     """One engine's agreement with the reference on every picture; ``name`` is its folder's."""
 
@@ -177,8 +215,13 @@ def compare(reference: Evaluated, candidate: Evaluated, images: Sequence[Image],
         ran, bootstrap = False, Bootstrap(0.0, (0.0, 0.0), (0.0, 0.0))
     else:
         ran, bootstrap = True, paired_bootstrap(reference.matched, candidate.matched, replicas, SEED)
+    same = agreement(*found) if ran else None
+    verdict = judge(ap, bootstrap, allowed, len(images))
     failure = _failure(reference, candidate, len(images))
-    verdict = Judgement("FAIL", 0, failure) if failure else judge(ap, bootstrap, allowed, len(images))
+    if not failure and same is not None and verdict.verdict != "FAIL":
+        failure = disagreement(same, candidate.card.precision)
+    if failure:
+        verdict = Judgement("FAIL", 0, failure)
     return Comparison(
         model=candidate.result.model,
         candidate=candidate.result.name,
@@ -193,7 +236,7 @@ def compare(reference: Evaluated, candidate: Evaluated, images: Sequence[Image],
         images_to_decide=verdict.images_to_decide,
         reason=verdict.reason,
         first_broken_stage=_first_broken_stage(reference, candidate, images) if ran else "",
-        agreement=agreement(*found) if ran else None,
+        agreement=same,
         disagreements=draw_worst_images(images, *found) if ran else (),
     )
 
