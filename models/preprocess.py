@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,6 +18,9 @@ from pssdet.opencv import MAX_PIXELS, cv2
 
 #: The bundled picture: a rendered scene on which exports and engines are proved.
 PICTURE = Path(__file__).resolve().parent / "assets" / "rendered_scene.jpg"
+
+#: A value for R, G and B each.
+Channels = tuple[float, float, float]
 
 _INTERPOLATION = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
 
@@ -52,12 +56,18 @@ def prepare(picture: NDArray[np.uint8], steps: Preprocessing) -> NetworkInput:
     """
     scale = checked_scale(picture, steps)
     height, width = picture.shape[:2]
-    content: NDArray[np.generic]
+    content, padded = network_sizes((height, width), scale, steps.stride)
+    image = np.zeros((3, *padded), np.float32)
+    # OpenCV writes into the part of the image that it is given; nothing is copied.
+    places = image[:, : content[0], : content[1]]
     if steps.resize == "first":
-        content = _normalise(_resize(picture, scale, steps), steps)
-    else:
-        content = _resize(_normalise(picture, steps), scale, steps)
-    return NetworkInput(_pad(content, steps.stride), content.shape[:2], (height, width), scale)
+        picture = _resize(picture, scale, steps)
+    for place, plane, table in zip(places, cv2.split(picture), _tables(steps.mean, steps.std), strict=True):
+        if steps.resize == "first":
+            cv2.LUT(plane, table, dst=place)
+        else:
+            _resize(cv2.LUT(plane, table), scale, steps, place)
+    return NetworkInput(image, content, (height, width), scale)
 
 
 def checked_scale(picture: NDArray[np.uint8], steps: Preprocessing) -> float:
@@ -88,17 +98,20 @@ def resize_scale(height: int, width: int, steps: Preprocessing) -> float:
     return steps.long_side / long if passes > steps.long_side else scale
 
 
-def _resize(picture: NDArray[np.generic], scale: float, steps: Preprocessing) -> NDArray[np.generic]:
+def _resize(
+    picture: NDArray[Any], scale: float, steps: Preprocessing, place: NDArray[Any] | None = None
+) -> NDArray[Any]:
     # Factors instead of a size: OpenCV then samples by the factor itself, as the originals do.
     method = _INTERPOLATION[steps.interpolation]
-    resized: NDArray[np.generic] = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=method)
+    resized: NDArray[Any] = cv2.resize(picture, None, dst=place, fx=scale, fy=scale, interpolation=method)
     return resized
 
 
-def _normalise(picture: NDArray[np.generic], steps: Preprocessing) -> NDArray[np.float32]:
-    unit = picture.astype(np.float32) / np.float32(255.0)
-    mean, std = np.array(steps.mean, np.float32), np.array(steps.std, np.float32)
-    return (unit - mean) / std
+@lru_cache
+def _tables(mean: Channels, std: Channels) -> list[NDArray[np.float32]]:
+    """For each channel what becomes of the 256 values of a pixel, float32 [256]."""
+    unit = np.arange(256).astype(np.float32) / np.float32(255.0)
+    return [(unit - np.float32(m)) / np.float32(s) for m, s in zip(mean, std, strict=True)]
 
 
 def network_sizes(size: tuple[int, int], scale: float, stride: int) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -109,13 +122,6 @@ def network_sizes(size: tuple[int, int], scale: float, stride: int) -> tuple[tup
 
 def _padded_size(content: tuple[int, int], stride: int) -> tuple[int, int]:
     return -(-content[0] // stride) * stride, -(-content[1] // stride) * stride
-
-
-def _pad(content: NDArray[np.generic], stride: int) -> NDArray[np.float32]:
-    height, width = content.shape[:2]
-    padded = np.zeros((3, *_padded_size((height, width), stride)), np.float32)
-    padded[:, :height, :width] = content.transpose(2, 0, 1)
-    return padded
 
 
 def padded_alike(pictures: Sequence[NetworkInput]) -> list[NetworkInput]:

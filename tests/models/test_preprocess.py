@@ -166,3 +166,32 @@ def test_shape_and_padding(height, width, resize, interpolation):
 def test_the_static_program_rounds_before_it_compares_with_the_longest_side(row, height, width, scale):
     steps = ROWS[row].preprocessing
     assert resize_scale(height, width, steps) == scale
+
+
+def plainly(picture, steps):
+    """The content as the originals' steps make it one after the other, in their order."""
+    scale = resize_scale(*picture.shape[:2], steps)
+    method = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}[steps.interpolation]
+
+    def resize(pixels):
+        return cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=method)
+
+    def normalise(pixels):
+        return (pixels.astype(np.float32) / np.float32(255) - np.float32(steps.mean)) / np.float32(steps.std)
+
+    return normalise(resize(picture)) if steps.resize == "first" else resize(normalise(picture))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.tuples(st.integers(8, 300), st.integers(8, 300)),
+    seed=st.integers(0, 99),
+    resize=st.sampled_from(["first", "last"]),
+    interpolation=st.sampled_from(["linear", "cubic"]),
+)
+def test_values_are_those_of_the_plain_steps(size, seed, resize, interpolation):
+    steps = Preprocessing(160, 224, interpolation=interpolation, resize=resize)
+    picture = random_picture(*size, seed)
+    height, width = (prepared := prepare(picture, steps)).image_size
+    obtained = prepared.image[:, :height, :width].transpose(1, 2, 0)
+    np.testing.assert_allclose(obtained, plainly(picture, steps), rtol=0, atol=1e-6)
