@@ -1,0 +1,134 @@
+"""OpenVINO engines: the original numbers in float32, attested precisions, and CPUs that lack instructions."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pssdet.engines.backend import PrecisionOptions
+from pssdet.engines.backends import openvino_cpu
+from pssdet.engines.build_engine import build_engine
+from pssdet.engines.registry import backend_named, choose_backend, open_engine, why_automatic
+from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
+from pssdet.models.card import read_engine_card
+
+pytest.importorskip("openvino")
+BACKEND = backend_named("openvino")
+
+needs_bf16 = pytest.mark.skipif(BACKEND.missing_for("bf16") is not None, reason="this CPU has no bfloat16")
+needs_vnni = pytest.mark.skipif(BACKEND.missing_for("int8") is not None, reason="this CPU has no VNNI")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PSSDET_CACHE", str(tmp_path / "cache"))
+
+
+def build(model, precision, folder, **options):
+    return build_engine(model, BACKEND, precision, folder, options=PrecisionOptions(**options))
+
+
+def test_float32_is_attested_and_proved_stage_by_stage(mini_folder, tmp_path):
+    card = build(mini_folder, "fp32", tmp_path / "engine")
+    assert [file.name for file in card.files] == ["model.xml", "model.bin"]
+    assert set(card.layers.convolution_flops) == set(card.layers.deformable_flops) == {"fp32"}
+    assert len(card.verification) == 24
+    assert not card.emulated
+
+
+@needs_bf16
+def test_bfloat16_is_real_and_keeps_the_recipe_in_float32(mini_folder, tmp_path):
+    card = build(mini_folder, "bf16", tmp_path / "engine")
+    assert card.layers.layers["bf16"] > 40
+    assert set(card.layers.deformable_flops) == {"fp32"}
+    predictors = {name for name in card.recipe.fp32 if "/Conv_" in name}
+    assert set(card.layers.wide) == predictors
+    assert not card.emulated
+
+
+@needs_bf16
+def test_a_recipe_of_ones_own_is_held_too(mini_folder, tmp_path):
+    recipe = json.loads(_shipped().read_text())
+    recipe["fp32"] = [*recipe["fp32"], "trunk/Conv_0", "head/1/MatMul_1"]
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps(recipe))
+    card = build(mini_folder, "bf16", tmp_path / "engine", recipe=path)
+    assert "trunk/Conv_0" in card.layers.wide
+
+
+def _shipped():
+    from pssdet.engines.precision.recipe import shipped_recipe
+
+    return shipped_recipe("mini_faster")
+
+
+@needs_vnni
+def test_int8_has_integer_kernels(mini_folder, tmp_path):
+    scenes = tmp_path / "scenes"
+    from pssdet.validation.scenes.dataset import ensure_dataset
+
+    ensure_dataset(scenes, "train", 12)
+    card = build(mini_folder, "int8", tmp_path / "engine", calibration=scenes)
+    flops = card.layers.convolution_flops
+    assert flops["int8"] > 0.75 * sum(flops.values())
+    assert card.calibration.images == 12
+
+
+def test_too_few_integer_kernels_is_a_failed_gate(mini_folder, tmp_path, monkeypatch):
+    from pssdet.engines.ov import executed
+
+    monkeypatch.setitem(executed.REQUIRED_SHARE, "bf16", 1.01)
+    monkeypatch.setattr(openvino_cpu, "cpu_flags", lambda: frozenset({"avx512_bf16"}))
+    with pytest.raises(GateFailed, match="bf16 was asked for"):
+        build(mini_folder, "bf16", tmp_path / "engine")
+    assert not (tmp_path / "engine").exists()
+
+
+@pytest.mark.parametrize(("precision", "word"), [("bf16", "bfloat16"), ("int8", "VNNI")])
+def test_a_cpu_without_the_instructions_is_said_in_one_line(precision, word, monkeypatch):
+    monkeypatch.setattr(openvino_cpu, "cpu_flags", lambda: frozenset({"avx2"}))
+    with pytest.raises(EnvironmentMissing, match=word) as refusal:
+        choose_backend("openvino", precision)
+    assert "\n" not in str(refusal.value)
+    assert choose_backend("openvino", "fp32") is BACKEND
+
+
+def test_an_engine_of_another_cpu_is_refused_when_opened(mini_folder, tmp_path, monkeypatch):
+    if BACKEND.missing_for("bf16"):
+        pytest.skip("this CPU has no bfloat16")
+    build(mini_folder, "bf16", tmp_path / "engine")
+    monkeypatch.setattr(openvino_cpu, "cpu_flags", lambda: frozenset({"avx2"}))
+    with pytest.raises(EnvironmentMissing, match="bfloat16"):
+        open_engine(tmp_path / "engine")
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "paddle", "tensorrt"])
+def test_other_backends_refuse_bfloat16_and_name_this_one(name):
+    with pytest.raises(BadInput, match="bf16 is offered by openvino"):
+        choose_backend(name, "bf16")
+
+
+def test_the_card_says_why_auto_took_it(mini_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(backend_named("tensorrt"), "missing", lambda: "no GPU")
+    assert choose_backend("auto", "fp32") is BACKEND
+    reason = why_automatic(BACKEND, "fp32")
+    assert (
+        reason
+        == "the first of tensorrt, openvino, onnxruntime, paddle that runs fp32 here; not tensorrt: no GPU"
+    )
+    build_engine(mini_folder, BACKEND, "fp32", tmp_path / "engine", reason=reason)
+    assert read_engine_card(tmp_path / "engine").reason == reason
+
+
+def test_batches_are_independent(mini_folder, tmp_path):
+    from pssdet.models.preprocess import sample_of_shape
+
+    card = build(mini_folder, "fp32", tmp_path / "engine")
+    session = open_engine(tmp_path / "engine").session
+    two = sample_of_shape(card.model.preprocessing, 2, 192, 256)
+    together = session.run(two)
+    for index in (0, 1):
+        alone = session.run({name: value[index : index + 1] for name, value in two.items()})
+        assert alone["count"][0] == together["count"][index]
+        np.testing.assert_allclose(alone["scores"][0], together["scores"][index], atol=1e-5)
+        np.testing.assert_allclose(alone["boxes"][0], together["boxes"][index], atol=1e-2)
