@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, get_type_hints, runtime_checkable
@@ -117,6 +117,31 @@ def command_line(recorded: Mapping[str, str]) -> list[str]:
 DEFAULTS = BuildOptions()
 
 
+@dataclass(frozen=True)
+class Threading:
+    """How a session on a CPU uses the cores; what is 0 is left to the backend.
+
+    Attributes:
+        threads: of all streams together.
+        streams: batches that are computed at once, each by its share of the threads.
+    """
+
+    threads: int = 0
+    streams: int = 0
+
+    def check(self, offered: Collection[str], backend: str) -> None:
+        """Raise ``BadInput`` for a number that is none, or one that the backend does not take."""
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value < 0:
+                raise BadInput(f"{value} {each.name} are impossible; choose 1 or more")
+            if value and each.name not in offered:
+                raise BadInput(f"backend {backend} has no --{each.name}; leave it out or take another engine")
+
+
+AUTOMATIC = Threading()
+
+
 #: Inputs or outputs of one batch, by name.
 Tensors: TypeAlias = "dict[str, NDArray[Any]]"
 
@@ -165,6 +190,7 @@ class Backend(ABC, Generic[OptionsT]):
     Attributes:
         files: names of the files that an engine consists of, beside its card.
         packages: Python packages whose versions an engine's card records.
+        threading: names of the fields of ``Threading`` that its sessions take.
         taps_any: any engine can return its stages; else only one that was built to.
     """
 
@@ -174,6 +200,7 @@ class Backend(ABC, Generic[OptionsT]):
     packages: tuple[str, ...] = ()
     options: type[OptionsT]
     taps_any: bool = True
+    threading: frozenset[str] = frozenset()
 
     @abstractmethod
     def missing(self) -> str | None:
@@ -222,9 +249,12 @@ class Backend(ABC, Generic[OptionsT]):
         """
 
     @abstractmethod
-    def open(self, folder: Path, card: EngineCard, taps: Sequence[str] = ()) -> Session:
+    def open(
+        self, folder: Path, card: EngineCard, taps: Sequence[str] = (), threading: Threading = AUTOMATIC
+    ) -> Session:
         """Load an engine whose files were already verified.
 
         Args:
             taps: stages to return beside the outputs, by name (``p2``, ``proposals``, ...).
+            threading: with numbers only where this backend's ``threading`` names them.
         """

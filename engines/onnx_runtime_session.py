@@ -43,10 +43,11 @@ def missing_onnx_runtime() -> str | None:
 class OnnxRuntimeSession:
     """A session on a CPU or through CUDA; inputs that the graph does not use are skipped."""
 
-    def __init__(self, model: Path, taps: Sequence[str], *, cuda: bool) -> None:
+    def __init__(self, model: Path, taps: Sequence[str], *, cuda: bool, threads: int = 0) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
         options.log_severity_level = 3  # warnings about unused functions help nobody
         providers: list[Any] = [("CUDAExecutionProvider", _CUDA_OPTIONS)] if cuda else []
         source: Any = _with_outputs(model, taps) if taps else str(model)

@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pssdet.engines.backend import Backend, Session
+from pssdet.engines.backend import AUTOMATIC, Backend, Session, Threading
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.models.card import EngineCard, Precision, read_engine_card
 from pssdet.models.stages import tap_names
@@ -88,7 +88,7 @@ def require_to_open(card: EngineCard) -> None:
         raise EnvironmentMissing(missing)
 
 
-def open_engine(folder: Path, *, stages: bool = False) -> OpenEngine:
+def open_engine(folder: Path, *, stages: bool = False, threading: Threading = AUTOMATIC) -> OpenEngine:
     """Verify an engine's files and load them.
 
     Args:
@@ -100,10 +100,11 @@ def open_engine(folder: Path, *, stages: bool = False) -> OpenEngine:
     """
     card = read_engine_card(folder)
     backend = backend_named(card.backend)
+    threading.check(backend.threading, backend.name)
     if {file.name for file in card.files} != set(backend.files):
         raise BadInput(f"the card in {folder} does not name the files of such an engine; build it again")
     for file in card.files:
         file.verify(folder)
     require_to_open(card)
     taps = tap_names(card.model.architecture) if stages else ()
-    return OpenEngine(card, backend.open(folder, card, taps))
+    return OpenEngine(card, backend.open(folder, card, taps, threading))

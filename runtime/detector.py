@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, final, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.engines.backend import Pipelined, Session, Tensors
+from pssdet.engines.backend import AUTOMATIC, Pipelined, Session, Tensors, Threading
 from pssdet.engines.registry import OpenEngine, open_engine
 from pssdet.errors import BadInput, GateFailed
 from pssdet.images import Image, NamedPicture, load
@@ -147,7 +147,13 @@ class Detector:
         self._padding = padding
 
     @classmethod
-    def load(cls, folder: Path | str, max_batch: int = 8, padding: Padding = "own") -> Detector:
+    def load(
+        cls,
+        folder: Path | str,
+        max_batch: int = 8,
+        padding: Padding = "own",
+        threading: Threading = AUTOMATIC,
+    ) -> Detector:
         """Open an engine's folder.
 
         Args:
@@ -157,12 +163,13 @@ class Detector:
                 the order of the pictures, and pads it to its largest height and width: fewer runs, but
                 **other detections**, which depend on the batch-mates, since these networks see padding
                 (``benchmarks/results/padding_drift.md``). Boxes are clipped to each picture's own size.
+            threading: how a CPU engine uses the cores.
 
         Raises:
-            BadInput: the folder holds no intact engine, or there is no such batch or padding.
+            BadInput: the folder holds no intact engine, or there is no such batch, padding or threading.
             EnvironmentMissing: this machine cannot run it.
         """
-        return cls(open_engine(Path(folder)), max_batch, padding)
+        return cls(open_engine(Path(folder), threading=threading), max_batch, padding)
 
     @property
     def card(self) -> EngineCard:

@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from pssdet.console import Progress
-from pssdet.engines.backend import Backend, PrecisionOptions, Session
+from pssdet.engines.backend import AUTOMATIC, Backend, PrecisionOptions, Session, Threading
 from pssdet.engines.devices import cuda_device_count
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession, missing_onnx_runtime
 from pssdet.engines.precision.recipe import HALF_PREFIXES, chosen_recipe
@@ -25,6 +25,7 @@ class _OnnxRuntimeBackend(Backend[PrecisionOptions]):
     files = (MODEL_ONNX,)
     packages = ("onnxruntime", "onnxruntime-gpu", "onnx", "numpy")
     options = PrecisionOptions
+    threading = frozenset({"threads"})
 
     def missing(self) -> str | None:
         return missing_onnx_runtime()
@@ -60,7 +61,9 @@ class _OnnxRuntimeBackend(Backend[PrecisionOptions]):
         onnx.save(exported, folder / MODEL_ONNX)
         return replace(draft, emulated=emulated, fp32_nodes=outside)
 
-    def open(self, folder: Path, card: EngineCard, taps: Sequence[str] = ()) -> Session:
+    def open(
+        self, folder: Path, card: EngineCard, taps: Sequence[str] = (), threading: Threading = AUTOMATIC
+    ) -> Session:
         """Open a session; an emulated engine runs on the CPU, where its rounding was proved."""
         cuda = _has_cuda()
         if card.precision == "fp16" and not card.emulated and not cuda:
@@ -68,7 +71,9 @@ class _OnnxRuntimeBackend(Backend[PrecisionOptions]):
                 "this engine computes in float16 on a GPU, a CPU would not round at all;"
                 " build an emulated one here with python engines/build.py --fp16"
             )
-        return OnnxRuntimeSession(folder / MODEL_ONNX, taps, cuda=cuda and not card.emulated)
+        return OnnxRuntimeSession(
+            folder / MODEL_ONNX, taps, cuda=cuda and not card.emulated, threads=threading.threads
+        )
 
 
 def _has_cuda() -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from pssdet.console import Progress
-from pssdet.engines.backend import Backend, PrecisionOptions, Session
+from pssdet.engines.backend import AUTOMATIC, Backend, PrecisionOptions, Session, Threading
 from pssdet.machine import cpu_flags
 from pssdet.models.card import MODEL_ONNX, EngineCard, LayersRecord, Precision
 
@@ -35,6 +35,7 @@ class _OpenVinoBackend(Backend[PrecisionOptions]):
     files = (IR, "model.bin")
     packages = ("openvino", "onnx", "numpy")
     options = PrecisionOptions
+    threading = frozenset({"threads", "streams"})
 
     def missing(self) -> str | None:
         if importlib.util.find_spec("openvino") is None:
@@ -86,12 +87,14 @@ class _OpenVinoBackend(Backend[PrecisionOptions]):
         save_ir(to_openvino(source, taps), folder / IR, rest, recipe.fp32)
         return _attested(draft, folder, exported, chosen)
 
-    def open(self, folder: Path, card: EngineCard, taps: Sequence[str] = ()) -> Session:
+    def open(
+        self, folder: Path, card: EngineCard, taps: Sequence[str] = (), threading: Threading = AUTOMATIC
+    ) -> Session:
         """Open a session; compiled models are cached on disk, so that opening again is quicker."""
         del card
         from pssdet.engines.ov.session import OpenVinoSession
 
-        return OpenVinoSession(folder / IR, taps)
+        return OpenVinoSession(folder / IR, taps, threading)
 
 
 def _attested(draft: EngineCard, folder: Path, exported: onnx.ModelProto, chosen: Iterable[str]) -> EngineCard:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.console import Progress
-from pssdet.engines.backend import Backend, BuildOptions, Session, Tensors
+from pssdet.engines.backend import AUTOMATIC, Backend, BuildOptions, Session, Tensors, Threading
 from pssdet.models.card import EngineCard, ModelCard
 
 _PARAMETERS = "parameters.npz"
@@ -67,7 +67,10 @@ class _PaddleBackend(Backend[BuildOptions]):
         np.savez(folder / _PARAMETERS, **parameters)
         return draft
 
-    def open(self, folder: Path, card: EngineCard, taps: Sequence[str] = ()) -> Session:
+    def open(
+        self, folder: Path, card: EngineCard, taps: Sequence[str] = (), threading: Threading = AUTOMATIC
+    ) -> Session:
+        del threading
         return _PaddleSession(folder / _PARAMETERS, card.model, taps)
 
 

@@ -10,7 +10,14 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from pssdet.console import Progress
-from pssdet.engines.backend import INDIFFERENT, Backend, PrecisionOptions, Session
+from pssdet.engines.backend import (
+    AUTOMATIC,
+    INDIFFERENT,
+    Backend,
+    PrecisionOptions,
+    Session,
+    Threading,
+)
 from pssdet.engines.compatibility import check_compatible
 from pssdet.engines.devices import Gpu, cuda_device_count, gpu
 from pssdet.engines.precision.recipe import chosen_recipe
@@ -177,8 +184,11 @@ class _TensorRTBackend(Backend[TensorRTOptions]):
             tapped=options.stages,
         )
 
-    def open(self, folder: Path, card: EngineCard, taps: Sequence[str] = ()) -> Session:
+    def open(
+        self, folder: Path, card: EngineCard, taps: Sequence[str] = (), threading: Threading = AUTOMATIC
+    ) -> Session:
         """Open a session on a plan that fits this machine and returns the stages asked for."""
+        del threading
         if taps and not card.tapped:
             raise BadInput(f"the engine in {folder} does not return its stages; build one that does: --stages")
         carried = _carries_plugins(card)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.engines.backend import Tensors
+from pssdet.engines.backend import AUTOMATIC, Tensors, Threading
 from pssdet.engines.ov.conversion import compute_precision
 from pssdet.errors import EnvironmentMissing
 from pssdet.files import engine_cache
@@ -20,21 +20,6 @@ from pssdet.files import engine_cache
 KEPT = 4
 
 _DEVICE = "CPU"
-
-
-class Threading(NamedTuple):
-    """How a session uses the cores.
-
-    Attributes:
-        threads: of all streams together; 0: OpenVINO's choice, one for each core.
-        streams: batches that are computed at once, each by its share of the threads.
-    """
-
-    threads: int = 0
-    streams: int = 1
-
-
-_ONE_STREAM = Threading()
 
 
 class _Request(NamedTuple):
@@ -57,7 +42,7 @@ class OpenVinoSession:
         EnvironmentMissing: this CPU does not compute in the precision.
     """
 
-    def __init__(self, ir: Path, taps: Sequence[str] = (), threading: Threading = _ONE_STREAM) -> None:
+    def __init__(self, ir: Path, taps: Sequence[str] = (), threading: Threading = AUTOMATIC) -> None:
         import openvino
 
         self._core = openvino.Core()
@@ -65,17 +50,18 @@ class OpenVinoSession:
         present = {name for output in self._model.outputs for name in output.get_names()}
         if missing := [name for name in taps if name not in present]:
             self._model.add_outputs(missing)
+        streams = threading.streams or 1
         self._settings = {
             "INFERENCE_PRECISION_HINT": compute_precision(self._model),
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
-            "NUM_STREAMS": threading.streams,
+            "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": threading.threads,
             "CACHE_DIR": str(engine_cache() / "openvino"),
         }
         self._compiled: OrderedDict[tuple[int, ...], Any] = OrderedDict()
         self._idle: dict[tuple[int, ...], list[Any]] = {}
         self._lock = Lock()
-        self.depth = threading.streams + 1
+        self.depth = streams + 1
 
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> Tensors:
         """One batch; see ``Session``."""

@@ -17,6 +17,8 @@ def detect(
     threshold: float = 0.5,
     json: Annotated[Path | None, cyclopts.Parameter(allow_leading_hyphen=True)] = None,
     save_images: Path | None = None,
+    threads: int = 0,
+    streams: int = 0,
 ) -> None:
     """Find objects in pictures, in the pictures of folders and in videos.
 
@@ -29,11 +31,14 @@ def detect(
             (default: the default model's on the best backend, built if missing).
         threshold: Leave out what scores no more than this, from 0 to 1 (default: 0.5).
         json: File for the detections as JSON; - prints them.
+        threads: Threads of a CPU engine (default: one for each core).
+        streams: Batches that a CPU engine computes at once (openvino), each by its share of the threads.
         save_images: Folder for copies of the pictures with the boxes drawn, as JPEG (a video frame by frame).
     """
     # Only here, so that --help needs neither OpenCV nor NumPy.
     from pssdet.commands.artifacts import default_engine, is_outdated
     from pssdet.console import steps
+    from pssdet.engines.backend import Threading
     from pssdet.images import find_files, read_pictures
     from pssdet.runtime.detector import Detector
     from pssdet.runtime.results import open_sinks, progress
@@ -49,7 +54,7 @@ def detect(
     refused: list[str] = []
 
     with (
-        Detector.load(engine) as detector,
+        Detector.load(engine, threading=Threading(threads, streams)) as detector,
         open_sinks(json, save_images, files) as sinks,
         progress(files, quiet=json is None and sys.stdout.isatty()) as advance,
     ):
