@@ -31,7 +31,7 @@ from pssdet.runtime.detections import Detections
 from pssdet.runtime.detector import Detector, Padding, batches
 from pssdet.validation.agreement import THRESHOLD, agreement
 from pssdet.validation.average_precision import Matched, coco_statistics, match, paired_bootstrap
-from pssdet.validation.compare import judge, margin
+from pssdet.validation.compare import judge_engine
 from pssdet.validation.ground_truth import GroundTruth, read_ground_truth
 
 #: Padding and largest batch; the first is what the others are compared with.
@@ -128,8 +128,8 @@ def _against(own: Found, found: Found) -> list[str]:
     if found is own:
         return ["-"] * 6
     bootstrap = paired_bootstrap(own.matched, found.matched)
-    verdict = judge(own.ap, bootstrap, margin("fp32", own.ap), len(own.detections)).verdict
     same = agreement(own.detections, found.detections)
+    verdict = judge_engine(own.ap, bootstrap, same, "fp32", len(own.detections)).verdict
     low, high = (100 * bound for bound in bootstrap.ci95)
     return [
         f"{100 * bootstrap.delta:+.2f} [{low:+.2f}, {high:+.2f}]",

@@ -37,7 +37,10 @@ class Tracer:
     _constants: dict[object, Value] = field(default_factory=dict)
 
     def op(self, op_type: str, *inputs: Operand, domain: str = "", name: str = "", **attributes: Any) -> Value:
-        """Record a node with one output, called ``name``; attributes may be an ``AttributeRef``."""
+        """Record a node and return its one output, called ``name`` if that is given.
+
+        An attribute may be an ``AttributeRef``, which hands on a function's attribute.
+        """
         return self.op_n(op_type, *inputs, outputs=[name] if name else 1, domain=domain, **attributes)[0]
 
     def op_n(

@@ -27,7 +27,7 @@ HEAD_NODES = "head/"
 
 
 class Limits(NamedTuple):
-    """What still counts as agreement: of probabilities and scores absolute, of boxes in pixels.
+    """What still counts as agreement; probabilities and scores differ absolutely, boxes in pixels.
 
     Attributes:
         maps: relative to the largest value of the reference map; also for scores of proposals.

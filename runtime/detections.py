@@ -47,7 +47,7 @@ class Detections:
         return self.names[int(self.labels[index])]
 
     def to_paddle_rows(self) -> NDArray[np.float32]:
-        """Rows ``[label, score, x1, y1, x2, y2]``, float32 [D, 6], as PaddleDetection's deploy/python.
+        """Rows ``[label, score, x1, y1, x2, y2]``, float32 [D, 6], as in PaddleDetection's deploy/python.
 
         Labels are 0-based, as with dygraph models; static programs count the background and give 1 to 80.
         """

@@ -36,7 +36,10 @@ def check_batching(max_batch: int, padding: Padding) -> None:
 
 
 def batches(shapes: Sequence[tuple[int, ...]], largest: int, padding: Padding) -> list[list[int]]:
-    """Positions of the pictures that run together, in the order of their first ones."""
+    """Positions of the pictures that run together, at most ``largest``, in the order of their first ones.
+
+    ``shapes`` are the pictures' padded ones; with ``own`` padding those of a batch are equal.
+    """
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, shape in enumerate(shapes):
         groups.setdefault(shape if padding == "own" else (), []).append(index)

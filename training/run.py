@@ -65,13 +65,13 @@ class TrainingConfig(msgspec.Struct, frozen=True):
 
 #: How the bundled detectors were made.
 CONFIGS = {
-    "mini_faster": TrainingConfig(MINI_FASTER, DYGRAPH, MINI_PREPROCESSING, steps=5600, undeformed=2400),
+    "mini_faster": TrainingConfig(MINI_FASTER, DYGRAPH, MINI_PREPROCESSING, steps=5000, undeformed=2400),
     "mini_cascade": TrainingConfig(
         MINI_CASCADE,
         STATIC,
         MINI_CASCADE_PREPROCESSING,
         start="bundled:mini_faster.pdparams",
-        steps=1600,
+        steps=1200,
         undeformed=0,
         rate=1e-3,
         warmup=100,

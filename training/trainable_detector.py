@@ -4,10 +4,10 @@ Assignment and sampling are those of Faster R-CNN (Ren et al., 2015, sections 3.
 pyramid's settings (Lin et al., 2017, section 5), a cascade's that of Cai and Vasconcelos (2018). Boxes are
 x1 y1 x2 y2; ``offset`` is the pixel offset of ``Numerics``: a side is x2 - x1 + offset pixels long.
 
-Untrained, a deformable convolution's offsets spread its kernel to twice the width, and its masks are one half:
-it equals a dilated convolution with half the weights. Paddle's deformable convolution is several times slower
-backwards on a CPU, so a run from nothing first computes just that dilated convolution; then the offsets and
-masks learn too.
+Untrained, a deformable convolution samples two pixels down and to the right of its place, and its masks are one
+half: it equals a plain convolution with half the weights on a shifted map. Paddle's deformable convolution is
+several times slower backwards on a CPU, so a run from nothing first computes just that plain convolution; then
+the offsets and masks learn too.
 """
 
 from __future__ import annotations
@@ -161,9 +161,9 @@ _STAGE_WEIGHTS = (1.0, 0.5, 0.25)
 #: Share of the running statistics that a step keeps: batches are small, so many must be averaged.
 _NORM_MOMENTUM = 0.98
 
-#: An untrained deformable convolution is a dilated one. What it learns is then far from plain sampling, so
-#: that a detector whose offsets go wrong is seen to.
-_INITIAL_DILATION = 2
+#: How far an untrained deformable convolution samples beside its place, pixels of its input, down and to the
+#: right. What comes after learns to expect that, so a detector whose offsets are lost is seen to be broken.
+_INITIAL_SHIFT = 2
 #: What it multiplies with: sigmoid(0).
 _INITIAL_MASK = 0.5
 
@@ -198,7 +198,7 @@ class TrainableDetector(TwoStageDetector):
         self.set_state_dict(own | {name: paddle.to_tensor(x) for name, x in same.items()})
 
     def set_deforming(self, *, on: bool) -> None:
-        """Let the deformable convolutions deform, or compute them as dilated ones."""
+        """Let the deformable convolutions deform, or compute them as plain ones."""
         for layer in self.sublayers():
             if isinstance(layer, ConvNorm) and layer.conv_offset is not None:
                 forward = ConvNorm.forward if on else _forward_undeformed
@@ -297,14 +297,15 @@ class TrainableDetector(TwoStageDetector):
 
 def _initial_offset_bias() -> Floats:
     """Bias float32 [27] of an offset convolution: (dy, dx) of each tap, then nine mask logits."""
-    taps = np.array([(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)], np.float32)
-    return np.concatenate([(_INITIAL_DILATION - 1) * taps.ravel(), np.zeros(len(taps), np.float32)])
+    return np.concatenate([np.full(18, _INITIAL_SHIFT, np.float32), np.zeros(9, np.float32)])
 
 
 def _forward_undeformed(layer: ConvNorm, x: Tensor) -> Tensor:
     """What the layer computes as long as its offset convolution is untrained."""
-    weight, dilation = _INITIAL_MASK * layer.conv.weight, _INITIAL_DILATION
-    y = layer.norm(functional.conv2d(x, weight, stride=layer.conv.stride, padding=dilation, dilation=dilation))
+    start, end = _INITIAL_SHIFT - 1, _INITIAL_SHIFT + 1  # a 3x3 kernel reaches one pixel beyond its centre
+    padding = [[0, 0], [0, 0], [0, end], [0, end]]
+    shifted, weight = x[:, :, start:, start:], _INITIAL_MASK * layer.conv.weight
+    y = layer.norm(functional.conv2d(shifted, weight, stride=layer.conv.stride, padding=padding))
     return functional.relu(y) if layer.act else y
 
 

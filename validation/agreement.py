@@ -85,6 +85,12 @@ def agreement(
     )
 
 
+def unmatched_share(found: Agreement) -> float:
+    """Share of the detections above the threshold in either engine that have no partner."""
+    unmatched = found.unmatched_reference + found.unmatched_candidate
+    return unmatched / max(unmatched + sum(found.score_histogram.counts), 1)
+
+
 def pair_detections(
     reference: Detections, candidate: Detections, threshold: float = THRESHOLD
 ) -> DetectionPairs:

@@ -3,6 +3,7 @@
 The verdict is equivalence testing by two one-sided tests of 5 % each, which is the same as asking
 whether the 90 % interval lies within the margin (Schuirmann, J. Pharmacokinetics and Biopharmaceutics
 15, 1987, 657-680). Both ways count: an AP that rises out of the margin is no faithful copy either.
+Detections beyond ``DETECTION_LIMITS`` are a FAIL whatever the AP.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pssdet.models.card import Precision, StageRecord
 from pssdet.models.preprocess import as_batch, prepare
 from pssdet.models.stages import LIMITS
 from pssdet.models.stages import compare as compare_stages
-from pssdet.validation.agreement import agreement, draw_worst_images, rank_by_difference
+from pssdet.validation.agreement import agreement, draw_worst_images, rank_by_difference, unmatched_share
 from pssdet.validation.average_precision import Bootstrap, paired_bootstrap
 from pssdet.validation.evaluate import Evaluated, Heartbeat, run_in_subprocess
 from pssdet.validation.ground_truth import Image
@@ -64,7 +65,8 @@ LEAST_IMAGES = 30
 class Judgement(NamedTuple):
     """The verdict on a comparison, with its reason in one sentence.
 
-    ``images_to_decide``: about how many would decide an INCONCLUSIVE, at most ``MOST_IMAGES``; else 0.
+    ``images_to_decide``: about how many would decide an INCONCLUSIVE, at most ``MOST_IMAGES``; 0 if none
+    would, and with the other verdicts.
     """
 
     verdict: Verdict
@@ -144,17 +146,26 @@ def _points(value: float) -> str:
     return f"{100 * value:+.3f}"
 
 
+def judge_engine(
+    ap_reference: float, bootstrap: Bootstrap, found: Agreement, precision: Precision, images: int
+) -> Judgement:
+    """The verdict on the difference in AP, which the detections themselves can make a FAIL."""
+    by_ap = judge(ap_reference, bootstrap, margin(precision, ap_reference), images)
+    if by_ap.verdict == "FAIL" or images < LEAST_IMAGES:
+        return by_ap
+    reason = disagreement(found, precision)
+    return Judgement("FAIL", 0, reason) if reason else by_ap
+
+
 def disagreement(found: Agreement, precision: Precision) -> str:
-    """Why the detections themselves make the comparison a FAIL; empty if they do not."""
+    """What of the detections is beyond ``DETECTION_LIMITS``; empty if nothing is."""
     limits = DETECTION_LIMITS[precision]
-    unmatched = found.unmatched_reference + found.unmatched_candidate
-    share = unmatched / max(unmatched + sum(found.score_histogram.counts), 1)
     if abs(found.score_shift) > limits.score_shift:
         return (
             f"scores are shifted by {found.score_shift:+.4f} on average, limit {limits.score_shift:g}: AP does"
             " not see that, a score threshold does"
         )
-    if share > limits.unmatched:
+    if (share := unmatched_share(found)) > limits.unmatched:
         return (
             f"{share:.1%} of the detections have no partner ({found.unmatched_reference} lost,"
             f" {found.unmatched_candidate} added), limit {limits.unmatched:.0%}"
@@ -172,7 +183,7 @@ class EngineStages(NamedTuple):
 def compare_engines(
     reference: Path, candidates: Sequence[Path], pictures: Sequence[Path], progress: Progress
 ) -> list[EngineStages]:
-    """Run every engine on each picture alone and compare it with the reference, right by definition.
+    """Run every engine on each picture alone and compare it with the reference, which is right by definition.
 
     Raises:
         BadInput: an engine or a picture cannot be used, or an engine is of another model.
@@ -207,7 +218,7 @@ def _open(folder: Path, stack: ExitStack, progress: Progress) -> OpenEngine:
 
 
 def compare(reference: Evaluated, candidate: Evaluated, images: Sequence[Image], replicas: int) -> Comparison:
-    """Compare two engines of one model that ran on the same images; a failed one makes it a FAIL."""
+    """Compare two engines of one model that ran on the same images; a failed one makes the verdict a FAIL."""
     ap = reference.result.stats.get("AP", 0.0)
     allowed = margin(candidate.card.precision, ap)
     found = reference.detections, candidate.detections
@@ -216,12 +227,11 @@ def compare(reference: Evaluated, candidate: Evaluated, images: Sequence[Image],
     else:
         ran, bootstrap = True, paired_bootstrap(reference.matched, candidate.matched, replicas, SEED)
     same = agreement(*found) if ran else None
-    verdict = judge(ap, bootstrap, allowed, len(images))
     failure = _failure(reference, candidate, len(images))
-    if not failure and same is not None and verdict.verdict != "FAIL":
-        failure = disagreement(same, candidate.card.precision)
-    if failure:
+    if failure or same is None:
         verdict = Judgement("FAIL", 0, failure)
+    else:
+        verdict = judge_engine(ap, bootstrap, same, candidate.card.precision, len(images))
     return Comparison(
         model=candidate.result.model,
         candidate=candidate.result.name,

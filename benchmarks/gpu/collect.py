@@ -115,9 +115,9 @@ def _ap_lines(judged: Mapping[str, Any]) -> list[str]:
 def judge(outputs: Tensors, reference: Tensors, artifacts: Path, precision: Any) -> dict[str, Any]:
     """AP of an engine's ``outputs`` and of the ``reference``, all scenes in their order, and the verdict."""
     from pssdet.models.zoo import find
-    from pssdet.validation.average_precision import coco_statistics, match, paired_bootstrap
-    from pssdet.validation.compare import judge as judge_bootstrap
-    from pssdet.validation.compare import margin
+    from pssdet.validation.agreement import agreement
+    from pssdet.validation.average_precision import coco_results, coco_statistics, match, paired_bootstrap
+    from pssdet.validation.compare import judge_engine, margin
     from pssdet.validation.ground_truth import read_ground_truth
     from pssdet.validation.scenes.dataset import ensure_dataset
 
@@ -126,18 +126,18 @@ def judge(outputs: Tensors, reference: Tensors, artifacts: Path, precision: Any)
     truth = read_ground_truth(ensure_dataset(folder, "heldout", SCENES), folder, labels)
     images = sorted(truth.images, key=lambda image: image.name)[: len(outputs["count"])]
     ids = [image.id for image in images]
-    entries = [_coco(truth, images, each, labels) for each in (reference, outputs)]
+    found = [_detections(images, each, labels) for each in (reference, outputs)]
+    entries = [coco_results(truth, images, each) for each in found]
     statistics = [coco_statistics(truth, each, ids) for each in entries]
     bootstrap = paired_bootstrap(match(truth, entries[0], ids), match(truth, entries[1], ids))
-    allowed = margin(precision, statistics[0]["AP"])
-    verdict = judge_bootstrap(statistics[0]["AP"], bootstrap, allowed, len(ids))
+    verdict = judge_engine(statistics[0]["AP"], bootstrap, agreement(found[0], found[1]), precision, len(ids))
     return {
         "ap": statistics[1]["AP"],
         "reference_ap": statistics[0]["AP"],
         "delta": bootstrap.delta,
         "ci90": list(bootstrap.ci90),
         "ci95": list(bootstrap.ci95),
-        "margin": allowed,
+        "margin": margin(precision, statistics[0]["AP"]),
         "verdict": verdict.verdict,
         "reason": verdict.reason,
         "statistics": statistics[1],
@@ -145,17 +145,16 @@ def judge(outputs: Tensors, reference: Tensors, artifacts: Path, precision: Any)
     }
 
 
-def _coco(truth: Any, images: Sequence[Any], tensors: Tensors, names: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Entries of a COCO results file; boxes are as wide as the distance of their corners."""
+def _detections(images: Sequence[Any], tensors: Tensors, names: tuple[str, ...]) -> list[Any]:
+    """Detections of each image; boxes are as wide as the distance of their corners."""
     from pssdet.runtime.detections import Detections
-    from pssdet.validation.average_precision import coco_results
 
     detections = []
     for index, image in enumerate(images):
         count = int(tensors["count"][index])
         boxes, scores, found = (tensors[name][index, :count] for name in ("boxes", "scores", "labels"))
         detections.append(Detections(boxes, scores, found, names, image.width, image.height, pixel_offset=0))
-    return coco_results(truth, images, detections)
+    return detections
 
 
 def _judge_mini(stored: Results | None, out: Path, bundles: Path, artifacts: Path) -> dict[str, Any]:

@@ -89,7 +89,10 @@ def _anchors(t: Tracer, indices: Value, widths: Value, levels: int, per_cell: in
 
 
 def decode(boxes: Value, deltas: Value, offset: Value, *, clamp: bool = True) -> list[Value]:
-    """Boxes [..., 4] moved and scaled by deltas [..., 4]: corners x1, y1, x2, y2, each [..., 1]."""
+    """Boxes [..., 4] moved and scaled by deltas [..., 4]: corners x1, y1, x2, y2, each [..., 1].
+
+    ``clamp`` limits dw and dh, so that exp() stays finite for any delta.
+    """
     x1, y1, x2, y2 = boxes.split(4)
     dx, dy, dw, dh = deltas.split(4)
     if clamp:
@@ -140,7 +143,7 @@ def _select(t: Tracer, boxes: Value, scores: Value, batch: Value, offset: Value)
 def widened(boxes: Value, offset: Value) -> Value:
     """Boxes [..., 4] as NMS without a pixel offset must see them to find the same overlaps.
 
-    Without area it overlaps nothing in Paddle; ONNX Runtime would flip an inverted one. It becomes a point.
+    An inverted box overlaps nothing in Paddle, whereas ONNX Runtime would turn it round: it becomes a point.
     """
     x1, y1, x2, y2 = boxes.split(4)
     proper = (x2 >= x1) & (y2 >= y1)

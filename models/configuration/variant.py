@@ -321,7 +321,7 @@ def _static_proposals(rpn: ConfigNode, channels: int) -> tuple[tuple[float, ...]
 
 
 def _roi_align(extractor: ConfigNode, *, cascade: bool) -> int:
-    """The sampling ratio; not 0, a sample per cell, for a cascade.
+    """The sampling ratio; a cascade's may not be 0, which takes as many samples as a region has cells.
 
     Its regions are not clipped between heads: a wide one would have ONNX Runtime exhaust the memory.
     """

@@ -83,7 +83,7 @@ class DeformConvFormat:
 
 
 class DeformConvLibrary(KernelLibrary):
-    """A library that convolves, as each does; ``EnvironmentMissing`` for another version, too."""
+    """A library's deformable convolution; ``EnvironmentMissing`` also if its interface has another version."""
 
     def __init__(self, path: Path | None = None) -> None:
         super().__init__(path)
@@ -123,7 +123,6 @@ class DeformConvLibrary(KernelLibrary):
 
     def tile_count(self, params: DeformConvParams, form: DeformConvFormat) -> int:
         """Tiles of the fused kernel for this convolution; 0 if the general kernel computes it."""
-        self._require_kernels()
         return int(self._library.pssdet_dcnv2_tile_count(params.as_c(), form.as_c()))
 
     def run(
@@ -144,14 +143,7 @@ class DeformConvLibrary(KernelLibrary):
 
         Raises:
             BadInput: sizes, formats or addresses contradict each other.
-            EnvironmentMissing: the launch failed, or the library was built without CUDA.
+            EnvironmentMissing: the launch failed.
         """
-        self._require_kernels()
         tensors = pointers(x, offset, mask, weight, bias, y)
         self._call("dcnv2_run", params, form.as_c(), *tensors, ctypes.c_int32(tile), *pointers(stream))
-
-    def _require_kernels(self) -> None:
-        if not hasattr(self._library, "pssdet_dcnv2_run"):
-            raise EnvironmentMissing(
-                f"{self.path} was built without CUDA; put nvcc on PATH and make plugin again"
-            )

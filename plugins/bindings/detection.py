@@ -175,7 +175,8 @@ class DetectionLibrary(KernelLibrary):
     ) -> None:
         """Launch ``GenerateProposals`` on a CUDA stream.
 
-        ``dtype``: of the maps; all else is float32, the count int32. ``layouts``: of all scores, then deltas.
+        ``dtype``: of the maps; the other tensors are float32, the count int32. ``layouts``: of each level's
+        score map, then of each level's delta map.
         """
         levels = len(params.sizes)
         if not (len(scores) == len(deltas) == levels and len(layouts) == 2 * levels):

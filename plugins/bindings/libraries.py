@@ -26,7 +26,7 @@ PLUGINS_VARIABLE = "PSSDET_PLUGINS"
 CUDA_KERNELS = "libpssdet_kernels.so"
 PLUGINS = "libpssdet_plugins.so"
 
-HOW_TO_BUILD = "make plugin builds it in a checkout (a C++ compiler; with nvcc the CUDA kernels too)"
+HOW_TO_BUILD = "make plugin builds it in a checkout where nvcc is on PATH"
 HOW_TO_BUILD_PLUGINS = 'make plugin CMAKE_OPTIONS="-DTensorRT_ROOT=/path/to/TensorRT" builds it'
 
 _OK, _BAD_PROBLEM = 0, 1

@@ -165,5 +165,5 @@ PSSDET_ENTRY_POINT void setLoggerFinder(nvinfer1::ILoggerFinder* finder) {
 }
 #endif
 
-// For programs that choose among builds: as NV_TENSORRT_VERSION counts, 8601 is 8.6.1 and 100400 is 10.4.0.
+// The TensorRT it was compiled for, for programs that choose among builds: 8601 is 8.6.1, 100400 is 10.4.0.
 PSSDET_ENTRY_POINT int32_t pssdet_plugins_tensorrt_version() { return NV_TENSORRT_VERSION; }

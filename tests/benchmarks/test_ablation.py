@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import ablation
-from benchmarks.ablation import FAULTS, Ablation, with_fault
+from benchmarks.ablation import FAULTS, Measured, with_fault
 
 CHANNELS = 4
 NAMES = (
@@ -81,7 +81,7 @@ def test_nothing_else_changes_and_the_given_parameters_stay(parameters):
 
 def test_faults_that_cost_too_little_are_named_one_by_one():
     costs = [ablation.GROSS_LOSS + 0.01 if each.gross else 0.002 for each in FAULTS]
-    measured = Ablation("mini", {"AP": 0.7}, [0.7 - cost for cost in costs])
+    measured = Measured("mini", {"AP": 0.7}, [0.7 - cost for cost in costs])
     assert ablation.too_small(measured) == []
     for row, each in enumerate(FAULTS):
         faulty = list(measured.faulty)
@@ -92,5 +92,5 @@ def test_faults_that_cost_too_little_are_named_one_by_one():
 
 
 def test_a_fault_that_is_not_a_number_is_too_small():
-    measured = Ablation("mini", {"AP": 0.7}, [float("nan")] * len(FAULTS))
+    measured = Measured("mini", {"AP": 0.7}, [float("nan")] * len(FAULTS))
     assert len(ablation.too_small(measured)) == len(FAULTS)

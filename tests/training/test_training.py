@@ -136,14 +136,13 @@ def test_offsets_learn_once_they_may(tiny_config, tiny_samples):
     assert not any(np.array_equal(parameters_of(run)[name], first[name]) for name in offsets)
 
 
-def test_untrained_offsets_spread_the_kernel_to_twice_its_width(tiny_config, tiny_samples):
+def test_untrained_offsets_shift_the_kernel_by_two_pixels(tiny_config, tiny_samples):
     parameters = parameters_of(Run(tiny_config(), tiny_samples))
     weights = [value for name, value in parameters.items() if name.endswith("conv_offset.weight")]
     biases = [value for name, value in parameters.items() if name.endswith("conv_offset.bias")]
     assert len(weights) == len(biases) > 0
     assert not any(weight.any() for weight in weights)
-    corners = [-1, -1, -1, 0, -1, 1, 0, -1, 0, 0, 0, 1, 1, -1, 1, 0, 1, 1]
-    assert all(bias.tolist() == corners + 9 * [0] for bias in biases)
+    assert all(bias.tolist() == 18 * [2] + 9 * [0] for bias in biases)
 
 
 def test_resumed_run_equals_one_that_was_not_stopped(tiny_config, tiny_samples, tmp_path):

@@ -1,9 +1,19 @@
 """PASS, FAIL and INCONCLUSIVE, and how many images would decide."""
 
+import msgspec
 import pytest
+from sample_reports import agreement
 
 from pssdet.validation.average_precision import Bootstrap
-from pssdet.validation.compare import MOST_IMAGES, judge, margin
+from pssdet.validation.compare import (
+    DETECTION_LIMITS,
+    LEAST_IMAGES,
+    MOST_IMAGES,
+    disagreement,
+    judge,
+    judge_engine,
+    margin,
+)
 
 MARGIN = 0.0006
 
@@ -86,3 +96,42 @@ def test_reason_names_the_numbers():
     reason = judge(0.6, spread(-0.0010, 0.0002), MARGIN, 300).reason
     for number in ("-0.100", "300 images", "0.060", "-0.139", "-0.061"):
         assert number in reason
+
+
+def limits_passed(precision, **changes):
+    return disagreement(msgspec.structs.replace(agreement(), **changes), precision) == ""
+
+
+@pytest.mark.parametrize("precision", DETECTION_LIMITS)
+class TestLimitsOfTheDetections:
+    """Scores that are shifted and detections without a partner, which AP does not see."""
+
+    def test_a_shift_of_the_scores_either_way(self, precision):
+        limit = DETECTION_LIMITS[precision].score_shift
+        for sign in (-1, 1):
+            assert limits_passed(precision, score_shift=0.99 * sign * limit)
+            assert not limits_passed(precision, score_shift=1.01 * sign * limit)
+
+    @pytest.mark.parametrize("side", ["unmatched_reference", "unmatched_candidate"])
+    def test_detections_without_a_partner_on_either_side(self, precision, side):
+        pairs = sum(agreement().score_histogram.counts)
+        none = {"unmatched_reference": 0, "unmatched_candidate": 0, "score_shift": 0.0}
+        share = DETECTION_LIMITS[precision].unmatched
+        most = int(pairs * share / (1 - share))
+        assert limits_passed(precision, **none | {side: most})
+        assert not limits_passed(precision, **none | {side: most + 2})
+
+    def test_they_make_a_pass_a_fail_that_says_why(self, precision):
+        shifted = msgspec.structs.replace(agreement(), score_shift=-0.5)
+        equal = spread(0.0, 0.0)
+        assert judge_engine(0.6, equal, shifted, precision, LEAST_IMAGES).verdict == "FAIL"
+        assert "scores are shifted by -0.5000" in judge_engine(0.6, equal, shifted, precision, 300).reason
+        assert judge_engine(0.6, equal, shifted, precision, LEAST_IMAGES - 1).verdict == "INCONCLUSIVE"
+
+    def test_a_fail_by_ap_keeps_its_reason(self, precision):
+        shifted = msgspec.structs.replace(agreement(), score_shift=-0.5)
+        assert "is real" in judge_engine(0.6, spread(-0.1, 0.001), shifted, precision, 300).reason
+
+
+def test_limits_grow_as_precision_falls():
+    assert DETECTION_LIMITS["fp32"] < DETECTION_LIMITS["fp16"] < DETECTION_LIMITS["int8"]

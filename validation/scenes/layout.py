@@ -95,7 +95,7 @@ SPLITS = {"train": 2020, "heldout": 2021}
 #: (height, width) of the pictures.
 SIZES = ((240, 320), (320, 240), (256, 352), (352, 256), (288, 288), (300, 360))
 
-#: Diameters of the undeformed shapes' circumscribed circles, pixels; boxes' longer sides reach from 16 to 360.
+#: Diameters of the undeformed shapes' circumscribed circles, pixels; most boxes' longer sides are 20 to 240.
 DIAMETERS = (24.0, 280.0)
 
 #: Largest shear, to either side: how far the top of a shape moves sideways, in heights of the shape.
@@ -164,7 +164,7 @@ def lay_out(seed: int, index: int) -> SceneLayout:
     wanted = rng.randint(9, 16) if crowded else rng.randint(1, 8)
     if rng.random_sample() < _EMPTY:
         wanted = 0
-    # A crowd gathers around one place, its shapes are small.
+    # A crowd gathers around one place, and its shapes are small.
     place = rng.uniform(0.3, 0.7, 2) * (height, width)
     spread = 0.4 if crowded else 0.0
     for _ in range(wanted):

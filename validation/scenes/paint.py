@@ -93,11 +93,11 @@ def _colours(rng: np.random.RandomState, hues: tuple[float, float] | None) -> Fl
     """
     if hues is None:
         return rng.uniform(15, 240, (3, 3)).astype(np.float32)
-    value, chroma = rng.uniform(110, 240, (3, 1)), rng.uniform(0.4, 0.9, (3, 1))
-    # A hue's share of red, green and blue is a trapezium that falls to 0 opposite to that colour.
+    value, saturation = rng.uniform(110, 240, (3, 1)), rng.uniform(0.4, 0.9, (3, 1))
+    # What a hue lacks of red, green and blue is a trapezium: 0 near that colour, 1 opposite to it.
     sixths = np.mod(rng.uniform(*hues, (3, 1)) / 60 + np.array([5, 3, 1]), 6)
-    share = np.clip(np.minimum(sixths, 4 - sixths), 0, 1)
-    return np.asarray(value * (1 - chroma * share), np.float32)
+    lack = np.clip(np.minimum(sixths, 4 - sixths), 0, 1)
+    return np.asarray(value * (1 - saturation * lack), np.float32)
 
 
 def _light(rng: np.random.RandomState, height: int, width: int) -> Floats:

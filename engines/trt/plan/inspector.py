@@ -161,7 +161,7 @@ def _precision_of(layers: Sequence[Mapping[str, Any]]) -> LayerPrecision:
 def prove(precisions: Precisions, asked: Precision) -> None:
     """Raise ``GateFailed`` unless the plan has the precision that was asked for.
 
-    INT8 engines must have 90 % in INT8 or FP16, and some of it in INT8.
+    90 % of the convolutions' operations must be in FP16 or INT8, and in INT8 engines some of them in INT8.
     """
     share = precisions.share("fp16", "int8")
     if asked == "int8" and not precisions.flops.get("int8"):

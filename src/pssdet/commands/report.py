@@ -19,8 +19,8 @@ def report(
 ) -> None:
     """Report whether engines kept the accuracy of the original, and how fast they are.
 
-    Writes report.json, report.md and report.html. The exit code is 1 if an engine failed or its AP differs
-    beyond the margin; INCONCLUSIVE names the number of pictures that would decide.
+    Writes report.json, report.md and report.html. The exit code is 1 if an engine failed, or its AP or its
+    detections differ beyond the limits; INCONCLUSIVE names the number of pictures that would decide.
 
     Args:
         engines: Engines, each compared with the reference engine of its own model: Paddle's, else that model's

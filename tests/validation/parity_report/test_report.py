@@ -113,6 +113,7 @@ class TestPlantedFaults:
         _, comparisons = compare(sound, [altered(sound, tmp_path / "faulty", looser_nms)], scenes)
         faulty = comparisons["faulty"]
         assert faulty.verdict == "FAIL"
+        assert "added" in faulty.reason
         assert faulty.agreement.unmatched_candidate > 0
         assert faulty.first_broken_stage == "detections"
 
