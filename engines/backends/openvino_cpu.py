@@ -84,7 +84,11 @@ class _OpenVinoBackend(Backend[PrecisionOptions]):
             draft = replace(draft, calibration=made.calibration)
         progress("converting and compiling")
         rest: ComputePrecision = "bf16" if self.missing_for("bf16") is None else "f32"
-        save_ir(to_openvino(source, taps), folder / IR, rest, recipe.fp32)
+        held = {
+            *recipe.fp32,
+            *(bias for product, bias in _biases(exported.graph).items() if product in recipe.fp32),
+        }
+        save_ir(to_openvino(source, taps), folder / IR, rest, held)
         return _attested(draft, folder, exported, chosen)
 
     def open(
@@ -113,7 +117,8 @@ def _attested(draft: EngineCard, folder: Path, exported: onnx.ModelProto, chosen
 
     steps = draft.model.preprocessing
     size = typical_size(steps.short_side, steps.long_side)
-    found = executed(OpenVinoSession(folder / IR).compiled(input_shape("image", size)))
+    compiled = OpenVinoSession(folder / IR).compiled(input_shape("image", size))
+    found = executed(compiled, _biases(exported.graph))
     kinds = {node.name: node.op_type for node in exported.graph.node}
     counted = convolution_flops(exported, size)
     plain = {name: operations for name, operations in counted.items() if kinds[name] == "Conv"}
@@ -129,6 +134,19 @@ def _attested(draft: EngineCard, folder: Path, exported: onnx.ModelProto, chosen
         deformable_flops=found.operations(deformable),
     )
     return replace(draft, layers=record)
+
+
+def _biases(graph: onnx.GraphProto) -> dict[str, str]:
+    """The node that adds the bias to each ``MatMul``, by name."""
+    parameters = {tensor.name for tensor in graph.initializer}
+    products = {node.output[0]: node.name for node in graph.node if node.op_type == "MatMul"}
+    return {
+        products[name]: node.name
+        for node in graph.node
+        if node.op_type == "Add" and parameters & set(node.input)
+        for name in node.input
+        if name in products
+    }
 
 
 BACKEND = _OpenVinoBackend()

@@ -46,8 +46,12 @@ class Executed(NamedTuple):
         return tuple(node for node in nodes if self.nodes.get(node) != precision)
 
 
-def executed(compiled: Any) -> Executed:
-    """The precisions of an ``openvino.CompiledModel``."""
+def executed(compiled: Any, bias_of: Mapping[str, str]) -> Executed:
+    """The precisions of an ``openvino.CompiledModel``.
+
+    Args:
+        bias_of: the ``Add`` of each ``MatMul`` with a bias: the layer that computes both has its name.
+    """
     layers: Counter[str] = Counter()
     nodes: dict[str, str] = {}
     for layer in compiled.get_runtime_model().get_ops():
@@ -55,6 +59,7 @@ def executed(compiled: Any) -> Executed:
         precision = _PRECISIONS.get(said["runtimePrecision"], said["runtimePrecision"])
         layers[precision] += said["layerType"] in _WEIGHTED
         nodes |= {name.removesuffix(WITHOUT_BIAS): precision for name in said["originalLayersNames"].split(",")}
+    nodes |= {product: nodes[bias] for product, bias in bias_of.items() if bias in nodes}
     return Executed(dict(+layers), nodes)
 
 

@@ -198,6 +198,8 @@ def test_an_engine_built_shows_its_proof(engines):
 class TestChoice:
     def test_auto_takes_the_best_that_runs(self, monkeypatch):
         monkeypatch.setattr(backend_named("tensorrt"), "missing", lambda: "no GPU")
+        assert choose_backend("auto", "fp32").name == "openvino"
+        monkeypatch.setattr(backend_named("openvino"), "missing", lambda: "not installed")
         assert choose_backend("auto", "fp32").name == "onnxruntime"
         monkeypatch.setattr(backend_named("onnxruntime"), "missing", lambda: "not installed")
         assert choose_backend("auto", "fp32").name == "paddle"
