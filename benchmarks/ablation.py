@@ -143,9 +143,9 @@ def ablate(scenes: int = 1000) -> None:
         "## AP with a planted fault",
         table(["fault", *(each.name for each in measured), "must lose"], _fault_rows(measured)),
         "A fault of DCN is in each of a detector's deformable convolutions. In brackets, the difference to the"
-        " sound detector. In training, samples start two pixels beside their place, so offsets that are lost cost"
-        " much whatever the picture shows; what was learnt of pictures is the cost of fixed offsets, which are the"
-        " bias of the layer that predicts them.",
+        " sound detector. In training, samples start two pixels beside their place, so offsets that are lost"
+        " cost much whatever the picture shows; what was learnt of pictures is the cost of fixed offsets, which"
+        " are the bias of the layer that predicts them.",
     )
     if unnoticed := [line for each in measured for line in too_small(each)]:
         raise GateFailed("; ".join(unnoticed))
