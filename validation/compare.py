@@ -52,6 +52,7 @@ class DetectionLimits(NamedTuple):
 DETECTION_LIMITS: dict[Precision, DetectionLimits] = {
     "fp32": DetectionLimits(0.001, 0.01),
     "fp16": DetectionLimits(0.005, 0.02),
+    "bf16": DetectionLimits(0.005, 0.02),
     "int8": DetectionLimits(0.02, 0.1),
 }
 

@@ -84,11 +84,7 @@ class _OpenVinoBackend(Backend[PrecisionOptions]):
             draft = replace(draft, calibration=made.calibration)
         progress("converting and compiling")
         rest: ComputePrecision = "bf16" if self.missing_for("bf16") is None else "f32"
-        held = {
-            *recipe.fp32,
-            *(bias for product, bias in _biases(exported.graph).items() if product in recipe.fp32),
-        }
-        save_ir(to_openvino(source, taps), folder / IR, rest, held)
+        save_ir(to_openvino(source, taps), folder / IR, rest, recipe.fp32)
         return _attested(draft, folder, exported, chosen)
 
     def open(

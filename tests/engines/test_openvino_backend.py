@@ -46,14 +46,26 @@ def test_bfloat16_is_real_and_keeps_the_recipe_in_float32(mini_folder, tmp_path)
     assert not card.emulated
 
 
+def recipe_with(node, folder):
+    recipe = json.loads(_shipped().read_text())
+    recipe["fp32"].append(node)
+    path = folder / "recipe.json"
+    path.write_text(json.dumps(recipe))
+    return path
+
+
 @needs_bf16
 def test_a_recipe_of_ones_own_is_held_too(mini_folder, tmp_path):
-    recipe = json.loads(_shipped().read_text())
-    recipe["fp32"] = [*recipe["fp32"], "trunk/Conv_0", "head/1/MatMul_1"]
-    path = tmp_path / "recipe.json"
-    path.write_text(json.dumps(recipe))
-    card = build(mini_folder, "bf16", tmp_path / "engine", recipe=path)
+    card = build(mini_folder, "bf16", tmp_path / "engine", recipe=recipe_with("trunk/Conv_0", tmp_path))
     assert "trunk/Conv_0" in card.layers.wide
+
+
+@needs_bf16
+def test_a_node_that_openvino_does_not_hold_is_a_failed_gate(mini_folder, tmp_path):
+    """It takes a matrix product and its bias into one layer, which forgets that the product is held."""
+    with pytest.raises(GateFailed, match="does not keep head/1/MatMul_1 in float32"):
+        build(mini_folder, "bf16", tmp_path / "engine", recipe=recipe_with("head/1/MatMul_1", tmp_path))
+    assert not (tmp_path / "engine").exists()
 
 
 def _shipped():

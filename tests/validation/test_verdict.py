@@ -134,4 +134,9 @@ class TestLimitsOfTheDetections:
 
 
 def test_limits_grow_as_precision_falls():
-    assert DETECTION_LIMITS["fp32"] < DETECTION_LIMITS["fp16"] < DETECTION_LIMITS["int8"]
+    assert (
+        DETECTION_LIMITS["fp32"]
+        < DETECTION_LIMITS["fp16"]
+        <= DETECTION_LIMITS["bf16"]
+        < DETECTION_LIMITS["int8"]
+    )
