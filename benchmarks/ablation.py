@@ -81,9 +81,15 @@ def shift_samples(_: Floats, bias: Floats) -> None:
 
 
 def swap_pair(weight: Floats, bias: Floats) -> None:
-    """The second tap's dy is taken for dx and its dx for dy."""
+    """The first tap samples where the last one should, and the last where the first one should."""
     for parameter in (weight, bias):
-        parameter[[2, 3]] = parameter[[3, 2]]
+        parameter[[0, 1, 16, 17]] = parameter[[16, 17, 0, 1]]
+
+
+def swap_axes(weight: Floats, bias: Floats) -> None:
+    """What is dy is taken for dx, and dx for dy."""
+    for parameter in (weight, bias):
+        parameter[_OFFSETS] = parameter[_OFFSETS].reshape(9, 2, -1)[:, ::-1].reshape(parameter[_OFFSETS].shape)
 
 
 FAULTS = (
@@ -92,7 +98,8 @@ FAULTS = (
     Fault("BGR for RGB", bgr=True, gross=True),
     Fault("DCN offsets fixed", fix_offsets),
     Fault("DCN samples half a pixel off", shift_samples),
-    Fault("dy and dx of one tap swapped", swap_pair),
+    Fault("offset pairs of first and last tap swapped", swap_pair),
+    Fault("dy and dx swapped", swap_axes),
 )
 
 

@@ -35,12 +35,14 @@ from pssdet.engines.precision.quantise import METHOD, quantised_model
 from pssdet.engines.precision.recipe import recipe_for
 from pssdet.models.card import ENGINE_CARD, MODEL_ONNX, FileRecord, encode, read_engine_card
 from pssdet.models.zoo import bundled
+from pssdet.validation.agreement import unmatched_share
 from pssdet.validation.assemble import assemble
 from pssdet.validation.parity_report.schema import Report
 
 NOTE = (
     "AP in percent; its difference to float32 with a paired bootstrap over images; the margin is 1 % of the AP."
-    " Matched: float32's detections from a score of 0.3 on that have a partner; drift of their scores."
+    " Detections from a score of 0.3 on: the share without a partner in the other model, and how far the scores"
+    " of the others differ."
 )
 HEAD = (
     "detector",
@@ -49,7 +51,8 @@ HEAD = (
     "difference [90 %]",
     "margin",
     "verdict",
-    "matched",
+    "without a partner",
+    "mean shift of scores",
     "score drift p50 / p99 / max",
 )
 
@@ -96,7 +99,7 @@ def _engines(name: str, target: Path, progress: Progress) -> Iterator[Path]:
 def _rows(report: Report) -> Iterator[list[str]]:
     for each in report.engines:
         if each.precision == "fp32":
-            yield [each.model, "float32", f"{100 * each.stats['AP']:.2f}", *["-"] * 5]
+            yield [each.model, "float32", f"{100 * each.stats['AP']:.2f}", *["-"] * 6]
             continue
         found = next(one for one in report.comparisons if (one.model, one.candidate) == (each.model, each.name))
         low, high = (100 * bound for bound in found.ci90)
@@ -108,7 +111,8 @@ def _rows(report: Report) -> Iterator[list[str]]:
             f"{100 * found.delta_ap:+.3f} [{low:+.3f}, {high:+.3f}]",
             f"{100 * found.margin:.3f}",
             found.verdict,
-            f"{same.matched_share:.2%}" if same else "-",
+            f"{unmatched_share(same):.2%}" if same else "-",
+            f"{same.score_shift:+.4f}" if same else "-",
             percentiles(same.score_drift) if same else "-",
         ]
 

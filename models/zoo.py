@@ -165,7 +165,7 @@ ZOO = (
         DYGRAPH,
         MINI_PREPROCESSING,
         labels=SHAPES,
-        sha256="4b2c996063bd75ec8fbdc4bc97ff16a0190c2baca3326d3cdd6b6570c53ac47f",
+        sha256="7fcd09244a0fec98c69919adcf54f1ba4f832a11a5d6cec494a7da56d58c0cac",
     ),
     ZooEntry(
         0,
@@ -177,7 +177,7 @@ ZOO = (
         STATIC,
         MINI_CASCADE_PREPROCESSING,
         labels=SHAPES,
-        sha256="04e483b3be197138c321a112bb77f04c46c2e89c69581f632895dfb7a7f0b0fd",
+        sha256="90703c9cc326405ac2caa01a1bf0efdf35efb2ec43de446c2df18bead77c9864",
     ),
 )
 

@@ -89,7 +89,7 @@ def test_zoo_as_json(tmp_path):
     assert [model["row"] for model in models.values() if model["published"]] == [1, 2, 3, 4]
     assert models["cascade_rcnn_dcn_r50_vd_fpn_gen_server_side"]["published"] is None
     assert models["cascade_rcnn_dcn_r50_vd_fpn_gen_server_side"]["labels"] == 676
-    assert models["mini_faster"]["labels"][0] == "circle"
+    assert models["mini_faster"]["labels"][0] == "warm circle"
     assert [(model["name"], model["top1"]) for model in zoo["classifiers"]] == [("resnet50_vd_ssld", 82.39)]
 
 

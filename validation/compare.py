@@ -53,7 +53,7 @@ DETECTION_LIMITS: dict[Precision, DetectionLimits] = {
     "fp32": DetectionLimits(0.001, 0.01),
     "fp16": DetectionLimits(0.005, 0.02),
     "bf16": DetectionLimits(0.005, 0.02),
-    "int8": DetectionLimits(0.02, 0.1),
+    "int8": DetectionLimits(0.01, 0.05),
 }
 
 #: Beyond this many images "more images" is no advice.
@@ -161,15 +161,15 @@ def judge_engine(
 def disagreement(found: Agreement, precision: Precision) -> str:
     """What of the detections is beyond ``DETECTION_LIMITS``; empty if nothing is."""
     limits = DETECTION_LIMITS[precision]
-    if abs(found.score_shift) > limits.score_shift:
-        return (
-            f"scores are shifted by {found.score_shift:+.4f} on average, limit {limits.score_shift:g}: AP does"
-            " not see that, a score threshold does"
-        )
     if (share := unmatched_share(found)) > limits.unmatched:
         return (
             f"{share:.1%} of the detections have no partner ({found.unmatched_reference} lost,"
             f" {found.unmatched_candidate} added), limit {limits.unmatched:.0%}"
+        )
+    if abs(found.score_shift) > limits.score_shift:
+        return (
+            f"scores are shifted by {found.score_shift:+.4f} on average, limit {limits.score_shift:g}: AP does"
+            " not see that, a score threshold does"
         )
     return ""
 

@@ -65,9 +65,15 @@ class TestFaultsOfTheOffsets:
         np.testing.assert_array_equal(same, masks)
 
     def test_one_pair_swapped(self, parameters, layer):
-        (offsets, masks), (faulty, same) = self.both(parameters, layer, "dy and dx of one tap swapped")
-        np.testing.assert_array_equal(faulty[1], offsets[1, ::-1])
-        np.testing.assert_array_equal(np.delete(faulty, 1, axis=0), np.delete(offsets, 1, axis=0))
+        (offsets, masks), (faulty, same) = self.both(
+            parameters, layer, "offset pairs of first and last tap swapped"
+        )
+        np.testing.assert_array_equal(faulty, offsets[[8, *range(1, 8), 0]])
+        np.testing.assert_array_equal(same, masks)
+
+    def test_axes_swapped(self, parameters, layer):
+        (offsets, masks), (faulty, same) = self.both(parameters, layer, "dy and dx swapped")
+        np.testing.assert_array_equal(faulty, offsets[:, ::-1])
         np.testing.assert_array_equal(same, masks)
 
 

@@ -32,6 +32,7 @@ SCRIPTS = (
     "plugins/tools/compile_check.py",
     "training/train_mini.py",
     "training/evaluate.py",
+    "benchmarks/ablation.py",
     "benchmarks/exports.py",
     "benchmarks/batches.py",
     "benchmarks/reference_parity.py",

@@ -13,7 +13,7 @@ from pssdet.models.network.detector import TwoStageDetector
 from pssdet.models.network.reference_run import parameter_shapes
 from pssdet.models.numerics import DYGRAPH
 from pssdet.training.optimiser import AdamW, FlatParameters, learning_rate
-from pssdet.training.run import STATE, Run, Shared, resume, save_state, train, write_result
+from pssdet.training.run import STATE, Run, Shared, resume, rounded, save_state, train, write_result
 from pssdet.training.samples import Batch
 from pssdet.training.trainable_detector import LOSSES, encode
 
@@ -103,7 +103,7 @@ def test_start_gives_what_has_the_same_name_and_shape(tiny_config, cascade_confi
     fresh, started = (
         parameters_of(Run(cascade_config(start=start), tiny_samples)) for start in ("", str(source))
     )
-    given = parameters_of(first)
+    given = {name: rounded(value) for name, value in parameters_of(first).items()}
     for name, value in started.items():
         same = name in given and given[name].shape == value.shape
         np.testing.assert_array_equal(value, given[name] if same else fresh[name], err_msg=name)
@@ -223,7 +223,8 @@ def test_checkpoint_is_one_that_the_project_reads(tiny_config, tiny_samples, tmp
     weights, curve = write_result(run, tmp_path, "tiny")
     found = read_checkpoint(weights)
     shapes = parameter_shapes(TwoStageDetector(run.config.architecture, DYGRAPH))
-    assert_equal(match_parameters(found, shapes, "tiny"), parameters_of(run))
+    expected = {name: rounded(value) for name, value in parameters_of(run).items()}
+    assert_equal(match_parameters(found, shapes, "tiny"), expected)
     lines = curve.read_text().splitlines()
     assert lines[0] == f"step,rate,{','.join(LOSSES)},seconds"
     assert [line.split(",")[0] for line in lines[1:]] == ["1", "2"]
@@ -263,3 +264,14 @@ def test_learning_rate_rises_then_falls_to_a_hundredth():
     assert rates[9] == rates[10] == 1.0
     assert all(a > b for a, b in itertools.pairwise(rates[10:]))
     assert learning_rate(100, 100, 10, 1.0) == pytest.approx(0.01)
+
+
+def test_checkpoints_keep_nine_significant_bits():
+    values = np.random.default_rng(0).standard_normal((40, 50)).astype(np.float32) * 1e-3
+    values[0, :4] = 0, 1, -2.5, 255 / 256
+    obtained = rounded(values)
+    assert obtained.shape == values.shape
+    assert obtained[0, :4].tolist() == [0, 1, -2.5, 255 / 256]
+    fraction, _ = np.frexp(obtained)
+    np.testing.assert_array_equal(fraction * 512, np.rint(fraction * 512))
+    np.testing.assert_allclose(obtained, values, rtol=2**-9)
