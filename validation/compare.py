@@ -40,20 +40,25 @@ class DetectionLimits(NamedTuple):
     """How far detections may be from the reference's, whatever the AP is: AP sees only the order of scores.
 
     Attributes:
+        unmatched: share of detections without a partner, lost and added.
         score_shift: mean difference of the scores of matched detections; beyond it, a score threshold that was
             chosen with the reference means something else.
-        unmatched: share of detections without a partner, lost and added.
+        score_drift: 99th percentile of the differences' absolute values, which opposite shifts do not cancel.
+        iou_loss: 99th percentile of 1 - IoU of matched detections.
     """
 
-    score_shift: float
     unmatched: float
+    score_shift: float
+    score_drift: float
+    iou_loss: float
 
 
+#: In int8 single scores and boxes move far, so that only shares and means say something.
 DETECTION_LIMITS: dict[Precision, DetectionLimits] = {
-    "fp32": DetectionLimits(0.001, 0.01),
-    "fp16": DetectionLimits(0.005, 0.02),
-    "bf16": DetectionLimits(0.005, 0.02),
-    "int8": DetectionLimits(0.01, 0.05),
+    "fp32": DetectionLimits(0.01, 0.001, 0.001, 0.001),
+    "fp16": DetectionLimits(0.02, 0.005, 0.02, 0.05),
+    "bf16": DetectionLimits(0.02, 0.005, 0.05, 0.1),
+    "int8": DetectionLimits(0.05, 0.01, 1.0, 1.0),
 }
 
 #: Beyond this many images "more images" is no advice.
@@ -171,6 +176,10 @@ def disagreement(found: Agreement, precision: Precision) -> str:
             f"scores are shifted by {found.score_shift:+.4f} on average, limit {limits.score_shift:g}: AP does"
             " not see that, a score threshold does"
         )
+    if (drift := found.score_drift["p99"]) > limits.score_drift:
+        return f"1 % of the scores differ by more than {drift:.4f}, limit {limits.score_drift:g}"
+    if (loss := found.iou_loss["p99"]) > limits.iou_loss:
+        return f"1 % of the boxes lose more than {loss:.4f} of their IoU, limit {limits.iou_loss:g}"
     return ""
 
 

@@ -98,8 +98,13 @@ def test_reason_names_the_numbers():
         assert number in reason
 
 
-def limits_passed(precision, **changes):
-    return disagreement(msgspec.structs.replace(agreement(), **changes), precision) == ""
+NOTHING = {"p50": 0.0, "p99": 0.0, "max": 0.0}
+
+
+def within_limits(precision, **changes):
+    same = {"score_shift": 0.0, "score_drift": NOTHING, "iou_loss": NOTHING}
+    same |= {"unmatched_reference": 0, "unmatched_candidate": 0}
+    return disagreement(msgspec.structs.replace(agreement(), **same | changes), precision) == ""
 
 
 @pytest.mark.parametrize("precision", DETECTION_LIMITS)
@@ -109,17 +114,22 @@ class TestLimitsOfTheDetections:
     def test_a_shift_of_the_scores_either_way(self, precision):
         limit = DETECTION_LIMITS[precision].score_shift
         for sign in (-1, 1):
-            assert limits_passed(precision, score_shift=0.99 * sign * limit)
-            assert not limits_passed(precision, score_shift=1.01 * sign * limit)
+            assert within_limits(precision, score_shift=0.99 * sign * limit)
+            assert not within_limits(precision, score_shift=1.01 * sign * limit)
 
     @pytest.mark.parametrize("side", ["unmatched_reference", "unmatched_candidate"])
     def test_detections_without_a_partner_on_either_side(self, precision, side):
         pairs = sum(agreement().score_histogram.counts)
-        none = {"unmatched_reference": 0, "unmatched_candidate": 0, "score_shift": 0.0}
         share = DETECTION_LIMITS[precision].unmatched
         most = int(pairs * share / (1 - share))
-        assert limits_passed(precision, **none | {side: most})
-        assert not limits_passed(precision, **none | {side: most + 2})
+        assert within_limits(precision, **{side: most})
+        assert not within_limits(precision, **{side: most + 2})
+
+    @pytest.mark.parametrize("name", ["score_drift", "iou_loss"])
+    def test_differences_that_cancel_one_another(self, precision, name):
+        limit = getattr(DETECTION_LIMITS[precision], name)
+        assert within_limits(precision, **{name: NOTHING | {"p99": 0.99 * limit, "max": 1.0}})
+        assert not within_limits(precision, **{name: NOTHING | {"p99": 1.01 * limit}})
 
     def test_they_make_a_pass_a_fail_that_says_why(self, precision):
         shifted = msgspec.structs.replace(agreement(), score_shift=-0.5)
@@ -134,9 +144,5 @@ class TestLimitsOfTheDetections:
 
 
 def test_limits_grow_as_precision_falls():
-    assert (
-        DETECTION_LIMITS["fp32"]
-        < DETECTION_LIMITS["fp16"]
-        <= DETECTION_LIMITS["bf16"]
-        < DETECTION_LIMITS["int8"]
-    )
+    for one, next_ in (("fp32", "fp16"), ("fp16", "int8")):
+        assert all(a < b for a, b in zip(DETECTION_LIMITS[one], DETECTION_LIMITS[next_], strict=True))

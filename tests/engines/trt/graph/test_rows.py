@@ -81,7 +81,9 @@ def test_the_recipe_that_ships_is_of_this_model(row):
     recipe = recipe_for(row.entry.name, row.onnx.graph)
     assert recipe.model == row.entry.name
     recipe.check(row.onnx.graph)
-    assert recipe.fp32 == default_recipe(row.entry.name, row.onnx.graph).fp32
+    general = default_recipe(row.entry.name, row.onnx.graph).fp32
+    head = tuple(node.name for node in row.onnx.graph.node if node.name.startswith("head/"))
+    assert recipe.fp32 == ((*general, *head) if row.entry.name == "mini_faster" else general)
 
 
 def test_plugins_compute_what_the_exported_model_computes(row, exported, inputs, shift):
