@@ -26,6 +26,7 @@ from pssdet.console import Progress, steps
 from pssdet.errors import GateFailed
 from pssdet.images import load
 from pssdet.models.network.detector import TwoStageDetector
+from pssdet.models.network.layers import TAPS
 from pssdet.models.network.reference_run import parameter_shapes, with_parameters
 from pssdet.models.parameters import load_parameters
 from pssdet.models.zoo import ZooEntry, bundled
@@ -40,7 +41,7 @@ Floats = NDArray[np.float32]
 GROSS_LOSS = 0.10
 
 # Channels 2k and 2k + 1 of an offset convolution are (dy, dx) of tap k, channel 18 + k is its mask's logit.
-_OFFSETS, _MASKS = slice(0, 18), slice(18, 27)
+_OFFSETS, _MASKS = slice(0, 2 * TAPS), slice(2 * TAPS, 3 * TAPS)
 _SATURATED = 100.0  # a logit whose sigmoid is 1
 
 
@@ -88,8 +89,9 @@ def swap_pair(weight: Floats, bias: Floats) -> None:
 
 def swap_axes(weight: Floats, bias: Floats) -> None:
     """What is dy is taken for dx, and dx for dy."""
+    exchanged = np.arange(2 * TAPS).reshape(TAPS, 2)[:, ::-1].ravel()
     for parameter in (weight, bias):
-        parameter[_OFFSETS] = parameter[_OFFSETS].reshape(9, 2, -1)[:, ::-1].reshape(parameter[_OFFSETS].shape)
+        parameter[_OFFSETS] = parameter[exchanged]
 
 
 FAULTS = (

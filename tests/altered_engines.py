@@ -32,14 +32,13 @@ def swap_channels(graph):
 def plant_in_offsets(plant):
     """A fault of the ablation (``benchmarks/ablation.py``) in each layer that predicts offsets."""
 
+    from benchmarks.ablation import Fault, with_fault
+
     def change(graph):
-        tensors = {each.name: each for each in graph.initializer}
-        for name in [name for name in tensors if name.endswith(".conv_offset.weight")]:
-            both = [tensors[name], tensors[name.removesuffix("weight") + "bias"]]
-            arrays = [numpy_helper.to_array(each).copy() for each in both]
-            plant(*arrays)
-            for tensor, array in zip(both, arrays, strict=True):
-                tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+        tensors = {each.name: each for each in graph.initializer if ".conv_offset." in each.name}
+        arrays = {name: numpy_helper.to_array(each) for name, each in tensors.items()}
+        for name, array in with_fault(arrays, Fault("planted", plant)).items():
+            tensors[name].CopyFrom(numpy_helper.from_array(array, name))
 
     return change
 

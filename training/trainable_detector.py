@@ -26,7 +26,7 @@ from pssdet.models.architecture import Architecture
 from pssdet.models.checkpoint_formats.checkpoint import read_checkpoint
 from pssdet.models.matching import box_ious
 from pssdet.models.network.detector import TwoStageDetector
-from pssdet.models.network.layers import ConvNorm
+from pssdet.models.network.layers import TAPS, ConvNorm
 from pssdet.models.numerics import Numerics
 from pssdet.models.parameters import resolve_weights
 from pssdet.training.samples import Batch
@@ -297,7 +297,7 @@ class TrainableDetector(TwoStageDetector):
 
 def _initial_offset_bias() -> Floats:
     """Bias float32 [27] of an offset convolution: (dy, dx) of each tap, then nine mask logits."""
-    return np.concatenate([np.full(18, _INITIAL_SHIFT, np.float32), np.zeros(9, np.float32)])
+    return np.repeat(np.array([_INITIAL_SHIFT, 0], np.float32), (2 * TAPS, TAPS))
 
 
 def _forward_undeformed(layer: ConvNorm, x: Tensor) -> Tensor:

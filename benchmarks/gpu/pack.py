@@ -62,9 +62,8 @@ class CaseSpec:
 
     name: str
     model: str
-    size: (
-        tuple[int, int] | None
-    )  # (height, width) of the pictures; None: by the detector's reader, and its own weights
+    # (height, width) of the pictures; None: by the detector's reader, and its own weights
+    size: tuple[int, int] | None
     pictures: int
     batches: tuple[int, ...]
 

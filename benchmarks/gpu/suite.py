@@ -123,9 +123,8 @@ class Suite:
     steps: Sequence[Step]
     check: Callable[[], None]  # waits for the device, and raises if it no longer answers
     render: Callable[[Results], str]  # as Markdown
-    failures: Callable[
-        [Results], list[str]
-    ]  # of checks, in words; each begins with its step's name and a comma
+    # Of checks, in words; each begins with its step's name and a comma.
+    failures: Callable[[Results], list[str]]
     checks: Callable[[Results], str]  # how many were made, in words
     goals: Callable[[Results], list[Goal]] = lambda _: []
 

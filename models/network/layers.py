@@ -16,7 +16,7 @@ from pssdet.models.architecture import ROI_SIZE, Architecture, block_names
 from pssdet.models.classification import CLASSIFIER_STAGES, ClassifierArchitecture
 from pssdet.models.numerics import Numerics
 
-_TAPS = 9  # a 3x3 kernel
+TAPS = 9  # of a 3x3 kernel
 
 
 class DeformableConv(nn.Layer):  # type: ignore[misc]
@@ -32,7 +32,7 @@ class DeformableConv(nn.Layer):  # type: ignore[misc]
         self.weight = self.create_parameter(shape, default_initializer=nn.initializer.KaimingNormal())
 
     def forward(self, x: Tensor, offset_and_mask: Tensor) -> Tensor:
-        offset, mask = paddle.split(offset_and_mask, [2 * _TAPS, _TAPS], axis=1)
+        offset, mask = paddle.split(offset_and_mask, [2 * TAPS, TAPS], axis=1)
         return deform_conv2d(x, offset, self.weight, stride=self.stride, padding=1, mask=F.sigmoid(mask))
 
 
@@ -48,7 +48,7 @@ class ConvNorm(nn.Layer):  # type: ignore[misc]
         if dcn:
             zeros = nn.initializer.Constant(0.0)
             self.conv_offset = nn.Conv2D(
-                inputs, 3 * _TAPS, 3, stride, padding=1, weight_attr=zeros, bias_attr=zeros
+                inputs, 3 * TAPS, 3, stride, padding=1, weight_attr=zeros, bias_attr=zeros
             )
             self.conv = DeformableConv(inputs, stride)
         else:

@@ -68,9 +68,8 @@ class ProposalsParams:
     batch: int
     sizes: tuple[tuple[int, int], ...]  # (height, width) of each level's maps
     strides: tuple[int, ...]
-    anchors: tuple[
-        float, ...
-    ]  # [levels, anchors per cell, 4]: corners of the anchors of the cell at the origin
+    # [levels, anchors per cell, 4]: corners of the anchors of the cell at the origin
+    anchors: tuple[float, ...]
     pre_nms_top_n: int
     post_nms_top_n: int
     nms_threshold: float

@@ -52,9 +52,8 @@ def test_detections(originals, offset, data, limit):
     regions, classes = data.draw(st.integers(1, 7)), data.draw(st.integers(1, 3))
     shape = (regions, classes, 2)
     corners = data.draw(hnp.arrays(np.int16, shape, elements=st.integers(0, 12)))
-    inverted = (
-        st.integers(-3, -1) if offset else st.nothing()
-    )  # by less than a pixel, as legacy decoding makes them
+    # By less than a pixel, as legacy decoding makes them.
+    inverted = st.integers(-3, -1) if offset else st.nothing()
     sides = data.draw(hnp.arrays(np.int16, shape, elements=st.integers(8, 24) | inverted))
     boxes = np.concatenate([corners, corners + sides], axis=2).astype(np.float32) / 4
     scores = (
@@ -99,10 +98,8 @@ def test_proposals(originals, offset, rounded, seed, height, width, multiple):
         arrays = scores[level], deltas[level], bound, everywhere
         levels.append(originals.proposals_of_level(*arrays, **limits, threshold=0.7, offset=offset))
     boxes, found = (np.concatenate(parts) for parts in zip(*levels, strict=True))
-    boxes, found = (
-        boxes[found != 0],
-        found[found != 0],
-    )  # without the box that Paddle makes up for an empty level
+    # Without the box that Paddle makes up for an empty level.
+    boxes, found = boxes[found != 0], found[found != 0]
     best = plain.by_falling_score(found)[:9]
 
     def oracle(threshold_moved, min_size_moved):
