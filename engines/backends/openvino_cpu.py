@@ -84,7 +84,7 @@ class _OpenVinoBackend(Backend[PrecisionOptions]):
             draft = replace(draft, calibration=made.calibration)
         progress("converting and compiling")
         rest: ComputePrecision = "bf16" if self.missing_for("bf16") is None else "f32"
-        save_ir(to_openvino(source, taps), folder / IR, rest, recipe.fp32)
+        save_ir(to_openvino(source, taps, recipe.fp32), folder / IR, rest, recipe.fp32)
         return _attested(draft, folder, exported, chosen)
 
     def open(
@@ -108,6 +108,7 @@ def _attested(draft: EngineCard, folder: Path, exported: onnx.ModelProto, chosen
         GateFailed: it computes in something else.
     """
     from pssdet.engines.ov.executed import executed, prove
+    from pssdet.engines.ov.products import HELD
     from pssdet.engines.ov.session import OpenVinoSession
     from pssdet.engines.precision.operations import convolution_flops, input_shape, typical_size
 
@@ -121,7 +122,13 @@ def _attested(draft: EngineCard, folder: Path, exported: onnx.ModelProto, chosen
     deformable = {name: operations for name, operations in counted.items() if name not in plain}
     if draft.precision in ("bf16", "int8"):
         float32 = draft.recipe.fp32 if draft.recipe else ()
-        prove(found, draft.precision, {name: plain[name] for name in chosen if name in plain}, float32)
+        inserted = [name for name in found.nodes if name.startswith(HELD)]
+        prove(
+            found,
+            draft.precision,
+            {name: plain[name] for name in chosen if name in plain},
+            [*float32, *inserted],
+        )
     wide = sorted(found.others(plain, draft.precision), key=plain.__getitem__, reverse=True)
     record = LayersRecord(
         layers=found.layers,

@@ -9,6 +9,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from pssdet.engines.ov.products import HELD, keep_products_apart
+
 if TYPE_CHECKING:
     import onnx
 
@@ -22,7 +24,7 @@ _COMPUTES_IN = ["pssdet", "computes_in"]
 WITHOUT_BIAS = "/WithoutBiases"
 
 
-def to_openvino(model: onnx.ModelProto, taps: Iterable[str] = ()) -> Any:
+def to_openvino(model: onnx.ModelProto, taps: Iterable[str] = (), float32: Collection[str] = ()) -> Any:
     """The model as an ``openvino.Model`` with the exported inputs and outputs.
 
     OpenVINO's reader of ONNX knows no local functions and has no rule for ``DeformConv``: the functions are
@@ -31,6 +33,7 @@ def to_openvino(model: onnx.ModelProto, taps: Iterable[str] = ()) -> Any:
     Args:
         model: as exported or with a reduced precision written into it; left as it is.
         taps: intermediate tensors that keep their names, so that a session can return them.
+        float32: nodes that ``save_ir`` will hold to float32.
     """
     import onnx
     import onnx.inliner
@@ -39,6 +42,7 @@ def to_openvino(model: onnx.ModelProto, taps: Iterable[str] = ()) -> Any:
 
     outputs = {tensor.name for tensor in model.graph.output}
     named = onnx.ModelProto.FromString(model.SerializeToString())
+    keep_products_apart(named, float32)
     named.graph.output.extend(onnx.ValueInfoProto(name=name) for name in taps if name not in outputs)
     core = openvino.Core()
     core.add_extension(ConversionExtension("DeformConv", _deformable_convolution))
@@ -100,7 +104,7 @@ def save_ir(model: Any, path: Path, precision: ComputePrecision, float32: Collec
     Args:
         path: of the XML file.
         precision: for ``compute_precision``.
-        float32: names of ONNX nodes that compute in float32 whatever the precision is.
+        float32: names of ONNX nodes that compute in float32 whatever the precision is; ``to_openvino`` knew them.
     """
     import openvino
 
@@ -120,7 +124,8 @@ def _hold_to_float32(path: Path, nodes: Collection[str]) -> None:
     """Mark layers as ``precise``, an attribute of the IR for which the Python package has no function."""
     tree = ElementTree.parse(path)  # noqa: S314 - OpenVINO has just written it
     for layer in tree.iterfind("layers/layer"):
-        if layer.get("name", "").removesuffix(WITHOUT_BIAS) in nodes:
+        name = layer.get("name", "").removesuffix(WITHOUT_BIAS)
+        if name in nodes or name.startswith(HELD):
             if (info := layer.find("rt_info")) is None:
                 info = ElementTree.Element("rt_info")
                 layer.insert(1 if layer.find("data") is not None else 0, info)

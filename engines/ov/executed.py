@@ -59,7 +59,7 @@ def executed(compiled: Any, bias_of: Mapping[str, str]) -> Executed:
         precision = _PRECISIONS.get(said["runtimePrecision"], said["runtimePrecision"])
         layers[precision] += said["layerType"] in _WEIGHTED
         nodes |= {name.removesuffix(WITHOUT_BIAS): precision for name in said["originalLayersNames"].split(",")}
-    nodes |= {product: nodes[bias] for product, bias in bias_of.items() if bias in nodes}
+    nodes = {product: nodes[bias] for product, bias in bias_of.items() if bias in nodes} | nodes
     return Executed(dict(+layers), nodes)
 
 

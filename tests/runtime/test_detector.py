@@ -276,7 +276,7 @@ class TestLoad:
     def test_opens_the_folder_and_closes_the_session(self, monkeypatch, session, tmp_path):
         opened = []
         monkeypatch.setattr(
-            detector_module, "open_engine", lambda folder: opened.append(folder) or fake_engine(session)
+            detector_module, "open_engine", lambda folder, **_: opened.append(folder) or fake_engine(session)
         )
         with Detector.load(str(tmp_path), max_batch=2) as detector:
             assert detector.card.backend == "fake"

@@ -1,0 +1,84 @@
+"""Matrix products that stay in float32 in an OpenVINO model of lower precision.
+
+OpenVINO keeps a layer in float32 that is marked as ``precise``. But of a product and the constant vector added to
+it, it makes one layer, which has no mark. It does so only where the vector runs along the last axis; so the sum of
+a product that is held gets one more axis, which changes no value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import onnx
+
+#: How the names of nodes begin that are inserted around a held product; they must stay in float32 as well.
+HELD = "held/"
+
+
+class _Sum(NamedTuple):
+    """A product and what follows it, each the only consumer of the one before."""
+
+    product: onnx.NodeProto
+    add: onnx.NodeProto
+    bias: onnx.TensorProto
+    last: onnx.NodeProto  # the Add, or the Relu behind it, with which OpenVINO would swap a Reshape
+
+
+def keep_products_apart(model: onnx.ModelProto, float32: Collection[str]) -> None:
+    """Give the sum of each held ``MatMul`` [R, N] and its bias [N] one more axis, in place.
+
+    Args:
+        float32: names of the nodes that stay in float32.
+    """
+    from onnx import numpy_helper
+
+    graph = model.graph
+    reshapes: dict[str, onnx.NodeProto] = {}  # by the name of the node that each follows
+    for number, each in enumerate(_held_sums(graph, float32)):
+        product, result = each.product.output[0], each.last.output[0]
+        bias, wide, wide_result = (f"{HELD}{number}/{what}" for what in ("bias", "product", "sum"))
+        graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(each.bias)[:, np.newaxis], bias))
+        each.add.input[:] = [wide if name == product else bias for name in each.add.input]
+        each.last.output[0] = wide_result
+        reshapes[each.product.name] = _reshape(graph, product, wide, (0, 0, 1))
+        reshapes[each.last.name] = _reshape(graph, wide_result, result, (0, 0))
+    ordered = [each for node in graph.node for each in (node, reshapes.get(node.name)) if each is not None]
+    del graph.node[:]
+    graph.node.extend(ordered)
+
+
+def _reshape(graph: onnx.GraphProto, given: str, made: str, shape: tuple[int, ...]) -> onnx.NodeProto:
+    """A node named after what it makes; a 0 in the shape keeps that dimension."""
+    from onnx import helper, numpy_helper
+
+    graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), f"shape/{made}"))
+    return helper.make_node("Reshape", [given, f"shape/{made}"], [made], f"{made}/Reshape")
+
+
+def _held_sums(graph: onnx.GraphProto, float32: Collection[str]) -> list[_Sum]:
+    consumers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            consumers.setdefault(name, []).append(node)
+    vectors = {each.name: each for each in graph.initializer if len(each.dims) == 1}
+
+    def only_consumer(node: onnx.NodeProto, kind: str) -> onnx.NodeProto | None:
+        following = consumers.get(node.output[0], [])
+        return following[0] if len(following) == 1 and following[0].op_type == kind else None
+
+    sums = []
+    for product in graph.node:
+        if product.op_type != "MatMul" or product.name not in float32:
+            continue
+        add = only_consumer(product, "Add")
+        biases = [vectors[name] for name in add.input if name in vectors] if add is not None else []
+        if add is None or not biases:
+            continue
+        relu = only_consumer(add, "Relu")
+        last = relu if relu is not None and relu.name in float32 else add
+        sums.append(_Sum(product, add, biases[0], last))
+    return sums
