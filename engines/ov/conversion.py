@@ -104,7 +104,7 @@ def save_ir(model: Any, path: Path, precision: ComputePrecision, float32: Collec
     Args:
         path: of the XML file.
         precision: for ``compute_precision``.
-        float32: names of ONNX nodes that compute in float32 whatever the precision is; ``to_openvino`` knew them.
+        float32: names of ONNX nodes that compute in float32 whatever the precision is, as for ``to_openvino``.
     """
     import openvino
 

@@ -1,8 +1,8 @@
 """Matrix products that stay in float32 in an OpenVINO model of lower precision.
 
-OpenVINO keeps a layer in float32 that is marked as ``precise``. But of a product and the constant vector added to
-it, it makes one layer, which has no mark. It does so only where the vector runs along the last axis; so the sum of
-a product that is held gets one more axis, which changes no value.
+OpenVINO keeps a layer in float32 that is marked as ``precise``. But of a product and the constant vector that
+is added to it, it makes one layer, which has no mark. It does so only where the vector runs along the last
+axis; so the sum of a product that is held gets one more axis, which changes no value.
 """
 
 from __future__ import annotations
@@ -44,19 +44,22 @@ def keep_products_apart(model: onnx.ModelProto, float32: Collection[str]) -> Non
         graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(each.bias)[:, np.newaxis], bias))
         each.add.input[:] = [wide if name == product else bias for name in each.add.input]
         each.last.output[0] = wide_result
-        reshapes[each.product.name] = _reshape(graph, product, wide, (0, 0, 1))
-        reshapes[each.last.name] = _reshape(graph, wide_result, result, (0, 0))
+        reshapes[each.product.name] = _reshape(graph, f"{HELD}{number}/add axis", product, wide, (0, 0, 1))
+        reshapes[each.last.name] = _reshape(graph, f"{HELD}{number}/drop axis", wide_result, result, (0, 0))
     ordered = [each for node in graph.node for each in (node, reshapes.get(node.name)) if each is not None]
     del graph.node[:]
     graph.node.extend(ordered)
 
 
-def _reshape(graph: onnx.GraphProto, given: str, made: str, shape: tuple[int, ...]) -> onnx.NodeProto:
-    """A node named after what it makes; a 0 in the shape keeps that dimension."""
+def _reshape(
+    graph: onnx.GraphProto, name: str, given: str, made: str, shape: tuple[int, ...]
+) -> onnx.NodeProto:
+    """A node and its constant; a 0 in the shape keeps that dimension."""
     from onnx import helper, numpy_helper
 
-    graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), f"shape/{made}"))
-    return helper.make_node("Reshape", [given, f"shape/{made}"], [made], f"{made}/Reshape")
+    constant = f"shape of {name}"
+    graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), constant))
+    return helper.make_node("Reshape", [given, constant], [made], name)
 
 
 def _held_sums(graph: onnx.GraphProto, float32: Collection[str]) -> list[_Sum]:
