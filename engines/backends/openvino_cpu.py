@@ -108,7 +108,6 @@ def _attested(draft: EngineCard, folder: Path, exported: onnx.ModelProto, chosen
         GateFailed: it computes in something else.
     """
     from pssdet.engines.ov.executed import executed, prove
-    from pssdet.engines.ov.products import HELD
     from pssdet.engines.ov.session import OpenVinoSession
     from pssdet.engines.precision.operations import convolution_flops, input_shape, typical_size
 
@@ -122,13 +121,7 @@ def _attested(draft: EngineCard, folder: Path, exported: onnx.ModelProto, chosen
     deformable = {name: operations for name, operations in counted.items() if name not in plain}
     if draft.precision in ("bf16", "int8"):
         float32 = draft.recipe.fp32 if draft.recipe else ()
-        inserted = [name for name in found.nodes if name.startswith(HELD)]
-        prove(
-            found,
-            draft.precision,
-            {name: plain[name] for name in chosen if name in plain},
-            [*float32, *inserted],
-        )
+        prove(found, draft.precision, {name: plain[name] for name in chosen if name in plain}, float32)
     wide = sorted(found.others(plain, draft.precision), key=plain.__getitem__, reverse=True)
     record = LayersRecord(
         layers=found.layers,

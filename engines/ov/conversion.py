@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from xml.etree import ElementTree
 
-import numpy as np
-
-from pssdet.engines.ov.products import HELD, keep_products_apart
+from pssdet.engines.ov.products import keep_products_apart
+from pssdet.engines.ov.rules import RULES, WITHOUT_BIAS, write_as_product, write_out_bias
+from pssdet.engines.precision.recipe import HALF_PREFIXES
 
 if TYPE_CHECKING:
     import onnx
@@ -20,20 +20,17 @@ ComputePrecision = Literal["f32", "bf16"]
 #: Where the IR says that.
 _COMPUTES_IN = ["pssdet", "computes_in"]
 
-#: What OpenVINO appends to the name of an ONNX node with a bias, which becomes two.
-WITHOUT_BIAS = "/WithoutBiases"
-
 
 def to_openvino(model: onnx.ModelProto, taps: Iterable[str] = (), float32: Collection[str] = ()) -> Any:
     """The model as an ``openvino.Model`` with the exported inputs and outputs.
 
-    OpenVINO's reader of ONNX knows no local functions and has no rule for ``DeformConv``: the functions are
-    inlined, and the operator becomes ``DeformableConvolution`` of opset 8.
+    OpenVINO's reader of ONNX knows no local functions: they are inlined. It has no rule for ``DeformConv``, and
+    rules for two others that would not do here, see ``RULES``. Layers have the names of the nodes.
 
     Args:
         model: as exported or with a reduced precision written into it; left as it is.
         taps: intermediate tensors that keep their names, so that a session can return them.
-        float32: nodes that ``save_ir`` will hold to float32.
+        float32: nodes of trunk and head that ``save_ir`` will hold to float32.
     """
     import onnx
     import onnx.inliner
@@ -42,21 +39,32 @@ def to_openvino(model: onnx.ModelProto, taps: Iterable[str] = (), float32: Colle
 
     outputs = {tensor.name for tensor in model.graph.output}
     named = onnx.ModelProto.FromString(model.SerializeToString())
-    keep_products_apart(named, float32)
     named.graph.output.extend(onnx.ValueInfoProto(name=name) for name in taps if name not in outputs)
+    named = onnx.inliner.inline_local_functions(named)
+    keep_products_apart(named, float32)
+    producers = {name: node for node in named.graph.node for name in node.output}
     core = openvino.Core()
-    core.add_extension(ConversionExtension("DeformConv", _deformable_convolution))
-    converted = core.read_model(onnx.inliner.inline_local_functions(named).SerializeToString())
+    for kind, rule in RULES.items():
+        core.add_extension(ConversionExtension(kind, rule))
+    converted = core.read_model(named.SerializeToString())
     for result in converted.get_results():
         names = result.output(0).get_names()
+        maker = _maker_of(result.input_value(0))
+        # OpenVINO has given it the name of the tensor.
+        maker.get_node().set_friendly_name(_producer(producers, next(iter(names))).name)
         if not names & outputs:
             converted.remove_result(result)
-            _maker_of(result.input_value(0)).get_tensor().add_names(names)
+            maker.get_tensor().add_names(names)
     converted.validate_nodes_and_infer_types()
     for node in converted.get_ops():
-        if node.get_type_name() == "DeformableConvolution":  # as OpenVINO names a convolution that had a bias
+        kind = node.get_type_name()
+        if kind == "DeformableConvolution":  # as OpenVINO names a convolution that had a bias
             (consumer,) = node.output(0).get_target_inputs()
             node.set_friendly_name(f"{consumer.get_node().get_friendly_name()}{WITHOUT_BIAS}")
+        elif kind == "Add":
+            write_out_bias(node)
+        elif kind == "Divide":
+            write_as_product(node)
     return converted
 
 
@@ -67,35 +75,11 @@ def _maker_of(output: Any) -> Any:
     return output
 
 
-def _deformable_convolution(node: Any) -> list[Any]:
-    """ONNX ``DeformConv`` (opset 19) in OpenVINO's operators.
-
-    Both sample with zeros outside of the map, bilinearly up to one pixel beyond its edge, which OpenVINO calls
-    ``bilinear_interpolation_pad``. ONNX adds a bias, OpenVINO does not.
-    """
-    from openvino import opset8
-
-    inputs = [node.get_input(index) for index in range(node.get_input_size())]
-    data, weights, offsets = inputs[:3]
-    bias, mask = (*inputs[3:], None, None)[:2]
-    pads = node.get_attribute("pads", [0, 0, 0, 0])
-    result = opset8.deformable_convolution(
-        data,
-        offsets,
-        weights,
-        node.get_attribute("strides", [1, 1]),
-        pads[:2],
-        pads[2:],
-        node.get_attribute("dilations", [1, 1]),
-        mask=mask,
-        group=node.get_attribute("group", 1),
-        deformable_group=node.get_attribute("offset_group", 1),
-        bilinear_interpolation_pad=True,
-    )
-    if bias is not None:
-        result = opset8.add(result, opset8.reshape(bias, np.array([1, -1, 1, 1], np.int64), special_zero=False))
-    outputs: list[Any] = result.outputs()
-    return outputs
+def _producer(producers: Mapping[str, onnx.NodeProto], name: str) -> onnx.NodeProto:
+    """The node that ``_maker_of`` finds, in the ONNX graph."""
+    while (node := producers[name]).op_type == "Identity":
+        name = node.input[0]
+    return node
 
 
 def save_ir(model: Any, path: Path, precision: ComputePrecision, float32: Collection[str] = ()) -> None:
@@ -103,14 +87,15 @@ def save_ir(model: Any, path: Path, precision: ComputePrecision, float32: Collec
 
     Args:
         path: of the XML file.
-        precision: for ``compute_precision``.
-        float32: names of ONNX nodes that compute in float32 whatever the precision is, as for ``to_openvino``.
+        precision: for ``compute_precision``. What is neither trunk nor head, the boxes above all, computes in
+            float32 in either.
+        float32: nodes of trunk and head that do, too, as for ``to_openvino``.
     """
     import openvino
 
     model.set_rt_info(precision, _COMPUTES_IN)
     openvino.save_model(model, path, compress_to_fp16=False)
-    if float32:
+    if precision != "f32":
         _hold_to_float32(path, float32)
 
 
@@ -120,12 +105,16 @@ def compute_precision(model: Any) -> ComputePrecision:
     return value
 
 
-def _hold_to_float32(path: Path, nodes: Collection[str]) -> None:
+def is_held(node: str, float32: Collection[str]) -> bool:
+    """Whether a node computes in float32 in every precision: ``float32``, and all but trunk and head."""
+    return node in float32 or not node.startswith(HALF_PREFIXES)
+
+
+def _hold_to_float32(path: Path, float32: Collection[str]) -> None:
     """Mark layers as ``precise``, an attribute of the IR for which the Python package has no function."""
     tree = ElementTree.parse(path)  # noqa: S314 - OpenVINO has just written it
     for layer in tree.iterfind("layers/layer"):
-        name = layer.get("name", "").removesuffix(WITHOUT_BIAS)
-        if name in nodes or name.startswith(HELD):
+        if layer.get("type") != "Const" and is_held(layer.get("name", "").removesuffix(WITHOUT_BIAS), float32):
             if (info := layer.find("rt_info")) is None:
                 info = ElementTree.Element("rt_info")
                 layer.insert(1 if layer.find("data") is not None else 0, info)

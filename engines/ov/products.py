@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     import onnx
 
-#: How the names of nodes begin that are inserted around a held product; they must stay in float32 as well.
+#: How the names of nodes begin that are inserted; as all that is neither trunk nor head, they stay in float32.
 HELD = "held/"
 
 

@@ -1,0 +1,115 @@
+"""Rules for ONNX operators that OpenVINO's reader lacks, or has in a form that cannot stay in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: What OpenVINO appends to the name of an ONNX node with a bias, which becomes two.
+WITHOUT_BIAS = "/WithoutBiases"
+
+
+def _deformable_convolution(node: Any) -> list[Any]:
+    """ONNX ``DeformConv`` (opset 19) in OpenVINO's operators.
+
+    Both sample with zeros outside of the map, bilinearly up to one pixel beyond its edge, which OpenVINO calls
+    ``bilinear_interpolation_pad``. ONNX adds a bias, OpenVINO does not.
+    """
+    from openvino import opset8
+
+    inputs = [node.get_input(index) for index in range(node.get_input_size())]
+    data, weights, offsets = inputs[:3]
+    bias, mask = (*inputs[3:], None, None)[:2]
+    pads = node.get_attribute("pads", [0, 0, 0, 0])
+    result = opset8.deformable_convolution(
+        data,
+        offsets,
+        weights,
+        node.get_attribute("strides", [1, 1]),
+        pads[:2],
+        pads[2:],
+        node.get_attribute("dilations", [1, 1]),
+        mask=mask,
+        group=node.get_attribute("group", 1),
+        deformable_group=node.get_attribute("offset_group", 1),
+        bilinear_interpolation_pad=True,
+    )
+    if bias is not None:
+        result = opset8.add(result, opset8.reshape(bias, np.array([1, -1, 1, 1], np.int64), special_zero=False))
+    outputs: list[Any] = result.outputs()
+    return outputs
+
+
+def _gather(node: Any) -> list[Any]:
+    """ONNX ``Gather`` of rows as ``GatherND``.
+
+    OpenVINO replaces its own ``Gather`` by an older one when it compiles, but then the layer is not held to
+    float32 any more, and rounds the boxes.
+    """
+    from openvino import opset8
+
+    data, indices = node.get_input(0), node.get_input(1)
+    axis = node.get_attribute("axis", 0)
+    if axis or indices.get_partial_shape().rank != 1 or not data.get_element_type().is_real():
+        outputs: list[Any] = opset8.gather(data, indices, np.int64(axis)).outputs()
+        return outputs
+    return [opset8.gather_nd(data, opset8.unsqueeze(indices, np.int64(-1))).output(0)]
+
+
+#: By operator; each takes OpenVINO's ``NodeContext`` and gives the outputs.
+RULES: dict[str, Callable[[Any], list[Any]]] = {
+    "DeformConv": _deformable_convolution,
+    "Gather": _gather,
+}
+
+
+def write_out_bias(add: Any) -> None:
+    """Give the bias of a convolution the shape [1, C, 1, 1], which the graph computes otherwise.
+
+    OpenVINO then makes one layer of the two, also where convolutions share a bias.
+    """
+    from openvino import opset8
+
+    if not any(value.get_node().get_friendly_name().endswith(WITHOUT_BIAS) for value in add.input_values()):
+        return
+    for given in add.inputs():
+        reshape = given.get_source_output().get_node()
+        if reshape.get_type_name() == "Reshape":
+            values = reshape.input_value(0).get_node().data
+            given.replace_source_output(opset8.constant(values.reshape(1, -1, 1, 1)).output(0))
+
+
+def write_as_product(divide: Any) -> None:
+    """Replace the division by a power of two with a product, which has the same value.
+
+    OpenVINO does so when it compiles, but then the layer is not held to float32 any more, and rounds the boxes.
+    """
+    import openvino.utils
+    from openvino import opset8
+
+    divisor = _constant(divide.input_value(1))
+    if divisor is None or not np.issubdtype(divisor.dtype, np.floating):
+        return
+    mantissas, _ = np.frexp(divisor)
+    if (mantissas == 0.5).all():
+        product = opset8.multiply(divide.input_value(0), opset8.constant(1 / divisor))
+        product.set_friendly_name(divide.get_friendly_name())
+        openvino.utils.replace_node(divide, product)
+
+
+def _constant(output: Any) -> NDArray[Any] | None:
+    """The value of a constant, of one converted to another type, or of a part of one."""
+    node = output.get_node()
+    if node.get_type_name() == "Constant":
+        return np.asarray(node.data)
+    if node.get_type_name() not in ("Convert", "Split"):
+        return None
+    whole, *axis = (_constant(each) for each in node.input_values())
+    if whole is None or None in axis:
+        return None
+    if not axis:
+        return whole.astype(output.get_element_type().to_dtype())
+    return np.split(whole, node.get_output_size(), np.asarray(axis[0]).item())[output.get_index()]
