@@ -107,9 +107,9 @@ def _constant(output: Any) -> NDArray[Any] | None:
         return np.asarray(node.data)
     if node.get_type_name() not in ("Convert", "Split"):
         return None
-    whole, *axis = (_constant(each) for each in node.input_values())
-    if whole is None or None in axis:
-        return None
-    if not axis:
-        return whole.astype(output.get_element_type().to_dtype())
-    return np.split(whole, node.get_output_size(), np.asarray(axis[0]).item())[output.get_index()]
+    whole = _constant(node.input_value(0))
+    if whole is None or node.get_type_name() == "Convert":
+        return None if whole is None else whole.astype(output.get_element_type().to_dtype())
+    axis = node.input_value(1).get_node().data.item()
+    parts: list[NDArray[Any]] = np.split(whole, node.get_output_size(), axis)
+    return parts[output.get_index()]
