@@ -15,8 +15,10 @@ from pssdet.models.card import EngineCard, Precision
 
 if TYPE_CHECKING:
     import numpy as np
+    import onnx
     from numpy.typing import NDArray
 
+    from pssdet.engines.precision.recipe import Recipe
     from pssdet.plugins.bindings.preprocess import RawImages
 
 
@@ -192,6 +194,7 @@ class Backend(ABC, Generic[OptionsT]):
         packages: Python packages whose versions an engine's card records.
         threading: names of the fields of ``Threading`` that its sessions take.
         taps_any: any engine can return its stages; else only one that was built to.
+        tunes: precisions for which ``open_trial`` opens engines.
     """
 
     name: str
@@ -201,6 +204,7 @@ class Backend(ABC, Generic[OptionsT]):
     options: type[OptionsT]
     taps_any: bool = True
     threading: frozenset[str] = frozenset()
+    tunes: tuple[Precision, ...] = ()
 
     @abstractmethod
     def missing(self) -> str | None:
@@ -258,3 +262,12 @@ class Backend(ABC, Generic[OptionsT]):
             taps: stages to return beside the outputs, by name (``p2``, ``proposals``, ...).
             threading: with numbers only where this backend's ``threading`` names them.
         """
+
+    def open_trial(self, exported: onnx.ModelProto, recipe: Recipe, folder: Path) -> Session:
+        """Open an engine that keeps the recipe's nodes in float32 and rounds the others, without proofs.
+
+        Args:
+            exported: the float32 model; left as it is.
+            folder: empty, for the engine's files; deleted after the session was closed.
+        """
+        raise NotImplementedError(self.name)

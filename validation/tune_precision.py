@@ -1,8 +1,8 @@
-"""Finds the nodes of a detector that half precision must leave in float32, judged by its detections.
+"""Finds the nodes of a detector that fp16 or bf16 must leave in float32, judged by its detections.
 
-A recipe is judged by running the model over pictures in emulated half
-precision (``engines/precision/half.py``): with annotations by AP,
-without them by the agreement of the detections with the float32 model's.
+A recipe is judged on an engine that rounds as the precision does: OpenVINO's in bfloat16, ONNX Runtime's
+emulation in half precision. With annotations AP decides, without them the agreement of the detections with
+those of the float32 model.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import onnx
 
 from pssdet.console import Progress
+from pssdet.engines.backend import Backend, Session
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
-from pssdet.engines.precision.half import emulate_half, half_region
 from pssdet.engines.precision.recipe import HALF_PREFIXES, Recipe, default_recipe
-from pssdet.engines.registry import OpenEngine
+from pssdet.engines.registry import OpenEngine, backend_named
 from pssdet.errors import BadInput, GateFailed
 from pssdet.images import evenly_spaced, find_files, is_video
-from pssdet.models.card import MODEL_ONNX, EngineCard, ModelCard, read_model_card
+from pssdet.models.card import MODEL_ONNX, EngineCard, ModelCard, Precision, read_model_card
 from pssdet.runtime.detections import Detections
 from pssdet.runtime.detector import Detector
 from pssdet.validation.agreement import THRESHOLD, agreement
@@ -73,13 +73,18 @@ class Score(NamedTuple):
 
 
 def tune(
-    folder: Path, pictures: Pictures, progress: Progress = lambda _: None, target: float | None = None
+    folder: Path,
+    precision: Precision,
+    pictures: Pictures,
+    progress: Progress = lambda _: None,
+    target: float | None = None,
 ) -> Recipe:
     """A minimal recipe of the exported model in ``folder``.
 
     What the default recipe keeps in float32, the predictors of DCN offsets, always stays; the rest is tried.
 
     Args:
+        precision: one that a backend ``tunes``.
         pictures: a few hundred, like those that the detector will see.
         target: with annotations, the part of the float32 model's AP that may be lost or gained (default
             0.001, as in the parity report); else the share of detections that must agree (default 0.99).
@@ -88,22 +93,34 @@ def tune(
         BadInput: the model's files are missing or altered, or there is nothing to judge by.
         GateFailed: not even a trunk and head in float32 do it.
     """
-    return _Tuner(folder, pictures, progress, target).recipe()
+    return _Tuner(folder, precision, pictures, progress, target).recipe()
+
+
+def tuning_backend(precision: Precision) -> Backend[Any] | None:
+    """The backend whose engines recipes for this precision are judged on; None if there is none."""
+    backends = (backend_named(name) for name in ("openvino", "onnxruntime"))
+    return next((backend for backend in backends if precision in backend.tunes), None)
 
 
 class _Tuner:
-    def __init__(self, folder: Path, pictures: Pictures, progress: Progress, target: float | None) -> None:
+    def __init__(
+        self, folder: Path, precision: Precision, pictures: Pictures, progress: Progress, target: float | None
+    ) -> None:
+        backend = tuning_backend(precision)
+        if backend is None:
+            raise BadInput(f"recipes for {precision} cannot be found by tuning")
+        self._backend = backend
         self._card = read_model_card(folder)
         self._model = onnx.load(self._card.onnx.verify(folder))
         self._pictures = pictures
         self._progress = progress
         self._always = default_recipe(self._card.model, self._model.graph).fp32
-        default = AGREEING_SHARE if pictures.truth is None else SHARE["fp16"]
+        default = AGREEING_SHARE if pictures.truth is None else SHARE[precision]
         self._target = default if target is None else target
         self._tried = 0
         self._scores: dict[frozenset[str], Score] = {}
         progress(f"running {self._card.model} in float32 on {len(pictures.paths)} pictures")
-        self._expected = self._run(folder / MODEL_ONNX)
+        self._expected = self._run(OnnxRuntimeSession(folder / MODEL_ONNX, (), cuda=False))
         self._ap = self._average_precision(self._expected)
         if self._ap is None:
             self._require_detections()
@@ -143,20 +160,15 @@ class _Tuner:
         kept = "the default recipe" if not names else f"{len(names)} more nodes in float32"
         self._progress(f"recipe {self._tried}: {kept}")
         recipe = Recipe((*self._always, *sorted(names)), self._card.model, "")
-        model = onnx.ModelProto.FromString(self._model.SerializeToString())
-        emulate_half(model, half_region(model.graph, emulated=True, recipe=recipe))
         with tempfile.TemporaryDirectory(prefix="pssdet-tune-") as folder:
-            path = Path(folder) / MODEL_ONNX
-            onnx.save(model, path)
             try:
-                score = self._judge(self._run(path))
+                score = self._judge(self._run(self._backend.open_trial(self._model, recipe, Path(folder))))
             except GateFailed as error:  # NaN and infinity, which the detector refuses
                 score = Score(holds=False, text=f"no detections ({error})")
         self._scores[names] = score
         return score
 
-    def _run(self, model: Path) -> list[Detections]:
-        session = OnnxRuntimeSession(model, (), cuda=False)
+    def _run(self, session: Session) -> list[Detections]:
         with closing(Detector(OpenEngine(_engine_card(self._card), session), max_batch=1)) as detector:
             return [detector([path])[0] for path in self._pictures.paths]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -12,9 +13,12 @@ from pssdet.console import Progress
 from pssdet.engines.backend import AUTOMATIC, Backend, PrecisionOptions, Session, Threading
 from pssdet.engines.devices import cuda_device_count
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession, missing_onnx_runtime
-from pssdet.engines.precision.recipe import HALF_PREFIXES, chosen_recipe
+from pssdet.engines.precision.recipe import HALF_PREFIXES, Recipe, chosen_recipe
 from pssdet.errors import EnvironmentMissing
 from pssdet.models.card import MODEL_ONNX, EngineCard, Precision
+
+if TYPE_CHECKING:
+    import onnx
 
 
 class _OnnxRuntimeBackend(Backend[PrecisionOptions]):
@@ -26,6 +30,7 @@ class _OnnxRuntimeBackend(Backend[PrecisionOptions]):
     packages = ("onnxruntime", "onnxruntime-gpu", "onnx", "numpy")
     options = PrecisionOptions
     threading = frozenset({"threads"})
+    tunes = ("fp16",)
 
     def missing(self) -> str | None:
         return missing_onnx_runtime()
@@ -74,6 +79,17 @@ class _OnnxRuntimeBackend(Backend[PrecisionOptions]):
         return OnnxRuntimeSession(
             folder / MODEL_ONNX, taps, cuda=cuda and not card.emulated, threads=threading.threads
         )
+
+    def open_trial(self, exported: onnx.ModelProto, recipe: Recipe, folder: Path) -> Session:
+        """Emulates half precision, as ``build`` does without CUDA."""
+        import onnx
+
+        from pssdet.engines.precision.half import emulate_half, half_region
+
+        model = onnx.ModelProto.FromString(exported.SerializeToString())
+        emulate_half(model, half_region(model.graph, emulated=True, recipe=recipe))
+        onnx.save(model, folder / MODEL_ONNX)
+        return OnnxRuntimeSession(folder / MODEL_ONNX, (), cuda=False)
 
 
 def _has_cuda() -> bool:

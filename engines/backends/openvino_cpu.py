@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import onnx
 
     from pssdet.engines.ov.conversion import ComputePrecision
+    from pssdet.engines.precision.recipe import Recipe
 
 IR = "model.xml"
 _INSTALL = "pip install 'openvino>=2026.4,<2027'"
@@ -36,6 +37,7 @@ class _OpenVinoBackend(Backend[PrecisionOptions]):
     packages = ("openvino", "onnx", "numpy")
     options = PrecisionOptions
     threading = frozenset({"threads", "streams"})
+    tunes = ("bf16",)
 
     def missing(self) -> str | None:
         if importlib.util.find_spec("openvino") is None:
@@ -64,6 +66,7 @@ class _OpenVinoBackend(Backend[PrecisionOptions]):
         import onnx
 
         from pssdet.engines.ov.conversion import save_ir, to_openvino
+        from pssdet.engines.ov.held import with_sums
         from pssdet.engines.precision.recipe import chosen_recipe
         from pssdet.models.stages import tap_names
 
@@ -73,9 +76,10 @@ class _OpenVinoBackend(Backend[PrecisionOptions]):
             save_ir(to_openvino(exported, taps), folder / IR, "f32")
             return _attested(draft, folder, exported, ())
         recipe = chosen_recipe(options.recipe, draft.model.model, exported.graph)
-        draft = replace(draft, recipe=recipe.record(), fp32_nodes=len(recipe.fp32))
+        float32 = with_sums(exported.graph, recipe.fp32)
+        draft = replace(draft, recipe=recipe.record(), fp32_nodes=len(float32))
         source = exported
-        chosen = [node.name for node in exported.graph.node if node.name not in recipe.fp32]
+        chosen = [node.name for node in exported.graph.node if node.name not in float32]
         if draft.precision == "int8":
             from pssdet.engines.precision.quantise import quantised_model
 
@@ -84,7 +88,7 @@ class _OpenVinoBackend(Backend[PrecisionOptions]):
             draft = replace(draft, calibration=made.calibration)
         progress("converting and compiling")
         rest: ComputePrecision = "bf16" if self.missing_for("bf16") is None else "f32"
-        save_ir(to_openvino(source, taps, recipe.fp32), folder / IR, rest, recipe.fp32)
+        save_ir(to_openvino(source, taps, float32), folder / IR, rest, float32)
         return _attested(draft, folder, exported, chosen)
 
     def open(
@@ -95,6 +99,16 @@ class _OpenVinoBackend(Backend[PrecisionOptions]):
         from pssdet.engines.ov.session import OpenVinoSession
 
         return OpenVinoSession(folder / IR, taps, threading)
+
+    def open_trial(self, exported: onnx.ModelProto, recipe: Recipe, folder: Path) -> Session:
+        """The engine in bfloat16; what ``build`` writes, but that no stage keeps its name."""
+        from pssdet.engines.ov.conversion import save_ir, to_openvino
+        from pssdet.engines.ov.held import with_sums
+        from pssdet.engines.ov.session import OpenVinoSession
+
+        float32 = with_sums(exported.graph, recipe.fp32)
+        save_ir(to_openvino(exported, (), float32), folder / IR, "bf16", float32)
+        return OpenVinoSession(folder / IR)
 
 
 def _attested(draft: EngineCard, folder: Path, exported: onnx.ModelProto, chosen: Iterable[str]) -> EngineCard:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from xml.etree import ElementTree
 
-from pssdet.engines.ov.products import keep_products_apart
+from pssdet.engines.ov.held import keep_products_apart
 from pssdet.engines.ov.rules import RULES, WITHOUT_BIAS, write_as_product, write_out_bias
 from pssdet.engines.precision.recipe import HALF_PREFIXES
 

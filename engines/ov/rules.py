@@ -108,8 +108,11 @@ def _constant(output: Any) -> NDArray[Any] | None:
     if node.get_type_name() not in ("Convert", "Split"):
         return None
     whole = _constant(node.input_value(0))
-    if whole is None or node.get_type_name() == "Convert":
-        return None if whole is None else whole.astype(output.get_element_type().to_dtype())
+    if whole is None:
+        return None
+    if node.get_type_name() == "Convert":
+        converted: NDArray[Any] = whole.astype(output.get_element_type().to_dtype())
+        return converted
     axis = node.input_value(1).get_node().data.item()
     parts: list[NDArray[Any]] = np.split(whole, node.get_output_size(), axis)
     return parts[output.get_index()]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pssdet.engines.backend import AUTOMATIC, Tensors, Threading
 from pssdet.engines.ov.conversion import compute_precision
-from pssdet.errors import EnvironmentMissing
+from pssdet.errors import EnvironmentMissing, GateFailed
 from pssdet.files import engine_cache
 
 #: Compiled models that a session keeps; each has its own copy of the weights, in the layout of its kernels.
@@ -40,6 +40,7 @@ class OpenVinoSession:
 
     Raises:
         EnvironmentMissing: this CPU does not compute in the precision.
+        GateFailed: OpenVINO cannot compile the model, which the first batch of a shape may show.
     """
 
     def __init__(self, ir: Path, taps: Sequence[str] = (), threading: Threading = AUTOMATIC) -> None:
@@ -114,7 +115,11 @@ class OpenVinoSession:
     def _compile(self, shape: tuple[int, ...]) -> Any:
         model = self._model.clone()
         model.reshape({node: shape if _name_of(node) == "image" else (shape[0], 2) for node in model.inputs})
-        compiled = self._core.compile_model(model, _DEVICE, self._settings)
+        try:
+            compiled = self._core.compile_model(model, _DEVICE, self._settings)
+        except RuntimeError as error:
+            reason = str(error).strip().split("\n")[-1]
+            raise GateFailed(f"OpenVINO cannot compile the model ({reason})") from error
         asked = self._settings["INFERENCE_PRECISION_HINT"]
         got = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         if got != asked:

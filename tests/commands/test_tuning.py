@@ -35,7 +35,7 @@ def test_a_bundled_detector_needs_no_pictures_of_the_users(tmp_path):
 
 
 def test_nothing_is_done_unasked(tmp_path):
-    Tuning(None, None, None).run(tmp_path / "nothing", None, lambda _: None)
+    Tuning(None, None, None).run(tmp_path / "nothing", "fp16", None, lambda _: None)
 
 
 def test_the_recipe_is_written(tmp_path, mini_folder, monkeypatch):
@@ -43,7 +43,7 @@ def test_the_recipe_is_written(tmp_path, mini_folder, monkeypatch):
     asked = []
     found = Recipe(("trunk/Conv_9",), "mini_faster", "of a test")
 
-    def fake_tune(model, pictures, progress):
+    def fake_tune(model, precision, pictures, progress):
         asked.append((model, len(pictures.paths), pictures.truth is not None))
         return found
 
@@ -55,8 +55,8 @@ def test_the_recipe_is_written(tmp_path, mini_folder, monkeypatch):
     monkeypatch.setattr("pssdet.validation.tune_precision.tune", fake_tune)
     monkeypatch.setattr("pssdet.commands.artifacts.render_scenes", few_scenes)
     target = tmp_path / "recipes" / "mine.json"
-    Tuning(target, None, None).run(mini_folder, tmp_path / "scenes", lambda _: None)
+    Tuning(target, None, None).run(mini_folder, "bf16", tmp_path / "scenes", lambda _: None)
     assert read_recipe(target) == found
-    Tuning(target, tmp_path / "scenes", None).run(mini_folder, None, lambda _: None)
+    Tuning(target, tmp_path / "scenes", None).run(mini_folder, "bf16", None, lambda _: None)
     assert asked == [(mini_folder, 3, True), (mini_folder, 3, False)]
     assert read_model_card(mini_folder).model == found.model

@@ -56,9 +56,17 @@ def recipe_with(node, folder):
 
 
 @needs_bf16
-def test_a_recipe_of_ones_own_is_held_too(mini_folder, tmp_path):
-    card = build(mini_folder, "bf16", tmp_path / "engine", recipe=recipe_with("trunk/Conv_0", tmp_path))
-    assert "trunk/Conv_0" in card.layers.wide
+@pytest.mark.parametrize("node", ["trunk/Conv_0", "trunk/Conv_34"])  # the second is part of a sum
+def test_a_recipe_of_ones_own_is_held_too(mini_folder, tmp_path, node):
+    card = build(mini_folder, "bf16", tmp_path / "engine", recipe=recipe_with(node, tmp_path))
+    assert node in card.layers.wide
+
+
+@needs_bf16
+def test_what_openvino_cannot_compile_is_a_failed_gate(mini_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("pssdet.engines.ov.held.with_sums", lambda _, float32: float32)
+    with pytest.raises(GateFailed, match="OpenVINO cannot compile the model"):
+        build(mini_folder, "bf16", tmp_path / "engine", recipe=recipe_with("trunk/Conv_34", tmp_path))
 
 
 @needs_bf16

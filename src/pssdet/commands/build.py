@@ -86,7 +86,7 @@ def build(
         folder = model_folder(model, progress)
         if scenes is not None and options.calibration == scenes:
             render_scenes(scenes, progress)
-        tuning.run(folder, scenes, progress)
+        tuning.run(folder, precision, scenes, progress)
         progress(f"building the {chosen.name} engine in {precision}")
         target = output or engine_folder(folder, chosen, precision, stages=options.stages)
         reason = why_automatic(chosen, precision) if backend == "auto" else ""

@@ -38,8 +38,8 @@ class Tuning:
             if self.images is not None or self.annotations is not None:
                 raise BadInput("--images and --annotations are what --tune-precision judges by; give it too")
             return
-        if precision != "fp16":
-            raise BadInput("--tune-precision finds what --fp16 leaves in float32; give both")
+        if precision not in ("fp16", "bf16"):
+            raise BadInput("--tune-precision finds what --fp16 or --bf16 leaves in float32; give one, too")
         if self.annotations is not None and self.images is None:
             raise BadInput("--annotations need the folder of their pictures: --images DIR")
         if self.images is None and scenes is None:
@@ -47,7 +47,7 @@ class Tuning:
                 "--tune-precision judges by pictures like those to come: --images DIR, a few hundred"
             )
 
-    def run(self, model: Path, scenes: Path | None, progress: Progress) -> None:
+    def run(self, model: Path, precision: Precision, scenes: Path | None, progress: Progress) -> None:
         """Find the recipe of the exported model in folder ``model`` and write it, if that was asked for.
 
         Raises:
@@ -65,4 +65,4 @@ class Tuning:
         if images is None:
             raise BadInput("there are no pictures to tune by; name their folder")
         pictures = Pictures.of(images, annotations, read_model_card(model))
-        write_recipe(self.tune_precision, tune(model, pictures, progress))
+        write_recipe(self.tune_precision, tune(model, precision, pictures, progress))

@@ -1,11 +1,11 @@
-"""Sums of held products get one more axis, and keep their values."""
+"""Sums of held products get one more axis and keep their values; those of held convolutions are held."""
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 
-from pssdet.engines.ov.products import HELD, keep_products_apart
+from pssdet.engines.ov.held import HELD, keep_products_apart, with_sums
 from pssdet.engines.precision.recipe import recipe_for
 from pssdet.models.card import read_model_card
 from pssdet.models.preprocess import sample_batches
@@ -58,3 +58,11 @@ def test_what_is_not_held_stays_as_it_is(model):
     before = model.SerializeToString()
     keep_products_apart(model, ["trunk/Conv_0", "head/1/Add_2"])
     assert model.SerializeToString() == before
+
+
+def test_the_sum_of_a_held_convolution_is_held_with_its_activation(model):
+    assert with_sums(model.graph, ["trunk/Conv_34"]) == {"trunk/Conv_34", "trunk/Add_35", "trunk/Relu_36"}
+
+
+def test_one_without_a_sum_is_held_alone(model):
+    assert with_sums(model.graph, ["trunk/Conv_0"]) == {"trunk/Conv_0"}

@@ -1,8 +1,11 @@
-"""Matrix products that stay in float32 in an OpenVINO model of lower precision.
+"""Nodes that stay in float32 in an OpenVINO model of lower precision: what OpenVINO needs to hold them.
 
-OpenVINO keeps a layer in float32 that is marked as ``precise``. But of a product and the constant vector that
-is added to it, it makes one layer, which has no mark. It does so only where the vector runs along the last
-axis; so the sum of a product that is held gets one more axis, which changes no value.
+OpenVINO keeps a layer in float32 that is marked as ``precise``, but it makes one layer of several nodes:
+
+- Of a product and the constant vector that is added to it, one that has no mark. It does so only where the
+  vector runs along the last axis; so the sum of a product that is held gets one more axis, and keeps its values.
+- Of a convolution, its sum with another one and the activation behind it, one that it cannot compile unless
+  all of them have the same precision; so those are held, too.
 """
 
 from __future__ import annotations
@@ -26,6 +29,18 @@ class _Sum(NamedTuple):
     add: onnx.NodeProto
     bias: onnx.TensorProto
     last: onnx.NodeProto  # the Add, or the Relu behind it, with which OpenVINO would swap a Reshape
+
+
+def with_sums(graph: onnx.GraphProto, float32: Collection[str]) -> frozenset[str]:
+    """The nodes, the sums that held convolutions are part of, and the activations of those."""
+    consumers = _consumers(graph)
+    held = set(float32)
+    for node in graph.node:  # in the order in which they run
+        if node.name in held and node.op_type in ("Conv", "Add"):
+            kind = "Add" if node.op_type == "Conv" else "Relu"
+            following = (each for name in node.output for each in consumers.get(name, []))
+            held |= {each.name for each in following if each.op_type == kind}
+    return frozenset(held)
 
 
 def keep_products_apart(model: onnx.ModelProto, float32: Collection[str]) -> None:
@@ -62,11 +77,17 @@ def _reshape(
     return helper.make_node("Reshape", [given, constant], [made], name)
 
 
-def _held_sums(graph: onnx.GraphProto, float32: Collection[str]) -> list[_Sum]:
+def _consumers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
+    """The nodes that read each tensor."""
     consumers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         for name in node.input:
             consumers.setdefault(name, []).append(node)
+    return consumers
+
+
+def _held_sums(graph: onnx.GraphProto, float32: Collection[str]) -> list[_Sum]:
+    consumers = _consumers(graph)
     vectors = {each.name: each for each in graph.initializer if len(each.dims) == 1}
 
     def only_consumer(node: onnx.NodeProto, kind: str) -> onnx.NodeProto | None:
