@@ -47,11 +47,9 @@ def choose_backend(name: str, precision: Precision) -> Backend[Any]:
         EnvironmentMissing: this machine cannot run it.
     """
     if name == "auto":
-        missing = []
-        for backend in _offering(precision):
-            if (lacking := backend.missing_for(precision)) is None:
-                return backend
-            missing.append(lacking)
+        if found := candidates(precision):
+            return found[0]
+        missing = (str(each.missing_for(precision)) for each in _offering(precision))
         raise EnvironmentMissing(f"no backend can run {precision} here: {'; or: '.join(missing)}")
     backend = backend_named(name)
     if precision not in backend.precisions:
@@ -63,6 +61,11 @@ def choose_backend(name: str, precision: Precision) -> Backend[Any]:
     if (lacking := backend.missing_for(precision)) is not None:
         raise EnvironmentMissing(lacking)
     return backend
+
+
+def candidates(precision: Precision) -> list[Backend[Any]]:
+    """The backends that run a precision on this machine, in the order in which ``auto`` prefers them."""
+    return [each for each in _offering(precision) if each.missing_for(precision) is None]
 
 
 def why_automatic(backend: Backend[Any], precision: Precision) -> str:

@@ -3,7 +3,7 @@
 OpenVINO keeps a layer in float32 that is marked as ``precise``, but it makes one layer of several nodes:
 
 - Of a product and the constant vector that is added to it, one that has no mark. It does so only where the
-  vector runs along the last axis; so the sum of a product that is held gets one more axis, and keeps its values.
+  vector runs along the last axis; so the sum of a held product gets one more axis, which changes no value.
 - Of a convolution, its sum with another one and the activation behind it, one that it cannot compile unless
   all of them have the same precision; so those are held, too.
 """

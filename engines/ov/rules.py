@@ -115,4 +115,4 @@ def _constant(output: Any) -> NDArray[Any] | None:
         return converted
     axis = node.input_value(1).get_node().data.item()
     parts: list[NDArray[Any]] = np.split(whole, node.get_output_size(), axis)
-    return parts[output.get_index()]
+    return parts[int(output.get_index())]

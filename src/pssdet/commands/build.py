@@ -13,6 +13,7 @@ from pssdet.engines.backends.tensorrt_gpu import TensorRTOptions
 from pssdet.models.zoo import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from pssdet.engines.measure import Measured
     from pssdet.models.card import LayersRecord, Precision
 
 _FLAT = Parameter(name="*")
@@ -39,6 +40,7 @@ def build(
     int8: bool = False,
     output: Path | None = None,
     json: bool = False,
+    measure: bool = False,
     tuning: Annotated[Tuning, _FLAT] = _NO_TUNING,
     options: Annotated[Options, _FLAT] = _NO_OPTIONS,
 ) -> None:
@@ -55,13 +57,15 @@ def build(
         backend: One of auto, tensorrt, openvino, onnxruntime, paddle; auto takes the first that runs here.
         fp16: Half precision; DCN offsets, box decoding and NMS stay in float32.
         bf16: bfloat16 on a CPU that has it (openvino); the same parts stay in float32.
-        int8: 8-bit integers, with ranges from --calibration; onnxruntime emulates it.
+        int8: 8-bit integers, with ranges from --calibration; real with openvino, emulated by onnxruntime.
         output: Folder to write to (default: MODEL's folder/BACKEND-PRECISION).
         json: Print the engine's card instead of a summary.
+        measure: Also time every backend that runs the precision here, and say whether auto took the fastest.
     """
     from pssdet.commands.artifacts import bundled_scenes, model_folder, render_scenes
     from pssdet.console import OUT, steps
     from pssdet.engines.build_engine import build_engine, engine_folder
+    from pssdet.engines.measure import measure as time_backends
     from pssdet.engines.registry import choose_backend, why_automatic
     from pssdet.errors import BadInput
     from pssdet.models.card import encode
@@ -70,6 +74,8 @@ def build(
     asked = [name for name, given in switches.items() if given]
     if len(asked) > 1:
         raise BadInput(f"--{' and --'.join(asked)} exclude each other; give one")
+    if measure and (backend != "auto" or json):
+        raise BadInput("--measure judges the choice of --backend auto in words; leave --backend and --json out")
     if options.recipe is not None and tuning.tune_precision is not None:
         raise BadInput("--recipe and --tune-precision exclude each other; the latter makes a recipe")
     precision: Precision = asked[0] if asked else "fp32"
@@ -91,6 +97,7 @@ def build(
         target = output or engine_folder(folder, chosen, precision, stages=options.stages)
         reason = why_automatic(chosen, precision) if backend == "auto" else ""
         card = build_engine(folder, chosen, precision, target, progress, options, reason)
+        measured = time_backends(folder, precision, options, progress) if measure else None
     if json:
         print(encode(card).decode(), end="")
         return
@@ -102,6 +109,21 @@ def build(
     if card.layers and precision != "fp32":
         proved = f", {_narrow(card.layers):.1%} of the convolutions' work narrower than float32"
     OUT.print(f"wrote {target} ({size:.0f} MB, {precision}{emulated}{proved})")
+    if measured is not None:
+        OUT.print(_judged(measured, chosen.name))
+
+
+def _judged(measured: Measured, chosen: str) -> str:
+    """What the backends took, and whether the rule of ``auto`` was right here."""
+    lines = [f"  {name}: {1000 * seconds:.1f} ms a picture" for name, seconds in measured.seconds.items()]
+    lines += [f"  {name}: not measured ({reason})" for name, reason in measured.failed.items()]
+    fastest = measured.fastest
+    if fastest == chosen:
+        verdict = f"auto took {chosen}, the fastest here"
+    else:
+        ratio = measured.seconds[chosen] / measured.seconds[fastest]
+        verdict = f"auto took {chosen}, but {fastest} is {ratio:.2f} x faster here: --backend {fastest}"
+    return "\n".join([*lines, verdict])
 
 
 def _narrow(layers: LayersRecord) -> float:
