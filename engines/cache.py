@@ -65,7 +65,7 @@ def build_key(
             "backend": backend.name,
             "precision": precision,
             "options": given,
-            "recipe": "" if "recipe" in given else _content(shipped_recipe(card.model)),
+            "recipe": "" if "recipe" in given else _content(shipped_recipe(card.model, precision)),
             "identity": dict(identity),
             "proof": _content(PICTURE),
             "code": code_hash((Path(inspect.getfile(type(backend))), _ROOT / "engines" / "build_engine.py")),

@@ -66,9 +66,10 @@ HALF = Limits(
     same_counts=False,
 )
 
-#: bfloat16 has 8 significant bits where float16 has 11.
+#: bfloat16 has 8 significant bits where float16 has 11. Single values of c5 are off by up to 0.084 on the
+#: bundled picture, in a detector that keeps its AP and the scores of its detections.
 BFLOAT = Limits(
-    maps=0.05,
+    maps=0.15,
     proposals=2.0,
     probabilities=0.05,
     decoded_boxes=4.0,

@@ -1,8 +1,8 @@
 """Finds the nodes of a detector that fp16 or bf16 must leave in float32, judged by its detections.
 
 A recipe is judged on an engine that rounds as the precision does: OpenVINO's in bfloat16, ONNX Runtime's
-emulation in half precision. With annotations AP decides, without them the agreement of the detections with
-those of the float32 model.
+emulation in half precision. With annotations AP and the limits of the report's verdict decide, without them the
+agreement of the detections with those of the float32 model.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pssdet.runtime.detections import Detections
 from pssdet.runtime.detector import Detector
 from pssdet.validation.agreement import THRESHOLD, agreement
 from pssdet.validation.average_precision import coco_results, coco_statistics
-from pssdet.validation.compare import SHARE
+from pssdet.validation.compare import SHARE, disagreement
 from pssdet.validation.ground_truth import GroundTruth, read_ground_truth
 from pssdet.validation.parity_report.schema import Agreement
 
@@ -110,6 +110,7 @@ class _Tuner:
         if backend is None:
             raise BadInput(f"recipes for {precision} cannot be found by tuning")
         self._backend = backend
+        self._precision = precision
         self._card = read_model_card(folder)
         self._model = onnx.load(self._card.onnx.verify(folder))
         self._pictures = pictures
@@ -179,6 +180,8 @@ class _Tuner:
             return Score(share >= self._target, text)
         obtained = self._average_precision(found) or 0.0
         text = f"AP {100 * obtained:.2f} instead of {100 * self._ap:.2f} in float32"
+        if beyond := disagreement(agreement(self._expected, found), self._precision):
+            return Score(holds=False, text=f"{text}; {beyond}")
         return Score(abs(obtained - self._ap) <= self._target * self._ap, text)
 
     def _average_precision(self, found: Sequence[Detections]) -> float | None:

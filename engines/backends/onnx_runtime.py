@@ -49,7 +49,7 @@ class _OnnxRuntimeBackend(Backend[PrecisionOptions]):
         import onnx
 
         exported = onnx.load(model / MODEL_ONNX)
-        recipe = chosen_recipe(options.recipe, draft.model.model, exported.graph)
+        recipe = chosen_recipe(options.recipe, draft.model.model, exported.graph, draft.precision)
         draft = replace(draft, recipe=recipe.record())
         if draft.precision == "int8":
             from pssdet.engines.precision.quantise import quantised_model

@@ -66,7 +66,7 @@ class _OpenVinoBackend(Backend[PrecisionOptions]):
         import onnx
 
         from pssdet.engines.ov.conversion import save_ir, to_openvino
-        from pssdet.engines.ov.held import with_sums
+        from pssdet.engines.ov.held import completed
         from pssdet.engines.precision.recipe import chosen_recipe
         from pssdet.models.stages import tap_names
 
@@ -75,8 +75,8 @@ class _OpenVinoBackend(Backend[PrecisionOptions]):
         if draft.precision == "fp32":
             save_ir(to_openvino(exported, taps), folder / IR, "f32")
             return _attested(draft, folder, exported, ())
-        recipe = chosen_recipe(options.recipe, draft.model.model, exported.graph)
-        float32 = with_sums(exported.graph, recipe.fp32)
+        recipe = chosen_recipe(options.recipe, draft.model.model, exported.graph, draft.precision)
+        float32 = completed(exported.graph, recipe.fp32)
         draft = replace(draft, recipe=recipe.record(), fp32_nodes=len(float32))
         source = exported
         chosen = [node.name for node in exported.graph.node if node.name not in float32]
@@ -103,10 +103,10 @@ class _OpenVinoBackend(Backend[PrecisionOptions]):
     def open_trial(self, exported: onnx.ModelProto, recipe: Recipe, folder: Path) -> Session:
         """The engine in bfloat16; what ``build`` writes, but that no stage keeps its name."""
         from pssdet.engines.ov.conversion import save_ir, to_openvino
-        from pssdet.engines.ov.held import with_sums
+        from pssdet.engines.ov.held import completed
         from pssdet.engines.ov.session import OpenVinoSession
 
-        float32 = with_sums(exported.graph, recipe.fp32)
+        float32 = completed(exported.graph, recipe.fp32)
         save_ir(to_openvino(exported, (), float32), folder / IR, "bf16", float32)
         return OpenVinoSession(folder / IR)
 

@@ -145,7 +145,7 @@ class _TensorRTBackend(Backend[TensorRTOptions]):
         reduced = precision != "fp32"
         route = choose_route(capabilities_of(trt), reduced=reduced, typed=options.strongly_typed)
         exported = onnx.load(model / MODEL_ONNX)
-        recipe = chosen_recipe(options.recipe, card.model, exported.graph) if reduced else None
+        recipe = chosen_recipe(options.recipe, card.model, exported.graph, precision) if reduced else None
         source, calibration = exported, None
         if recipe is not None and options.calibration is not None:
             from pssdet.engines.precision.quantise import quantised_model

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from xml.etree import ElementTree
 
-from pssdet.engines.ov.held import keep_products_apart
-from pssdet.engines.ov.rules import RULES, WITHOUT_BIAS, write_as_product, write_out_bias
-from pssdet.engines.precision.recipe import HALF_PREFIXES
+from pssdet.engines.ov.held import is_held, keep_products_apart
+from pssdet.engines.ov.rules import RULES, WITHOUT_BIAS, write_as_older, write_as_product, write_out_bias
 
 if TYPE_CHECKING:
     import onnx
@@ -65,6 +64,8 @@ def to_openvino(model: onnx.ModelProto, taps: Iterable[str] = (), float32: Colle
             write_out_bias(node)
         elif kind == "Divide":
             write_as_product(node)
+        elif kind == "Interpolate":
+            write_as_older(node)
     return converted
 
 
@@ -103,11 +104,6 @@ def compute_precision(model: Any) -> ComputePrecision:
     """The precision that ``save_ir`` wrote into the IR of an ``openvino.Model``."""
     value: ComputePrecision = model.get_rt_info(_COMPUTES_IN).value
     return value
-
-
-def is_held(node: str, float32: Collection[str]) -> bool:
-    """Whether a node computes in float32 in every precision: ``float32``, and all but trunk and head."""
-    return node in float32 or not node.startswith(HALF_PREFIXES)
 
 
 def _hold_to_float32(path: Path, float32: Collection[str]) -> None:

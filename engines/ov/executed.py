@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
-from pssdet.engines.ov.conversion import is_held
+from pssdet.engines.ov.held import is_held
 from pssdet.engines.ov.rules import WITHOUT_BIAS
 from pssdet.errors import GateFailed
 

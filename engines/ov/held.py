@@ -6,6 +6,7 @@ OpenVINO keeps a layer in float32 that is marked as ``precise``, but it makes on
   vector runs along the last axis; so the sum of a held product gets one more axis, which changes no value.
 - Of a convolution, its sum with another one and the activation behind it, one that it cannot compile unless
   all of them have the same precision; so those are held, too.
+- Of a convolution and the activation behind it, one that has no mark if only the activation has one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from pssdet.engines.precision.recipe import HALF_PREFIXES
 
 if TYPE_CHECKING:
     import onnx
@@ -31,14 +34,25 @@ class _Sum(NamedTuple):
     last: onnx.NodeProto  # the Add, or the Relu behind it, with which OpenVINO would swap a Reshape
 
 
-def with_sums(graph: onnx.GraphProto, float32: Collection[str]) -> frozenset[str]:
-    """The nodes, the sums that held convolutions are part of, and the activations of those."""
+def is_held(node: str, float32: Collection[str]) -> bool:
+    """Whether a node computes in float32 in every precision: ``float32``, and all but trunk and head."""
+    return node in float32 or not node.startswith(HALF_PREFIXES)
+
+
+def completed(graph: onnx.GraphProto, float32: Collection[str]) -> frozenset[str]:
+    """The nodes and those that OpenVINO computes in one layer with them.
+
+    These are the sums that held convolutions are part of, and the activations of those sums; and convolutions
+    that only nodes outside of trunk and head read (the RPN's), with which OpenVINO computes a held activation.
+    """
     consumers = _consumers(graph)
     held = set(float32)
     for node in graph.node:  # in the order in which they run
+        following = [each for name in node.output for each in consumers.get(name, [])]
+        if node.op_type == "Conv" and following and all(is_held(each.name, ()) for each in following):
+            held.add(node.name)
         if node.name in held and node.op_type in ("Conv", "Add"):
             kind = "Add" if node.op_type == "Conv" else "Relu"
-            following = (each for name in node.output for each in consumers.get(name, []))
             held |= {each.name for each in following if each.op_type == kind}
     return frozenset(held)
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 #: What OpenVINO appends to the name of an ONNX node with a bias, which becomes two.
 WITHOUT_BIAS = "/WithoutBiases"
 
+_IMAGE_AND_FACTORS = 2
+
 
 def _deformable_convolution(node: Any) -> list[Any]:
     """ONNX ``DeformConv`` (opset 19) in OpenVINO's operators.
@@ -59,10 +61,32 @@ def _gather(node: Any) -> list[Any]:
     return [opset8.gather_nd(data, opset8.unsqueeze(indices, np.int64(-1))).output(0)]
 
 
+def _max_pool(node: Any) -> list[Any]:
+    """ONNX ``MaxPool`` of maps as that of opset 1, for the same reason as ``Gather``."""
+    from openvino import opset1
+
+    kernel = node.get_attribute("kernel_shape")
+    ones = [1] * len(kernel)
+    if node.get_attribute("dilations", ones) != ones or node.get_attribute("auto_pad", "NOTSET") != "NOTSET":
+        raise ValueError("a pooling with dilations or automatic padding has no rule")
+    pads = node.get_attribute("pads", [0] * (2 * len(kernel)))
+    result = opset1.max_pool(
+        node.get_input(0),
+        node.get_attribute("strides", ones),
+        pads[: len(kernel)],
+        pads[len(kernel) :],
+        kernel,
+        "ceil" if node.get_attribute("ceil_mode", 0) else "floor",
+    )
+    outputs: list[Any] = result.outputs()
+    return outputs
+
+
 #: By operator; each takes OpenVINO's ``NodeContext`` and gives the outputs.
 RULES: dict[str, Callable[[Any], list[Any]]] = {
     "DeformConv": _deformable_convolution,
     "Gather": _gather,
+    "MaxPool": _max_pool,
 }
 
 
@@ -80,6 +104,21 @@ def write_out_bias(add: Any) -> None:
         if reshape.get_type_name() == "Reshape":
             values = reshape.input_value(0).get_node().data
             given.replace_source_output(opset8.constant(values.reshape(1, -1, 1, 1)).output(0))
+
+
+def write_as_older(interpolate: Any) -> None:
+    """Replace the enlargement by constant factors with that of opset 4, for the same reason as ``_gather``."""
+    import openvino.utils
+    from openvino import opset10
+
+    attributes = interpolate.get_attributes()
+    if attributes["shape_calculation_mode"] != "scales" or interpolate.get_input_size() != _IMAGE_AND_FACTORS:
+        return
+    image, factors = interpolate.input_values()
+    ignored = np.ones(factors.get_shape(), np.int32)  # the size, which factors decide
+    older = opset10.interpolate(image, opset10.constant(ignored), factors, **attributes)
+    older.set_friendly_name(interpolate.get_friendly_name())
+    openvino.utils.replace_node(interpolate, older)
 
 
 def write_as_product(divide: Any) -> None:

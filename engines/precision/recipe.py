@@ -15,7 +15,7 @@ from pssdet.files import write_atomically
 if TYPE_CHECKING:
     import onnx
 
-    from pssdet.models.card import RecipeRecord
+    from pssdet.models.card import Precision, RecipeRecord
 
 #: Where nodes may run in half precision: ``TRUNK_NODES`` and ``HEAD_NODES`` of ``models.stages``.
 HALF_PREFIXES = ("trunk/", "head/")
@@ -85,27 +85,29 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
     write_atomically(path, recipe.encode())
 
 
-def chosen_recipe(path: Path | None, model: str, graph: onnx.GraphProto) -> Recipe:
+def chosen_recipe(
+    path: Path | None, model: str, graph: onnx.GraphProto, precision: Precision | None = None
+) -> Recipe:
     """The recipe of a build, of the file or without one by ``recipe_for``; it fits the graph.
 
     Raises:
         BadInput: the file is no recipe, or one for another model.
     """
-    recipe = recipe_for(model, graph) if path is None else read_recipe(path)
+    recipe = recipe_for(model, graph, precision) if path is None else read_recipe(path)
     recipe.check(graph)
     return recipe
 
 
-def recipe_for(model: str, graph: onnx.GraphProto) -> Recipe:
+def recipe_for(model: str, graph: onnx.GraphProto, precision: Precision | None = None) -> Recipe:
     """The recipe that ships for a configuration, or ``default_recipe`` for one without."""
-    shipped = shipped_recipe(model)
+    shipped = shipped_recipe(model, precision)
     return read_recipe(shipped) if shipped is not None else default_recipe(model, graph)
 
 
-def shipped_recipe(model: str) -> Path | None:
-    """The file of the recipe that ships for a configuration; None if there is none."""
-    path = _FOLDER / f"{model}.json"
-    return path if path.is_file() else None
+def shipped_recipe(model: str, precision: Precision | None = None) -> Path | None:
+    """The file that ships for a configuration in one precision, else for it in any; None if there is none."""
+    files = (_FOLDER / f"{model}.{precision}.json", _FOLDER / f"{model}.json")
+    return next((path for path in files if path.is_file()), None)
 
 
 def default_recipe(model: str, graph: onnx.GraphProto) -> Recipe:

@@ -64,7 +64,7 @@ def test_a_recipe_of_ones_own_is_held_too(mini_folder, tmp_path, node):
 
 @needs_bf16
 def test_what_openvino_cannot_compile_is_a_failed_gate(mini_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("pssdet.engines.ov.held.with_sums", lambda _, float32: float32)
+    monkeypatch.setattr("pssdet.engines.ov.held.completed", lambda _, float32: float32)
     with pytest.raises(GateFailed, match="OpenVINO cannot compile the model"):
         build(mini_folder, "bf16", tmp_path / "engine", recipe=recipe_with("trunk/Conv_34", tmp_path))
 

@@ -5,7 +5,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from pssdet.engines.ov.held import HELD, keep_products_apart, with_sums
+from pssdet.engines.ov.held import HELD, completed, keep_products_apart
 from pssdet.engines.precision.recipe import recipe_for
 from pssdet.models.card import read_model_card
 from pssdet.models.preprocess import sample_batches
@@ -60,9 +60,17 @@ def test_what_is_not_held_stays_as_it_is(model):
     assert model.SerializeToString() == before
 
 
+#: The RPN's convolutions, which only nodes outside of trunk and head read.
+RPN = {f"trunk/Conv_{number}" for number in range(96, 106)}
+
+
 def test_the_sum_of_a_held_convolution_is_held_with_its_activation(model):
-    assert with_sums(model.graph, ["trunk/Conv_34"]) == {"trunk/Conv_34", "trunk/Add_35", "trunk/Relu_36"}
+    assert completed(model.graph, ["trunk/Conv_34"]) - RPN == {"trunk/Conv_34", "trunk/Add_35", "trunk/Relu_36"}
 
 
 def test_one_without_a_sum_is_held_alone(model):
-    assert with_sums(model.graph, ["trunk/Conv_0"]) == {"trunk/Conv_0"}
+    assert completed(model.graph, ["trunk/Conv_0"]) - RPN == {"trunk/Conv_0"}
+
+
+def test_the_results_of_the_rpn_are_held(model):
+    assert completed(model.graph, []) == RPN
