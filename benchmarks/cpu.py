@@ -1,7 +1,7 @@
 """Speed and memory of the detectors on a CPU: Paddle, the plain export, our engines, and the floor.
 
-    python benchmarks/cpu.py                                # rows 1 to 4: benchmarks/results/cpu.md and cpu.json
-    python benchmarks/cpu.py --model row4 --json FILE       # one detector, its figures as JSON
+    python benchmarks/cpu.py                             # rows 1 to 4: benchmarks/results/cpu.md and cpu.json
+    python benchmarks/cpu.py --model row4 --json FILE    # one detector, its figures as JSON
 
 All candidates of a detector are open at once and take turns, so that ratios are of one run. Exports and engines
 are made once, into --work: the bundled detectors with their own parameters, the others with seeded ones.
@@ -37,7 +37,7 @@ WORK = Path("artifacts/benchmarks/cpu")
 ALL = ("row1", "row2", "row3", "row4")
 #: Rounds of a batch of several pictures, as a part of those of one picture, which take less time.
 _LESS = 2
-_PROFILED_RUNS = 5
+_PROFILED_RUNS = 9
 _PROFILED = ("ours_fp32", "ours_bf16", "ours_int8")
 
 

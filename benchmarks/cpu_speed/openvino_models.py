@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -67,8 +69,13 @@ class FloorSession(PlainOpenVinoSession):
         return super().run({**self._features, **inputs})
 
 
-def layer_times(engine: Path, inputs: Mapping[str, NDArray[np.float32]], runs: int) -> list[LayerTime]:
-    """Each executed layer of an engine's IR with its seconds, the mean of some runs.
+def layer_times(
+    engine: Path,
+    inputs: Mapping[str, NDArray[np.float32]],
+    runs: int,
+    of_runs: Callable[[list[float]], float] = median,
+) -> list[LayerTime]:
+    """Each executed layer of an engine's IR with its seconds, by default the median of some runs.
 
     It is compiled as a session compiles it, but with times taken, which slows it down.
     """
@@ -76,21 +83,16 @@ def layer_times(engine: Path, inputs: Mapping[str, NDArray[np.float32]], runs: i
 
     model = openvino.Core().read_model(engine / IR)
     shapes = {name: value.shape for name, value in inputs.items()}
-    precision = compute_precision(model)
-    request = _compiled(
-        model, shapes, precision, {"PERF_COUNT": True, "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
-    ).create_infer_request()
+    settings = {"PERF_COUNT": True, "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
+    request = _compiled(model, shapes, compute_precision(model), settings).create_infer_request()
     used = {node: inputs[_name_of(node)] for node in request.model_inputs}
-    found: dict[str, LayerTime] = {}
+    seconds: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
     for index in range(1 + runs):
         request.infer(used)
         for layer in request.profiling_info if index else ():
-            seconds = layer.real_time.total_seconds() / runs
-            before = found.get(layer.node_name)
-            found[layer.node_name] = LayerTime(
-                layer.node_name, layer.node_type, layer.exec_type, seconds + (before.seconds if before else 0.0)
-            )
-    return [each for each in found.values() if each.seconds > 0]
+            key = (layer.node_name, layer.node_type, layer.exec_type)
+            seconds[key].append(layer.real_time.total_seconds())
+    return [LayerTime(*layer, of_runs(times)) for layer, times in seconds.items() if max(times) > 0]
 
 
 def _compiled(

@@ -58,7 +58,7 @@ class PaddlePredictorSession:
             side = card.architecture.strides[-1]
             names = list(self._model.trunk(paddle.zeros([1, 3, side, side])))
         self._predictor = _predictor(self._model)
-        self._model.trunk = lambda image: dict(
+        self._model.predicted = lambda image: dict(
             zip(names, map(paddle.to_tensor, self._maps(image)), strict=True)
         )
         self._outputs = [record.name for record in card.outputs]

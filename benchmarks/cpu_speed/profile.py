@@ -17,6 +17,7 @@ _KIND_OF = {
     "GroupConvolution": CONVOLUTION,
     "DeformableConvolution": DEFORMABLE,
     "FullyConnected": PRODUCT,
+    "FullyConnectedQuantizedLegacy": PRODUCT,
     "MatMul": PRODUCT,
 }
 #: How many types of the other layers are listed.
