@@ -64,16 +64,12 @@ def _sections(results: Sequence[Result]) -> Iterator[tuple[str, list[Block]]]:
 def _goal(result: Result, judged: Judged) -> list[str]:
     goal = judged.goal
     bound = "at least" if goal.at_least else "at most"
-    verdict = "met" if judged.excess <= 0 else f"**missed** by {judged.excess:.0f} %"
-    if judged.excess > 0 and round(judged.excess) == 0:
-        verdict = f"**missed** by {judged.excess:.1f} %"
-    return [
-        result.name,
-        goal.figure,
-        f"{bound} {goal.limit:g} {goal.unit}",
-        f"{judged.value:.2f} {goal.unit}",
-        verdict,
-    ]
+    digits = 0 if judged.excess >= 1 else 1
+    verdict = "met" if judged.excess <= 0 else f"**missed** by {judged.excess:.{digits}f} %"
+    alone = next((batch for batch in result.batches if batch.batch == 1), None)
+    spread = alone.ratios.get(goal.figure) if alone else None
+    measured = _ratio(spread) if spread else f"{judged.value:.2f}"
+    return [result.name, goal.figure, f"{bound} {goal.limit:g} {goal.unit}", f"{measured} {goal.unit}", verdict]
 
 
 def _times(result: Result, batch: Batch) -> list[str]:

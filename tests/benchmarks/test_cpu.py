@@ -163,8 +163,8 @@ def test_the_page_says_what_was_missed_and_what_not_to_trust():
         missing={"ours_int8": "no VNNI"},
     )
     text = document(*page([disturbed]))
-    assert "| row | ours_fp32 / floor | at most 1.15 x | 1.12 x | met |" in text
-    assert "| row | paddle / ours_fp32 | at least 7 x | 3.11 x | **missed** by 56 % |" in text
+    assert "| row | ours_fp32 / floor | at most 1.15 x | 1.12 [1.12, 1.12] x | met |" in text
+    assert "| row | paddle / ours_fp32 | at least 7 x | 3.11 [3.11, 3.11] x | **missed** by 56 % |" in text
     assert "(0.450)" in text
     assert "not to be trusted" in text
     assert (
