@@ -17,7 +17,7 @@ from pssdet.errors import GateFailed, PssDetError
 #: Runs of each candidate before the rounds: they load kernels and fill caches.
 WARM_UP = 2
 #: Seconds between runs, in which threads that wait for work by spinning go to sleep.
-_PAUSE = 0.05
+_PAUSE = 0.1
 #: In every so many rounds Paddle runs.
 PADDLE_ROUNDS = 3
 _END_SECONDS = 10.0
