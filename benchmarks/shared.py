@@ -29,7 +29,7 @@ ROWS: dict[str, str | int] = {
 }
 #: Names of detectors on the command line.
 Names: TypeAlias = Annotated[tuple[str, ...], cyclopts.Parameter(consume_multiple=True)]
-PACKAGES = ("numpy", "paddlepaddle", "paddle2onnx", "onnx", "onnxruntime", "opencv-python-headless")
+PACKAGES = ("numpy", "paddlepaddle", "paddle2onnx", "onnx", "onnxruntime", "openvino", "opencv-python-headless")
 
 PROC = Path("/proc")
 QUIET = 0.1  # cores that others may use before a time counts as disturbed
@@ -88,7 +88,7 @@ def memory(file: str, field: str) -> int:
 
 @contextmanager
 def others() -> Iterator[list[float]]:
-    """Cores that everything but this process and its finished children used in the block, in a list of one."""
+    """Cores that everything but this process and its descendants used in the block, in a list of one."""
     used: list[float] = []
     started, before = perf_counter(), _seconds_of_others()
     yield used
@@ -96,10 +96,22 @@ def others() -> Iterator[list[float]]:
 
 
 def _seconds_of_others() -> float:
-    """Processor time since the machine started without idling and waiting, less that of this process."""
+    """Processor time since the machine started without idling and waiting, less that of this process.
+
+    Its children count as its own: those that have ended, and those that run with what they started.
+    """
     user, nice, system, _idle, _wait, irq, softirq, steal = map(int, (PROC / "stat").read_text().split()[1:9])
-    busy = user + nice + system + irq + softirq + steal
+    busy = user + nice + system + irq + softirq + steal - sum(map(_ticks, _descendants(os.getpid())))
     return busy / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])
+
+
+def _ticks(pid: int) -> int:
+    """Processor time of a process and of its children that have ended; 0 if it has ended itself."""
+    try:
+        after_name = (PROC / str(pid) / "stat").read_text().rpartition(")")[2]
+    except OSError:
+        return 0
+    return sum(map(int, after_name.split()[11:15]))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass, field
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,11 @@ from benchmarks.gpu.bundle import OUTPUTS, Bundle, Tensors, save_arrays
 from benchmarks.gpu.suite import Result, Step
 from benchmarks.gpu.tensorrt_host import TensorRTHost
 from benchmarks.gpu.timing import quantile
+from benchmarks.no_dcn import without_dcn
 from pssdet.engines.trt.profiles import Profile
 from pssdet.engines.trt.runtime.session import TensorRTSession
 from pssdet.errors import EnvironmentMissing
 from pssdet.models.matching import box_ious, greedy_pairs
-
-if TYPE_CHECKING:
-    import onnx
 
 NO_DCN = "no_dcn"
 WARM_UP = 5
@@ -247,32 +245,3 @@ def _pairs(
     rows, columns = greedy_pairs(np.where(partners, -overlaps, np.inf), row_by_row=True).T
     left = np.delete(candidate[1], columns)
     return candidate[1][columns] - scores[rows], overlaps[rows, columns], len(scores), int((left > SCORE).sum())
-
-
-def without_dcn(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy with plain convolutions and no predictors of offsets, to be timed: its detections mean nothing."""
-    import onnx
-
-    from pssdet.engines.precision.half import prune
-
-    plain = onnx.ModelProto()
-    plain.CopyFrom(model)
-    graph = plain.graph
-    for node in graph.node:
-        if node.op_type == "DeformConv":
-            x, weight, _, *bias = node.input[:4]
-            inputs = [name for name in (x, weight, *bias) if name]
-            kept = [attribute for attribute in node.attribute if attribute.name != "offset_group"]
-            convolution = onnx.helper.make_node("Conv", inputs, list(node.output), name=node.name)
-            convolution.attribute.extend(kept)
-            node.CopyFrom(convolution)
-    needed = {output.name for output in graph.output}
-    used = []
-    for node in reversed(graph.node):
-        if needed & set(node.output):
-            used.append(node)
-            needed |= set(node.input)
-    del graph.node[:]
-    graph.node.extend(reversed(used))
-    prune(graph)
-    return plain

@@ -81,10 +81,11 @@ class _OpenVinoBackend(Backend[PrecisionOptions]):
         source = exported
         chosen = [node.name for node in exported.graph.node if node.name not in float32]
         if draft.precision == "int8":
+            from pssdet.engines.ov.unsigned import with_unsigned_activations
             from pssdet.engines.precision.quantise import quantised_model
 
             made = quantised_model(exported, model, draft.model, options.pictures(), progress, recipe=recipe)
-            source, chosen = made.model, list(made.layers)
+            source, chosen = with_unsigned_activations(made.model), list(made.layers)
             draft = replace(draft, calibration=made.calibration)
         progress("converting and compiling")
         rest: ComputePrecision = "bf16" if self.missing_for("bf16") is None else "f32"

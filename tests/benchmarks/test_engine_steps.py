@@ -7,7 +7,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.gpu.engine_report import DETECTION
-from benchmarks.gpu.engine_steps import KINDS, kind_of, layer_shares, matched, without_dcn
+from benchmarks.gpu.engine_steps import KINDS, kind_of, layer_shares, matched
+from benchmarks.no_dcn import without_dcn
 
 
 @pytest.mark.parametrize(

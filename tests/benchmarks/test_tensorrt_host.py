@@ -18,8 +18,8 @@ from fake_tensorrt import SCRATCH, FakePlan, expected, install
 
 from benchmarks.gpu import cuda_device, engines, tensorrt_host
 from benchmarks.gpu.cuda_device import BareDevice
-from benchmarks.gpu.engine_steps import without_dcn
 from benchmarks.gpu.tensorrt_host import ResidentBatch
+from benchmarks.no_dcn import without_dcn
 from pssdet.engines.devices import Gpu
 from pssdet.engines.precision.recipe import recipe_for
 from pssdet.engines.trt.plan import builder

@@ -6,12 +6,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pssdet.engines.trt.plan.network import onnx_nodes
 from pssdet.engines.trt.profiles import Profile
 from pssdet.errors import EnvironmentMissing, GateFailed
-from pssdet.models.card import Precision
+
+if TYPE_CHECKING:
+    from pssdet.models.card import Precision
 
 LayerPrecision = Literal["fp32", "fp16", "int8", "unknown"]
 
