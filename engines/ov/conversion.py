@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from xml.etree import ElementTree
 
 from pssdet.engines.ov.held import is_held, keep_products_apart
-from pssdet.engines.ov.rules import RULES, WITHOUT_BIAS, write_as_older, write_as_product, write_out_bias
+from pssdet.engines.ov.rules import (
+    RULES,
+    WITHOUT_BIAS,
+    read_maps_in_float32,
+    write_as_older,
+    write_as_product,
+    write_out_bias,
+)
 
 if TYPE_CHECKING:
     import onnx
@@ -94,6 +101,8 @@ def save_ir(model: Any, path: Path, precision: ComputePrecision, float32: Collec
     """
     import openvino
 
+    if precision != "f32":
+        read_maps_in_float32(model)
     model.set_rt_info(precision, _COMPUTES_IN)
     openvino.save_model(model, path, compress_to_fp16=False)
     if precision != "f32":

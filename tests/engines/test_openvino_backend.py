@@ -9,6 +9,7 @@ from pssdet.engines.backend import PrecisionOptions
 from pssdet.engines.backends import openvino_cpu
 from pssdet.engines.build_engine import build_engine
 from pssdet.engines.ov import conversion
+from pssdet.engines.ov.session import OpenVinoSession
 from pssdet.engines.registry import backend_named, choose_backend, open_engine, why_automatic
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 from pssdet.models.card import read_engine_card
@@ -67,6 +68,17 @@ def test_what_openvino_cannot_compile_is_a_failed_gate(mini_folder, tmp_path, mo
     monkeypatch.setattr("pssdet.engines.ov.held.completed", lambda _, float32: float32)
     with pytest.raises(GateFailed, match="OpenVINO cannot compile the model"):
         build(mini_folder, "bf16", tmp_path / "engine", recipe=recipe_with("trunk/Conv_34", tmp_path))
+
+
+@needs_bf16
+def test_roi_align_in_float32_reads_maps_in_the_layout_of_its_fast_kernel(mini_folder, tmp_path):
+    build(mini_folder, "bf16", tmp_path / "engine")
+    session = OpenVinoSession(tmp_path / "engine" / openvino_cpu.IR)
+    layers = session.compiled((1, 3, 256, 256)).get_runtime_model().get_ops()
+    said = [{name: value.astype(str) for name, value in layer.get_rt_info().items()} for layer in layers]
+    aligns = [each for each in said if each["layerType"] == "ROIAlign"]
+    assert len(aligns) == 4
+    assert {(each["runtimePrecision"], each["outputLayouts"]) for each in aligns} == {("f32", "acdb")}
 
 
 @needs_bf16
