@@ -10,6 +10,7 @@ from pssdet.engines.backends import openvino_cpu
 from pssdet.engines.build_engine import build_engine
 from pssdet.engines.ov import conversion
 from pssdet.engines.ov.session import OpenVinoSession
+from pssdet.engines.precision.recipe import shipped_recipe
 from pssdet.engines.registry import backend_named, choose_backend, open_engine, why_automatic
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 from pssdet.models.card import read_engine_card
@@ -41,15 +42,15 @@ def test_float32_is_attested_and_proved_stage_by_stage(mini_folder, tmp_path):
 @needs_bf16
 def test_bfloat16_is_real_and_keeps_the_recipe_in_float32(mini_folder, tmp_path):
     card = build(mini_folder, "bf16", tmp_path / "engine")
-    assert card.layers.layers["bf16"] > 40
+    flops = card.layers.convolution_flops
+    assert flops["bf16"] > 0.6 * sum(flops.values())
     assert set(card.layers.deformable_flops) == {"fp32"}
-    predictors = {name for name in card.recipe.fp32 if "/Conv_" in name}
-    assert set(card.layers.wide) == predictors
+    assert {name for name in card.recipe.fp32 if "/Conv_" in name} <= set(card.layers.wide)
     assert not card.emulated
 
 
 def recipe_with(node, folder):
-    recipe = json.loads(_shipped().read_text())
+    recipe = json.loads(shipped_recipe("mini_faster").read_text())
     recipe["fp32"].append(node)
     path = folder / "recipe.json"
     path.write_text(json.dumps(recipe))
@@ -82,10 +83,17 @@ def test_roi_align_in_float32_reads_maps_in_the_layout_of_its_fast_kernel(mini_f
 
 
 @needs_bf16
+def test_the_head_can_be_held(mini_folder, tmp_path):
+    """Products whose biases OpenVINO would take in; the recipe of half precision names them."""
+    card = build(mini_folder, "bf16", tmp_path / "engine", recipe=shipped_recipe("mini_faster"))
+    assert "head/1/MatMul_1" in card.recipe.fp32
+
+
+@needs_bf16
 def test_a_node_that_openvino_does_not_hold_is_a_failed_gate(mini_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(conversion, "keep_products_apart", lambda *_: None)
     with pytest.raises(GateFailed, match=r"does not keep .*head/1/MatMul_1"):
-        build(mini_folder, "bf16", tmp_path / "engine")
+        build(mini_folder, "bf16", tmp_path / "engine", recipe=shipped_recipe("mini_faster"))
     assert not (tmp_path / "engine").exists()
 
 
@@ -99,12 +107,6 @@ def test_boxes_that_are_rounded_are_a_failed_gate(mini_folder, tmp_path, monkeyp
         monkeypatch.setattr(conversion, "write_as_product", lambda _: None)
     with pytest.raises(GateFailed, match=r"does not keep .*(roi_align_|Multiply_)"):
         build(mini_folder, "bf16", tmp_path / "engine")
-
-
-def _shipped():
-    from pssdet.engines.precision.recipe import shipped_recipe
-
-    return shipped_recipe("mini_faster")
 
 
 @needs_vnni
