@@ -1,7 +1,7 @@
 """A probe: a picture, and what a detector computes of it.
 
-That of an export holds what Paddle computes: engines are proved by it where nothing else runs. That of an engine
-holds what the engine computed when it was proved: so it can be tested wherever it goes.
+That of an export holds what Paddle computes: engines are proved by it where nothing else runs. That of an
+engine holds what it computed when it was proved: so it can be tested wherever it goes.
 """
 
 from __future__ import annotations

@@ -84,6 +84,7 @@ class TestCard:
             "picture",
             "batch of two, image 1",
             "batch of two, image 2",
+            "probe",
         }
         assert all(record.passed for record in records)
         assert any(record.difference > 0 for record in records)

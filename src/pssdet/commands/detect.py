@@ -34,8 +34,8 @@ def detect(
         json: File for the detections as JSON; - prints them.
         threads: Threads of a CPU engine (default: one for each core).
         streams: Batches that a CPU engine computes at once (openvino), each by its share of the threads.
-        self_test: First compare the engine's detections in the picture that it carries with the known ones
-            (default: where CPU, GPU, driver, runtime or kernel library are not those of the build).
+        self_test: First let the engine prove that it computes what it did when it was built
+            (default: a quick form of it where CPU, GPU, driver, runtime or kernel library changed).
         save_images: Folder for copies of the pictures with the boxes drawn, as JPEG (a video frame by frame).
     """
     # Only here, so that --help needs neither OpenCV nor NumPy.
