@@ -7,89 +7,23 @@ import fake_trt_build
 import msgspec
 import numpy as np
 import pytest
+from fake_trt_machine import H200, V100, tensorrt_machine
 
 from pssdet.engines.backends import tensorrt_gpu
-from pssdet.engines.backends.tensorrt_gpu import TensorRTOptions
-from pssdet.engines.build_engine import build_engine, engine_folder
+from pssdet.engines.build_engine import engine_folder
 from pssdet.engines.devices import Gpu
-from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
 from pssdet.engines.precision.recipe import Recipe, write_recipe
 from pssdet.engines.registry import backend_named, choose_backend, open_engine
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 from pssdet.files import sha256_of
-from pssdet.models.card import ENGINE_CARD, EngineCard, encode, read_engine_card, read_model_card
+from pssdet.models.card import ENGINE_CARD, EngineCard, encode, read_engine_card
 from pssdet.models.preprocess import PICTURE, sample_batches
 from pssdet.models.stages import tap_names
-from pssdet.runtime.detector import Detector
-
-H200 = Gpu("NVIDIA H200", (9, 0), "12.8", "570.86.15")
-V100 = Gpu("Tesla V100-SXM2-16GB", (7, 0), "12.4", "550.54.15")
-
-
-class PlanOnOnnxRuntime:
-    """What a plan of the fake says it returns, computed by the exported model within the plan's profiles."""
-
-    model = None
-    opened = ()
-    kernels = ()
-    disturb = staticmethod(lambda outputs: outputs)
-
-    def __init__(self, plan, *, plugins, host_code=False, outputs=None, kernel=None):
-        content = json.loads(plan.read_text())
-        self._profiles = content["profiles"]
-        self._session = OnnxRuntimeSession(self.model, content["outputs"], cuda=False)
-        assert set(outputs) <= set(content["outputs"])
-        type(self).opened = (*self.opened, (plugins, host_code))
-        type(self).kernels = (*self.kernels, kernel)
-
-    def run(self, inputs):
-        shape = inputs["image"].shape
-        for profile in self._profiles:
-            low, _, high = profile["image"]
-            if all(a <= b <= c for a, b, c in zip(low, shape, high, strict=True)):
-                return self.disturb(self._session.run(inputs))
-        raise BadInput(f"no profile takes {shape}")
-
-    def close(self):
-        self._session.close()
 
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path, mini_folder):
-    """A machine with a GPU, plugins and a TensorRT, whose parts a test may take away."""
-
-    class Machine:
-        device = H200
-        backend = backend_named("tensorrt")
-        library = tmp_path / "libpssdet_plugins.so"
-        builds = 0
-
-        def have(self, version):
-            self.trt = fake_trt_build.install(monkeypatch, version)
-            self.trt.before_build = self.count
-            return self.trt
-
-        def count(self, _):
-            self.builds += 1
-
-        def build(self, output="engine", precision="fp16", progress=lambda _: None, **options):
-            folder = tmp_path / output
-            build_engine(mini_folder, self.backend, precision, folder, progress, TensorRTOptions(**options))
-            return folder
-
-    made = Machine()
-    made.library.write_bytes(b"plugins")
-    monkeypatch.setenv("PSSDET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("PSSDET_PLUGINS", str(made.library))
-    monkeypatch.setattr(tensorrt_gpu, "cuda_device_count", lambda: int(made.device is not None))
-    monkeypatch.setattr(tensorrt_gpu, "gpu", lambda: made.device)
-    monkeypatch.setattr(tensorrt_gpu, "_installed", lambda name: True)
-    monkeypatch.setattr("pssdet.engines.trt.plan.builder.load_plugins", lambda trt, path: None)
-    session = type("Session", (PlanOnOnnxRuntime,), {"model": mini_folder / "model.onnx"})
-    monkeypatch.setattr("pssdet.engines.trt.runtime.session.TensorRTSession", session)
-    made.session = session
-    made.have("10.4.0")
-    return made
+    return tensorrt_machine(monkeypatch, tmp_path, mini_folder)
 
 
 class TestBuilding:
@@ -201,88 +135,6 @@ class TestBuilding:
         machine.build("other")
         names = sorted(path.name for path in (tmp_path / "cache" / "engines").glob("*.timing"))
         assert names == ["tensorrt-10.4.0-NVIDIA-H200.timing", "tensorrt-10.4.0-Tesla-V100-SXM2-16GB.timing"]
-
-    def test_what_the_proof_needs_is_asked_for_before_building(self, machine, monkeypatch, without_runtime):
-        monkeypatch.setattr(
-            "pssdet.engines.build_engine.read_model_card",
-            lambda folder: msgspec.structs.replace(read_model_card(folder), probe=None),
-        )
-        with pytest.raises(EnvironmentMissing, match=r"proved against .* but it is not installed; do that"):
-            machine.build()
-        assert machine.builds == 0
-
-
-@pytest.fixture
-def without_runtime(monkeypatch):
-    """No ONNX Runtime beside what plays TensorRT: a V100 with TensorRT 8.6 and its Python 3.10."""
-    lacking = lambda: "it is not installed; do that"  # noqa: E731
-    for module in ("build_engine", "precision.calibration"):
-        monkeypatch.setattr(f"pssdet.engines.{module}.missing_onnx_runtime", lacking)
-
-
-class TestProbe:
-    @pytest.mark.parametrize("stages", [False, True])
-    def test_it_proves_a_build_without_onnx_runtime(self, machine, without_runtime, stages):
-        machine.device = V100
-        machine.have("8.6.0")
-        folder = machine.build(stages=stages)
-        card = read_engine_card(folder)
-        assert {record.case for record in card.verification} == {"probe"}
-        assert len(card.verification) == (24 if stages else 1)
-        assert not Detector.load(folder).self_test
-        assert Detector.load(folder, self_test=True).self_test.startswith("self-test passed")
-
-    def test_what_differs_from_it_is_not_written(self, machine, tmp_path, without_runtime):
-        machine.session.disturb = staticmethod(
-            lambda outputs: outputs | {"boxes": outputs["boxes"] + np.float32(9)}
-        )
-        with pytest.raises(GateFailed, match=r"first at detections \(probe\)"):
-            machine.build()
-        assert not (tmp_path / "engine").exists()
-
-    def test_int8_needs_onnx_runtime_for_its_ranges(self, machine, tmp_path, without_runtime):
-        with pytest.raises(EnvironmentMissing, match="int8 takes its ranges"):
-            machine.build(precision="int8", calibration=tmp_path)
-
-    def test_a_profile_may_ask_for_more_pictures(self, machine, without_runtime):
-        card = read_engine_card(machine.build(opt_shapes=("2x192x256",)))
-        assert [record.case for record in card.verification] == ["probe"]
-
-    def test_profiles_without_its_size(self, machine, monkeypatch, tmp_path):
-        folder = machine.build(opt_shapes=("1x256x192",))
-        assert read_engine_card(folder).probe is None
-        with pytest.raises(BadInput, match="no profile of it takes the export's probe"):
-            Detector.load(folder, self_test=True)
-        machine.device = H200._replace(driver="580.1")
-        said = Detector.load(folder).self_test
-        assert said.startswith(
-            "no self-test, although since the build, driver 570.86.15 became 580.1: the engine"
-        )
-        monkeypatch.setattr("pssdet.engines.build_engine.missing_onnx_runtime", lambda: "not installed")
-        with pytest.raises(BadInput, match="no profile of the engine takes its probe, a picture of 192x256"):
-            machine.build("other", opt_shapes=("1x192x192",))
-        assert not (tmp_path / "other").exists()
-
-    def test_the_cache_keeps_it(self, machine, tmp_path):
-        first, second = machine.build("first"), machine.build("second")
-        assert machine.builds == 1
-        assert (second / "probe.npz").read_bytes() == (first / "probe.npz").read_bytes()
-        (entry,) = (tmp_path / "cache" / "engines").glob("*/probe.npz")
-        entry.unlink()
-        machine.build("third")
-        assert machine.builds == 2
-
-    def test_a_new_driver_that_computes_something_else(self, machine):
-        folder = machine.build()
-        machine.device = H200._replace(driver="580.1")
-        assert Detector.load(folder).self_test == (
-            "self-test passed; since the build, driver 570.86.15 became 580.1"
-        )
-        machine.session.disturb = staticmethod(
-            lambda outputs: outputs | {"scores": outputs["scores"] * np.float32(0.9)}
-        )
-        with pytest.raises(GateFailed, match=r"fails its self-test .* first at detections .*driver 570.86.15"):
-            Detector.load(folder)
 
 
 class TestCache:
