@@ -24,13 +24,6 @@ from pssdet.runtime.detector import Detector
 from pssdet.runtime.self_test import changes
 
 
-def faulty(engine, folder, change):
-    """The engine with a planted fault, a card that is right about it, and the probe of before."""
-    altered(engine, folder, change)
-    shutil.copy(engine / "probe.npz", folder)
-    return folder
-
-
 def recorded(engine, folder, **environment):
     """A copy of the engine whose card says that it was built elsewhere."""
     shutil.copytree(engine, folder)
@@ -89,14 +82,14 @@ class TestFaults:
         ids=["channels", "stem", "scores", "offsets", "nms", "nothing found"],
     )
     def test_a_planted_fault_is_caught_where_it_begins(self, engine, tmp_path, change, stage):
-        folder = faulty(engine, tmp_path / "engine", change)
+        folder = altered(engine, tmp_path / "engine", change)
         assert not Detector.load(folder).self_test  # files and card agree, and the machine is the same
         with pytest.raises(GateFailed, match=rf"fails its self-test .* first at {stage} \(probe\)"):
             Detector.load(folder, self_test=True)
 
     def test_what_no_detection_depends_on_is_seen_by_the_full_test_alone(self, full, tmp_path):
         """The picture has no object that is large enough for P5."""
-        folder = faulty(full, tmp_path / "engine", scaled("neck.fpn_res5_sum.weight", 1.1))
+        folder = altered(full, tmp_path / "engine", scaled("neck.fpn_res5_sum.weight", 1.1))
         with pytest.raises(GateFailed, match="first at p5"):
             Detector.load(folder, self_test=True)
         elsewhere = recorded(folder, tmp_path / "elsewhere", onnxruntime="1.0")
@@ -125,7 +118,7 @@ class TestFaults:
 
     def test_the_session_of_a_failed_test_is_closed(self, full, tmp_path, monkeypatch):
         closed = []
-        folder = faulty(full, tmp_path / "engine", swap_channels)
+        folder = altered(full, tmp_path / "engine", swap_channels)
         session = "pssdet.engines.onnx_runtime_session.OnnxRuntimeSession.close"
         monkeypatch.setattr(session, lambda _: closed.append(True))
         with pytest.raises(GateFailed):
@@ -157,7 +150,7 @@ class TestWhen:
 
     def test_not_against_the_users_will(self, full, tmp_path, runs):
         folder = recorded(
-            faulty(full, tmp_path / "faulty", swap_channels), tmp_path / "engine", onnxruntime="1"
+            altered(full, tmp_path / "faulty", swap_channels), tmp_path / "engine", onnxruntime="1"
         )
         assert Detector.load(folder, self_test=False).self_test == ""
 
@@ -231,6 +224,6 @@ class TestCommand:
         assert self.run(capsys, "--engine", folder, "--no-self-test") == (0, "")
 
     def test_exit_codes(self, full, tmp_path, capsys):
-        folder = faulty(full, tmp_path / "engine", swap_channels)
+        folder = altered(full, tmp_path / "engine", swap_channels)
         assert self.run(capsys, "--engine", folder, "--self-test")[0] == 1
         assert self.run(capsys, "--engine", GOLDEN / "engine", "--self-test")[0] == 2

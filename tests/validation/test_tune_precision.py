@@ -35,7 +35,8 @@ def altered(folder, target, factors):
             done.add(tensor.name)
     assert done == set(factors)
     onnx.save(model, target / "model.onnx")
-    card = msgspec.structs.replace(read_model_card(folder), onnx=FileRecord.of(target / "model.onnx"))
+    onnx_file = FileRecord.of(target / "model.onnx")
+    card = msgspec.structs.replace(read_model_card(folder), onnx=onnx_file, probe=None)
     (target / "model.json").write_bytes(encode(card))
     return target
 
