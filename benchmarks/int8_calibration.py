@@ -91,7 +91,9 @@ def _engines(name: str, target: Path, progress: Progress) -> Iterator[Path]:
         made = quantised_model(exported, model, card.model, scenes, progress, recipe=recipe, method=method)
         onnx.save(made.model, folder / MODEL_ONNX)
         files = (FileRecord.of(folder / MODEL_ONNX),)
-        quantised = msgspec.structs.replace(card, precision="int8", emulated=True, files=files, verification=())
+        quantised = msgspec.structs.replace(
+            card, precision="int8", emulated=True, files=files, verification=(), probe=None
+        )
         (folder / ENGINE_CARD).write_bytes(encode(quantised))
         yield folder
 

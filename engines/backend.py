@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, ge
 
 from pssdet.console import Progress
 from pssdet.errors import BadInput
-from pssdet.models.card import EngineCard, Precision
+from pssdet.machine import vector_instructions
+from pssdet.models.card import EngineCard, Precision, installed_versions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from pssdet.engines.precision.recipe import Recipe
     from pssdet.plugins.bindings.preprocess import RawImages
 
+
+#: Name of the CPU's vector instructions in an environment.
+CPU = "CPU instructions"
+
+#: Packages that make an engine or hold its arrays, but compute nothing of its results.
+_ONLY_BUILDING = {"python", "pss-det", "onnx", "numpy"}
 
 #: Metadata of an option that does not decide on the engine.
 INDIFFERENT = {"indifferent": True}
@@ -226,6 +233,16 @@ class Backend(ABC, Generic[OptionsT]):
         Asked only where ``missing`` gives None.
         """
         return None
+
+    def environment(self, card: EngineCard) -> dict[str, str]:
+        """What of this machine computes an engine's results, by name: once it differs, they are tested anew.
+
+        By default the versions of the packages that run it, and the CPU's vector instructions.
+        """
+        del card
+        versions = installed_versions(*self.packages)
+        running = {name: version for name, version in versions.items() if name not in _ONLY_BUILDING}
+        return running | {CPU: " ".join(vector_instructions())}
 
     def accept(self, options: BuildOptions, precision: Precision) -> OptionsT:
         """The options as those of this backend.

@@ -14,10 +14,10 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from pssdet.console import Progress
-from pssdet.engines.backend import DEFAULTS, Backend, BuildOptions
+from pssdet.engines.backend import DEFAULTS, Backend, BuildOptions, Tensors
 from pssdet.engines.cache import build_key, cached, is_engine_of
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession, missing_onnx_runtime
-from pssdet.errors import EnvironmentMissing, GateFailed
+from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 from pssdet.files import engine_cache, staged_folder
 from pssdet.models.card import (
     ENGINE_CARD,
@@ -31,6 +31,7 @@ from pssdet.models.card import (
     read_model_card,
 )
 from pssdet.models.preprocess import sample_batches, sample_of_shape
+from pssdet.models.probe import PROBE, Probe, read_probe, write_probe
 from pssdet.models.stages import LIMITS, compare, compare_detections, first_broken, tap_names
 
 
@@ -50,6 +51,8 @@ def build_engine(
 ) -> EngineCard:
     """Build an engine of the model in folder ``model`` into ``output`` and prove it on a picture.
 
+    It is compared with the exported model in ONNX Runtime and with the export's probe; where there is no ONNX
+    Runtime, with the probe alone. The cases of the card's verification say which proofs it was given.
     Engines whose builds take long are cached, and taken from there when nothing that decides differs.
 
     Args:
@@ -61,12 +64,14 @@ def build_engine(
         GateFailed: the engine is not what was asked for; nothing was written.
     """
     options = backend.accept(options, precision)
-    if lacking := missing_onnx_runtime():
-        raise EnvironmentMissing(
-            f"an engine is proved against the exported model in ONNX Runtime, but {lacking}"
-        )
     card = read_model_card(model)
     card.onnx.verify(model)
+    probe = None if card.probe is None else read_probe(model, card.probe)
+    if probe is None and (lacking := missing_onnx_runtime()):
+        raise EnvironmentMissing(
+            f"an engine is proved against the exported model in ONNX Runtime, but {lacking};"
+            " or export the model again: exports of this version bring a probe, which needs no ONNX Runtime"
+        )
     identity = backend.identity()
     key = "" if identity is None else build_key(card, backend, precision, options, identity)
 
@@ -87,7 +92,7 @@ def build_engine(
     )
 
     def build(folder: Path) -> None:
-        _build_and_prove(model, draft, backend, folder, options, progress)
+        _build_and_prove(model, draft, probe, backend, folder, options, progress)
 
     if not key:
         with staged_folder(output) as stage:
@@ -102,6 +107,7 @@ def build_engine(
 def _build_and_prove(
     model: Path,
     draft: EngineCard,
+    probe: Probe | None,
     backend: Backend[Any],
     folder: Path,
     options: BuildOptions,
@@ -111,17 +117,22 @@ def _build_and_prove(
     built = backend.build(model, draft, folder, options, progress)
     seconds = round(perf_counter() - started, 3)
     files = tuple(FileRecord.of(folder / name) for name in backend.files)
-    engine = replace(built, files=files, build_seconds=seconds)
-    progress("proving the engine against the exported model")
-    engine = replace(engine, verification=tuple(_prove(model, folder, backend, engine)))
-    (folder / ENGINE_CARD).write_bytes(encode(engine))
+    engine = replace(built, files=files, build_seconds=seconds, environment=backend.environment(built))
+    records = []
+    if not missing_onnx_runtime():
+        progress("proving the engine against the exported model")
+        records = _prove(model, folder, backend, engine)
+    if probe is not None:
+        progress("running the probe")
+        engine, proofs = _run_probe(folder, backend, engine, probe, only_proof=not records)
+        records += proofs
+    (folder / ENGINE_CARD).write_bytes(encode(replace(engine, verification=tuple(records))))
 
 
 def _prove(model: Path, folder: Path, backend: Backend[Any], engine: EngineCard) -> list[StageRecord]:
     """Compare the engine with the exported model: by stages if it returns them, else by detections."""
     card = engine.model
-    tapped = backend.taps_any or engine.tapped
-    taps = tap_names(card.architecture) if tapped else ()
+    taps = _taps(backend, engine)
     records = []
     with (
         closing(OnnxRuntimeSession(model / card.onnx.name, taps, cuda=False)) as original,
@@ -130,16 +141,61 @@ def _prove(model: Path, folder: Path, backend: Backend[Any], engine: EngineCard)
         for name, inputs in _proof_inputs(engine):
             expected, obtained = original.run(inputs), session.run(inputs)
             limits = LIMITS[engine.precision]
-            if tapped:
+            if taps:
                 records += compare(name, card.architecture, expected, obtained, limits)
             else:
                 records += compare_detections(name, expected, obtained, limits)
+    _require_agreement(engine, records)
+    return records
+
+
+def _run_probe(
+    folder: Path, backend: Backend[Any], engine: EngineCard, probe: Probe, *, only_proof: bool
+) -> tuple[EngineCard, list[StageRecord]]:
+    """Write what the engine gives for the export's probe, and compare it with what Paddle gave.
+
+    Its outputs come from the engine as users run it; returning stages may keep a runtime from fusing layers. An
+    only proof also compares the stages. Besides another proof, detections are compared in float32 alone: the
+    limits of other precisions were measured on the bundled picture, and near-ties may go beyond them elsewhere.
+
+    Raises:
+        BadInput: this is the only proof, but no profile takes the probe.
+        GateFailed: the engine differs from Paddle.
+    """
+    try:
+        inputs = probe.inputs(engine.model.preprocessing, engine.profiles)
+    except BadInput:
+        if only_proof:
+            raise
+        return engine, []
+    taps = _taps(backend, engine)
+    answers: Tensors = {}
+    if taps:
+        with closing(backend.open(folder, engine, taps)) as session:
+            answers = session.run(inputs)
+    with closing(backend.open(folder, engine)) as session:
+        outputs = session.run(inputs)
+    answers |= outputs
+    records = []
+    if only_proof or engine.precision == "fp32":
+        obtained = answers if only_proof else outputs
+        records = probe.compare(engine.model.architecture, obtained, LIMITS[engine.precision])
+        _require_agreement(engine, records)
+    write_probe(folder / PROBE, probe.answered(answers))
+    return replace(engine, probe=FileRecord.of(folder / PROBE)), records
+
+
+def _taps(backend: Backend[Any], engine: EngineCard) -> tuple[str, ...]:
+    """The stages that the engine can return: all or none."""
+    return tap_names(engine.model.architecture) if backend.taps_any or engine.tapped else ()
+
+
+def _require_agreement(engine: EngineCard, records: list[StageRecord]) -> None:
     if broken := first_broken(records):
         raise GateFailed(
             f"the {engine.backend} engine in {engine.precision} differs from the exported model {broken};"
             " nothing was written"
         )
-    return records
 
 
 def _proof_inputs(engine: EngineCard) -> Iterator[tuple[str, dict[str, NDArray[np.float32]]]]:

@@ -205,7 +205,7 @@ def _fill(entry: Path, build: Callable[[Path], None]) -> None:
 
 def _whole(entry: Path) -> bool:
     try:
-        for file in read_engine_card(entry).files:
+        for file in read_engine_card(entry).beside:
             file.verify(entry)
     except BadInput:
         return False

@@ -106,7 +106,7 @@ def open_engine(folder: Path, *, stages: bool = False, threading: Threading = AU
     threading.check(backend.threading, backend.name)
     if {file.name for file in card.files} != set(backend.files):
         raise BadInput(f"the card in {folder} does not name the files of such an engine; build it again")
-    for file in card.files:
+    for file in card.beside:
         file.verify(folder)
     require_to_open(card)
     taps = tap_names(card.model.architecture) if stages else ()

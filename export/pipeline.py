@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from pssdet.models.network.layers import Classifier
 from pssdet.models.network.reference_run import parameter_shapes, run_classifier, run_reference, with_parameters
 from pssdet.models.parameters import Parameters, load_parameters
 from pssdet.models.preprocess import crop_centre, normalise, resize_short_side, sample_batches, sample_picture
+from pssdet.models.probe import PROBE, make_probe, write_probe
 from pssdet.models.reader import CentreCrop
 from pssdet.models.stages import FLOAT32, HEAD_NODES, TRUNK_NODES, compare, first_broken, map_record, tap_names
 from pssdet.models.zoo import ZooEntry
@@ -85,17 +87,24 @@ class DetectorExport:
         network = sum(node.name.startswith((TRUNK_NODES, HEAD_NODES)) for node in composed.graph.node)
         return composed, GraphRecord(OPSET, converted + nodes - network, nodes)
 
-    def compare(self, session: Session) -> list[StageRecord]:
-        """Agreement at every stage, for the bundled picture alone and with its mirror image."""
+    def compare(self, session: Session, folder: Path) -> list[StageRecord]:
+        """Agreement at every stage, for the bundled picture alone and with its mirror image, and for the probe.
+
+        The probe is written into ``folder``.
+        """
         records: list[StageRecord] = []
         for name, inputs in sample_batches(self.entry.preprocessing):
             expected, obtained = run_reference(self.model, inputs), session.run(inputs)
             records += compare(name, self.entry.architecture, expected, obtained)
-        return records
+        steps, arch = self.entry.preprocessing, self.entry.architecture
+        probe = make_probe(steps, arch, partial(run_reference, self.model))
+        write_probe(folder / PROBE, probe)
+        return [*records, *probe.compare(arch, session.run(probe.inputs(steps)), FLOAT32)]
 
-    def card(self, **common: Any) -> ModelCard:
+    def card(self, folder: Path, **common: Any) -> ModelCard:
         """The detector's card; ``common`` are the fields that every model's card has."""
-        return ModelCard(numerics=self.entry.numerics, inputs=INPUTS, outputs=OUTPUTS, **common)
+        probe = FileRecord.of(folder / PROBE)
+        return ModelCard(numerics=self.entry.numerics, inputs=INPUTS, outputs=OUTPUTS, probe=probe, **common)
 
 
 def _inlined_nodes(model: onnx.ModelProto) -> int:
@@ -144,8 +153,9 @@ class ClassifierExport:
             OPSET, len(converted.node), len(graph.node)
         )
 
-    def compare(self, session: Session) -> list[StageRecord]:
+    def compare(self, session: Session, folder: Path) -> list[StageRecord]:
         """Agreement at every stage, for a picture, a batch and another size."""
+        del folder
         records: list[StageRecord] = []
         for case, image in _sample_batches(self.entry.preprocessing):
             expected, obtained = run_classifier(self.model, image), session.run({"image": image})
@@ -154,8 +164,9 @@ class ClassifierExport:
             ]
         return records
 
-    def card(self, **common: Any) -> ClassifierCard:
+    def card(self, folder: Path, **common: Any) -> ClassifierCard:
         """The classifier's card; see ``DetectorExport.card``."""
+        del folder
         return ClassifierCard(task="classification", inputs=_CLASSIFIER_INPUTS, outputs=self.outputs, **common)
 
 
@@ -195,10 +206,11 @@ def export_model(
         onnx.save(converted, file)
         progress("verifying against Paddle")
         with closing(OnnxRuntimeSession(file, task.tapped, cuda=False)) as session:
-            records = task.compare(session)
+            records = task.compare(session, folder)
         if broken := first_broken(records):
             raise GateFailed(f"the exported model differs from Paddle {broken}; nothing was written")
         card = task.card(
+            folder,
             model=entry.name,
             architecture=entry.architecture,
             preprocessing=entry.preprocessing,

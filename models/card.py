@@ -119,12 +119,13 @@ class _ExportCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class ModelCard(_ExportCard, frozen=True, forbid_unknown_fields=True):
-    """``model.json``: an exported detector."""
+    """``model.json``: an exported detector; older ones have no ``probe``, see ``models/probe.py``."""
 
     model: str
     architecture: Architecture
     numerics: Numerics
     preprocessing: Preprocessing
+    probe: FileRecord | None = None
 
 
 class ClassifierCard(_ExportCard, frozen=True, forbid_unknown_fields=True):
@@ -200,6 +201,8 @@ class EngineCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         plugins: the library of plugins that the engine was built with; it does not lie beside the card.
         tapped: the engine returns every stage.
         reason: why ``--backend auto`` took this backend; empty if it was named.
+        probe: what it computed when it was proved; older engines have none.
+        environment: what of the build's machine computed; see ``Backend.environment``.
     """
 
     backend: str
@@ -222,7 +225,14 @@ class EngineCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tapped: bool = False
     key: str = ""
     reason: str = ""
+    environment: dict[str, str] = {}
+    probe: FileRecord | None = None
     schema: int = SCHEMA
+
+    @property
+    def beside(self) -> tuple[FileRecord, ...]:
+        """Every file that lies beside the card: the backend's, and the probe."""
+        return self.files if self.probe is None else (*self.files, self.probe)
 
 
 _Card = TypeVar("_Card", ModelCard, EngineCard, ClassifierCard)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -20,6 +21,7 @@ from pssdet.images import Image, NamedPicture, load
 from pssdet.models.card import EngineCard
 from pssdet.runtime.detections import Detections
 from pssdet.runtime.preprocessing import Inputs, Preprocessor, choose_preprocessor
+from pssdet.runtime.self_test import self_test as run_self_test
 
 T = TypeVar("T")
 
@@ -143,6 +145,7 @@ class Detector:
 
     def __init__(self, engine: OpenEngine, max_batch: int = 8, padding: Padding = "own") -> None:
         check_batching(max_batch, padding)
+        self._self_test = ""
         self._card = engine.card
         self._pipeline = Pipeline(engine.session)
         self._preprocessor = choose_preprocessor(engine.session, engine.card.model.preprocessing)
@@ -156,6 +159,8 @@ class Detector:
         max_batch: int = 8,
         padding: Padding = "own",
         threading: Threading = AUTOMATIC,
+        *,
+        self_test: bool | None = None,
     ) -> Detector:
         """Open an engine's folder.
 
@@ -167,17 +172,32 @@ class Detector:
                 **other detections**, which depend on the batch-mates, since these networks see padding
                 (``benchmarks/results/padding_drift.md``). Boxes are clipped to each picture's own size.
             threading: how a CPU engine uses the cores.
+            self_test: whether the engine first runs its probe, whose detections are known. By default it does
+                so where CPU instructions, GPU, driver, runtime or kernel library are not those of the build.
 
         Raises:
-            BadInput: the folder holds no intact engine, or there is no such batch, padding or threading.
+            BadInput: the folder holds no intact engine, it cannot do the self-test that is asked for, or there
+                is no such batch, padding or threading.
             EnvironmentMissing: this machine cannot run it.
+            GateFailed: the self-test failed.
         """
-        return cls(open_engine(Path(folder), threading=threading), max_batch, padding)
+        engine = open_engine(Path(folder), threading=threading)
+        with ExitStack() as on_failure:
+            on_failure.callback(engine.session.close)
+            detector = cls(engine, max_batch, padding)
+            detector._self_test = run_self_test(Path(folder), engine, wanted=self_test)
+            on_failure.pop_all()
+        return detector
 
     @property
     def card(self) -> EngineCard:
         """The engine's card."""
         return self._card
+
+    @property
+    def self_test(self) -> str:
+        """What came of the engine's self-test, in words; empty if there was none."""
+        return self._self_test
 
     @property
     def preprocessor(self) -> Preprocessor:

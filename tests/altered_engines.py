@@ -1,5 +1,7 @@
 """Engines with planted faults: copies of a sound one, the graph changed and the card right about it."""
 
+import shutil
+
 import msgspec
 import numpy as np
 import onnx
@@ -9,12 +11,14 @@ from pssdet.models.card import ENGINE_CARD, FileRecord, encode, read_engine_card
 
 
 def altered(engine, folder, change, **changes):
-    """A copy of an engine with a changed graph, and with changes of its model's card."""
+    """A copy of an engine with a changed graph, the probe of before, and changes of its model's card."""
     folder.mkdir(parents=True)
     model = onnx.load(engine / "model.onnx")
     change(model.graph)
     onnx.save(model, folder / "model.onnx")
     card = read_engine_card(engine)
+    for file in filter(None, [card.probe]):
+        shutil.copy(engine / file.name, folder)
     files = (FileRecord.of(folder / "model.onnx"),)
     card = msgspec.structs.replace(card, files=files, model=msgspec.structs.replace(card.model, **changes))
     (folder / ENGINE_CARD).write_bytes(encode(card))

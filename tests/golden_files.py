@@ -49,7 +49,7 @@ def normalised(card, *folders):
         text = text.replace(str(folder), "<folder>")
     for pattern, placeholder in _VARYING:
         text = re.sub(pattern, placeholder, text)
-    return re.sub(r'"versions": \{.*?\}', _without_versions, text, flags=re.DOTALL)
+    return re.sub(r'"(?:versions|environment)": \{.*?\}', _without_versions, text, flags=re.DOTALL)
 
 
 def _without_versions(block):

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from pssdet.console import Progress
 from pssdet.engines.backend import AUTOMATIC, Backend, PrecisionOptions, Session, Threading
-from pssdet.engines.devices import cuda_device_count
+from pssdet.engines.devices import cuda_device_count, gpu
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession, missing_onnx_runtime
 from pssdet.engines.precision.recipe import HALF_PREFIXES, Recipe, chosen_recipe
 from pssdet.errors import EnvironmentMissing
@@ -34,6 +34,11 @@ class _OnnxRuntimeBackend(Backend[PrecisionOptions]):
 
     def missing(self) -> str | None:
         return missing_onnx_runtime()
+
+    def environment(self, card: EngineCard) -> dict[str, str]:
+        """Also GPU and driver, where the engine runs through CUDA."""
+        device = gpu() if not card.emulated and _has_cuda() else None
+        return super().environment(card) | ({"GPU": device.name, "driver": device.driver} if device else {})
 
     def build(
         self, model: Path, draft: EngineCard, folder: Path, options: PrecisionOptions, progress: Progress

@@ -25,7 +25,7 @@ from pssdet.engines.trt.plan.builder import BuildSettings
 from pssdet.engines.trt.plan.capabilities import Hardware
 from pssdet.engines.trt.profiles import Profile, default_profile, read_profiles
 from pssdet.errors import BadInput, EnvironmentMissing
-from pssdet.files import engine_cache
+from pssdet.files import engine_cache, sha256_of
 from pssdet.models.card import (
     MODEL_ONNX,
     EngineCard,
@@ -124,6 +124,16 @@ class _TensorRTBackend(Backend[TensorRTOptions]):
             "capability": ".".join(map(str, device.capability)),
             "plugins": FileRecord.of(find_plugins()).sha256,
         }
+
+    def environment(self, card: EngineCard) -> dict[str, str]:
+        """TensorRT, GPU, driver, and the plugin library unless the engine carries it."""
+        device = _device()
+        parts = {
+            "TensorRT": _version(),
+            "GPU": f"{device.name} (sm_{device.capability[0]}{device.capability[1]})",
+            "driver": device.driver or f"of CUDA {device.cuda}",
+        }
+        return parts if _carries_plugins(card) else {**parts, "plugins": sha256_of(find_plugins())[:16]}
 
     def build(
         self, model: Path, draft: EngineCard, folder: Path, options: TensorRTOptions, progress: Progress

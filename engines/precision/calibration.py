@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.console import Progress
-from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
-from pssdet.errors import BadInput
+from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession, missing_onnx_runtime
+from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.images import evenly_spaced, load, pictures_in
 from pssdet.models.preprocess import as_batch, prepare
 from pssdet.models.reader import Preprocessing
@@ -164,7 +164,12 @@ def calibrate(
 
     Raises:
         BadInput: the folder is empty, a picture unreadable, or an activation not finite.
+        EnvironmentMissing: ONNX Runtime is not installed.
     """
+    if lacking := missing_onnx_runtime():
+        raise EnvironmentMissing(
+            f"int8 takes its ranges from the exported model in ONNX Runtime, but {lacking}"
+        )
     pictures = _pictures(folder)
     histograms = {name: AbsHistogram() for name in tensors}
     with closing(OnnxRuntimeSession(model, tensors, cuda=False)) as session:

@@ -6,6 +6,9 @@ import os
 import platform
 from pathlib import Path
 
+#: How the names of vector and matrix instructions begin, on x86 and on Arm.
+_VECTOR = ("sse", "ssse", "avx", "fma", "f16c", "amx", "asimd", "fphp", "bf16", "i8mm", "sve", "sme")
+
 
 def processor() -> str:
     """The processor's name, as far as the system gives one."""
@@ -21,6 +24,11 @@ def cpu_flags() -> frozenset[str]:
         return frozenset((_field_of_cpuinfo("flags") or _field_of_cpuinfo("Features")).split())
     except OSError:
         return frozenset()
+
+
+def vector_instructions() -> list[str]:
+    """Those of ``cpu_flags`` by which libraries choose their kernels, sorted."""
+    return sorted(flag for flag in cpu_flags() if flag.startswith(_VECTOR))
 
 
 def _field_of_cpuinfo(name: str) -> str:

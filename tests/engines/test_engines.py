@@ -157,7 +157,8 @@ def test_an_engine_that_overflows_is_not_written(row4_folder, tmp_path):
             values = numpy_helper.to_array(tensor) * np.float32(scale[tensor.name])
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     onnx.save(model, tmp_path / "model.onnx")
-    card = msgspec.structs.replace(read_model_card(row4_folder), onnx=FileRecord.of(tmp_path / "model.onnx"))
+    onnx_file = FileRecord.of(tmp_path / "model.onnx")
+    card = msgspec.structs.replace(read_model_card(row4_folder), onnx=onnx_file, probe=None)
     (tmp_path / "model.json").write_bytes(encode(card))
     backend = backend_named("onnxruntime")
     build_engine(tmp_path, backend, "fp32", tmp_path / "full")
@@ -248,7 +249,8 @@ class TestArtifacts:
         def export(entry, weights, folder, progress):
             exports.append((entry.name, weights))
             folder.mkdir(parents=True)
-            (folder / "model.onnx").symlink_to(row4_folder / "model.onnx")
+            for name in ("model.onnx", "probe.npz"):
+                (folder / name).symlink_to(row4_folder / name)
             (folder / "model.json").write_bytes(cards[0])
 
         monkeypatch.setattr("pssdet.export.pipeline.export_model", export)

@@ -142,7 +142,7 @@ class TestCards:
         ]
         detector = json.loads(encode(fake_card().model))
         classifier = json.loads((classifier_folder / "model.json").read_text())
-        assert list(detector) == ["model", "architecture", "numerics", "preprocessing", *common]
+        assert list(detector) == ["model", "architecture", "numerics", "preprocessing", "probe", *common]
         assert list(classifier) == ["model", "task", "architecture", "preprocessing", *common]
 
     def test_whoever_wants_a_detector_is_told(self, classifier_folder):

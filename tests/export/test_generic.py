@@ -102,7 +102,8 @@ def test_labels_reach_what_the_detector_finds(folder, tmp_path):
             values[-1] += 8
             tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
     onnx.save(model, tmp_path / "model.onnx")
-    card = msgspec.structs.replace(read_model_card(folder), onnx=FileRecord.of(tmp_path / "model.onnx"))
+    onnx_file = FileRecord.of(tmp_path / "model.onnx")
+    card = msgspec.structs.replace(read_model_card(folder), onnx=onnx_file, probe=None)
     (tmp_path / "model.json").write_bytes(encode(card))
     build_engine(tmp_path, choose_backend("onnxruntime", "fp32"), "fp32", tmp_path / "engine")
     with Detector.load(tmp_path / "engine") as detector:

@@ -84,6 +84,7 @@ class TestCard:
             "picture",
             "batch of two, image 1",
             "batch of two, image 2",
+            "probe",
         }
         assert all(record.passed for record in records)
         assert any(record.difference > 0 for record in records)
@@ -124,7 +125,7 @@ class TestFailures:
         assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
         assert (tmp_path / "model.onnx").read_bytes() == b"older"
 
-    def test_zero_detections_are_a_valid_result(self, row4_model, run_row4_onnx):
+    def test_zero_detections_are_a_valid_result(self, row4_model, run_row4_onnx, tmp_path):
         """A checkpoint that finds nothing in the picture must not fail the verification."""
         import paddle
 
@@ -139,7 +140,7 @@ class TestFailures:
                 return run_row4_onnx(inputs, 40.0)
 
         try:
-            records = DetectorExport(ROW4, row4_model).compare(Session())
+            records = DetectorExport(ROW4, row4_model).compare(Session(), tmp_path)
         finally:
             bias.set_value(paddle.to_tensor(original))
         assert all(record.passed for record in records)

@@ -43,7 +43,8 @@ def altered(folder, target, factors):
 
 def saved(model, folder, target):
     onnx.save(model, target / "model.onnx")
-    card = msgspec.structs.replace(read_model_card(folder), onnx=FileRecord.of(target / "model.onnx"))
+    onnx_file = FileRecord.of(target / "model.onnx")
+    card = msgspec.structs.replace(read_model_card(folder), onnx=onnx_file, probe=None)
     (target / "model.json").write_bytes(encode(card))
     return target
 

@@ -19,6 +19,7 @@ def detect(
     save_images: Path | None = None,
     threads: int = 0,
     streams: int = 0,
+    self_test: bool | None = None,
 ) -> None:
     """Find objects in pictures, in the pictures of folders and in videos.
 
@@ -33,6 +34,8 @@ def detect(
         json: File for the detections as JSON; - prints them.
         threads: Threads of a CPU engine (default: one for each core).
         streams: Batches that a CPU engine computes at once (openvino), each by its share of the threads.
+        self_test: First let the engine prove that it computes what it did when it was built
+            (default: a quick form of it where CPU, GPU, driver, runtime or kernel library changed).
         save_images: Folder for copies of the pictures with the boxes drawn, as JPEG (a video frame by frame).
     """
     # Only here, so that --help needs neither OpenCV nor NumPy.
@@ -54,10 +57,12 @@ def detect(
     refused: list[str] = []
 
     with (
-        Detector.load(engine, threading=Threading(threads, streams)) as detector,
+        Detector.load(engine, threading=Threading(threads, streams), self_test=self_test) as detector,
         open_sinks(json, save_images, files) as sinks,
         progress(files, quiet=json is None and sys.stdout.isatty()) as advance,
     ):
+        if detector.self_test:
+            print(f"note: {detector.self_test}", file=sys.stderr)
         if is_outdated(engine, detector.card):
             print(
                 f"note: {engine} was built from an earlier export; build it again to use the new one",

@@ -172,7 +172,8 @@ class TestBrokenEngines:
         folder = tmp_path / "garbage"
         folder.mkdir()
         (folder / "model.onnx").write_bytes(b"no model")
-        card = msgspec.structs.replace(read_engine_card(sound), files=(FileRecord.of(folder / "model.onnx"),))
+        files = (FileRecord.of(folder / "model.onnx"),)
+        card = msgspec.structs.replace(read_engine_card(sound), files=files, probe=None)
         (folder / ENGINE_CARD).write_bytes(encode(card))
         _, comparisons = compare(sound, [folder], scenes)
         assert comparisons["garbage"].verdict == "FAIL"
