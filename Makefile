@@ -36,8 +36,9 @@ $(STAMP): pyproject.toml
 # The main job: bundled Paddle detector -> verified ONNX -> engines -> detections -> parity report.
 demo: venv
 	$(BIN)/python export/to_onnx.py
-	$(BIN)/python engines/build.py
-	$(BIN)/python engines/build.py --fp16
+	$(BIN)/python engines/build.py --backend onnxruntime
+	$(BIN)/python engines/build.py --backend onnxruntime --fp16
+	$(BIN)/python engines/build.py --backend openvino
 	$(BIN)/python validation/render_scenes.py $(SCENES) --count 300
 	$(BIN)/python runtime/detect.py $(SCENES)/00000[0-5].jpg --save-images artifacts/detections
 	$(BIN)/python validation/report.py --scenes 300

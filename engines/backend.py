@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-    from pssdet.engines.precision.recipe import Recipe
     from pssdet.plugins.bindings.preprocess import RawImages
 
 
@@ -280,11 +279,12 @@ class Backend(ABC, Generic[OptionsT]):
             threading: with numbers only where this backend's ``threading`` names them.
         """
 
-    def open_trial(self, exported: onnx.ModelProto, recipe: Recipe, folder: Path) -> Session:
-        """Open an engine that keeps the recipe's nodes in float32 and rounds the others, without proofs.
+    def open_trial(self, exported: onnx.ModelProto, float32: Collection[str], folder: Path) -> Session:
+        """Open an engine that rounds what trunk and head compute, without proofs.
 
         Args:
             exported: the float32 model; left as it is.
+            float32: names of the nodes of trunk and head that are not rounded.
             folder: empty, for the engine's files; deleted after the session was closed.
         """
         raise NotImplementedError(self.name)

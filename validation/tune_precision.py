@@ -160,10 +160,10 @@ class _Tuner:
         self._tried += 1
         kept = "the default recipe" if not names else f"{len(names)} more nodes in float32"
         self._progress(f"recipe {self._tried}: {kept}")
-        recipe = Recipe((*self._always, *sorted(names)), self._card.model, "")
+        float32 = (*self._always, *names)
         with tempfile.TemporaryDirectory(prefix="pssdet-tune-") as folder:
             try:
-                score = self._judge(self._run(self._backend.open_trial(self._model, recipe, Path(folder))))
+                score = self._judge(self._run(self._backend.open_trial(self._model, float32, Path(folder))))
             except GateFailed as error:  # NaN and infinity, which the detector refuses
                 score = Score(holds=False, text=f"no detections ({error})")
         self._scores[names] = score

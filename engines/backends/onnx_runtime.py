@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,13 +85,14 @@ class _OnnxRuntimeBackend(Backend[PrecisionOptions]):
             folder / MODEL_ONNX, taps, cuda=cuda and not card.emulated, threads=threading.threads
         )
 
-    def open_trial(self, exported: onnx.ModelProto, recipe: Recipe, folder: Path) -> Session:
+    def open_trial(self, exported: onnx.ModelProto, float32: Collection[str], folder: Path) -> Session:
         """Emulates half precision, as ``build`` does without CUDA."""
         import onnx
 
         from pssdet.engines.precision.half import emulate_half, half_region
 
         model = onnx.ModelProto.FromString(exported.SerializeToString())
+        recipe = Recipe(tuple(float32), model="", note="")
         emulate_half(model, half_region(model.graph, emulated=True, recipe=recipe))
         onnx.save(model, folder / MODEL_ONNX)
         return OnnxRuntimeSession(folder / MODEL_ONNX, (), cuda=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import onnx
 
     from pssdet.engines.ov.conversion import ComputePrecision
-    from pssdet.engines.precision.recipe import Recipe
 
 IR = "model.xml"
 _INSTALL = "pip install 'openvino>=2026.4,<2027'"
@@ -101,14 +100,14 @@ class _OpenVinoBackend(Backend[PrecisionOptions]):
 
         return OpenVinoSession(folder / IR, taps, threading)
 
-    def open_trial(self, exported: onnx.ModelProto, recipe: Recipe, folder: Path) -> Session:
+    def open_trial(self, exported: onnx.ModelProto, float32: Collection[str], folder: Path) -> Session:
         """The engine in bfloat16; what ``build`` writes, but that no stage keeps its name."""
         from pssdet.engines.ov.conversion import save_ir, to_openvino
         from pssdet.engines.ov.held import completed
         from pssdet.engines.ov.session import OpenVinoSession
 
-        float32 = completed(exported.graph, recipe.fp32)
-        save_ir(to_openvino(exported, (), float32), folder / IR, "bf16", float32)
+        held = completed(exported.graph, float32)
+        save_ir(to_openvino(exported, (), held), folder / IR, "bf16", held)
         return OpenVinoSession(folder / IR)
 
 
