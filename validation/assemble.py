@@ -33,7 +33,12 @@ _Engines: TypeAlias = list[tuple[Path, EngineCard]]
 
 
 def assemble(
-    engines: Sequence[Path], annotations: Path, images: Path, progress: Progress, replicas: int = REPLICAS
+    engines: Sequence[Path],
+    annotations: Path,
+    images: Path,
+    progress: Progress,
+    replicas: int = REPLICAS,
+    left_out: Sequence[str] = (),
 ) -> Report:
     """Evaluate every engine and compare each with the reference of its model: Paddle's, or its first.
 
@@ -42,6 +47,7 @@ def assemble(
         annotations: COCO instances file whose categories are every model's labels, in any order.
         images: the folder of its pictures.
         replicas: of the bootstrap.
+        left_out: what was not measured and why, for the report's warnings.
 
     Raises:
         BadInput: the data set cannot be used, or the engines are of two exports of one model.
@@ -70,7 +76,7 @@ def assemble(
         published=_published(
             evaluated, is_val2017=annotations.name == VAL2017 and len(usable) == VAL2017_IMAGES
         ),
-        warnings=tuple(f"left out: {name}: {reason}" for name, reason in problems),
+        warnings=(*left_out, *(f"left out: {name}: {reason}" for name, reason in problems)),
     )
 
 
@@ -142,7 +148,7 @@ def _representative(evaluated: Sequence[Evaluated]) -> Evaluated | None:
     return min(able, key=lambda each: each.card.backend == "paddle", default=None)
 
 
-_PACKAGES = ("paddlepaddle", "onnx", "onnxruntime", "numpy", "opencv-python-headless", "hotcoco")
+_PACKAGES = ("paddlepaddle", "onnx", "onnxruntime", "openvino", "numpy", "opencv-python-headless", "hotcoco")
 
 
 def identity(models: Sequence[ModelCard], truth: GroundTruth, images: Sequence[Image]) -> Identity:

@@ -7,7 +7,7 @@ from pathlib import Path
 from pssdet.console import Progress
 from pssdet.engines.backend import DEFAULTS, PrecisionOptions
 from pssdet.engines.build_engine import build_engine, engine_folder
-from pssdet.engines.registry import choose_backend
+from pssdet.engines.registry import backend_named, choose_backend
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.models.card import ENGINE_CARD, MODEL_CARD, EngineCard, Precision, read_engine_card, read_model_card
 from pssdet.models.zoo import DEFAULT_MODEL, bundled, find
@@ -22,6 +22,12 @@ _REPORTED: tuple[tuple[str, Precision], ...] = (
     ("paddle", "fp32"),
     ("onnxruntime", "fp32"),
     ("onnxruntime", "fp16"),
+)
+#: And these, where the CPU has the instructions.
+_REPORTED_WHERE_POSSIBLE: tuple[tuple[str, Precision], ...] = (
+    ("openvino", "fp32"),
+    ("openvino", "bf16"),
+    ("openvino", "int8"),
 )
 
 
@@ -104,13 +110,15 @@ def default_engine(progress: Progress) -> Path:
     return engine_of(DEFAULT_MODEL, "auto", "fp32", progress)
 
 
-def bundled_engines(progress: Progress) -> list[Path]:
-    """Folders of the bundled detectors' engines, built if missing."""
-    return [
-        engine_of(entry.name, backend, precision, progress)
-        for entry in bundled()
-        for backend, precision in _REPORTED
-    ]
+def bundled_engines(progress: Progress) -> tuple[list[Path], list[str]]:
+    """Folders of the bundled detectors' engines, built if missing; and which this machine cannot run, and why."""
+    wanted, left_out = [*_REPORTED], []
+    for name, precision in _REPORTED_WHERE_POSSIBLE:
+        if (missing := backend_named(name).missing_for(precision)) is None:
+            wanted.append((name, precision))
+        else:
+            left_out.append(f"not measured: {name} in {precision}: {missing}")
+    return [engine_of(entry.name, *each, progress) for entry in bundled() for each in wanted], left_out
 
 
 def engine_of(model: str, backend_name: str, precision: Precision, progress: Progress) -> Path:

@@ -24,7 +24,7 @@ def report(
 
     Args:
         engines: Engines, each compared with the reference engine of its own model: Paddle's, else that model's
-            first (default: Paddle, ONNX Runtime fp32 and fp16 of the bundled detectors, made if missing).
+            first (default: those of the bundled detectors in Paddle, ONNX Runtime and OpenVINO, made if missing).
         annotations: COCO instances file (default: rendered held-out scenes).
         images: Folder of its pictures.
         scenes: How many held-out scenes, without --annotations (default: 300).
@@ -46,7 +46,8 @@ def report(
     with steps() as progress:
         if annotations is None or images is None:
             annotations, images = held_out_scenes(scenes, progress)
-        result = assemble(engines or bundled_engines(progress), annotations, images, progress)
+        chosen, left_out = (engines, []) if engines else bundled_engines(progress)
+        result = assemble(chosen, annotations, images, progress, left_out=left_out)
     write_report(result, output)
     view = view_of(result)
     if json:
