@@ -1,4 +1,4 @@
-"""How far ONNX Runtime is from the original programs, over all stored cases.
+"""How far ONNX Runtime and OpenVINO are from the original programs, over all stored cases.
 
     python benchmarks/reference_parity.py [FOLDER]    # writes benchmarks/results/reference_parity.md
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -32,7 +32,7 @@ from reference import (
     sample_positions,
     stored_regions,
 )
-from row_models import RowModel, row_model
+from row_models import row_model
 
 from benchmarks.documents import table
 from benchmarks.shared import ROWS, write_page
@@ -57,6 +57,8 @@ that changed places shows as a large distance and counts against the limits' sha
 INPUT_LIMITS = {"first": 1e-5, "last": 1e-4}
 
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]
+#: Runs a case's inputs, its background logits shifted by that much.
+Run: TypeAlias = Callable[[Tensors, float], Tensors]
 
 
 def parity(further: Path | None = None, /) -> None:
@@ -81,10 +83,12 @@ def parity(further: Path | None = None, /) -> None:
                     known |= names
                     cases = {each: load_case(each, stored) for each in sorted(names)}
                     inputs += _inputs(cases, pictures)
-                    tables.setdefault(title, []).extend(_outputs(row, cases, pictures, progress))
+                    for engine, run_case in (("ONNX Runtime", row.run_onnx), ("OpenVINO", row.run_openvino)):
+                        found = _outputs(row.entry.architecture, run_case, cases, pictures, progress)
+                        tables.setdefault(f"{title}, {engine}", []).extend(found)
     write_page(
         __file__,
-        "ONNX Runtime against the original programs, float32 on a CPU",
+        "ONNX Runtime and OpenVINO against the original programs, float32 on a CPU",
         *[block for title, rows in tables.items() for block in (f"## {title}", table(HEAD, rows))],
         "## Network inputs made from pictures",
         table(("case", "padded size", "largest difference, normalised units", "within the limits"), inputs),
@@ -117,13 +121,13 @@ def _inputs(cases: Mapping[str, Tensors], pictures: Path) -> Iterator[list[str]]
 
 
 def _outputs(
-    row: RowModel, cases: Mapping[str, Tensors], pictures: Path, progress: Progress
+    arch: Architecture, run_case: Run, cases: Mapping[str, Tensors], pictures: Path, progress: Progress
 ) -> Iterator[list[str]]:
     for name, case in cases.items():
         if "detections" in case:
             progress(name)
-            tensors = row.run_onnx(case_inputs(case, pictures), float(case.get("background_shift", 0)))
-            yield _line(name, case, tensors, row.entry.architecture)
+            tensors = run_case(case_inputs(case, pictures), float(case.get("background_shift", 0)))
+            yield _line(name, case, tensors, arch)
 
 
 def _line(name: str, case: Tensors, tensors: Tensors, arch: Architecture) -> list[str]:

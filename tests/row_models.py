@@ -1,4 +1,4 @@
-"""A detector of the zoo in Paddle and in ONNX Runtime, with the parameters of its stored cases."""
+"""A detector of the zoo in Paddle, ONNX Runtime and OpenVINO, with the parameters of its stored cases."""
 
 import numpy as np
 import onnx
@@ -7,6 +7,8 @@ from reference import DATA, ROWS
 from static_parameters import static_parameters
 
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
+from pssdet.engines.ov.conversion import save_ir, to_openvino
+from pssdet.engines.ov.session import OpenVinoSession
 from pssdet.models.checkpoint_formats.parameter_names import to_structured
 from pssdet.models.parameters import load_parameters
 from pssdet.models.stages import tap_names
@@ -17,7 +19,7 @@ STATIC = (1, 2, 3)
 
 
 class RowModel:
-    """Both forms give every stage; the background logit of every head can be shifted, as some cases want it."""
+    """All forms give every stage; the background logit of every head can be shifted, as some cases want it."""
 
     def __init__(self, entry, model, exported, folder):
         self.entry = entry
@@ -46,15 +48,28 @@ class RowModel:
                 self._biases[name].set_value(paddle.to_tensor(value))
 
     def run_onnx(self, inputs, shift=0.0):
-        if shift not in self._sessions:
+        return self._session("onnx", shift, self._onnx_runtime).run(inputs)
+
+    def run_openvino(self, inputs, shift=0.0):
+        return self._session("xml", shift, self._openvino).run(inputs)
+
+    def _session(self, kind, shift, opened):
+        if (kind, shift) not in self._sessions:
             values = self._shifted(shift)
             for tensor in self.onnx.graph.initializer:
                 if tensor.name in values:
                     tensor.CopyFrom(numpy_helper.from_array(values[tensor.name], tensor.name))
-            path = self._folder / f"shifted-{shift}.onnx"
-            onnx.save(self.onnx, path)
-            self._sessions[shift] = OnnxRuntimeSession(path, tap_names(self.entry.architecture), cuda=False)
-        return self._sessions[shift].run(inputs)
+            taps = tap_names(self.entry.architecture)
+            self._sessions[kind, shift] = opened(self._folder / f"shifted-{shift}.{kind}", taps)
+        return self._sessions[kind, shift]
+
+    def _onnx_runtime(self, path, taps):
+        onnx.save(self.onnx, path)
+        return OnnxRuntimeSession(path, taps, cuda=False)
+
+    def _openvino(self, path, taps):
+        save_ir(to_openvino(self.onnx, taps), path, "f32")
+        return OpenVinoSession(path, taps)
 
     def _shifted(self, shift):
         background = 0 if self.entry.numerics.background == "first" else -1

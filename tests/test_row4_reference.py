@@ -1,4 +1,4 @@
-"""Row 4 against the original program, stage by stage and at the end, in Paddle and in ONNX Runtime."""
+"""Row 4 against the original program, stage by stage and at the end, in Paddle, ONNX Runtime and OpenVINO."""
 
 import numpy as np
 import pytest
@@ -31,6 +31,13 @@ def test_onnx_runtime_gives_the_original_numbers(run_row4_onnx, name):
     assert disagreements(case, tensors) == []
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_openvino_gives_the_original_numbers(row4, name):
+    case = load_case(name)
+    tensors = row4.run_openvino(case_inputs(case), float(case.get("background_shift", 0)))
+    assert disagreements(case, tensors) == []
+
+
 def test_overpadded_input_is_not_the_same_as_the_input(run_row4_onnx):
     tensors = run_row4_onnx(case_inputs(load_case("row4_synthetic_wide_overpadded")))
     found = disagreements(load_case("row4_synthetic_wide"), tensors)
@@ -41,6 +48,13 @@ def test_onnx_runtime_batch_equals_the_original_program(run_row4_onnx):
     cases = [load_case(name) for name in PAIR]
     inputs = [case_inputs(case) for case in cases]
     together = run_row4_onnx({name: np.concatenate([each[name] for each in inputs]) for name in inputs[0]})
+    assert [disagreements(case, together, image=image) for image, case in enumerate(cases)] == [[], []]
+
+
+def test_openvino_batch_equals_the_original_program(row4):
+    cases = [load_case(name) for name in PAIR]
+    inputs = [case_inputs(case) for case in cases]
+    together = row4.run_openvino({name: np.concatenate([each[name] for each in inputs]) for name in inputs[0]})
     assert [disagreements(case, together, image=image) for image, case in enumerate(cases)] == [[], []]
 
 

@@ -1,4 +1,4 @@
-"""Rows 1 to 3 against the original static programs, stage by stage, in Paddle and in ONNX Runtime."""
+"""Rows 1 to 3 against the original static programs, stage by stage, in Paddle, ONNX Runtime and OpenVINO."""
 
 import numpy as np
 import pytest
@@ -22,6 +22,14 @@ def test_every_stored_case_in_onnx_runtime(row, subtests):
         with subtests.test(name):
             case = load_case(name)
             tensors = row.run_onnx(case_inputs(case), float(case.get("background_shift", 0)))
+            assert disagreements(case, tensors) == []
+
+
+def test_every_stored_case_in_openvino(row, subtests):
+    for name in stored_cases(row):
+        with subtests.test(name):
+            case = load_case(name)
+            tensors = row.run_openvino(case_inputs(case), float(case.get("background_shift", 0)))
             assert disagreements(case, tensors) == []
 
 

@@ -24,7 +24,7 @@ def report(
 
     Args:
         engines: Engines, each compared with the reference engine of its own model: Paddle's, else that model's
-            first (default: those of the bundled detectors in Paddle, ONNX Runtime and OpenVINO, made if missing).
+            first (default: the bundled detectors' in Paddle, ONNX Runtime and OpenVINO, made if missing).
         annotations: COCO instances file (default: rendered held-out scenes).
         images: Folder of its pictures.
         scenes: How many held-out scenes, without --annotations (default: 300).
