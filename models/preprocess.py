@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.errors import BadInput
+from pssdet.errors import BadInput, GateFailed
 from pssdet.images import load
 from pssdet.models.reader import CentreCrop, Preprocessing
 from pssdet.opencv import MAX_PIXELS, cv2
@@ -114,6 +114,14 @@ def _tables(mean: Channels, std: Channels) -> list[NDArray[np.float32]]:
     return [(unit - np.float32(m)) / np.float32(s) for m, s in zip(mean, std, strict=True)]
 
 
+def check_finite(steps: Preprocessing) -> None:
+    """Raise ``GateFailed`` if pixels would become values that are not finite."""
+    with np.errstate(all="ignore"):
+        tables = _tables(steps.mean, steps.std)
+    if not np.isfinite(tables).all():
+        raise GateFailed("the network input would not be finite; check the card's mean and std")
+
+
 def network_sizes(size: tuple[int, int], scale: float, stride: int) -> tuple[tuple[int, int], tuple[int, int]]:
     """Of a picture of ``size`` (h, w) resized by ``scale``: (h, w) without padding, (H, W) with it."""
     content = (round(size[0] * scale), round(size[1] * scale))
@@ -145,7 +153,8 @@ def padded_to(picture: NetworkInput, height: int, width: int) -> NetworkInput:
 def as_batch(pictures: Sequence[NetworkInput]) -> dict[str, NDArray[np.float32]]:
     """Prepared pictures of one padded size as the inputs of an exported model, by name."""
     return {
-        "image": np.stack([each.image for each in pictures]),
+        # A single picture need not be copied.
+        "image": pictures[0].image[None] if len(pictures) == 1 else np.stack([each.image for each in pictures]),
         **sizes_of_batch([each[1:] for each in pictures]),
     }
 
