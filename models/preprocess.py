@@ -62,11 +62,14 @@ def prepare(picture: NDArray[np.uint8], steps: Preprocessing) -> NetworkInput:
     places = image[:, : content[0], : content[1]]
     if steps.resize == "first":
         picture = _resize(picture, scale, steps)
+    values: NDArray[Any] | None = None
     for place, plane, table in zip(places, cv2.split(picture), _tables(steps.mean, steps.std), strict=True):
         if steps.resize == "first":
             cv2.LUT(plane, table, dst=place)
         else:
-            _resize(cv2.LUT(plane, table), scale, steps, place)
+            # One array serves all three: fresh memory costs more than the work in it.
+            values = cv2.LUT(plane, table, dst=values)
+            _resize(values, scale, steps, place)
     return NetworkInput(image, content, (height, width), scale)
 
 

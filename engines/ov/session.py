@@ -15,9 +15,9 @@ from pssdet.engines.ov.conversion import compute_precision
 from pssdet.errors import EnvironmentMissing
 from pssdet.files import engine_cache
 
-#: Shapes that get a compiled model of their own, in the order in which they come. All others share one of
-#: dynamic shape. It computes the same but for rounding, up to a sixth more slowly; to compile for a shape
-#: takes as long as several pictures of a large network, dozens of a small one (``benchmarks/throughput.py``).
+#: Shapes that get a compiled model of their own, in the order in which they come, since each has memory of
+#: its own too. All others share one of dynamic shape, which computes the same but for rounding. A run of it
+#: takes some milliseconds more, to compile for a shape takes as long as dozens of pictures of a small network.
 OWN = 4
 
 #: A compiled model's shape [N, 3, H, W]; None: any shape.
