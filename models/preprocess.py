@@ -57,7 +57,9 @@ def prepare(picture: NDArray[np.uint8], steps: Preprocessing) -> NetworkInput:
     scale = checked_scale(picture, steps)
     height, width = picture.shape[:2]
     content, padded = network_sizes((height, width), scale, steps.stride)
-    image = np.zeros((3, *padded), np.float32)
+    image = np.empty((3, *padded), np.float32)
+    image[:, content[0] :] = 0
+    image[:, : content[0], content[1] :] = 0
     # OpenCV writes into the part of the image that it is given; nothing is copied.
     places = image[:, : content[0], : content[1]]
     if steps.resize == "first":
