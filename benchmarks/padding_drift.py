@@ -27,8 +27,9 @@ from pssdet.models.matching import match_detections
 from pssdet.models.preprocess import as_batch, padded_alike, prepare
 from pssdet.models.stages import FLOAT32, HALF, detection_rows
 from pssdet.models.zoo import bundled
+from pssdet.runtime.batching import Padding, in_batches
 from pssdet.runtime.detections import Detections
-from pssdet.runtime.detector import Detector, Padding, batches
+from pssdet.runtime.detector import Detector
 from pssdet.validation.agreement import THRESHOLD, agreement
 from pssdet.validation.average_precision import Matched, coco_statistics, match, paired_bootstrap
 from pssdet.validation.compare import judge_engine
@@ -116,9 +117,9 @@ def _find(engine: Path, truth: GroundTruth, padding: Padding, batch: int) -> Fou
 def _grown(shapes: Sequence[tuple[int, ...]], padding: Padding, batch: int) -> list[str]:
     """Share of pictures that get more padding than their own, and how many more network pixels that makes."""
     more, pixels, own = 0, 0, sum(height * width for _, height, width in shapes)
-    for group in batches(shapes, batch, padding):
-        height, width = (max(shapes[index][axis] for index in group) for axis in (1, 2))
-        more += sum(shapes[index][1:] != (height, width) for index in group)
+    for group in in_batches(shapes, tuple, batch, padding):
+        height, width = (max(shape[axis] for _, shape in group) for axis in (1, 2))
+        more += sum(shape[1:] != (height, width) for _, shape in group)
         pixels += len(group) * height * width
     return [f"{more / len(shapes):.0%}", f"{pixels / own - 1:.0%}"]
 

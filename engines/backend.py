@@ -7,11 +7,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, get_type_hints, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    get_type_hints,
+    runtime_checkable,
+)
 
 from pssdet.console import Progress
 from pssdet.errors import BadInput
-from pssdet.machine import vector_instructions
+from pssdet.machine import usable_cores, vector_instructions
 from pssdet.models.card import EngineCard, Precision, installed_versions
 
 if TYPE_CHECKING:
@@ -124,6 +134,8 @@ def command_line(recorded: Mapping[str, str]) -> list[str]:
 
 DEFAULTS = BuildOptions()
 
+_MOST_STREAMS = 4
+
 
 @dataclass(frozen=True)
 class Threading:
@@ -132,19 +144,28 @@ class Threading:
     Attributes:
         threads: of all streams together.
         streams: batches that are computed at once, each by its share of the threads.
+        hint: what counts where the streams are left to the backend: the time of one batch, or of many.
     """
 
     threads: int = 0
     streams: int = 0
+    hint: Literal["latency", "throughput"] = "latency"
+
+    def chosen_streams(self) -> int:
+        """The streams, of which throughput takes one for each thread, up to four.
+
+        Streams need not wait for one another, but each has memory of its own for intermediate results.
+        """
+        most = 1 if self.hint == "latency" else min(self.threads or usable_cores(), _MOST_STREAMS)
+        return self.streams or most
 
     def check(self, offered: Collection[str], backend: str) -> None:
         """Raise ``BadInput`` for a number that is none, or one that the backend does not take."""
-        for each in fields(self):
-            value = getattr(self, each.name)
+        for name, value in (("threads", self.threads), ("streams", self.streams)):
             if value < 0:
-                raise BadInput(f"{value} {each.name} are impossible; choose 1 or more")
-            if value and each.name not in offered:
-                raise BadInput(f"backend {backend} has no --{each.name}; leave it out or take another engine")
+                raise BadInput(f"{value} {name} are impossible; choose 1 or more")
+            if value and name not in offered:
+                raise BadInput(f"backend {backend} has no --{name}; leave it out or take another engine")
 
 
 AUTOMATIC = Threading()
@@ -168,9 +189,15 @@ class Session(Protocol):
 
 @runtime_checkable
 class Pipelined(Session, Protocol):
-    """A session that threads may share, with up to ``depth`` batches on their way at once."""
+    """A session that threads may share.
+
+    Attributes:
+        depth: batches that may be on their way at once.
+        batch: pictures of a batch that it computes faster together than one after another.
+    """
 
     depth: int
+    batch: int
 
     def submit(self, inputs: Mapping[str, NDArray[np.float32]]) -> Any:
         """Start a batch, as ``run`` would; gives what ``collect`` asks for."""

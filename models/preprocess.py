@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pssdet.errors import BadInput
+from pssdet.errors import BadInput, GateFailed
 from pssdet.images import load
 from pssdet.models.reader import CentreCrop, Preprocessing
 from pssdet.opencv import MAX_PIXELS, cv2
@@ -57,16 +57,21 @@ def prepare(picture: NDArray[np.uint8], steps: Preprocessing) -> NetworkInput:
     scale = checked_scale(picture, steps)
     height, width = picture.shape[:2]
     content, padded = network_sizes((height, width), scale, steps.stride)
-    image = np.zeros((3, *padded), np.float32)
+    image = np.empty((3, *padded), np.float32)
+    image[:, content[0] :] = 0
+    image[:, : content[0], content[1] :] = 0
     # OpenCV writes into the part of the image that it is given; nothing is copied.
     places = image[:, : content[0], : content[1]]
     if steps.resize == "first":
         picture = _resize(picture, scale, steps)
+    values: NDArray[Any] | None = None
     for place, plane, table in zip(places, cv2.split(picture), _tables(steps.mean, steps.std), strict=True):
         if steps.resize == "first":
             cv2.LUT(plane, table, dst=place)
         else:
-            _resize(cv2.LUT(plane, table), scale, steps, place)
+            # One array serves all three: fresh memory costs more than the work in it.
+            values = cv2.LUT(plane, table, dst=values)
+            _resize(values, scale, steps, place)
     return NetworkInput(image, content, (height, width), scale)
 
 
@@ -114,6 +119,14 @@ def _tables(mean: Channels, std: Channels) -> list[NDArray[np.float32]]:
     return [(unit - np.float32(m)) / np.float32(s) for m, s in zip(mean, std, strict=True)]
 
 
+def check_finite(steps: Preprocessing) -> None:
+    """Raise ``GateFailed`` if pixels would become values that are not finite."""
+    with np.errstate(all="ignore"):
+        tables = _tables(steps.mean, steps.std)
+    if not np.isfinite(tables).all():
+        raise GateFailed("the network input would not be finite; check the card's mean and std")
+
+
 def network_sizes(size: tuple[int, int], scale: float, stride: int) -> tuple[tuple[int, int], tuple[int, int]]:
     """Of a picture of ``size`` (h, w) resized by ``scale``: (h, w) without padding, (H, W) with it."""
     content = (round(size[0] * scale), round(size[1] * scale))
@@ -145,7 +158,8 @@ def padded_to(picture: NetworkInput, height: int, width: int) -> NetworkInput:
 def as_batch(pictures: Sequence[NetworkInput]) -> dict[str, NDArray[np.float32]]:
     """Prepared pictures of one padded size as the inputs of an exported model, by name."""
     return {
-        "image": np.stack([each.image for each in pictures]),
+        # A single picture need not be copied.
+        "image": pictures[0].image[None] if len(pictures) == 1 else np.stack([each.image for each in pictures]),
         **sizes_of_batch([each[1:] for each in pictures]),
     }
 

@@ -12,9 +12,11 @@ from msgspec.structs import replace
 from pssdet.console import Progress
 from pssdet.engines.backend import AUTOMATIC, Backend, PrecisionOptions, Session, Threading
 from pssdet.engines.devices import cuda_device_count, gpu
+from pssdet.engines.in_threads import InThreads
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession, missing_onnx_runtime
 from pssdet.engines.precision.recipe import HALF_PREFIXES, Recipe, chosen_recipe
 from pssdet.errors import EnvironmentMissing
+from pssdet.machine import usable_cores
 from pssdet.models.card import MODEL_ONNX, EngineCard, Precision
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ class _OnnxRuntimeBackend(Backend[PrecisionOptions]):
     files = (MODEL_ONNX,)
     packages = ("onnxruntime", "onnxruntime-gpu", "onnx", "numpy")
     options = PrecisionOptions
-    threading = frozenset({"threads"})
+    threading = frozenset({"threads", "streams"})
     tunes = ("fp16",)
 
     def missing(self) -> str | None:
@@ -81,9 +83,17 @@ class _OnnxRuntimeBackend(Backend[PrecisionOptions]):
                 "this engine computes in float16 on a GPU, a CPU would not round at all;"
                 " build an emulated one here with python engines/build.py --fp16"
             )
-        return OnnxRuntimeSession(
-            folder / MODEL_ONNX, taps, cuda=cuda and not card.emulated, threads=threading.threads
+        if cuda and not card.emulated:
+            return InThreads(OnnxRuntimeSession(folder / MODEL_ONNX, taps, cuda=True), batch=8)
+        streams = threading.chosen_streams()
+        # Each stream brings a thread of its own to those that they share.
+        threads = (
+            0
+            if streams == 1 and not threading.threads
+            else max(1, 1 + (threading.threads or usable_cores()) - streams)
         )
+        session = OnnxRuntimeSession(folder / MODEL_ONNX, taps, cuda=False, threads=threads)
+        return InThreads(session, streams)
 
     def open_trial(self, exported: onnx.ModelProto, float32: Collection[str], folder: Path) -> Session:
         """Emulates half precision, as ``build`` does without CUDA."""

@@ -1,12 +1,11 @@
-"""OpenVINO's IR on a CPU: one compiled model for each shape of the pictures, the latest of which are kept."""
+"""OpenVINO's IR on a CPU: compiled for each of the first shapes of pictures, and once for all others."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +15,24 @@ from pssdet.engines.ov.conversion import compute_precision
 from pssdet.errors import EnvironmentMissing, GateFailed
 from pssdet.files import engine_cache
 
-#: Compiled models that a session keeps; each has its own copy of the weights, in the layout of its kernels.
-KEPT = 4
+#: Shapes that get a compiled model of their own, in the order in which they come, since each has memory of
+#: its own too. All others share one of dynamic shape, which computes the same but for rounding. A run of it
+#: takes some milliseconds more, to compile for a shape takes as long as dozens of pictures of a small network.
+OWN = 4
+
+#: A compiled model's shape [N, 3, H, W]; None: any shape.
+_Shape: TypeAlias = "tuple[int, ...] | None"
 
 _DEVICE = "CPU"
 
 
+class _Compiled(NamedTuple):
+    model: Any  # openvino.CompiledModel
+    idle: list[Any]  # openvino.InferRequest
+
+
 class _Request(NamedTuple):
-    shape: tuple[int, ...]
+    compiled: _Compiled
     infer: Any  # openvino.InferRequest
     inputs: Mapping[Any, NDArray[np.float32]]  # its memory, which must live as long as the request runs
 
@@ -33,6 +42,7 @@ class OpenVinoSession:
 
     Attributes:
         depth: batches on their way at once: one more than the streams, so that none of them waits.
+        batch: see ``Pipelined``.
 
     Args:
         ir: the XML file that ``save_ir`` wrote; its weights lie beside it.
@@ -43,6 +53,8 @@ class OpenVinoSession:
         GateFailed: OpenVINO cannot compile the model, which the first batch of a shape may show.
     """
 
+    batch = 1
+
     def __init__(self, ir: Path, taps: Sequence[str] = (), threading: Threading = AUTOMATIC) -> None:
         import openvino
 
@@ -51,7 +63,7 @@ class OpenVinoSession:
         present = {name for output in self._model.outputs for name in output.get_names()}
         if missing := [name for name in taps if name not in present]:
             self._model.add_outputs(missing)
-        streams = threading.streams or 1
+        streams = threading.chosen_streams()
         self._settings = {
             "INFERENCE_PRECISION_HINT": compute_precision(self._model),
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
@@ -59,8 +71,7 @@ class OpenVinoSession:
             "INFERENCE_NUM_THREADS": threading.threads,
             "CACHE_DIR": str(engine_cache() / "openvino"),
         }
-        self._compiled: OrderedDict[tuple[int, ...], Any] = OrderedDict()
-        self._idle: dict[tuple[int, ...], list[Any]] = {}
+        self._compiled: dict[_Shape, _Compiled] = {}
         self._lock = Lock()
         self.depth = streams + 1
 
@@ -70,14 +81,12 @@ class OpenVinoSession:
 
     def submit(self, inputs: Mapping[str, NDArray[np.float32]]) -> _Request:
         """Start a batch; see ``Pipelined``."""
-        shape = inputs["image"].shape
         with self._lock:
-            compiled = self._compiled_for(shape)
-            idle = self._idle[shape]
-            infer = idle.pop() if idle else compiled.create_infer_request()
-        given = {node: np.ascontiguousarray(inputs[_name_of(node)]) for node in compiled.inputs}
+            compiled = self._compiled_for(inputs["image"].shape)
+            infer = compiled.idle.pop() if compiled.idle else compiled.model.create_infer_request()
+        given = {node: np.ascontiguousarray(inputs[_name_of(node)]) for node in compiled.model.inputs}
         infer.start_async(given, share_inputs=True)
-        return _Request(shape, infer, given)
+        return _Request(compiled, infer, given)
 
     def collect(self, request: _Request) -> Tensors:
         """The outputs of a batch; see ``Pipelined``."""
@@ -85,36 +94,34 @@ class OpenVinoSession:
         outputs = request.infer.results.items()
         results = {name: np.array(value) for output, value in outputs for name in output.get_names()}
         with self._lock:
-            if request.shape in self._idle:
-                self._idle[request.shape].append(request.infer)
+            request.compiled.idle.append(request.infer)
         return results
 
     def compiled(self, shape: tuple[int, ...]) -> Any:
         """The ``openvino.CompiledModel`` for pictures [N, 3, H, W] of that shape."""
         with self._lock:
-            return self._compiled_for(shape)
+            return self._compiled_for(shape).model
 
     def close(self) -> None:
         """Free the session's memory."""
         with self._lock:
             self._model = None
             self._compiled.clear()
-            self._idle.clear()
 
-    def _compiled_for(self, shape: tuple[int, ...]) -> Any:
+    def _compiled_for(self, shape: tuple[int, ...]) -> _Compiled:
         if self._model is None:
             raise ValueError("the session is closed")
-        if shape not in self._compiled:
-            while len(self._compiled) >= KEPT:
-                oldest, _ = self._compiled.popitem(last=False)
-                del self._idle[oldest]
-            self._compiled[shape], self._idle[shape] = self._compile(shape), []
-        self._compiled.move_to_end(shape)
-        return self._compiled[shape]
+        own = shape in self._compiled or len(self._compiled) < OWN
+        key = shape if own else None
+        if key not in self._compiled:
+            self._compiled[key] = _Compiled(self._compile(key), [])
+        return self._compiled[key]
 
-    def _compile(self, shape: tuple[int, ...]) -> Any:
+    def _compile(self, shape: _Shape) -> Any:
         model = self._model.clone()
-        model.reshape({node: shape if _name_of(node) == "image" else (shape[0], 2) for node in model.inputs})
+        if shape is not None:
+            sizes = {node: shape if _name_of(node) == "image" else (shape[0], 2) for node in model.inputs}
+            model.reshape(sizes)
         try:
             compiled = self._core.compile_model(model, _DEVICE, self._settings)
         except RuntimeError as error:

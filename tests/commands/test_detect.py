@@ -13,6 +13,7 @@ from fake_engine import FakeSession, fake_engine, write_picture
 
 from pssdet.commands.app import execute
 from pssdet.commands.detect import detect
+from pssdet.engines.backend import Threading
 from pssdet.engines.registry import open_engine
 from pssdet.runtime import detector as detector_module
 
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 def session(monkeypatch, tmp_path):
     """Every command of the test runs with this session, in a folder of its own."""
     session = FakeSession()
-    monkeypatch.setattr(detector_module, "open_engine", lambda folder: fake_engine(session))
+    monkeypatch.setattr(detector_module, "open_engine", lambda folder, **_: fake_engine(session))
     monkeypatch.chdir(tmp_path)
     return session
 
@@ -123,14 +124,24 @@ class TestResults:
         assert [entry["image"] for entry in json.loads(out)] == [f"clip.avi#00000{index}" for index in range(3)]
         assert names_in("drawn") == [f"clip_00000{index}.jpg" for index in range(3)]
 
-    def test_many_pictures_are_batched(self, command, session):
+    def test_many_pictures_keep_their_order(self, command, session):
         for number in range(20):
             write_picture(f"photos/{number:02}.png", 90, 60, seed=number)
         _, out, _ = command("photos", "--json", "-")
         assert [entry["image"] for entry in json.loads(out)] == [
             f"photos/{number:02}.png" for number in range(20)
         ]
-        assert [len(inputs["image"]) for inputs in session.batches] == [8, 8, 4]
+        assert len(session.batches) == 20
+
+    @pytest.mark.parametrize(("count", "hint"), [(1, "latency"), (2, "throughput")])
+    def test_throughput_counts_for_several_pictures(self, command, monkeypatch, count, hint):
+        opened = []
+        monkeypatch.setattr(
+            detector_module, "open_engine", lambda _, threading: opened.append(threading) or fake_engine()
+        )
+        names = [write_picture(f"{number}.png", 90, 60) for number in range(count)]
+        assert command(*names, "--threads", 3)[0] == 0
+        assert opened == [Threading(threads=3, hint=hint)]
 
     def test_progress_bar_leaves_stdout_alone(self, command, monkeypatch):
         monkeypatch.setenv("FORCE_COLOR", "1")
@@ -224,7 +235,7 @@ class TestBadArguments:
     def test_without_an_engine_the_default_one_is_asked_for(self, command, monkeypatch):
         opened = []
         monkeypatch.setattr(
-            detector_module, "open_engine", lambda folder: opened.append(folder) or fake_engine()
+            detector_module, "open_engine", lambda folder, **_: opened.append(folder) or fake_engine()
         )
         monkeypatch.setattr("pssdet.commands.artifacts.default_engine", lambda progress: Path("the default"))
         write_picture("a.png", 90, 60)

@@ -38,6 +38,7 @@ SCRIPTS = (
     "benchmarks/reference_parity.py",
     "benchmarks/int8_calibration.py",
     "benchmarks/padding_drift.py",
+    "benchmarks/throughput.py",
     "benchmarks/gpu/pack.py",
     "benchmarks/gpu/collect.py",
     "benchmarks/gpu/engines.py",

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_steps import plain_content
 from reference import DATA, ROWS, sample_positions
 
 from pssdet.errors import BadInput
@@ -168,20 +169,6 @@ def test_the_static_program_rounds_before_it_compares_with_the_longest_side(row,
     assert resize_scale(height, width, steps) == scale
 
 
-def plainly(picture, steps):
-    """The content as the originals' steps make it one after the other, in their order."""
-    scale = resize_scale(*picture.shape[:2], steps)
-    method = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}[steps.interpolation]
-
-    def resize(pixels):
-        return cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=method)
-
-    def normalise(pixels):
-        return (pixels.astype(np.float32) / np.float32(255) - np.float32(steps.mean)) / np.float32(steps.std)
-
-    return normalise(resize(picture)) if steps.resize == "first" else resize(normalise(picture))
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     size=st.tuples(st.integers(8, 300), st.integers(8, 300)),
@@ -196,4 +183,4 @@ def test_values_are_those_of_the_plain_steps(size, seed, resize, interpolation):
     obtained = prepared.image[:, :height, :width].transpose(1, 2, 0)
     # OpenCV may add up floats in another order if the channels are interleaved: a bit or two in the last place.
     rounding = 0 if resize == "first" else 1e-6 if interpolation == "linear" else 4e-6
-    np.testing.assert_allclose(obtained, plainly(picture, steps), rtol=0, atol=rounding)
+    np.testing.assert_allclose(obtained, plain_content(picture, steps), rtol=0, atol=rounding)

@@ -6,6 +6,7 @@ from fake_engine import LABELS, MAX, FakeSession, fake_engine, picture, score_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pssdet.engines.in_threads import InThreads
 from pssdet.engines.registry import OpenEngine
 from pssdet.errors import BadInput, GateFailed
 from pssdet.images import NamedPicture
@@ -13,7 +14,7 @@ from pssdet.models.numerics import DYGRAPH, STATIC
 from pssdet.models.preprocess import prepare
 from pssdet.models.reader import Preprocessing
 from pssdet.runtime import detector as detector_module
-from pssdet.runtime.detector import Detector
+from pssdet.runtime.detector import _READERS, Detector
 
 # The fake engine's preprocessing pads these to 64x96, 96x64 and 64x64.
 WIDE, TALL, SQUARE = (90, 60), (60, 90), (50, 50)
@@ -93,9 +94,9 @@ class TestOneImage:
 
 
 class TestBatches:
-    def test_equal_padded_sizes_run_together(self, detector, session):
+    def test_equal_padded_sizes_run_together(self, session):
         shapes = [WIDE, TALL, WIDE, SQUARE, TALL]
-        results = detector([picture(*shape) for shape in shapes])
+        results = Detector(fake_engine(session), max_batch=8)([picture(*shape) for shape in shapes])
         assert [(found.width, found.height) for found in results] == shapes
         assert sizes_of(session) == [(2, 3, 64, 96), (2, 3, 96, 64), (1, 3, 64, 64)]
 
@@ -113,6 +114,17 @@ class TestBatches:
         assert len(together) == len(images)
         for image, found in zip(images, together, strict=True):
             np.testing.assert_array_equal(found.to_paddle_rows(), alone([image])[0].to_paddle_rows())
+
+    def test_as_many_as_the_session_says_or_else_one(self):
+        class Wide(InThreads):
+            def __init__(self, session):
+                super().__init__(session, batch=3)
+
+        for wrap, sizes in ((Wide, [3, 3, 1]), (lambda session: session, [1] * 7)):
+            session = FakeSession()
+            with Detector(fake_engine(wrap(session))) as detector:
+                detector([picture(*WIDE)] * 7)
+            assert [shape[0] for shape in sizes_of(session)] == sizes
 
     @pytest.mark.parametrize("max_batch", [0, -1])
     def test_no_batch_at_all(self, max_batch):
@@ -176,7 +188,7 @@ class TestStream:
             named, found = next(stream)
             assert named.name == f"picture {number}"
             assert len(found) == 2
-            assert len(taken) < number + 8
+            assert len(taken) <= number + 4 * 2 + 2 * 2 + 2 + _READERS
 
     def test_results_come_as_soon_as_their_batch_is_done(self, session):
         pictures = [
@@ -184,7 +196,7 @@ class TestStream:
         ]
         stream = Detector(fake_engine(session), max_batch=2).stream(pictures)
         assert next(stream)[0].name == "0"
-        assert len(session.batches) == 1
+        assert [len(batch["image"]) for batch in session.batches[:1]] == [2]
         assert [named.name for named, _ in stream] == ["1", "2", "3"]
 
     def test_refused_pictures_are_left_out(self, detector, tmp_path):
@@ -256,13 +268,13 @@ class TestBadEngine:
     def test_outputs_that_are_no_detections(self, name, position, value, words, tmp_path):
         files = [write_picture(tmp_path / f"{stem}.png", *WIDE) for stem in "ab"]
         with pytest.raises(GateFailed, match=rf"b\.png: the engine gave .*{words}"):
-            Detector(fake_engine(Broken(name, position, value)))(files)
+            Detector(fake_engine(Broken(name, position, value)), max_batch=2)(files)
 
-    def test_network_input_that_is_not_finite(self, session):
-        steps = Preprocessing(64, 96, interpolation="linear", resize="first", std=(0.0, 1.0, 1.0))
-        with pytest.raises(GateFailed, match="not finite"), np.errstate(all="ignore"):
-            Detector(fake_engine(session, steps))([picture(*WIDE)])
-        assert not session.batches
+    @pytest.mark.parametrize("flaw", [{"std": (0.0, 1.0, 1.0)}, {"mean": (0.0, np.nan, 0.0)}])
+    def test_network_input_that_would_not_be_finite(self, session, flaw):
+        steps = Preprocessing(64, 96, interpolation="linear", resize="first", **flaw)
+        with pytest.raises(GateFailed, match="not be finite"):
+            Detector(fake_engine(session, steps))
 
     def test_a_broken_engine_is_no_refused_picture(self):
         stream = Detector(fake_engine(Broken("scores", 0, np.nan))).stream(

@@ -43,7 +43,7 @@ def test_own_padding_gives_what_each_picture_gets_alone(mini_folder, pictures, a
 
 def test_common_padding_changes_scores_but_no_bounds(mini_folder, pictures, alone):
     """The other detections that it gives are the reason why it is no default."""
-    with Detector.load(mini_folder / "onnxruntime-fp32", padding="common") as detector:
+    with Detector.load(mini_folder / "onnxruntime-fp32", max_batch=8, padding="common") as detector:
         together = detector(pictures)
     assert len(together[-1]) == 0
     for found in together:

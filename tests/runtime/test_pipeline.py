@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pssdet.engines.backend import Pipelined
 from pssdet.errors import BadInput, GateFailed
 from pssdet.images import NamedPicture
-from pssdet.runtime.detector import Detector
+from pssdet.runtime.detector import _READERS, Detector
 
 WIDE, TALL, SQUARE = (90, 60), (60, 90), (50, 50)
 
@@ -18,6 +18,7 @@ class FakePipeline(FakeSession):
     """Computes a batch when it is collected; ``log`` has what was done with which batch."""
 
     depth = 2
+    batch = 1
 
     def __init__(self):
         super().__init__()
@@ -100,19 +101,19 @@ class TestPipeline:
             ("collect", 4),
         ]
 
-    def test_pictures_are_prepared_while_two_batches_run(self):
-        session = FakePipeline()
-        under_way = []
+    def test_a_batch_runs_and_the_next_pictures_are_taken_while_detections_are_used(self):
+        session, taken = FakePipeline(), []
 
         def pictures():
             for number in range(12):
-                under_way.append(sum(1 if what == "submit" else -1 for what, _ in session.log))
+                taken.append(number)
                 yield NamedPicture(str(number), "", picture(*WIDE))
 
-        found = list(Detector(fake_engine(session), max_batch=1).stream(pictures()))
-        assert [named.name for named, _ in found] == [str(number) for number in range(12)]
-        # Four batches are read at a time: nothing runs at first, then two do.
-        assert under_way == [0] * 4 + [2] * 8
+        for number, (named, _) in enumerate(Detector(fake_engine(session)).stream(pictures())):
+            assert named.name == str(number)
+            under_way = sum(1 if what == "submit" else -1 for what, _ in session.log)
+            assert under_way == (1 if number < 11 else 0)
+            assert len(taken) == min(12, number + 1 + under_way + _READERS + session.batch - 1)
 
     def test_one_picture_is_waited_for_at_once(self):
         session = FakePipeline()
@@ -125,8 +126,7 @@ class TestPipeline:
         good = write_picture(tmp_path / "good.png", *WIDE)
         names = [good] * 5 + [tmp_path / "missing.png"]
         stream = Detector(fake_engine(session), max_batch=1).stream(NamedPicture(str(n), "", n) for n in names)
-        # Four are read, then the fifth and the one that is not there.
-        assert len([next(stream) for _ in range(4)]) == 4
+        assert len([next(stream) for _ in range(5)]) == 5
         with pytest.raises(BadInput, match=r"missing\.png cannot be read"):
             next(stream)
 
@@ -151,6 +151,49 @@ class TestPipeline:
         next(stream)
         stream.close()
         same(detector([picture(*TALL)]), Detector(fake_engine())([picture(*TALL)]))
+
+
+class TestThreadsOfAStream:
+    """They end with it, however it ends."""
+
+    def threads(self):
+        return {each for each in threading.enumerate() if each.name.startswith("prepare")}
+
+    def stream(self, session, image=None):
+        pictures = [NamedPicture(str(n), "", image or picture(*WIDE)) for n in range(9)]
+        return Detector(fake_engine(session), max_batch=1).stream(pictures)
+
+    def test_when_all_is_done(self):
+        stream = self.stream(FakePipeline())
+        next(stream)
+        assert self.threads()
+        assert len(list(stream)) == 8
+        assert not self.threads()
+
+    def test_when_it_is_left_early(self):
+        stream = self.stream(FakePipeline())
+        next(stream)
+        stream.close()
+        assert not self.threads()
+
+    def test_when_a_picture_cannot_be_used(self):
+        with pytest.raises(BadInput):
+            list(self.stream(FakePipeline(), b"no picture"))
+        assert not self.threads()
+
+    @pytest.mark.parametrize("error", [GateFailed, KeyboardInterrupt])
+    def test_when_the_engine_fails_or_the_user_stops_it(self, error):
+        class Failing(FakePipeline):
+            def collect(self, ticket):
+                raise error("stop")
+
+        with pytest.raises(error) as caught:
+            list(self.stream(Failing()))
+        assert not self.threads(), caught  # although the error still holds the frames
+
+    def test_one_picture_needs_none(self, monkeypatch):
+        monkeypatch.setattr(threading.Thread, "start", lambda _: pytest.fail("a thread was started"))
+        Detector(fake_engine(FakePipeline()))([picture(*WIDE)])
 
 
 def in_threads(count, work):
@@ -203,7 +246,7 @@ class TestThreads:
                 detector.close()
 
         errors = in_threads(2, work)
-        assert [(type(error), str(error)) for error in errors] == [(ValueError, "the detector is closed")]
+        assert [(type(error), str(error)) for error in errors] == [(ValueError, "the session is closed")]
         assert session.closed
         assert session.at_close == 0
 
@@ -219,5 +262,5 @@ class TestClose:
     def test_not_usable_afterwards(self):
         detector = Detector(fake_engine())
         detector.close()
-        with pytest.raises(ValueError, match="the detector is closed"):
+        with pytest.raises(ValueError, match="the session is closed"):
             detector([picture(*WIDE)])

@@ -40,6 +40,7 @@ class TensorRTSession:
     """
 
     depth = 2
+    batch = 8
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import cyclopts
 
@@ -33,7 +33,8 @@ def detect(
         threshold: Leave out what scores no more than this, from 0 to 1 (default: 0.5).
         json: File for the detections as JSON; - prints them.
         threads: Threads of a CPU engine (default: one for each core).
-        streams: Batches that a CPU engine computes at once (openvino), each by its share of the threads.
+        streams: Batches that a CPU engine computes at once, each by its share of the threads
+            (default: 1 for a picture; for several, one for each thread, up to 4).
         self_test: First let the engine prove that it computes what it did when it was built
             (default: a quick form of it where CPU, GPU, driver, runtime or kernel library changed).
         save_images: Folder for copies of the pictures with the boxes drawn, as JPEG (a video frame by frame).
@@ -42,7 +43,7 @@ def detect(
     from pssdet.commands.artifacts import default_engine, is_outdated
     from pssdet.console import steps
     from pssdet.engines.backend import Threading
-    from pssdet.images import find_files, read_pictures
+    from pssdet.images import find_files, is_video, read_pictures
     from pssdet.runtime.detector import Detector
     from pssdet.runtime.results import open_sinks, progress
 
@@ -55,9 +56,10 @@ def detect(
         with steps() as begin:
             engine = default_engine(begin)
     refused: list[str] = []
+    hint: Literal["latency", "throughput"] = "throughput" if len(files) > 1 or is_video(files[0]) else "latency"
 
     with (
-        Detector.load(engine, threading=Threading(threads, streams), self_test=self_test) as detector,
+        Detector.load(engine, threading=Threading(threads, streams, hint), self_test=self_test) as detector,
         open_sinks(json, save_images, files) as sinks,
         progress(files, quiet=json is None and sys.stdout.isatty()) as advance,
     ):

@@ -1,0 +1,73 @@
+"""Work ahead of its results: in order, bounded, and with errors where they belong."""
+
+import threading
+
+import pytest
+
+from pssdet.runtime.overlap import map_in_threads
+
+
+def test_results_keep_the_order_whichever_is_ready_first():
+    second_is_done = threading.Event()
+
+    def work(number):
+        if number == 0:
+            assert second_is_done.wait(10)
+        if number == 1:
+            second_is_done.set()
+        return number * number
+
+    assert list(map_in_threads(work, range(6), threads=2, ahead=3)) == [0, 1, 4, 9, 16, 25]
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 5])
+def test_items_are_taken_only_so_far_ahead(ahead):
+    taken = []
+    items = (taken.append(number) or number for number in range(20))
+    for done, _ in enumerate(map_in_threads(str, items, threads=2, ahead=ahead), 1):
+        assert len(taken) == min(20, done + ahead - 1)
+
+
+def test_items_are_taken_and_results_given_in_the_callers_thread_and_made_in_others():
+    def items():
+        for _ in range(5):
+            assert threading.current_thread() is threading.main_thread()
+            yield None
+
+    made_in = set(map_in_threads(lambda _: threading.current_thread(), items(), threads=1, ahead=2))
+    assert threading.main_thread() not in made_in
+    assert len(made_in) == 1
+
+
+def test_an_error_of_the_work_comes_in_its_turn():
+    results = map_in_threads(lambda number: 1 // (3 - number), range(9), threads=2, ahead=8)
+    assert [next(results) for _ in range(3)] == [0, 0, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_an_error_of_the_items_comes_in_its_turn():
+    def items():
+        yield from range(3)
+        raise OSError("the disk is gone")
+
+    results = map_in_threads(str, items(), threads=2, ahead=8)
+    assert [next(results) for _ in range(3)] == ["0", "1", "2"]
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(results)
+
+
+def test_closing_drops_what_has_not_begun():
+    begun, go_on = [], threading.Event()
+
+    def work(number):
+        begun.append(number)
+        if number:
+            assert go_on.wait(10)
+
+    results = map_in_threads(work, range(9), threads=1, ahead=5)
+    next(results)
+    threading.Timer(0.05, go_on.set).start()
+    results.close()
+    assert begun in ([0], [0, 1])
+    assert not [each for each in threading.enumerate() if each.name.startswith("prepare")]
