@@ -22,7 +22,8 @@ METHODS = {"load", "above", "to_json", "to_paddle_rows", "to_coco_results"}
 @pytest.mark.parametrize("readme", CODE)
 def test_its_code_runs(readme, tmp_path, monkeypatch):
     (code,) = CODE[readme]
-    shutil.copytree(GOLDEN / "engine", tmp_path / "artifacts" / "mini_faster" / "onnxruntime-fp32")
+    # Whatever engine it names: this one is stored.
+    shutil.copytree(GOLDEN / "engine", tmp_path / "artifacts" / "mini_faster" / "openvino-fp32")
     for name, picture in (("street.jpg", "wide.png"), ("harbour.jpg", "tall.png")):
         shutil.copyfile(GOLDEN / "pictures" / picture, tmp_path / name)
     monkeypatch.chdir(tmp_path)

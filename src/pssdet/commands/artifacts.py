@@ -111,7 +111,7 @@ def default_engine(progress: Progress) -> Path:
 
 
 def bundled_engines(progress: Progress) -> tuple[list[Path], list[str]]:
-    """Folders of the bundled detectors' engines, built if missing; and what this machine cannot run, and why."""
+    """Folders of the bundled detectors' engines, built if missing; and what cannot run here, and why."""
     wanted, left_out = [*_REPORTED], []
     for name, precision in _REPORTED_WHERE_POSSIBLE:
         if (missing := backend_named(name).missing_for(precision)) is None:
