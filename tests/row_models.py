@@ -1,5 +1,7 @@
 """A detector of the zoo in Paddle, ONNX Runtime and OpenVINO, with the parameters of its stored cases."""
 
+from contextlib import closing
+
 import numpy as np
 import onnx
 from onnx import numpy_helper
@@ -33,6 +35,7 @@ class RowModel:
         }
         self._values = {name: tensor.numpy() for name, tensor in self._biases.items()}
         self._sessions = {}
+        self._taps = tap_names(entry.architecture)
 
     def run_paddle(self, inputs, shift=0.0):
         import paddle
@@ -48,28 +51,26 @@ class RowModel:
                 self._biases[name].set_value(paddle.to_tensor(value))
 
     def run_onnx(self, inputs, shift=0.0):
-        return self._session("onnx", shift, self._onnx_runtime).run(inputs)
+        if shift not in self._sessions:
+            path = self._folder / f"shifted-{shift}.onnx"
+            onnx.save(self._with_shift(shift), path)
+            self._sessions[shift] = OnnxRuntimeSession(path, self._taps, cuda=False)
+        return self._sessions[shift].run(inputs)
 
     def run_openvino(self, inputs, shift=0.0):
-        return self._session("xml", shift, self._openvino).run(inputs)
+        path = self._folder / f"shifted-{shift}.xml"
+        if not path.exists():
+            save_ir(to_openvino(self._with_shift(shift), self._taps), path, "f32")
+        # Closed after each case: every size has a compiled model, with its own copy of the parameters.
+        with closing(OpenVinoSession(path, self._taps)) as session:
+            return session.run(inputs)
 
-    def _session(self, kind, shift, opened):
-        if (kind, shift) not in self._sessions:
-            values = self._shifted(shift)
-            for tensor in self.onnx.graph.initializer:
-                if tensor.name in values:
-                    tensor.CopyFrom(numpy_helper.from_array(values[tensor.name], tensor.name))
-            taps = tap_names(self.entry.architecture)
-            self._sessions[kind, shift] = opened(self._folder / f"shifted-{shift}.{kind}", taps)
-        return self._sessions[kind, shift]
-
-    def _onnx_runtime(self, path, taps):
-        onnx.save(self.onnx, path)
-        return OnnxRuntimeSession(path, taps, cuda=False)
-
-    def _openvino(self, path, taps):
-        save_ir(to_openvino(self.onnx, taps), path, "f32")
-        return OpenVinoSession(path, taps)
+    def _with_shift(self, shift):
+        values = self._shifted(shift)
+        for tensor in self.onnx.graph.initializer:
+            if tensor.name in values:
+                tensor.CopyFrom(numpy_helper.from_array(values[tensor.name], tensor.name))
+        return self.onnx
 
     def _shifted(self, shift):
         background = 0 if self.entry.numerics.background == "first" else -1
