@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from pssdet.errors import BadInput
-from pssdet.files import staged_file, staged_folder, write_atomically
+from pssdet.files import prune, staged_file, staged_folder, write_atomically
 
 
 def names(folder):
@@ -97,3 +97,15 @@ def test_a_file_in_a_new_folder(tmp_path):
     with staged_file(tmp_path / "new" / "file") as stage:
         stage.write_text("1")
     assert (tmp_path / "new" / "file").read_text() == "1"
+
+
+def test_prune_deletes_the_oldest_until_the_rest_fits(tmp_path):
+    for age, name in enumerate(("new", "middle", "old")):
+        path = tmp_path / name
+        path.write_bytes(bytes(10))
+        os.utime(path, (1000 - age, 1000 - age))
+    prune(tmp_path, 25)
+    assert {path.name for path in tmp_path.iterdir()} == {"new", "middle"}
+    prune(tmp_path, 5)
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+    prune(tmp_path / "missing", 5)

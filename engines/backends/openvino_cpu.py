@@ -98,7 +98,7 @@ class _OpenVinoBackend(Backend[PrecisionOptions]):
         del card
         from pssdet.engines.ov.session import OpenVinoSession
 
-        return OpenVinoSession(folder / IR, taps, threading)
+        return OpenVinoSession(folder / IR, taps, threading, cached=not taps)
 
     def open_trial(self, exported: onnx.ModelProto, float32: Collection[str], folder: Path) -> Session:
         """The engine in bfloat16; what ``build`` writes, but that no stage keeps its name."""

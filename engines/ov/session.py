@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pssdet.engines.backend import AUTOMATIC, Tensors, Threading
 from pssdet.engines.ov.conversion import compute_precision
 from pssdet.errors import EnvironmentMissing, GateFailed
-from pssdet.files import engine_cache
+from pssdet.files import engine_cache, prune
 
 #: Shapes that get a compiled model of their own, in the order in which they come, since each has memory of
 #: its own too. All others share one of dynamic shape, which computes the same but for rounding. A run of it
@@ -22,6 +22,9 @@ OWN = 4
 
 #: A compiled model's shape [N, 3, H, W]; None: any shape.
 _Shape: TypeAlias = "tuple[int, ...] | None"
+
+#: Bytes of compiled models that stay on disk, for all engines together; those of row 4 have 0.2 GB each.
+CACHED_BYTES = 2 * 10**9
 
 _DEVICE = "CPU"
 
@@ -47,6 +50,7 @@ class OpenVinoSession:
     Args:
         ir: the XML file that ``save_ir`` wrote; its weights lie beside it.
         taps: intermediate tensors to return beside the outputs.
+        cached: keep what is compiled on disk, where the next session finds it.
 
     Raises:
         EnvironmentMissing: this CPU does not compute in the precision.
@@ -55,7 +59,14 @@ class OpenVinoSession:
 
     batch = 1
 
-    def __init__(self, ir: Path, taps: Sequence[str] = (), threading: Threading = AUTOMATIC) -> None:
+    def __init__(
+        self,
+        ir: Path,
+        taps: Sequence[str] = (),
+        threading: Threading = AUTOMATIC,
+        *,
+        cached: bool = False,
+    ) -> None:
         import openvino
 
         self._core = openvino.Core()
@@ -64,13 +75,15 @@ class OpenVinoSession:
         if missing := [name for name in taps if name not in present]:
             self._model.add_outputs(missing)
         streams = threading.chosen_streams()
-        self._settings = {
+        self._settings: dict[str, int | str] = {
             "INFERENCE_PRECISION_HINT": compute_precision(self._model),
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": threading.threads,
-            "CACHE_DIR": str(engine_cache() / "openvino"),
         }
+        self._cache = engine_cache() / "openvino" if cached else None
+        if self._cache is not None:
+            self._settings["CACHE_DIR"] = str(self._cache)
         self._compiled: dict[_Shape, _Compiled] = {}
         self._lock = Lock()
         self.depth = streams + 1
@@ -127,6 +140,8 @@ class OpenVinoSession:
         except RuntimeError as error:
             reason = str(error).strip().split("\n")[-1]
             raise GateFailed(f"OpenVINO cannot compile the model ({reason})") from error
+        if self._cache is not None:
+            prune(self._cache, CACHED_BYTES)
         asked = self._settings["INFERENCE_PRECISION_HINT"]
         got = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         if got != asked:

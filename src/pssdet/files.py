@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pssdet.errors import BadInput
@@ -173,3 +173,21 @@ def cache_home() -> Path:
 def engine_cache() -> Path:
     """Folder of the engines built and kernels measured, beside the downloads."""
     return cache_home() / "engines"
+
+
+def prune(folder: Path, most: int) -> None:
+    """Delete the oldest files of a folder, so that the others have at most ``most`` bytes; the newest stays.
+
+    Other processes may do the same, and may still read a file that is deleted.
+    """
+    found: list[tuple[float, int, Path]] = []
+    for path in folder.glob("*"):
+        with suppress(OSError):
+            status = path.stat()
+            found.append((status.st_mtime, status.st_size, path))
+    kept = 0
+    for number, (_, size, path) in enumerate(sorted(found, reverse=True)):
+        kept += size
+        if number and kept > most:
+            with suppress(OSError):
+                path.unlink()

@@ -1,5 +1,6 @@
 """The session on a CPU: shapes come and go, threads share it, and it gives each batch its own results."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -7,6 +8,8 @@ import onnx
 import pytest
 
 from pssdet.engines.backend import Pipelined
+from pssdet.engines.ov import conversion
+from pssdet.engines.ov import session as session_module
 from pssdet.engines.ov.conversion import save_ir, to_openvino
 from pssdet.engines.ov.session import OWN, OpenVinoSession, Threading
 from pssdet.models.card import read_model_card
@@ -30,9 +33,13 @@ def batches(mini_folder):
     return [sample_of_shape(steps, *shape) for shape in SHAPES]
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PSSDET_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture
-def session(ir, tmp_path, monkeypatch):
-    monkeypatch.setenv("PSSDET_CACHE", str(tmp_path))
+def session(ir):
     return OpenVinoSession(ir)
 
 
@@ -99,6 +106,33 @@ def test_a_closed_session_runs_nothing(session, batches):
         session.run(batches[0])
 
 
-def test_opening_again_finds_the_compiled_model(ir, session, batches, tmp_path):
+def from_cache(ir, shape):
+    return OpenVinoSession(ir, cached=True).compiled(shape).get_property("LOADED_FROM_CACHE")
+
+
+def test_opening_again_finds_the_compiled_model(ir, batches):
+    shape = batches[0]["image"].shape
+    assert [from_cache(ir, shape) for _ in range(2)] == [False, True]
+
+
+def test_only_if_that_is_wanted(session, batches, tmp_path):
     session.run(batches[0])
-    assert OpenVinoSession(ir).compiled(batches[0]["image"].shape).get_property("LOADED_FROM_CACHE")
+    assert not list((tmp_path / "cache").rglob("*.blob"))
+
+
+def test_not_that_of_a_model_with_other_nodes_in_float32(ir, batches, tmp_path):
+    """They differ in nothing but the marks of layers."""
+    other = tmp_path / "model.xml"
+    shutil.copyfile(ir.with_suffix(".bin"), other.with_suffix(".bin"))
+    shutil.copyfile(ir, other)
+    conversion._hold_to_float32(other, ["trunk/Conv_0"])
+    shape = batches[0]["image"].shape
+    assert [from_cache(each, shape) for each in (ir, other)] == [False, False]
+
+
+def test_the_disk_does_not_fill(ir, batches, tmp_path, monkeypatch):
+    shapes = [each["image"].shape for each in batches[:2]]
+    monkeypatch.setattr(session_module, "CACHED_BYTES", 1)
+    for shape in shapes:
+        from_cache(ir, shape)
+    assert len(list((tmp_path / "cache").rglob("*.blob"))) == 1
