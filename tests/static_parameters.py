@@ -1,7 +1,8 @@
 """The parameters with which the original static programs computed their stored outputs (rows 1-3).
 
 Like ``pssdet.models.parameters``, but by the static variables' names; the classification layers were
-calibrated once, so that the scores spread over the classes, and are stored.
+calibrated once, so that the scores spread over the classes. Their biases are stored, and a factor for the
+weights of each class.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ GAINS = (
     ("rpn_cls_logits", 1.2),
     ("rpn_bbox_pred", 0.5),
     ("bbox_pred", 1.0),
+    ("cls_score", 3.0),
     ("fpn_inner", 1.0),
     ("fpn_res2", 0.2),
     ("fpn_res3", 0.3),
@@ -35,8 +37,12 @@ def static_parameters(row, data):
     shapes = read_manifest(data / f"row{row}.tsv")
     with np.load(data / "classification_heads.npz") as heads:
         stored = {name.partition("/")[2]: heads[name] for name in heads.files if name.startswith(f"row{row}/")}
-    values = {name: stored[name] if name in stored else draw(name, shape) for name, shape in shapes.items()}
-    parameters = {name: np.ascontiguousarray(value, np.float32) for name, value in values.items()}
+    parameters = {}
+    for name, shape in shapes.items():
+        value = np.ascontiguousarray(draw(name, shape), np.float32)
+        if name in stored:
+            value = np.float32(value * stored[name]) if name.endswith("_w") else stored[name]
+        parameters[name] = value
     assert digest(parameters) == SHA256[row]
     return parameters
 
