@@ -97,12 +97,12 @@ class TestOthers:
 class TestPlainOpenVino:
     """What somebody would get without this project."""
 
-    @pytest.fixture(scope="class")
-    def export(self, mini_folder):
+    @pytest.fixture(autouse=True)
+    def _openvino(self):
         pytest.importorskip("openvino")
-        return onnx.load(mini_folder / "model.onnx")
 
-    def test_it_has_no_rule_but_that_of_deform_conv(self, export):
+    def test_it_has_no_rule_but_that_of_deform_conv(self, mini_folder):
+        export = onnx.load(mini_folder / "model.onnx")
         plain, ours = (
             Counter((node.get_type_name(), node.get_type_info().version_id) for node in model.get_ops())
             for model in (plain_model(export), to_openvino(export))
@@ -111,7 +111,8 @@ class TestPlainOpenVino:
         for of_a_rule in [("MaxPool", "opset1"), ("GatherND", "opset8")]:
             assert ours[of_a_rule] > plain[of_a_rule]
 
-    def test_it_finds_what_onnx_runtime_finds(self, prepared):
+    def test_it_finds_what_onnx_runtime_finds(self, prepared, monkeypatch):
+        monkeypatch.delattr("benchmarks.cpu_speed.openvino_models.to_openvino")
         inputs = inputs_of(prepared.card.preprocessing, 2)
         names = ("openvino_plain", "onnxruntime_plain")
         found, expected = (open_candidate(name, prepared, inputs).run(inputs) for name in names)
