@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pssdet.engines.precision.recipe import HALF_PREFIXES
+
 if TYPE_CHECKING:
     import onnx
-
-#: Names of the nodes of the trunk and of the heads begin so; the other nodes select and decode.
-NETWORK_NODES = ("trunk/", "head/")
 
 
 def without_dcn(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -30,14 +29,14 @@ def without_dcn(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def network_alone(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy with the trunk and the heads only: no proposals, RoIAlign, decoding or NMS.
+    """A copy with the trunk and the heads (``HALF_PREFIXES``) only: no proposals, RoIAlign, decoding or NMS.
 
     Its inputs are ``image`` and, for each head, the region features that RoIAlign would make; its outputs are
     what no other part of the network reads.
     """
     from onnx import TensorProto, helper
 
-    kept = [node for node in model.graph.node if node.name.startswith(NETWORK_NODES)]
+    kept = [node for node in model.graph.node if node.name.startswith(HALF_PREFIXES)]
     made = {name for node in kept for name in node.output}
     read = {name for node in kept for name in node.input if name}
     parameters = {tensor.name for tensor in model.graph.initializer}

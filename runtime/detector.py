@@ -87,11 +87,12 @@ class Detector:
         Args:
             folder: where ``engine.json`` lies.
             max_batch: most pictures to run at once; memory grows with it. By default 8 on a GPU and 1 on a
-                CPU, which computes several no faster together.
+                CPU, which is hardly faster per picture with several (``benchmarks/results/batches.md``).
             padding: ``own`` runs pictures of equal padded size together. ``common`` fills every batch, in
                 the order of the pictures, and pads it to its largest height and width: fewer runs, but
                 **other detections**, which depend on the batch-mates, since these networks see padding
                 (``benchmarks/results/padding_drift.md``). Boxes are clipped to each picture's own size.
+                It has no effect with a ``max_batch`` of 1, the default on a CPU.
             threading: how a CPU engine uses the cores. For many pictures, ``Threading(hint="throughput")``.
             self_test: whether the engine first runs its probe, whose detections are known. By default it does
                 so where CPU instructions, GPU, driver, runtime or kernel library are not those of the build.
@@ -117,7 +118,7 @@ class Detector:
 
     @property
     def self_test(self) -> str:
-        """What came of the engine's self-test, in words; empty if there was none."""
+        """Result of the self-test, as a sentence for people; empty if there was none."""
         return self._self_test
 
     @property

@@ -30,7 +30,7 @@ def self_test(folder: Path, engine: OpenEngine, *, wanted: bool | None) -> str:
         wanted: None tests only where this machine is not as the one of the build was.
 
     Returns:
-        What came of it, in words; empty if no test was due.
+        Result of the self-test, as a sentence for people; empty if no test was due.
 
     Raises:
         BadInput: the test is wanted, but the engine cannot be tested.
@@ -54,21 +54,20 @@ def self_test(folder: Path, engine: OpenEngine, *, wanted: bool | None) -> str:
         records = [*_stages_compared(folder, probe, inputs), *records]
     if broken := first_broken(records):
         raise GateFailed(
-            f"the engine in {folder} fails its self-test {broken}; {since}: build the engine again"
+            f"the engine in {folder} fails its self-test {broken}; {since}; build the engine again"
         )
     return f"self-test passed; {since}"
 
 
 def _prepared(folder: Path, card: EngineCard) -> tuple[Probe, Inputs]:
+    cannot = f"the engine in {folder} cannot test itself because"
     if card.model.probe is None:
-        raise BadInput(
-            f"the engine in {folder} cannot test itself: it is of an export without a probe; export again"
-        )
+        raise BadInput(f"{cannot} its export has no probe; export again")
     if card.probe is None:
-        raise BadInput(f"the engine in {folder} cannot test itself: no profile of it takes the export's probe")
+        raise BadInput(f"{cannot} no profile of it takes the export's probe")
     probe = read_probe(folder, card.probe)
     if probe.finds_nothing and not probe.has_stages:
-        raise BadInput(f"the engine in {folder} cannot test itself: it finds nothing in its probe")
+        raise BadInput(f"{cannot} it finds nothing in its probe")
     return probe, probe.inputs(card.model.preprocessing, card.profiles)
 
 

@@ -16,7 +16,7 @@ from pssdet.console import Progress
 from pssdet.engines.backend import DEFAULTS, BuildOptions, PrecisionOptions, Session
 from pssdet.engines.build_engine import build_engine, engine_folder
 from pssdet.engines.cache import build_key, is_engine_of
-from pssdet.engines.precision.operations import padded
+from pssdet.engines.input_shapes import padded
 from pssdet.engines.registry import backend_named, choose_backend, open_engine
 from pssdet.errors import BadInput, PssDetError
 from pssdet.files import staged_folder

@@ -1,4 +1,4 @@
-"""Models compiled by OpenVINO as it comes, and the time of an engine's layers."""
+"""The plain export and the floor compiled by OpenVINO, and the time of an engine's layers."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ from benchmarks.no_dcn import network_alone, without_dcn
 from pssdet.engines.backend import Tensors
 from pssdet.engines.backends.openvino_cpu import IR
 from pssdet.engines.ov.conversion import compute_precision, to_openvino
+from pssdet.engines.ov.rules import RULES
+from pssdet.engines.ov.session import input_name
 from pssdet.models.architecture import ROI_SIZE
 from pssdet.models.card import MODEL_ONNX, ModelCard
 
 Shape = tuple[int, ...]
 
 
-class PlainOpenVinoSession:
-    """An exported model compiled for one shape of its inputs, with OpenVINO's own settings but for float32."""
+class FixedShapeSession:
+    """An ``openvino.Model`` compiled for one shape of its inputs, with OpenVINO's settings but for float32."""
 
-    def __init__(self, model: onnx.ModelProto, shapes: Mapping[str, Shape]) -> None:
-        self._request = _compiled(to_openvino(model), shapes, "f32").create_infer_request()
+    def __init__(self, model: Any, shapes: Mapping[str, Shape]) -> None:
+        self._request = _compiled(model, shapes, "f32").create_infer_request()
 
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> Tensors:
         """One batch; see ``Session``."""
-        used = {node: inputs[_name_of(node)] for node in self._request.model_inputs}
+        used = {node: inputs[input_name(node)] for node in self._request.model_inputs}
         results = self._request.infer(used, share_inputs=True, share_outputs=True)
         return {name: value for output, value in results.items() for name in output.get_names()}
 
@@ -40,13 +42,31 @@ class PlainOpenVinoSession:
         self._request = None
 
 
-def plain_session(folder: Path, shapes: Mapping[str, Shape]) -> PlainOpenVinoSession:
-    """The export: functions inlined, ``DeformConv`` as OpenVINO's own operator, nothing else of ours."""
-    return PlainOpenVinoSession(onnx.load(folder / MODEL_ONNX), shapes)
+def plain_model(model: onnx.ModelProto) -> Any:
+    """An export as an ``openvino.Model``, with no more of this project than OpenVINO needs to read it.
+
+    Its reader knows neither local functions, which are inlined, nor ``DeformConv``, which gets the rule of our
+    engines: OpenVINO's own operator and a sum for the bias. Nothing else of our conversion is applied.
+    """
+    import onnx.inliner
+    import openvino
+    from openvino.frontend.onnx import ConversionExtension
+
+    core = openvino.Core()
+    core.add_extension(ConversionExtension("DeformConv", RULES["DeformConv"]))
+    return core.read_model(onnx.inliner.inline_local_functions(model).SerializeToString())
 
 
-def floor_session(folder: Path, card: ModelCard, shapes: Mapping[str, Shape]) -> PlainOpenVinoSession:
-    """The floor: trunk and heads alone, with plain convolutions in place of the deformable ones."""
+def plain_session(folder: Path, shapes: Mapping[str, Shape]) -> FixedShapeSession:
+    """The export, as ``plain_model`` reads it."""
+    return FixedShapeSession(plain_model(onnx.load(folder / MODEL_ONNX)), shapes)
+
+
+def floor_session(folder: Path, card: ModelCard, shapes: Mapping[str, Shape]) -> FixedShapeSession:
+    """The floor: trunk and heads alone, with plain convolutions in place of the deformable ones.
+
+    It is converted as our engines are.
+    """
     model = network_alone(without_dcn(onnx.load(folder / MODEL_ONNX)))
     given = {tensor.name for tensor in model.graph.input}
     batch = shapes["image"][0]
@@ -54,11 +74,11 @@ def floor_session(folder: Path, card: ModelCard, shapes: Mapping[str, Shape]) ->
     return FloorSession(model, {name: shapes.get(name, regions) for name in given})
 
 
-class FloorSession(PlainOpenVinoSession):
+class FloorSession(FixedShapeSession):
     """As its base, with region features drawn once: no proposals are made that could give them."""
 
     def __init__(self, model: onnx.ModelProto, shapes: Mapping[str, Shape]) -> None:
-        super().__init__(model, shapes)
+        super().__init__(to_openvino(model), shapes)
         draw = np.random.default_rng(0)
         self._features = {
             name: draw.standard_normal(shape, np.float32) for name, shape in shapes.items() if name != "image"
@@ -85,7 +105,7 @@ def layer_times(
     shapes = {name: value.shape for name, value in inputs.items()}
     settings = {"PERF_COUNT": True, "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
     request = _compiled(model, shapes, compute_precision(model), settings).create_infer_request()
-    used = {node: inputs[_name_of(node)] for node in request.model_inputs}
+    used = {node: inputs[input_name(node)] for node in request.model_inputs}
     seconds: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
     for index in range(1 + runs):
         request.infer(used)
@@ -100,12 +120,6 @@ def _compiled(
 ) -> Any:
     import openvino
 
-    model.reshape({node: list(shapes[_name_of(node)]) for node in model.inputs})
+    model.reshape({node: list(shapes[input_name(node)]) for node in model.inputs})
     settings = {"INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": 1, **(more or {})}
     return openvino.Core().compile_model(model, "CPU", settings)
-
-
-def _name_of(node: Any) -> str:
-    """The ONNX name of an input, which an unused input has no other trace of."""
-    name: str = node.get_node().get_friendly_name()
-    return name

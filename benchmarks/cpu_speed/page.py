@@ -18,10 +18,11 @@ _MEANING = (
     " candidate has a process of its own; in each round each runs once, in an order that changes from round to"
     " round. `paddle` is Paddle Inference with its own settings, which turn oneDNN on: the trunk, while the"
     " detection part, which Paddle cannot save as a program, runs eagerly. `paddle_eager` is the same detector"
-    " run eagerly as a whole, as this project uses it for reference. The plain ones run the export as it is,"
-    " OpenVINO with `DeformConv` as its own operator; `ours` are this project's OpenVINO engines. `floor` is"
-    " OpenVINO in float32 on the trunk and the heads alone, with plain 3x3 convolutions in place of the"
-    " deformable ones."
+    " run eagerly as a whole, as this project uses it for reference. The plain ones run the export in float32"
+    " without this project's conversion: ONNX Runtime as it is, OpenVINO with what its reader needs, the"
+    " functions inlined and `DeformConv` as OpenVINO's own operator. `ours` are this project's OpenVINO"
+    " engines. `floor` is the trunk and the heads alone, converted as ours in float32, with plain 3x3"
+    " convolutions in place of the deformable ones."
 )
 _RATIOS = (
     "Ratios are medians over the rounds in which both ran, with their quartiles; above 1, the second is faster."

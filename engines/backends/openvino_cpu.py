@@ -121,9 +121,10 @@ def _attested(draft: EngineCard, folder: Path, exported: onnx.ModelProto, chosen
     Raises:
         GateFailed: it computes in something else.
     """
+    from pssdet.engines.input_shapes import input_shape, typical_size
     from pssdet.engines.ov.executed import executed, prove
     from pssdet.engines.ov.session import OpenVinoSession
-    from pssdet.engines.precision.operations import convolution_flops, input_shape, typical_size
+    from pssdet.engines.precision.operations import convolution_flops
 
     steps = draft.model.preprocessing
     size = typical_size(steps.short_side, steps.long_side)

@@ -143,8 +143,8 @@ def read_maps_in_float32(model: Any) -> None:
     """Put a layer in front of the RoIAligns of each map that gives what it gets: the larger of it and -inf.
 
     A RoIAlign that is held to float32 and reads a map in bfloat16 has it converted to planes of one channel,
-    for which OpenVINO's kernel takes 15 times as long. This layer, held as well, converts the map instead, and
-    leaves the channels of a pixel together.
+    for which OpenVINO's kernel takes many times as long. This layer, held as well, converts the map instead,
+    and leaves the channels of a pixel together.
     """
     from openvino import opset8
 

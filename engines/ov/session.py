@@ -23,7 +23,7 @@ OWN = 4
 #: A compiled model's shape [N, 3, H, W]; None: any shape.
 _Shape: TypeAlias = "tuple[int, ...] | None"
 
-#: Bytes of compiled models that stay on disk, for all engines together; those of row 4 have 0.2 GB each.
+#: Bytes of compiled models that stay on disk, for all engines together; each holds the weights.
 CACHED_BYTES = 2 * 10**9
 
 _DEVICE = "CPU"
@@ -97,7 +97,7 @@ class OpenVinoSession:
         with self._lock:
             compiled = self._compiled_for(inputs["image"].shape)
             infer = compiled.idle.pop() if compiled.idle else compiled.model.create_infer_request()
-        given = {node: np.ascontiguousarray(inputs[_name_of(node)]) for node in compiled.model.inputs}
+        given = {node: np.ascontiguousarray(inputs[input_name(node)]) for node in compiled.model.inputs}
         infer.start_async(given, share_inputs=True)
         return _Request(compiled, infer, given)
 
@@ -133,7 +133,7 @@ class OpenVinoSession:
     def _compile(self, shape: _Shape) -> Any:
         model = self._model.clone()
         if shape is not None:
-            sizes = {node: shape if _name_of(node) == "image" else (shape[0], 2) for node in model.inputs}
+            sizes = {node: shape if input_name(node) == "image" else (shape[0], 2) for node in model.inputs}
             model.reshape(sizes)
         try:
             compiled = self._core.compile_model(model, _DEVICE, self._settings)
@@ -149,7 +149,7 @@ class OpenVinoSession:
         return compiled
 
 
-def _name_of(node: Any) -> str:
-    """The ONNX name of an input, which an unused input has no other trace of."""
+def input_name(node: Any) -> str:
+    """The ONNX name of a model's input, which an unused input has no other trace of."""
     name: str = node.get_node().get_friendly_name()
     return name

@@ -106,7 +106,8 @@ def recipe_for(model: str, graph: onnx.GraphProto, precision: Precision | None =
 
 def shipped_recipe(model: str, precision: Precision | None = None) -> Path | None:
     """The file that ships for a configuration in one precision, else for it in any; None if there is none."""
-    files = (_FOLDER / f"{model}.{precision}.json", _FOLDER / f"{model}.json")
+    names = [f"{model}.{precision}.json"] if precision is not None else []
+    files = (_FOLDER / name for name in [*names, f"{model}.json"])
     return next((path for path in files if path.is_file()), None)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from pssdet.engines.precision.operations import STRIDE, BatchSize, input_shape, padded, typical_size
+from pssdet.engines.input_shapes import STRIDE, BatchSize, input_shape, padded, typical_size
 from pssdet.errors import BadInput
 
 Shape: TypeAlias = tuple[int, ...]

@@ -35,6 +35,7 @@ SCRIPTS = (
     "benchmarks/ablation.py",
     "benchmarks/exports.py",
     "benchmarks/batches.py",
+    "benchmarks/cpu.py",
     "benchmarks/reference_parity.py",
     "benchmarks/int8_calibration.py",
     "benchmarks/padding_drift.py",

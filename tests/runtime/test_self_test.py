@@ -112,7 +112,7 @@ class TestFaults:
         changed = msgspec.structs.replace(card, files=files, environment=environment)
         (folder / ENGINE_CARD).write_bytes(encode(changed))
         with pytest.raises(
-            GateFailed, match=r"since the build, openvino 2026\.3 became .*: build the engine again"
+            GateFailed, match=r"since the build, openvino 2026\.3 became .*; build the engine again"
         ):
             Detector.load(folder)
 
@@ -174,7 +174,7 @@ class TestWithoutProbe:
         assert runs == [False]
 
     def test_it_cannot_test_itself(self):
-        with pytest.raises(BadInput, match="an export without a probe; export again") as caught:
+        with pytest.raises(BadInput, match="its export has no probe; export again") as caught:
             Detector.load(self.ENGINE, self_test=True)
         assert "\n" not in str(caught.value)
 

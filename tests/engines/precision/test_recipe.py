@@ -9,7 +9,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pssdet.engines.precision import recipe as module
 from pssdet.engines.precision.half import half_region
-from pssdet.engines.precision.recipe import Recipe, default_recipe, read_recipe, recipe_for, write_recipe
+from pssdet.engines.precision.recipe import (
+    Recipe,
+    default_recipe,
+    read_recipe,
+    recipe_for,
+    shipped_recipe,
+    write_recipe,
+)
 from pssdet.errors import BadInput
 from pssdet.models.stages import HEAD_NODES, TRUNK_NODES
 from pssdet.models.zoo import ZOO
@@ -48,13 +55,30 @@ def test_prefixes_are_those_of_the_exported_model():
 
 def test_every_detector_of_the_rows_and_the_bundled_ones_has_a_recipe():
     shipped = {path.stem: read_recipe(path) for path in module._FOLDER.glob("*.json")}
-    wanted = {entry.name for entry in ZOO if entry.row or entry.name.startswith("mini_")}
-    assert set(shipped) == wanted
-    assert all(recipe.model == name and recipe.fp32 and recipe.note for name, recipe in shipped.items())
+    bundled = {entry.name for entry in ZOO if entry.name.startswith("mini_")}
+    rows = {entry.name for entry in ZOO if entry.row}
+    assert set(shipped) == rows | bundled | {f"{name}.bf16" for name in bundled}
+    for name, recipe in shipped.items():
+        assert recipe.model == name.removesuffix(".bf16")
+        assert recipe.fp32
+        assert recipe.note
 
 
 def test_a_model_without_a_recipe_gets_the_default():
     assert recipe_for("somebody's", layer()) == default_recipe("somebody's", layer())
+
+
+def test_a_recipe_of_the_precision_goes_before_the_one_of_any(monkeypatch, tmp_path):
+    for name in ("m", "m.bf16", "m.None"):
+        (tmp_path / f"{name}.json").touch()
+    monkeypatch.setattr(module, "_FOLDER", tmp_path)
+    found = {precision: shipped_recipe("m", precision) for precision in ("bf16", "int8", None)}
+    assert {precision: path.name for precision, path in found.items()} == {
+        "bf16": "m.bf16.json",
+        "int8": "m.json",
+        None: "m.json",
+    }
+    assert shipped_recipe("other", "bf16") is None
 
 
 def test_a_written_recipe_is_read_again(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pssdet.engines.precision.operations import input_shape
+from pssdet.engines.input_shapes import input_shape
 from pssdet.engines.trt.profiles import Profile, default_profile, read_profiles
 from pssdet.errors import BadInput
 from pssdet.models.preprocess import prepare
