@@ -92,7 +92,7 @@ class PrecisionOptions(BuildOptions):
     """Options of a backend with reduced precision."""
 
     recipe: Path | None = None
-    """JSON file: which nodes stay float32 in --fp16 or --int8 (default: the one that ships with the model)."""
+    """JSON file: what stays float32 in --fp16, --bf16 or --int8 (default: the one shipped with the model)."""
 
     calibration: Path | None = None
     """Folder of pictures from which --int8 takes its ranges (default for a bundled detector: scenes)."""
@@ -101,7 +101,7 @@ class PrecisionOptions(BuildOptions):
         """Refuse a recipe or pictures without effect, and int8 without pictures."""
         if self.recipe is not None and precision == "fp32":
             raise BadInput(
-                "--recipe says what stays float32 in --fp16 or --int8; give one of them, or no recipe"
+                "--recipe says what stays float32 in --fp16, --bf16 or --int8; give one of them, or no recipe"
             )
         if self.calibration is not None and precision != "int8":
             raise BadInput("--calibration is for --int8; give both or neither")
