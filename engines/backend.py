@@ -15,6 +15,7 @@ from typing import (
     Protocol,
     TypeAlias,
     TypeVar,
+    get_args,
     get_type_hints,
     runtime_checkable,
 )
@@ -92,7 +93,7 @@ class PrecisionOptions(BuildOptions):
     """Options of a backend with reduced precision."""
 
     recipe: Path | None = None
-    """JSON file: which nodes stay float32 in --fp16 or --int8 (default: the one that ships with the model)."""
+    """JSON file: what stays float32 in --fp16, --bf16 or --int8 (default: the one shipped with the model)."""
 
     calibration: Path | None = None
     """Folder of pictures from which --int8 takes its ranges (default for a bundled detector: scenes)."""
@@ -101,7 +102,7 @@ class PrecisionOptions(BuildOptions):
         """Refuse a recipe or pictures without effect, and int8 without pictures."""
         if self.recipe is not None and precision == "fp32":
             raise BadInput(
-                "--recipe says what stays float32 in --fp16 or --int8; give one of them, or no recipe"
+                "--recipe says what stays float32 in --fp16, --bf16 or --int8; give one of them, or no recipe"
             )
         if self.calibration is not None and precision != "int8":
             raise BadInput("--calibration is for --int8; give both or neither")
@@ -136,6 +137,8 @@ DEFAULTS = BuildOptions()
 
 _MOST_STREAMS = 4
 
+_Hint: TypeAlias = Literal["latency", "throughput"]
+
 
 @dataclass(frozen=True)
 class Threading:
@@ -149,7 +152,7 @@ class Threading:
 
     threads: int = 0
     streams: int = 0
-    hint: Literal["latency", "throughput"] = "latency"
+    hint: _Hint = "latency"
 
     def chosen_streams(self) -> int:
         """The streams, of which throughput takes one for each thread, up to four.
@@ -160,12 +163,21 @@ class Threading:
         return self.streams or most
 
     def check(self, offered: Collection[str], backend: str) -> None:
-        """Raise ``BadInput`` for a number that is none, or one that the backend does not take."""
+        """Raise ``BadInput`` for what is impossible, or what the backend does not take."""
+        if self.hint not in get_args(_Hint):
+            raise BadInput(f"no hint is called {self.hint!r}; choose from {', '.join(get_args(_Hint))}")
         for name, value in (("threads", self.threads), ("streams", self.streams)):
             if value < 0:
                 raise BadInput(f"{value} {name} are impossible; choose 1 or more")
             if value and name not in offered:
                 raise BadInput(f"backend {backend} has no --{name}; leave it out or take another engine")
+        threads = self.threads or usable_cores()
+        if self.streams > threads:
+            whose = f"--threads {threads}" if self.threads else f"the {threads} cores here"
+            raise BadInput(
+                f"each stream needs a thread: --streams {self.streams} are too many for {whose};"
+                f" choose {threads} or fewer, or more --threads"
+            )
 
 
 AUTOMATIC = Threading()

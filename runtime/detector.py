@@ -187,12 +187,14 @@ class Detector:
     ) -> Iterator[tuple[NamedPicture, Detections]]:
         done: dict[int, tuple[NamedPicture, Detections]] = {}
         following = 0
-        for batch, outputs in run_ahead(self._session, self._batches(_usable(prepared, refuse))):
-            for index, (position, each) in enumerate(batch):
-                done[position] = each.picture, self._detections(each, outputs, index)
-            while following in done:
-                yield done.pop(following)
-                following += 1
+        batches = self._batches(_usable(prepared, refuse))
+        with closing(run_ahead(self._session, batches)) as results:
+            for batch, outputs in results:
+                for index, (position, each) in enumerate(batch):
+                    done[position] = each.picture, self._detections(each, outputs, index)
+                while following in done:
+                    yield done.pop(following)
+                    following += 1
 
     def _batches(self, prepared: Iterable[_Prepared]) -> Iterator[tuple[_Batch, Inputs]]:
         for batch in in_batches(prepared, _padded_shape, self._max_batch, self._padding):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import NoReturn, TypeVar
 
@@ -34,24 +35,41 @@ def map_in_threads(
         pool.shutdown(cancel_futures=True)
 
 
-def run_ahead(session: Pipelined, batches: Iterable[tuple[T, Inputs]]) -> Iterator[tuple[T, Tensors]]:
-    """The outputs of each batch, with the caller's item beside them; with up to ``session.depth`` under way."""
+def run_ahead(
+    session: Pipelined, batches: Iterable[tuple[T, Inputs]]
+) -> Generator[tuple[T, Tensors], None, None]:
+    """The outputs of each batch, with the caller's item beside them; with up to ``session.depth`` under way.
+
+    No batch runs any more once the generator has ended, also if it is closed early or by an error.
+    """
 
     def collect(item: T, request: object) -> tuple[T, Tensors]:
         return item, session.collect(request)
 
-    return _ahead((partial(collect, item, session.submit(inputs)) for item, inputs in batches), session.depth)
+    started = (partial(collect, item, session.submit(inputs)) for item, inputs in batches)
+    return _ahead(started, session.depth, to_the_end=True)
 
 
-def _ahead(started: Iterable[Callable[[], R]], most: int) -> Iterator[R]:
-    """The results of work that starts as it is taken from ``started``, with at most ``most`` under way."""
+def _ahead(
+    started: Iterable[Callable[[], R]], most: int, *, to_the_end: bool = False
+) -> Generator[R, None, None]:
+    """The results of work that starts as it is taken from ``started``, with at most ``most`` under way.
+
+    Args:
+        to_the_end: wait also for work whose result nobody takes.
+    """
     under_way: deque[Callable[[], R]] = deque()
-    for result in _errors_in_turn(started):
-        under_way.append(result)
-        if len(under_way) == most:
+    try:
+        for result in _errors_in_turn(started):
+            under_way.append(result)
+            if len(under_way) == most:
+                yield under_way.popleft()()
+        while under_way:
             yield under_way.popleft()()
-    while under_way:
-        yield under_way.popleft()()
+    finally:
+        while to_the_end and under_way:
+            with suppress(Exception):
+                under_way.popleft()()
 
 
 def _errors_in_turn(started: Iterable[Callable[[], R]]) -> Iterator[Callable[[], R]]:

@@ -164,8 +164,8 @@ class _Tuner:
         with tempfile.TemporaryDirectory(prefix="pssdet-tune-") as folder:
             try:
                 score = self._judge(self._run(self._backend.open_trial(self._model, float32, Path(folder))))
-            except GateFailed as error:  # NaN and infinity, which the detector refuses
-                score = Score(holds=False, text=f"no detections ({error})")
+            except GateFailed as error:  # NaN and infinity, or what OpenVINO cannot compile
+                score = Score(holds=False, text=str(error))
         self._scores[names] = score
         return score
 

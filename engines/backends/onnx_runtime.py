@@ -87,11 +87,8 @@ class _OnnxRuntimeBackend(Backend[PrecisionOptions]):
             return InThreads(OnnxRuntimeSession(folder / MODEL_ONNX, taps, cuda=True), batch=8)
         streams = threading.chosen_streams()
         # Each stream brings a thread of its own to those that they share.
-        threads = (
-            0
-            if streams == 1 and not threading.threads
-            else max(1, 1 + (threading.threads or usable_cores()) - streams)
-        )
+        shared = 1 + (threading.threads or usable_cores()) - streams
+        threads = 0 if streams == 1 and not threading.threads else shared
         session = OnnxRuntimeSession(folder / MODEL_ONNX, taps, cuda=False, threads=threads)
         return InThreads(session, streams)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Collection, Iterable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
     from pssdet.engines.ov.conversion import ComputePrecision
 
 IR = "model.xml"
-_INSTALL = "pip install 'openvino>=2026.4,<2027'"
+#: The first release that engines are proved with, and the first that may be another.
+_OLDEST, _OTHER = (2026, 4), (2027, 0)
+_INSTALL = f"pip install 'openvino>={_OLDEST[0]}.{_OLDEST[1]},<{_OTHER[0]}'"
 
 #: Instructions for products of bfloat16, and of 8-bit integers summed in 32 bits, as Linux names them.
 _BF16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
@@ -41,6 +45,9 @@ class _OpenVinoBackend(Backend[PrecisionOptions]):
     def missing(self) -> str | None:
         if importlib.util.find_spec("openvino") is None:
             return f"OpenVINO is not installed; {_INSTALL}"
+        version = _version()
+        if version is not None and not _OLDEST <= _release(version) < _OTHER:
+            return f"engines are not proved with OpenVINO {version}; {_INSTALL}"
         return None
 
     def missing_for(self, precision: Precision) -> str | None:
@@ -145,6 +152,18 @@ def _attested(draft: EngineCard, folder: Path, exported: onnx.ModelProto, chosen
         deformable_flops=found.operations(deformable),
     )
     return replace(draft, layers=record)
+
+
+def _version() -> str | None:
+    try:
+        return metadata.version("openvino")
+    except metadata.PackageNotFoundError:  # a build of one's own, or a nightly one
+        return None
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Year and number of a release, of e.g. ``2026.4.0``."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
 def _biases(graph: onnx.GraphProto) -> dict[str, str]:

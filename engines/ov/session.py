@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple, TypeAlias
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 
 from pssdet.engines.backend import AUTOMATIC, Tensors, Threading
 from pssdet.engines.ov.conversion import compute_precision
-from pssdet.errors import EnvironmentMissing, GateFailed
+from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 from pssdet.files import engine_cache, prune
 
 #: Shapes that get a compiled model of their own, in the order in which they come, since each has memory of
@@ -34,7 +36,8 @@ class _Compiled(NamedTuple):
     idle: list[Any]  # openvino.InferRequest
 
 
-class _Request(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Request:
     compiled: _Compiled
     infer: Any  # openvino.InferRequest
     inputs: Mapping[Any, NDArray[np.float32]]  # its memory, which must live as long as the request runs
@@ -53,6 +56,7 @@ class OpenVinoSession:
         cached: keep what is compiled on disk, where the next session finds it.
 
     Raises:
+        BadInput: OpenVINO cannot read the IR.
         EnvironmentMissing: this CPU does not compute in the precision.
         GateFailed: OpenVINO cannot compile the model, which the first batch of a shape may show.
     """
@@ -70,13 +74,19 @@ class OpenVinoSession:
         import openvino
 
         self._core = openvino.Core()
-        self._model: Any = self._core.read_model(ir)
+        try:
+            self._model: Any = self._core.read_model(ir)
+            precision = compute_precision(self._model)
+        except RuntimeError as error:
+            raise BadInput(
+                f"OpenVINO cannot read {ir} ({_reason(error)}); build the engine again with this OpenVINO"
+            ) from error
         present = {name for output in self._model.outputs for name in output.get_names()}
         if missing := [name for name in taps if name not in present]:
             self._model.add_outputs(missing)
         streams = threading.chosen_streams()
         self._settings: dict[str, int | str] = {
-            "INFERENCE_PRECISION_HINT": compute_precision(self._model),
+            "INFERENCE_PRECISION_HINT": precision,
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": threading.threads,
@@ -85,6 +95,7 @@ class OpenVinoSession:
         if self._cache is not None:
             self._settings["CACHE_DIR"] = str(self._cache)
         self._compiled: dict[_Shape, _Compiled] = {}
+        self._running: set[_Request] = set()
         self._lock = Lock()
         self.depth = streams + 1
 
@@ -97,16 +108,24 @@ class OpenVinoSession:
         with self._lock:
             compiled = self._compiled_for(inputs["image"].shape)
             infer = compiled.idle.pop() if compiled.idle else compiled.model.create_infer_request()
-        given = {node: np.ascontiguousarray(inputs[input_name(node)]) for node in compiled.model.inputs}
-        infer.start_async(given, share_inputs=True)
-        return _Request(compiled, infer, given)
+            given = {node: np.ascontiguousarray(inputs[input_name(node)]) for node in compiled.model.inputs}
+            request = _Request(compiled, infer, given)
+            infer.start_async(given, share_inputs=True)
+            self._running.add(request)
+        return request
 
     def collect(self, request: _Request) -> Tensors:
         """The outputs of a batch; see ``Pipelined``."""
-        request.infer.wait()
+        try:
+            request.infer.wait()
+        except RuntimeError:
+            with self._lock:
+                self._running.discard(request)
+            raise
         outputs = request.infer.results.items()
         results = {name: np.array(value) for output, value in outputs for name in output.get_names()}
         with self._lock:
+            self._running.discard(request)
             request.compiled.idle.append(request.infer)
         return results
 
@@ -116,9 +135,13 @@ class OpenVinoSession:
             return self._compiled_for(shape).model
 
     def close(self) -> None:
-        """Free the session's memory."""
+        """Free the session's memory, after the batches that were submitted."""
         with self._lock:
             self._model = None
+            for request in self._running:
+                with suppress(RuntimeError):  # that of ``collect``
+                    request.infer.wait()
+            self._running.clear()
             self._compiled.clear()
 
     def _compiled_for(self, shape: tuple[int, ...]) -> _Compiled:
@@ -138,8 +161,7 @@ class OpenVinoSession:
         try:
             compiled = self._core.compile_model(model, _DEVICE, self._settings)
         except RuntimeError as error:
-            reason = str(error).strip().split("\n")[-1]
-            raise GateFailed(f"OpenVINO cannot compile the model ({reason})") from error
+            raise GateFailed(f"OpenVINO cannot compile the model ({_reason(error)})") from error
         if self._cache is not None:
             prune(self._cache, CACHED_BYTES)
         asked = self._settings["INFERENCE_PRECISION_HINT"]
@@ -147,6 +169,11 @@ class OpenVinoSession:
         if got != asked:
             raise EnvironmentMissing(f"OpenVINO computes in {got} here, {asked} was asked for; build it again")
         return compiled
+
+
+def _reason(error: RuntimeError) -> str:
+    """The last line of what OpenVINO says; those before name its source files."""
+    return str(error).strip().split("\n")[-1]
 
 
 def input_name(node: Any) -> str:

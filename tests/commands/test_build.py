@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from pssdet.commands.app import _app, execute
-from pssdet.commands.build import Options, build
+from pssdet.commands.build import Options, _judged, build
 from pssdet.commands.tuning import Tuning
+from pssdet.engines.measure import Measured
 
 
 def parsed(*words):
@@ -73,6 +74,8 @@ def test_every_option_has_its_help(capsys):
     [
         (("--fp16", "--int8"), "--fp16 and --int8 exclude each other"),
         (("--recipe", "a", "--tune-precision", "b"), "--recipe and --tune-precision exclude each other"),
+        (("--measure", "--json"), "--measure judges the choice of --backend auto in words"),
+        (("--measure", "--backend", "onnxruntime"), "leave --backend and --json out"),
         (("--images", "a"), "--images and --annotations are what --tune-precision judges by"),
         (("--backend", "onnxruntime", "--workspace", "0"), "backend onnxruntime has no --workspace"),
         (
@@ -96,3 +99,30 @@ def test_refused_before_anything_takes_time(words, message):
     assert code == 2
     assert err.startswith("error: ")
     assert message in err
+
+
+TIMES = {"openvino": 0.0123, "onnxruntime": 0.0246}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen", "verdict"),
+    [
+        (TIMES, "openvino", "auto took openvino, the fastest here"),
+        (
+            TIMES,
+            "onnxruntime",
+            "auto took onnxruntime, but openvino is 2.00 x faster here: --backend openvino",
+        ),
+        (
+            TIMES,
+            "tensorrt",
+            "auto took tensorrt, which could not be measured; the fastest of the others is openvino",
+        ),
+        ({}, "tensorrt", "auto took tensorrt; nothing could be measured"),
+    ],
+)
+def test_the_choice_of_auto_is_judged(seconds, chosen, verdict):
+    lines = _judged(Measured(seconds, {"paddle": "it differs"}), chosen).splitlines()
+    assert lines[-1] == verdict
+    assert lines[-2] == "  paddle: not measured (it differs)"
+    assert lines[:-2] == [f"  {name}: {1000 * each:.1f} ms a picture" for name, each in seconds.items()]

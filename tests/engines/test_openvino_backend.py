@@ -131,6 +131,32 @@ def test_too_few_integer_kernels_is_a_failed_gate(mini_folder, tmp_path, monkeyp
     assert not (tmp_path / "engine").exists()
 
 
+@pytest.mark.parametrize("version", ["2025.4.1", "2026.3.0", "2027.0.0", "2027.0.0.dev20270101"])
+def test_another_openvino_is_said_in_one_line(version, monkeypatch):
+    monkeypatch.setattr(openvino_cpu.metadata, "version", lambda _: version)
+    with pytest.raises(EnvironmentMissing) as refusal:
+        choose_backend("openvino", "fp32")
+    assert str(refusal.value) == (
+        f"engines are not proved with OpenVINO {version}; pip install 'openvino>=2026.4,<2027'"
+    )
+
+
+@pytest.mark.parametrize("version", ["2026.4.0", "2026.4.0rc1", "2026.10", None])
+def test_the_openvino_that_is_asked_for(version, monkeypatch):
+    def found(name):
+        if version is None:  # a build of one's own
+            raise openvino_cpu.metadata.PackageNotFoundError(name)
+        return version
+
+    monkeypatch.setattr(openvino_cpu.metadata, "version", found)
+    assert BACKEND.missing() is None
+
+
+def test_no_openvino(monkeypatch):
+    monkeypatch.setattr(openvino_cpu.importlib.util, "find_spec", lambda _: None)
+    assert BACKEND.missing() == "OpenVINO is not installed; pip install 'openvino>=2026.4,<2027'"
+
+
 @pytest.mark.parametrize(("precision", "word"), [("bf16", "bfloat16"), ("int8", "VNNI")])
 def test_a_cpu_without_the_instructions_is_said_in_one_line(precision, word, monkeypatch):
     monkeypatch.setattr(openvino_cpu, "cpu_flags", lambda: frozenset({"avx2"}))

@@ -23,7 +23,7 @@ from pssdet.errors import BadInput
             {"stages": True, "opt_shapes": ("1x64x64",)},
             "paddle has no --opt-shapes, --stages",
         ),
-        ("onnxruntime", "fp32", {"recipe": "x.json"}, "--fp16 or --int8"),
+        ("onnxruntime", "fp32", {"recipe": "x.json"}, "--fp16, --bf16 or --int8"),
         ("tensorrt", "fp16", {"calibration": "x"}, "for --int8"),
         ("tensorrt", "int8", {}, "--calibration DIR"),
         ("tensorrt", "fp32", {"workspace": 0}, "--workspace is in MiB, 1 or more"),

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from pssdet.runtime.overlap import map_in_threads
+from pssdet.runtime.overlap import map_in_threads, run_ahead
 
 
 def test_results_keep_the_order_whichever_is_ready_first():
@@ -71,3 +71,49 @@ def test_closing_drops_what_has_not_begun():
     results.close()
     assert begun in ([0], [0, 1])
     assert not [each for each in threading.enumerate() if each.name.startswith("prepare")]
+
+
+class Pipeline:
+    """A session whose batches are under way until they are collected; a batch of 0 fails."""
+
+    depth, batch = 3, 1
+
+    def __init__(self):
+        self.under_way = []
+
+    def submit(self, inputs):
+        self.under_way.append(inputs)
+        return inputs
+
+    def collect(self, request):
+        self.under_way.remove(request)
+        return {"inverse": 1 / request}
+
+
+def test_no_batch_is_under_way_once_a_stream_is_left():
+    session = Pipeline()
+    results = run_ahead(session, ((number, number) for number in (1, 2, 0, 4, 5, 6)))
+    assert next(results) == (1, {"inverse": 1})
+    assert session.under_way == [2, 0]
+    results.close()
+    assert session.under_way == []
+
+
+def test_no_batch_is_under_way_after_an_error():
+    session = Pipeline()
+    with pytest.raises(ZeroDivisionError):
+        list(run_ahead(session, ((number, number) for number in (0, 2, 0, 4))))
+    assert session.under_way == []
+
+
+def test_an_error_of_a_batch_to_come_ends_a_stream_that_is_left_without_a_word():
+    def batches():
+        yield 1, 1
+        yield 2, 2
+        raise OSError("the disk is gone")
+
+    session = Pipeline()
+    results = run_ahead(session, batches())
+    next(results)
+    results.close()
+    assert session.under_way == []

@@ -10,7 +10,7 @@ from pssdet.engines.precision.recipe import default_recipe
 from pssdet.engines.registry import backend_named
 from pssdet.errors import BadInput, GateFailed
 from pssdet.models.card import FileRecord, encode, read_model_card
-from pssdet.validation.tune_precision import Pictures, tune
+from pssdet.validation.tune_precision import Pictures, tune, tuning_backend
 
 PICTURES = 8
 #: Of detections that must agree: eight pictures show some twenty objects, and one more or less must not matter.
@@ -95,6 +95,19 @@ def test_the_result_is_the_same_every_time(overflowing, scenes):
 def test_a_target_that_nothing_reaches(overflowing, scenes):
     with pytest.raises(GateFailed, match="no recipe of mini_faster"):
         tune(overflowing, "fp16", pictures(scenes, overflowing, most=2), target=1.1)
+
+
+def test_an_engine_that_cannot_be_opened_is_named_as_such(mini_folder, scenes, monkeypatch):
+    def refuse(*_):
+        raise GateFailed("OpenVINO cannot compile the model (no kernel)")
+
+    monkeypatch.setattr(tuning_backend("fp16"), "open_trial", refuse)
+    with pytest.raises(GateFailed) as failure:
+        tune(mini_folder, "fp16", pictures(scenes, mini_folder, most=2), target=0.5)
+    assert str(failure.value) == (
+        "no recipe of mini_faster will do: with all of trunk and head in float32"
+        " OpenVINO cannot compile the model (no kernel)"
+    )
 
 
 def test_too_few_objects_to_judge_by(mini_folder, scenes):

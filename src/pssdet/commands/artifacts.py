@@ -7,7 +7,7 @@ from pathlib import Path
 from pssdet.console import Progress
 from pssdet.engines.backend import DEFAULTS, PrecisionOptions
 from pssdet.engines.build_engine import build_engine, engine_folder
-from pssdet.engines.registry import backend_named, choose_backend
+from pssdet.engines.registry import backend_named, choose_backend, why_automatic
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.models.card import ENGINE_CARD, MODEL_CARD, EngineCard, Precision, read_engine_card, read_model_card
 from pssdet.models.zoo import DEFAULT_MODEL, bundled, find
@@ -139,7 +139,8 @@ def engine_of(model: str, backend_name: str, precision: Precision, progress: Pro
         if scenes is not None:
             render_scenes(scenes, progress)
             options = PrecisionOptions(calibration=scenes)
-        build_engine(folder, backend, precision, target, progress, options)
+        reason = why_automatic(backend, precision) if backend_name == "auto" else ""
+        build_engine(folder, backend, precision, target, progress, options, reason)
     return target
 
 

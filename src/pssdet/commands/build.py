@@ -118,7 +118,11 @@ def _judged(measured: Measured, chosen: str) -> str:
     lines = [f"  {name}: {1000 * seconds:.1f} ms a picture" for name, seconds in measured.seconds.items()]
     lines += [f"  {name}: not measured ({reason})" for name, reason in measured.failed.items()]
     fastest = measured.fastest
-    if fastest == chosen:
+    if fastest is None:
+        verdict = f"auto took {chosen}; nothing could be measured"
+    elif chosen not in measured.seconds:
+        verdict = f"auto took {chosen}, which could not be measured; the fastest of the others is {fastest}"
+    elif fastest == chosen:
         verdict = f"auto took {chosen}, the fastest here"
     else:
         ratio = measured.seconds[chosen] / measured.seconds[fastest]

@@ -12,8 +12,10 @@ from pssdet.engines.ov import conversion
 from pssdet.engines.ov import session as session_module
 from pssdet.engines.ov.conversion import save_ir, to_openvino
 from pssdet.engines.ov.session import OWN, OpenVinoSession, Threading
+from pssdet.errors import BadInput
 from pssdet.models.card import read_model_card
 from pssdet.models.preprocess import sample_of_shape
+from pssdet.runtime.overlap import run_ahead
 
 pytest.importorskip("openvino")
 
@@ -136,3 +138,65 @@ def test_the_disk_does_not_fill(ir, batches, tmp_path, monkeypatch):
     for shape in shapes:
         from_cache(ir, shape)
     assert len(list((tmp_path / "cache").rglob("*.blob"))) == 1
+
+
+@pytest.fixture
+def slow(mini_folder, session):
+    """A batch that is still computed when the next lines of a test run; it was compiled for already."""
+    batch = sample_of_shape(read_model_card(mini_folder).preprocessing, 4, 384, 512)
+    session.run(batch)
+    return batch
+
+
+def test_nothing_runs_once_a_stream_is_left(session, slow, monkeypatch):
+    requests = []
+    submit = session.submit
+    monkeypatch.setattr(session, "submit", lambda inputs: requests.append(submit(inputs)) or requests[-1])
+    results = run_ahead(session, ((None, slow) for _ in range(5)))
+    next(results)
+    results.close()
+    assert len(requests) == session.depth
+    assert all(request.infer.wait_for(0) for request in requests)
+    session.run(slow)
+
+
+def test_closing_waits_for_what_was_submitted(session, slow):
+    expected = session.run(slow)
+    requests = [session.submit(slow) for _ in range(2)]
+    assert not requests[-1].infer.wait_for(0)
+    session.close()
+    assert all(request.infer.wait_for(0) for request in requests)
+    assert all(equal(session.collect(request), expected) for request in requests)
+    session.close()
+
+
+def test_only_batches_under_way_are_kept(session, batches):
+    request = session.submit(batches[0])
+    assert session._running == {request}
+    session.collect(request)
+    assert not session._running
+
+
+def test_a_run_that_fails_is_kept_no_longer(session, batches):
+    request = session.submit(batches[0])
+    request.infer.wait()
+
+    class Failing:
+        def wait(self):
+            raise RuntimeError("out of memory")
+
+    broken = session_module._Request(request.compiled, Failing(), request.inputs)
+    session._running.add(broken)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        session.collect(broken)
+    assert session._running == {request}
+
+
+@pytest.mark.parametrize("content", ["<net", "<net name='x' version='11'><layers/><edges/></net>"])
+def test_an_ir_that_openvino_cannot_read_is_said_in_one_line(ir, tmp_path, content):
+    path = tmp_path / "model.xml"
+    path.write_text(content)
+    shutil.copyfile(ir.with_suffix(".bin"), path.with_suffix(".bin"))
+    with pytest.raises(BadInput, match=r"cannot read .*model\.xml \(.+\); build the engine again") as refusal:
+        OpenVinoSession(path)
+    assert "\n" not in str(refusal.value)
