@@ -130,21 +130,31 @@ def _build_and_prove(
 
 
 def _prove(model: Path, folder: Path, backend: Backend[Any], engine: EngineCard) -> list[StageRecord]:
-    """Compare the engine with the exported model: by stages if it returns them, else by detections."""
+    """Compare the engine with the exported model: by its stages, if it returns them, and by its detections.
+
+    These also as users open it: without stages, where a runtime fuses other layers.
+    """
     card = engine.model
     taps = _taps(backend, engine)
+    limits = LIMITS[engine.precision]
     records = []
+    as_used = []
     with (
         closing(OnnxRuntimeSession(model / card.onnx.name, taps, cuda=False)) as original,
         closing(backend.open(folder, engine, taps)) as session,
     ):
         for name, inputs in _proof_inputs(engine):
             expected, obtained = original.run(inputs), session.run(inputs)
-            limits = LIMITS[engine.precision]
             if taps:
                 records += compare(name, card.architecture, expected, obtained, limits)
+                outputs = {record.name: expected[record.name] for record in card.outputs}
+                as_used.append((f"{name}, as used", inputs, outputs))
             else:
                 records += compare_detections(name, expected, obtained, limits)
+    if as_used:
+        with closing(backend.open(folder, engine)) as session:
+            for name, inputs, outputs in as_used:
+                records += compare_detections(name, outputs, session.run(inputs), limits)
     _require_agreement(engine, records)
     return records
 

@@ -108,6 +108,9 @@ def disagreements(case, tensors, limits=FLOAT32, image=0):
     probabilities, boxes = (
         rows_of_image(name, tensors[name], image, batch) for name in ("class_probabilities", "decoded_boxes")
     )
+    # Boxes are cut off at the picture's edge when NMS is done.
+    height, width = case["original_size"] - entry.numerics.pixel_offset
+    boxes = boxes.clip(0, [width, height, width, height])
     expected = expected_detections(case)
     rows = with_ties_settled(detection_rows(tensors, image), expected, probabilities[:, foreground], boxes)
     found.append(_detections(expected, rows, limits))
@@ -160,7 +163,7 @@ def with_ties_settled(rows, expected, probabilities, boxes):
     Args:
         rows: of the run, [D, 6]; ``expected`` are the original's.
         probabilities: of the regions, without the background, [R, classes].
-        boxes: [R, 1 or classes, 4], in pixels of the picture if that was not resized; else no tie is found.
+        boxes: [R, 1 or classes, 4], inside of the picture if that was not resized; else no tie is found.
     """
     settled = rows.copy()
     for row in expected:

@@ -14,6 +14,7 @@ from pssdet.engines.ov.rules import (
     read_maps_in_float32,
     write_as_older,
     write_as_product,
+    write_as_sum,
     write_out_bias,
 )
 
@@ -49,6 +50,8 @@ def to_openvino(model: onnx.ModelProto, taps: Iterable[str] = (), float32: Colle
     named = onnx.inliner.inline_local_functions(named)
     keep_products_apart(named, float32)
     producers = {name: node for node in named.graph.node for name in node.output}
+    # Of boxes; those that take off the zero of a quantised tensor must stay.
+    differences = {node.name for node in named.graph.node if node.op_type == "Sub" and is_held(node.name, ())}
     core = openvino.Core()
     for kind, rule in RULES.items():
         core.add_extension(ConversionExtension(kind, rule))
@@ -64,13 +67,15 @@ def to_openvino(model: onnx.ModelProto, taps: Iterable[str] = (), float32: Colle
     converted.validate_nodes_and_infer_types()
     for node in converted.get_ops():
         kind = node.get_type_name()
-        if kind == "DeformableConvolution":  # as OpenVINO names a convolution that had a bias
+        if node.get_friendly_name().startswith(WITHOUT_BIAS):  # as OpenVINO names one that had a bias
             (consumer,) = node.output(0).get_target_inputs()
             node.set_friendly_name(f"{consumer.get_node().get_friendly_name()}{WITHOUT_BIAS}")
         elif kind == "Add":
             write_out_bias(node)
         elif kind == "Divide":
             write_as_product(node)
+        elif kind == "Subtract" and node.get_friendly_name() in differences:
+            write_as_sum(node)
         elif kind == "Interpolate":
             write_as_older(node)
     return converted

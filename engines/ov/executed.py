@@ -13,6 +13,9 @@ from pssdet.errors import GateFailed
 
 #: OpenVINO's element types; it may take int8 kernels for unsigned values.
 _PRECISIONS = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"}
+#: From the narrowest on; integers and booleans of other types, which hold no features, come behind.
+_BY_WIDTH = ("int8", "bf16", "fp16", "fp32")
+_HALF = frozenset({"bf16", "fp16"})
 _WEIGHTED = frozenset({"Convolution", "DeformableConvolution", "FullyConnected", "MatMul"})
 
 #: Share of the operations of the convolutions chosen for a precision that must run in it.
@@ -28,11 +31,15 @@ class Executed(NamedTuple):
 
     Attributes:
         layers: number of executed layers with weights of each precision.
-        nodes: precision of each ONNX node; one that was fused has that of the layer it became part of.
+        nodes: precision of each ONNX node; one that was fused has that of the layer it became part of. Where it
+            became several, that of the layer with its weights counts, whose operations these are (a bias may be
+            added in another precision), else the narrowest.
+        half: nodes that a layer in half precision computes, be it only a part of them.
     """
 
     layers: dict[str, int]
     nodes: dict[str, str]
+    half: frozenset[str]
 
     def operations(self, counted: Mapping[str, int]) -> dict[str, int]:
         """Operations by precision.
@@ -50,6 +57,18 @@ class Executed(NamedTuple):
         return tuple(node for node in nodes if self.nodes.get(node) != precision)
 
 
+class _Part(NamedTuple):
+    """A layer that computes a node, or a part of it."""
+
+    weighted: bool
+    precision: str
+
+    def rank(self) -> tuple[bool, int]:
+        """The smallest is that of the part which decides on the node's precision."""
+        known = self.precision in _BY_WIDTH
+        return not self.weighted, _BY_WIDTH.index(self.precision) if known else len(_BY_WIDTH)
+
+
 def executed(compiled: Any, bias_of: Mapping[str, str]) -> Executed:
     """The precisions of an ``openvino.CompiledModel``.
 
@@ -57,14 +76,19 @@ def executed(compiled: Any, bias_of: Mapping[str, str]) -> Executed:
         bias_of: the ``Add`` of each ``MatMul`` with a bias: the layer that computes both has its name.
     """
     layers: Counter[str] = Counter()
-    nodes: dict[str, str] = {}
+    parts: dict[str, set[_Part]] = {}
     for layer in compiled.get_runtime_model().get_ops():
         said = {name: value.astype(str) for name, value in layer.get_rt_info().items()}
         precision = _PRECISIONS.get(said["runtimePrecision"], said["runtimePrecision"])
-        layers[precision] += said["layerType"] in _WEIGHTED
-        nodes |= {name.removesuffix(WITHOUT_BIAS): precision for name in said["originalLayersNames"].split(",")}
-    nodes = {product: nodes[bias] for product, bias in bias_of.items() if bias in nodes} | nodes
-    return Executed(dict(+layers), nodes)
+        weighted = said["layerType"] in _WEIGHTED
+        layers[precision] += weighted
+        part = _Part(weighted, precision)
+        for name in filter(None, said["originalLayersNames"].split(",")):
+            parts.setdefault(name.removesuffix(WITHOUT_BIAS), set()).add(part)
+    parts = {product: parts[bias] for product, bias in bias_of.items() if bias in parts} | parts
+    nodes = {node: min(each, key=_Part.rank).precision for node, each in parts.items()}
+    half = frozenset(node for node, each in parts.items() if any(part.precision in _HALF for part in each))
+    return Executed(dict(+layers), nodes, half)
 
 
 def prove(
@@ -79,7 +103,11 @@ def prove(
     Raises:
         GateFailed: too few of them do, or a node that is held does not.
     """
-    freed = {*found.others(float32, "fp32"), *_rounded(found, generated=asked != "int8")}
+    freed = {
+        *found.others(float32, "fp32"),
+        *found.half.intersection(float32),
+        *_rounded(found, generated=asked != "int8"),
+    }
     if freed:
         raise GateFailed(
             f"OpenVINO does not keep {_some(sorted(freed))} in float32, as it should; nothing was written"
@@ -100,11 +128,7 @@ def _rounded(found: Executed, *, generated: bool) -> list[str]:
     Args:
         generated: count layers that OpenVINO made and named itself; of int8 trunks it makes some, too.
     """
-    return [
-        node
-        for node, precision in found.nodes.items()
-        if precision in ("bf16", "fp16") and is_held(node, ()) and (generated or not _GENERATED.fullmatch(node))
-    ]
+    return [node for node in found.half if is_held(node, ()) and (generated or not _GENERATED.fullmatch(node))]
 
 
 def _some(names: Collection[str]) -> str:

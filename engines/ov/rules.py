@@ -24,7 +24,7 @@ def _deformable_convolution(node: Any) -> list[Any]:
 
     inputs = [node.get_input(index) for index in range(node.get_input_size())]
     data, weights, offsets = inputs[:3]
-    bias, mask = (*inputs[3:], None, None)[:2]
+    bias, mask = (*(None if _left_out(each) else each for each in inputs[3:]), None, None)[:2]
     pads = node.get_attribute("pads", [0, 0, 0, 0])
     result = opset8.deformable_convolution(
         data,
@@ -40,9 +40,16 @@ def _deformable_convolution(node: Any) -> list[Any]:
         bilinear_interpolation_pad=True,
     )
     if bias is not None:
+        result.set_friendly_name(WITHOUT_BIAS)  # with a number behind; replaced where the sum has its name
         result = opset8.add(result, opset8.reshape(bias, np.array([1, -1, 1, 1], np.int64), special_zero=False))
     outputs: list[Any] = result.outputs()
     return outputs
+
+
+def _left_out(given: Any) -> bool:
+    """Whether an optional input has no name, where others follow."""
+    kind: str = given.get_node().get_type_name()
+    return kind == "NullNode"
 
 
 def _gather(node: Any) -> list[Any]:
@@ -137,6 +144,27 @@ def write_as_product(divide: Any) -> None:
         product = opset8.multiply(divide.input_value(0), opset8.constant(1 / divisor))
         product.set_friendly_name(divide.get_friendly_name())
         openvino.utils.replace_node(divide, product)
+
+
+def write_as_sum(subtract: Any) -> None:
+    """Replace the difference of real numbers with the sum of one and the other's negative: the same value.
+
+    OpenVINO does so when it compiles, with the same consequence as in ``write_as_product``; and it makes a
+    difference of that sum first, but for a layer between them: the larger of the negative and -inf.
+    """
+    import openvino.utils
+    from openvino import opset8
+
+    first, second = subtract.input_values()
+    if not second.get_element_type().is_real():
+        return
+    product = opset8.multiply(second, opset8.constant(np.float32(-1)))
+    product.set_friendly_name(f"{subtract.get_friendly_name()}/product")
+    negative = opset8.maximum(product, opset8.constant(np.float32(-np.inf)))
+    negative.set_friendly_name(f"{subtract.get_friendly_name()}/negative")
+    total = opset8.add(first, negative)
+    total.set_friendly_name(subtract.get_friendly_name())
+    openvino.utils.replace_node(subtract, total)
 
 
 def read_maps_in_float32(model: Any) -> None:

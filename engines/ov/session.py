@@ -129,8 +129,8 @@ class OpenVinoSession:
             request.compiled.idle.append(request.infer)
         return results
 
-    def compiled(self, shape: tuple[int, ...]) -> Any:
-        """The ``openvino.CompiledModel`` for pictures [N, 3, H, W] of that shape."""
+    def compiled(self, shape: _Shape) -> Any:
+        """The ``openvino.CompiledModel`` for pictures [N, 3, H, W] of that shape; None: that of any."""
         with self._lock:
             return self._compiled_for(shape).model
 
@@ -144,10 +144,10 @@ class OpenVinoSession:
             self._running.clear()
             self._compiled.clear()
 
-    def _compiled_for(self, shape: tuple[int, ...]) -> _Compiled:
+    def _compiled_for(self, shape: _Shape) -> _Compiled:
         if self._model is None:
             raise ValueError("the session is closed")
-        own = shape in self._compiled or len(self._compiled) < OWN
+        own = shape in self._compiled or len(self._compiled.keys() - {None}) < OWN
         key = shape if own else None
         if key not in self._compiled:
             self._compiled[key] = _Compiled(self._compile(key), [])

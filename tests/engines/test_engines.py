@@ -1,5 +1,7 @@
 """Building and opening engines of row 4."""
 
+from types import SimpleNamespace
+
 import msgspec
 import numpy as np
 import pytest
@@ -194,6 +196,24 @@ def test_an_engine_built_shows_its_proof(engines):
         records = read_engine_card(folder).verification
         assert records[-1].stage == "detections"
         assert all(record.passed for record in records)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_an_engine_is_proved_as_it_is_used(mini_folder, tmp_path, monkeypatch, precision):
+    """Where no stages are asked for, a runtime may fuse layers otherwise, and get them wrong."""
+    backend = backend_named("onnxruntime")
+    opened = backend.open
+
+    def open_disturbed(folder, card, taps=()):
+        session = opened(folder, card, taps)
+        run = session.run
+        disturbed = lambda inputs: (found := run(inputs)) | {"boxes": found["boxes"] + np.float32(99)}  # noqa: E731
+        return session if taps else SimpleNamespace(run=disturbed, close=session.close)
+
+    monkeypatch.setattr(backend, "open", open_disturbed)
+    with pytest.raises(GateFailed, match=r"at 1 of 25 stages, first at detections \(picture, as used\)"):
+        build_engine(mini_folder, backend, precision, tmp_path / "engine")
+    assert not (tmp_path / "engine").exists()
 
 
 class TestChoice:

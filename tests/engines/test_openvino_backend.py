@@ -4,22 +4,37 @@ import json
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from pssdet.engines.backend import PrecisionOptions
 from pssdet.engines.backends import openvino_cpu
 from pssdet.engines.build_engine import build_engine
 from pssdet.engines.ov import conversion
-from pssdet.engines.ov.session import OpenVinoSession
+from pssdet.engines.ov import executed as executed_module
+from pssdet.engines.ov.session import OWN, OpenVinoSession
 from pssdet.engines.precision.recipe import shipped_recipe
 from pssdet.engines.registry import backend_named, choose_backend, open_engine, why_automatic
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
-from pssdet.models.card import read_engine_card
+from pssdet.models.card import LayersRecord, read_engine_card
+from pssdet.validation.scenes.dataset import write_dataset
 
 pytest.importorskip("openvino")
 BACKEND = backend_named("openvino")
 
 needs_bf16 = pytest.mark.skipif(BACKEND.missing_for("bf16") is not None, reason="this CPU has no bfloat16")
 needs_vnni = pytest.mark.skipif(BACKEND.missing_for("int8") is not None, reason="this CPU has no VNNI")
+
+
+reduced = pytest.mark.parametrize(
+    "precision", [pytest.param("bf16", marks=needs_bf16), pytest.param("int8", marks=needs_vnni)]
+)
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scenes")
+    write_dataset(folder, "train", 12)
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -31,11 +46,15 @@ def build(model, precision, folder, **options):
     return build_engine(model, BACKEND, precision, folder, options=PrecisionOptions(**options))
 
 
+def build_reduced(model, precision, folder, scenes):
+    return build(model, precision, folder, **({"calibration": scenes} if precision == "int8" else {}))
+
+
 def test_float32_is_attested_and_proved_stage_by_stage(mini_folder, tmp_path):
     card = build(mini_folder, "fp32", tmp_path / "engine")
     assert [file.name for file in card.files] == ["model.xml", "model.bin"]
     assert set(card.layers.convolution_flops) == set(card.layers.deformable_flops) == {"fp32"}
-    assert [record.case for record in card.verification] == ["picture"] * 24 + ["probe"]
+    assert [record.case for record in card.verification] == ["picture"] * 24 + ["picture, as used", "probe"]
     assert not card.emulated
 
 
@@ -98,36 +117,36 @@ def test_a_node_that_openvino_does_not_hold_is_a_failed_gate(mini_folder, tmp_pa
 
 
 @needs_bf16
-@pytest.mark.parametrize("forgotten", ["Gather", "Divide"])
+@pytest.mark.parametrize("forgotten", ["Gather", "Divide", "Subtract"])
 def test_boxes_that_are_rounded_are_a_failed_gate(mini_folder, tmp_path, monkeypatch, forgotten):
-    """OpenVINO replaces these two by layers that are not held, and coordinates lose all but 8 bits."""
+    """OpenVINO replaces these by layers that are not held, and coordinates lose all but 8 bits.
+
+    The third only in the model that shapes share.
+    """
     if forgotten == "Gather":
         monkeypatch.delitem(conversion.RULES, "Gather")
     else:
-        monkeypatch.setattr(conversion, "write_as_product", lambda _: None)
+        rule = {"Divide": "write_as_product", "Subtract": "write_as_sum"}[forgotten]
+        monkeypatch.setattr(conversion, rule, lambda _: None)
     with pytest.raises(GateFailed, match=r"does not keep .*(roi_align_|Multiply_)"):
         build(mini_folder, "bf16", tmp_path / "engine")
 
 
 @needs_vnni
-def test_int8_has_integer_kernels(mini_folder, tmp_path):
-    scenes = tmp_path / "scenes"
-    from pssdet.validation.scenes.dataset import ensure_dataset
-
-    ensure_dataset(scenes, "train", 12)
+def test_int8_has_integer_kernels(mini_folder, tmp_path, scenes):
     card = build(mini_folder, "int8", tmp_path / "engine", calibration=scenes)
     flops = card.layers.convolution_flops
     assert flops["int8"] > 0.75 * sum(flops.values())
     assert card.calibration.images == 12
 
 
-def test_too_few_integer_kernels_is_a_failed_gate(mini_folder, tmp_path, monkeypatch):
-    from pssdet.engines.ov import executed
-
-    monkeypatch.setitem(executed.REQUIRED_SHARE, "bf16", 1.01)
-    monkeypatch.setattr(openvino_cpu, "cpu_flags", lambda: frozenset({"avx512_bf16"}))
-    with pytest.raises(GateFailed, match="bf16 was asked for"):
-        build(mini_folder, "bf16", tmp_path / "engine")
+@reduced
+def test_too_few_operations_in_the_precision_are_a_failed_gate(
+    mini_folder, tmp_path, monkeypatch, scenes, precision
+):
+    monkeypatch.setitem(executed_module.REQUIRED_SHARE, precision, 1.01)
+    with pytest.raises(GateFailed, match=f"{precision} was asked for"):
+        build_reduced(mini_folder, precision, tmp_path / "engine", scenes)
     assert not (tmp_path / "engine").exists()
 
 
@@ -157,6 +176,39 @@ def test_no_openvino(monkeypatch):
     assert BACKEND.missing() == "OpenVINO is not installed; pip install 'openvino>=2026.4,<2027'"
 
 
+@reduced
+def test_the_model_that_shapes_share_computes_in_the_same(mini_folder, tmp_path, scenes, precision):
+    card = build_reduced(mini_folder, precision, tmp_path / "engine", scenes)
+    session = OpenVinoSession(tmp_path / "engine" / openvino_cpu.IR)
+    shapes = [(1, 3, 64, 64 + 32 * number) for number in range(OWN + 1)]
+    first, *_, fifth = (executed_module.executed(session.compiled(shape), {}) for shape in shapes)
+    assert None in session._compiled
+    held = [node for node in card.recipe.fp32 if node in first.nodes]
+    assert len(held) > len(card.recipe.fp32) / 2
+    assert {fifth.nodes.get(node) for node in held} == {first.nodes[node] for node in held} == {"fp32"}
+    assert fifth.layers == first.layers
+
+
+@reduced
+def test_the_model_that_shapes_share_is_attested_too(mini_folder, tmp_path, monkeypatch, scenes, precision):
+    executed = executed_module.executed
+
+    def as_if_boxes_were_rounded(compiled, bias_of):
+        found = executed(compiled, bias_of)
+        shared = compiled.inputs[0].get_partial_shape().is_dynamic
+        return found._replace(half=found.half | {"boxes"}) if shared else found
+
+    monkeypatch.setattr(executed_module, "executed", as_if_boxes_were_rounded)
+    with pytest.raises(GateFailed, match="does not keep boxes in float32"):
+        build_reduced(mini_folder, precision, tmp_path / "engine", scenes)
+
+
+@reduced
+def test_a_reduced_engine_is_also_proved_as_it_is_used(mini_folder, tmp_path, scenes, precision):
+    card = build_reduced(mini_folder, precision, tmp_path / "engine", scenes)
+    assert [record.case for record in card.verification] == ["picture"] * 24 + ["picture, as used"]
+
+
 @pytest.mark.parametrize(("precision", "word"), [("bf16", "bfloat16"), ("int8", "VNNI")])
 def test_a_cpu_without_the_instructions_is_said_in_one_line(precision, word, monkeypatch):
     monkeypatch.setattr(openvino_cpu, "cpu_flags", lambda: frozenset({"avx2"}))
@@ -166,9 +218,28 @@ def test_a_cpu_without_the_instructions_is_said_in_one_line(precision, word, mon
     assert choose_backend("openvino", "fp32") is BACKEND
 
 
+@pytest.mark.parametrize(
+    ("rest", "flags", "lacking"),
+    [
+        ("bf16", {"avx512_vnni"}, "bfloat16"),
+        ("bf16", {"avx512_vnni", "avx512_bf16"}, None),
+        ("fp32", {"avx512_vnni"}, None),
+        ("bf16", {"avx512_bf16"}, "VNNI"),
+    ],
+)
+def test_an_int8_engine_needs_what_its_other_layers_compute_in(mini_folder, monkeypatch, rest, flags, lacking):
+    monkeypatch.setattr(openvino_cpu, "cpu_flags", lambda: frozenset(flags))
+    card = replace(
+        read_engine_card(mini_folder / "onnxruntime-fp32"),
+        precision="int8",
+        layers=LayersRecord({"int8": 2, rest: 1}, {}, ()),
+    )
+    missing = BACKEND.missing_to_open(card)
+    assert missing is None if lacking is None else lacking in missing
+
+
+@needs_bf16
 def test_an_engine_of_another_cpu_is_refused_when_opened(mini_folder, tmp_path, monkeypatch):
-    if BACKEND.missing_for("bf16"):
-        pytest.skip("this CPU has no bfloat16")
     build(mini_folder, "bf16", tmp_path / "engine")
     monkeypatch.setattr(openvino_cpu, "cpu_flags", lambda: frozenset({"avx2"}))
     with pytest.raises(EnvironmentMissing, match="bfloat16"):

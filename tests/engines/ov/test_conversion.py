@@ -64,6 +64,7 @@ def test_operators_and_interface(ir, mini_folder):
     assert compute_precision(model) == "f32"
 
 
+@pytest.mark.parametrize("with_bias", [True, False])
 @pytest.mark.parametrize(
     ("strides", "pads", "dilations", "groups", "with_mask"),
     [
@@ -72,7 +73,7 @@ def test_operators_and_interface(ir, mini_folder):
         ([1, 2], [0, 1, 2, 1], [2, 1], 2, True),
     ],
 )
-def test_deform_conv_is_that_of_onnx(tmp_path, strides, pads, dilations, groups, with_mask):
+def test_deform_conv_is_that_of_onnx(strides, pads, dilations, groups, with_mask, with_bias):
     import onnxruntime
 
     draw = np.random.default_rng(0)
@@ -85,7 +86,7 @@ def test_deform_conv_is_that_of_onnx(tmp_path, strides, pads, dilations, groups,
     }
     weights = draw.standard_normal((4, 8, 3, 3)).astype(np.float32)
     bias = draw.standard_normal(4).astype(np.float32)
-    names = ["x", "w", "offset", "b", *(["mask"] if with_mask else [])]
+    names = ["x", "w", "offset", "b" if with_bias else "", *(["mask"] if with_mask else [])]
     node = helper.make_node(
         "DeformConv", names, ["y"], name="trunk/DeformConv_0", kernel_shape=[3, 3], strides=strides, pads=pads,
         dilations=dilations, offset_group=groups,
@@ -96,7 +97,7 @@ def test_deform_conv_is_that_of_onnx(tmp_path, strides, pads, dilations, groups,
         "one",
         [helper.make_tensor_value_info(name, 1, arrays[name].shape) for name in given],
         [helper.make_tensor_value_info("y", 1, None)],
-        [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(bias, "b")],
+        [numpy_helper.from_array(weights, "w"), *([numpy_helper.from_array(bias, "b")] if with_bias else [])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
     feed = {name: arrays[name].astype(np.float32) for name in given}
@@ -105,6 +106,34 @@ def test_deform_conv_is_that_of_onnx(tmp_path, strides, pads, dilations, groups,
     compiled = openvino.compile_model(to_openvino(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     (obtained,) = compiled(feed).values()
     np.testing.assert_allclose(obtained, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize("consumers", [0, 1, 2])
+def test_a_deform_conv_keeps_its_name(with_bias, consumers):
+    """Also without a bias in front of a sum, which is no sum with a bias, and in front of several nodes."""
+    names = ["x", "w", "offset", *(["b"] if with_bias else [])]
+    convolution = helper.make_node("DeformConv", names, ["y"], name="trunk/DeformConv_0", kernel_shape=[1, 1])
+    sums = [
+        helper.make_node("Add", ["y", "x"], [f"sum{number}"], name=f"trunk/Add_{number}")
+        for number in range(consumers)
+    ]
+    ones = {"w": np.ones((2, 2, 1, 1), np.float32), "b": np.ones(2, np.float32)}
+    graph = helper.make_graph(
+        [convolution, *sums],
+        "one",
+        [helper.make_tensor_value_info(name, 1, (1, 2, 4, 4)) for name in ("x", "offset")],
+        [helper.make_tensor_value_info(each.output[0], 1, None) for each in sums or [convolution]],
+        [numpy_helper.from_array(value, name) for name, value in ones.items() if name in names],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+    named = {"Add": set(), "DeformableConvolution": set()}
+    for node in to_openvino(model).get_ops():
+        named.get(node.get_type_name(), set()).add(node.get_friendly_name())
+    assert named == {
+        "Add": {node.name for node in sums} | ({convolution.name} if with_bias else set()),
+        "DeformableConvolution": {convolution.name + ("/WithoutBiases" if with_bias else "")},
+    }
 
 
 def test_the_given_model_stays_as_it_is(mini_folder):

@@ -55,6 +55,13 @@ def test_the_first_shapes_have_models_of_their_own_and_the_others_share_one(sess
     assert list(session._compiled) == [batch["image"].shape for batch in batches[:OWN]] + [None]
 
 
+def test_the_shared_model_can_be_asked_for_first_and_takes_no_place(session, batches):
+    assert all(each.get_partial_shape().is_dynamic for each in session.compiled(None).inputs)
+    for batch in batches:
+        session.run(batch)
+    assert list(session._compiled) == [None] + [batch["image"].shape for batch in batches[:OWN]]
+
+
 def test_a_shared_model_gives_the_same_values_but_for_rounding(ir, session, batches):
     in_order = [session.run(batch) for batch in batches]
     other = OpenVinoSession(ir)
