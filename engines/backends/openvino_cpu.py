@@ -61,7 +61,9 @@ class _OpenVinoBackend(Backend[PrecisionOptions]):
     def missing_to_open(self, card: EngineCard) -> str | None:
         # In int8, the other layers compute in bfloat16 where the CPU of the build had it.
         bf16 = card.layers is not None and "bf16" in card.layers.layers
-        return self.missing_for(card.precision) or (self.missing_for("bf16") if bf16 else None)
+        if card.precision == "int8" and bf16 and self.missing_for("bf16"):
+            return "this engine has layers in bfloat16, for which this CPU has no instructions; build it here"
+        return self.missing_for(card.precision)
 
     def build(
         self, model: Path, draft: EngineCard, folder: Path, options: PrecisionOptions, progress: Progress
