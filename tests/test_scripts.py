@@ -316,8 +316,10 @@ class TestWithAnEngine:
 
         copy = tmp_path / "altered"
         copy.mkdir()
-        (copy / "engine.json").write_bytes((engine / "engine.json").read_bytes())
-        (copy / "model.onnx").write_bytes((engine / "model.onnx").read_bytes()[:-1] + b"x")
+        for path in engine.iterdir():
+            (copy / path.name).write_bytes(path.read_bytes())
+        altered = max(copy.iterdir(), key=lambda path: path.stat().st_size)
+        altered.write_bytes(altered.read_bytes()[:-1] + b"x")
         code, _, err = run("runtime/detect.py", "--engine", copy, DATA / "rendered_scene.jpg", folder=tmp_path)
         assert_one_line_error(code, 2, err, "sha256")
 

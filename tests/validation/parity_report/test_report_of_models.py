@@ -106,7 +106,7 @@ class TestRefused:
 def test_the_command_says_of_which_model_the_engine_is_that_failed(report, monkeypatch, tmp_path, capsys):
     from pssdet.commands.report import report as command
 
-    monkeypatch.setattr(assembly, "assemble", lambda *_: report)
+    monkeypatch.setattr(assembly, "assemble", lambda *_, **__: report)
     app = cyclopts.App()
     app.default(command)
     options = {
