@@ -17,27 +17,12 @@ def stored_cases(row):
     return names
 
 
-def test_every_stored_case_in_onnx_runtime(row, subtests):
+@pytest.mark.parametrize("run", ["run_onnx", "run_openvino", "run_paddle"])
+def test_every_stored_case(row, run, subtests):
     for name in stored_cases(row):
         with subtests.test(name):
             case = load_case(name)
-            tensors = row.run_onnx(case_inputs(case), float(case.get("background_shift", 0)))
-            assert disagreements(case, tensors) == []
-
-
-def test_every_stored_case_in_openvino(row, subtests):
-    for name in stored_cases(row):
-        with subtests.test(name):
-            case = load_case(name)
-            tensors = row.run_openvino(case_inputs(case), float(case.get("background_shift", 0)))
-            assert disagreements(case, tensors) == []
-
-
-def test_every_stored_case_in_paddle(row, subtests):
-    for name in stored_cases(row):
-        with subtests.test(name):
-            case = load_case(name)
-            tensors = row.run_paddle(case_inputs(case), float(case.get("background_shift", 0)))
+            tensors = getattr(row, run)(case_inputs(case), float(case.get("background_shift", 0)))
             assert disagreements(case, tensors) == []
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from pssdet.errors import BadInput
+from pssdet.errors import BadInput, some
 from pssdet.images import load
 
 _Pixels = Annotated[int, msgspec.Meta(ge=1)]
@@ -191,8 +191,7 @@ def _check_unique(path: Path, what: str, values: Iterable[int | str]) -> None:
 
 def _some(values: Sequence[int | str]) -> str:
     """The first few, and how many more there are."""
-    more = f" and {len(values) - _NAMED} more" if len(values) > _NAMED else ""
-    return ", ".join(repr(value) for value in values[:_NAMED]) + more
+    return some([repr(value) for value in values], _NAMED)
 
 
 def _raw(instances: _Instances) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from pssdet.engines.ov.held import is_held
 from pssdet.engines.ov.rules import WITHOUT_BIAS
-from pssdet.errors import GateFailed
+from pssdet.errors import GateFailed, some
 
 #: OpenVINO's element types; it may take int8 kernels for unsigned values.
 _PRECISIONS = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"}
@@ -22,8 +22,6 @@ _WEIGHTED = frozenset({"Convolution", "DeformableConvolution", "FullyConnected",
 REQUIRED_SHARE: dict[Literal["bf16", "int8"], float] = {"bf16": 0.95, "int8": 0.75}
 #: Names such as ``Multiply_28750``; those of exported nodes begin in lower case.
 _GENERATED = re.compile(r"[A-Z]\w*_\d+")
-#: How many nodes an error lists.
-_NAMED = 5
 
 
 class Executed(NamedTuple):
@@ -110,7 +108,7 @@ def prove(
     }
     if freed:
         raise GateFailed(
-            f"OpenVINO does not keep {_some(sorted(freed))} in float32, as it should; nothing was written"
+            f"OpenVINO does not keep {some(sorted(freed))} in float32, as it should; nothing was written"
         )
     whole, reached = sum(chosen.values()), found.operations(chosen).get(asked, 0)
     if reached < REQUIRED_SHARE[asked] * whole or not whole:
@@ -118,7 +116,7 @@ def prove(
         raise GateFailed(
             f"{asked} was asked for, but of the operations of the convolutions chosen for it OpenVINO computes"
             f" {share:.1%} so, where {REQUIRED_SHARE[asked]:.0%} are required; not in {asked}:"
-            f" {_some(found.others(chosen, asked))}; nothing was written"
+            f" {some(found.others(chosen, asked))}; nothing was written"
         )
 
 
@@ -129,8 +127,3 @@ def _rounded(found: Executed, *, generated: bool) -> list[str]:
         generated: count layers that OpenVINO made and named itself; of int8 trunks it makes some, too.
     """
     return [node for node in found.half if is_held(node, ()) and (generated or not _GENERATED.fullmatch(node))]
-
-
-def _some(names: Collection[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join([*names][:_NAMED]) + more

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pssdet.errors import BadInput
+from pssdet.errors import BadInput, some
 from pssdet.files import write_atomically
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ _FOLDER = Path(__file__).resolve().parent / "recipes"
 #: Inputs of DeformConv that are predicted: offset and mask.
 _PREDICTED = (2, 4)
 _DEFAULT_NOTE = "offsets and masks of deformable convolutions, where half precision would move the samples"
-#: How many names an error lists.
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class Recipe:
         missing = sorted(set(self.fp32) - {node.name for node in graph.node})
         if missing:
             raise BadInput(
-                f"the recipe of {self.model} names nodes that the model does not have ({_some(missing)});"
+                f"the recipe of {self.model} names nodes that the model does not have ({some(missing)});"
                 " it was made for another model or export"
             )
 
@@ -142,9 +140,9 @@ def _faults(fields: object) -> Iterator[str]:
         return
     wanted = {"fp32", "model", "note"}
     if unknown := sorted(map(str, fields.keys() - wanted)):
-        yield f"unknown field {_some(unknown)}"
+        yield f"unknown field {some(unknown)}"
     if missing := sorted(wanted - fields.keys()):
-        yield f"field {_some(missing)} is missing"
+        yield f"field {some(missing)} is missing"
         return
     for name in ("model", "note"):
         if not isinstance(fields[name], str):
@@ -154,12 +152,6 @@ def _faults(fields: object) -> Iterator[str]:
         yield "fp32 is not a list of strings"
         return
     if double := sorted({name for name in names if names.count(name) > 1}):
-        yield f"fp32 names {_some(double)} more than once"
+        yield f"fp32 names {some(double)} more than once"
     if outside := [name for name in names if not name.startswith(HALF_PREFIXES)]:
-        yield f"fp32 names {_some(outside)}, which is not of the trunk or head"
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = list(names)
-    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    return ", ".join(listed[:_SHOWN]) + more
+        yield f"fp32 names {some(outside)}, which is not of the trunk or head"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from itertools import islice
+
 
 class PssDetError(Exception):
     """Base of all errors raised on purpose; the message says what was wrong and what to do."""
@@ -29,3 +32,9 @@ class EnvironmentMissing(PssDetError):
     """Something outside the project is missing: a GPU, an optional package, a network."""
 
     exit_code = 3
+
+
+def some(names: Collection[str], most: int = 5) -> str:
+    """The first few names, and how many more there are, for an error that is to stay in one line."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(islice(names, most)) + more

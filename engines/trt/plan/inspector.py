@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pssdet.engines.trt.plan.network import onnx_nodes
 from pssdet.engines.trt.profiles import Profile
-from pssdet.errors import EnvironmentMissing, GateFailed
+from pssdet.errors import EnvironmentMissing, GateFailed, some
 
 if TYPE_CHECKING:
     from pssdet.models.card import Precision
@@ -19,8 +19,6 @@ LayerPrecision = Literal["fp32", "fp16", "int8", "unknown"]
 
 #: Share of the convolutions' operations that must have the requested precision or a lower one.
 REQUIRED_SHARE = 0.9
-#: How many convolutions an error lists.
-_NAMED = 5
 
 #: How TensorRT writes data types: "Row major linear FP32", "Half(64,1:8,...)".
 _TYPES: tuple[tuple[re.Pattern[str], LayerPrecision], ...] = (
@@ -169,10 +167,8 @@ def prove(precisions: Precisions, asked: Precision) -> None:
     if asked == "int8" and not precisions.flops.get("int8"):
         raise GateFailed("INT8 was asked for and no convolution of the engine has it; nothing was written")
     if share < REQUIRED_SHARE:
-        names = ", ".join(precisions.wide[:_NAMED])
-        more = f" and {len(precisions.wide) - _NAMED} more" if len(precisions.wide) > _NAMED else ""
         raise GateFailed(
             f"{asked.upper()} was asked for, but the engine has it in {share:.1%}"
             f" of its convolutions' operations, where {REQUIRED_SHARE:.0%} are required;"
-            f" in float32 or unknown: {names}{more}; nothing was written"
+            f" in float32 or unknown: {some(precisions.wide)}; nothing was written"
         )
