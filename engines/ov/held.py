@@ -45,7 +45,9 @@ def completed(graph: onnx.GraphProto, float32: Collection[str]) -> frozenset[str
     These are the sums that held convolutions are part of, and the activations of those sums; and convolutions
     that only nodes outside of trunk and head read (the RPN's), with which OpenVINO computes a held activation.
     """
-    consumers = _consumers(graph)
+    from pssdet.engines.precision.half import GraphLinks  # needs onnx, which opening an engine does not
+
+    consumers = GraphLinks(graph).consumers
     held = set(float32)
     for node in graph.node:  # in the order in which they run
         following = [each for name in node.output for each in consumers.get(name, [])]
@@ -65,6 +67,8 @@ def keep_products_apart(model: onnx.ModelProto, float32: Collection[str]) -> Non
     """
     from onnx import numpy_helper
 
+    from pssdet.engines.precision.half import replace_nodes
+
     graph = model.graph
     reshapes: dict[str, onnx.NodeProto] = {}  # by the name of the node that each follows
     for number, each in enumerate(_held_sums(graph, float32)):
@@ -75,9 +79,8 @@ def keep_products_apart(model: onnx.ModelProto, float32: Collection[str]) -> Non
         each.last.output[0] = wide_result
         reshapes[each.product.name] = _reshape(graph, f"{HELD}{number}/add axis", product, wide, (0, 0, 1))
         reshapes[each.last.name] = _reshape(graph, f"{HELD}{number}/drop axis", wide_result, result, (0, 0))
-    ordered = [each for node in graph.node for each in (node, reshapes.get(node.name)) if each is not None]
-    del graph.node[:]
-    graph.node.extend(ordered)
+    pairs = ((node, reshapes.get(node.name)) for node in graph.node)
+    replace_nodes(graph, [each for pair in pairs for each in pair if each is not None])
 
 
 def _reshape(
@@ -91,17 +94,10 @@ def _reshape(
     return helper.make_node("Reshape", [given, constant], [made], name)
 
 
-def _consumers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
-    """The nodes that read each tensor."""
-    consumers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            consumers.setdefault(name, []).append(node)
-    return consumers
-
-
 def _held_sums(graph: onnx.GraphProto, float32: Collection[str]) -> list[_Sum]:
-    consumers = _consumers(graph)
+    from pssdet.engines.precision.half import GraphLinks
+
+    consumers = GraphLinks(graph).consumers
     vectors = {each.name: each for each in graph.initializer if len(each.dims) == 1}
 
     def only_consumer(node: onnx.NodeProto, kind: str) -> onnx.NodeProto | None:
