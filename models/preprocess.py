@@ -12,9 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.errors import BadInput, GateFailed
-from pssdet.images import load
 from pssdet.models.reader import CentreCrop, Preprocessing
-from pssdet.opencv import MAX_PIXELS, cv2
 
 #: The bundled picture: a rendered scene on which exports and engines are proved.
 PICTURE = Path(__file__).resolve().parent / "assets" / "rendered_scene.jpg"
@@ -22,7 +20,8 @@ PICTURE = Path(__file__).resolve().parent / "assets" / "rendered_scene.jpg"
 #: A value for R, G and B each.
 Channels = tuple[float, float, float]
 
-_INTERPOLATION = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
+#: OpenCV's names; it is imported where it is used: engines are also built where it is missing.
+_INTERPOLATION = {"linear": "INTER_LINEAR", "cubic": "INTER_CUBIC"}
 
 #: A side of one pixel carries no picture, and resizing it to none at all would crash.
 MIN_SIDE = 2
@@ -54,6 +53,8 @@ def prepare(picture: NDArray[np.uint8], steps: Preprocessing) -> NetworkInput:
     Raises:
         BadInput: it is not such an array, or has a side under two pixels before or after resizing.
     """
+    from pssdet.opencv import cv2
+
     scale = checked_scale(picture, steps)
     height, width = picture.shape[:2]
     content, padded = network_sizes((height, width), scale, steps.stride)
@@ -75,13 +76,19 @@ def prepare(picture: NDArray[np.uint8], steps: Preprocessing) -> NetworkInput:
     return NetworkInput(image, content, (height, width), scale)
 
 
+def prepare_unresized(picture: NDArray[np.uint8], steps: Preprocessing) -> NetworkInput:
+    """What ``prepare`` makes, bit for bit, of a picture that is not resized, without OpenCV; raises as it."""
+    _check_picture(picture)
+    height, width = picture.shape[:2]
+    image = np.zeros((3, *_padded_size((height, width), steps.stride)), np.float32)
+    for channel, table in enumerate(_tables(steps.mean, steps.std)):
+        image[channel, :height, :width] = table[picture[:, :, channel]]
+    return NetworkInput(image, (height, width), (height, width), 1.0)
+
+
 def checked_scale(picture: NDArray[np.uint8], steps: Preprocessing) -> float:
     """The factor by which a picture is resized; raises as ``prepare``."""
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-        raise BadInput(
-            "a picture must be a uint8 array [height, width, 3],"
-            f" not {picture.dtype} {list(picture.shape)}; convert it"
-        )
+    _check_picture(picture)
     height, width = picture.shape[:2]
     scale = resize_scale(height, width, steps) if picture.size else 0.0
     if min(height, width, round(height * scale), round(width * scale)) < MIN_SIDE:
@@ -90,6 +97,14 @@ def checked_scale(picture: NDArray[np.uint8], steps: Preprocessing) -> float:
             f" (it is resized by {scale:.3g}); crop it or take a larger one"
         )
     return scale
+
+
+def _check_picture(picture: NDArray[np.uint8]) -> None:
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+        raise BadInput(
+            "a picture must be a uint8 array [height, width, 3],"
+            f" not {picture.dtype} {list(picture.shape)}; convert it"
+        )
 
 
 def resize_scale(height: int, width: int, steps: Preprocessing) -> float:
@@ -106,8 +121,10 @@ def resize_scale(height: int, width: int, steps: Preprocessing) -> float:
 def _resize(
     picture: NDArray[Any], scale: float, steps: Preprocessing, place: NDArray[Any] | None = None
 ) -> NDArray[Any]:
+    from pssdet.opencv import cv2
+
     # Factors instead of a size: OpenCV then samples by the factor itself, as the originals do.
-    method = _INTERPOLATION[steps.interpolation]
+    method = getattr(cv2, _INTERPOLATION[steps.interpolation])
     resized: NDArray[Any] = cv2.resize(picture, None, dst=place, fx=scale, fy=scale, interpolation=method)
     return resized
 
@@ -176,6 +193,8 @@ def sizes_of_batch(sizes: Sequence[Sizes]) -> dict[str, NDArray[np.float32]]:
 
 def sample_picture() -> NDArray[np.uint8]:
     """The bundled picture, uint8 [480, 853, 3] RGB."""
+    from pssdet.images import load
+
     return load(PICTURE)
 
 
@@ -212,6 +231,8 @@ def crop_centre(picture: NDArray[np.uint8], steps: CentreCrop) -> NDArray[np.flo
 
 def resize_short_side(picture: NDArray[np.uint8], target: int) -> NDArray[np.uint8]:
     """The picture with its shorter side at ``target`` pixels, both rounded; raises as ``crop_centre``."""
+    from pssdet.opencv import MAX_PIXELS, cv2
+
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
         raise BadInput(
             f"a picture must be a uint8 array [height, width, 3], not {picture.dtype} {list(picture.shape)}"

@@ -19,7 +19,13 @@ from numpy.typing import NDArray
 from pssdet.errors import BadInput
 from pssdet.models.architecture import Architecture
 from pssdet.models.card import FileRecord, ProfileRecord, StageRecord
-from pssdet.models.preprocess import as_batch, checked_scale, prepare, resize_short_side, sample_picture
+from pssdet.models.preprocess import (
+    as_batch,
+    checked_scale,
+    prepare_unresized,
+    resize_short_side,
+    sample_picture,
+)
 from pssdet.models.reader import Preprocessing
 from pssdet.models.stages import (
     Limits,
@@ -125,9 +131,7 @@ def _picture(steps: Preprocessing) -> NDArray[np.uint8]:
 
 def _as_it_is(picture: NDArray[np.uint8], steps: Preprocessing, batch: int = 1) -> Inputs:
     """Inputs of ``batch`` times the picture, normalised and padded but not resized."""
-    height, width = picture.shape[:2]
-    sides = {"short_side": min(height, width), "long_side": max(height, width)}
-    return as_batch([prepare(picture, msgspec.structs.replace(steps, **sides))] * batch)
+    return as_batch([prepare_unresized(picture, steps)] * batch)
 
 
 def make_probe(steps: Preprocessing, arch: Architecture, run: Callable[[Inputs], StageTensors]) -> Probe:

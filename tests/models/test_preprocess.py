@@ -10,7 +10,7 @@ from reference import DATA, ROWS, sample_positions
 
 from pssdet.errors import BadInput
 from pssdet.images import load
-from pssdet.models.preprocess import prepare, resize_scale
+from pssdet.models.preprocess import prepare, prepare_unresized, resize_scale
 from pssdet.models.reader import Preprocessing
 
 CUBIC = ROWS[4].preprocessing
@@ -184,3 +184,17 @@ def test_values_are_those_of_the_plain_steps(size, seed, resize, interpolation):
     # OpenCV may add up floats in another order if the channels are interleaved: a bit or two in the last place.
     rounding = 0 if resize == "first" else 1e-6 if interpolation == "linear" else 4e-6
     np.testing.assert_allclose(obtained, plain_content(picture, steps), rtol=0, atol=rounding)
+
+
+@pytest.mark.parametrize("resize", ["first", "last"])
+@pytest.mark.parametrize("interpolation", ["linear", "cubic"])
+@pytest.mark.parametrize("size", [(37, 50), (64, 33)])
+def test_without_resizing_no_opencv_is_needed(resize, interpolation, size):
+    steps = Preprocessing(min(size), max(size), interpolation=interpolation, resize=resize)
+    picture = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    expected, found = prepare(picture, steps), prepare_unresized(picture, steps)
+    np.testing.assert_array_equal(found.image, expected.image)
+    assert found.image.dtype == expected.image.dtype
+    assert found[1:] == expected[1:]
+    with pytest.raises(BadInput, match="uint8 array"):
+        prepare_unresized(picture.astype(np.float32), steps)
