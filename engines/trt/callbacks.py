@@ -15,13 +15,16 @@ Report = Callable[[str], None]
 TICK = 60.0
 #: The latest are enough: one failure makes several, and the last ones say most.
 _KEPT = 4
+#: Lines of the transcript: of verbose ones a build writes hundreds of thousands, and the last ones tell
+#: which layer TensorRT was at.
+_MOST_LINES, _MOST_VERBOSE = 20_000, 2_000
 
 #: TensorRT holds the first logger for the whole process, and plugins log to it.
 _logs: list[tuple[Any, Any]] = []
 
 
 def error_log(trt: Any) -> Any:
-    """The ``ILogger`` of the module ``tensorrt``, never freed; see its ``last_errors``."""
+    """The ``ILogger`` of the module ``tensorrt``, never freed; see its ``last_errors`` and ``transcript``."""
     for module, log in _logs:
         if module is trt:
             return log
@@ -34,10 +37,22 @@ def _new(trt: Any) -> Any:
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self._errors: deque[str] = deque(maxlen=_KEPT)
+            self.begin()
+
+        def begin(self) -> None:
+            """Forget what was said so far: it is not about what begins now."""
+            self._errors.clear()
+            self._count = 0
+            self._lines: deque[tuple[int, str]] = deque(maxlen=_MOST_LINES)
+            self._verbose: deque[tuple[int, str]] = deque(maxlen=_MOST_VERBOSE)
 
         def log(self, severity: Any, msg: str) -> None:
+            text = msg.strip()
             if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
-                self._errors.append(msg.strip())
+                self._errors.append(text)
+            self._count += 1
+            kept = self._verbose if severity == trt.ILogger.VERBOSE else self._lines
+            kept.append((self._count, f"[{_name(severity)}] {text}"))
 
         def last_errors(self) -> str:
             """The latest errors in one line; each is given once."""
@@ -45,7 +60,15 @@ def _new(trt: Any) -> Any:
             self._errors.clear()
             return errors or "it gave no reason"
 
+        def transcript(self) -> str:
+            """All lines since ``begin`` in their order, of verbose ones the latest."""
+            return "".join(f"{line}\n" for _, line in sorted([*self._lines, *self._verbose]))
+
     return ErrorLog()
+
+
+def _name(severity: Any) -> str:
+    return str(getattr(severity, "name", severity))
 
 
 def progress_monitor(trt: Any, report: Report) -> Any:

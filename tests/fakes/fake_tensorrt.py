@@ -43,7 +43,7 @@ class TensorIOMode(Enum):
 
 
 class Logger:
-    INTERNAL_ERROR, ERROR, WARNING = range(3)
+    INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
 
 
 TENSORS = {

@@ -4,11 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from pssdet.engines.trt import callbacks
 from pssdet.engines.trt.callbacks import error_log
 
 
 class ILogger:
-    INTERNAL_ERROR, ERROR, WARNING = range(3)
+    INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
 
 
 @pytest.fixture
@@ -29,3 +30,17 @@ def test_the_latest_errors_are_told_once(trt):
 def test_a_tensorrt_has_one_for_good(trt):
     assert error_log(trt) is error_log(trt)
     assert error_log(SimpleNamespace(ILogger=ILogger)) is not error_log(trt)
+
+
+def test_the_transcript_has_every_line_but_of_verbose_ones_the_latest(trt, monkeypatch):
+    monkeypatch.setattr(callbacks, "_MOST_VERBOSE", 2)
+    log = error_log(trt)
+    log.log(ILogger.ERROR, "of an earlier build")
+    log.begin()
+    log.log(ILogger.WARNING, "first\n")
+    for number in range(4):
+        text = f"tactic {number}"
+        log.log(ILogger.VERBOSE, text)
+    log.log(ILogger.ERROR, "last")
+    assert log.transcript() == "[2] first\n[4] tactic 2\n[4] tactic 3\n[1] last\n"
+    assert log.last_errors() == "last"
