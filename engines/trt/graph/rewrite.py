@@ -43,6 +43,7 @@ def plugin_graph(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = rewritten.graph
     _check_names(graph)
     del graph.value_info[:]
+    clear_doc_strings(graph)
     fold_constants(graph)
     drop_empty_rois(graph)
     replace_functions(graph)
@@ -107,6 +108,12 @@ IR_VERSION = 8
 
 #: Attributes of later opsets that ask for what opset 17 does anyway.
 _REDUNDANT = {"Split": {"num_outputs"}}
+
+
+def clear_doc_strings(graph: onnx.GraphProto) -> None:
+    """Clear the documentation of nodes, in place: the parser of 8.6 writes it behind a layer's ONNX name."""
+    for node in graph.node:
+        node.ClearField("doc_string")
 
 
 def fold_constants(graph: onnx.GraphProto) -> None:

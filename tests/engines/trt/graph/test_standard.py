@@ -131,3 +131,11 @@ def test_an_empty_region_of_a_resize_is_left_out():
 def test_an_older_opset_is_kept():
     model = plugin_graph(model_of(helper.make_node("Relu", ["x"], ["y"]), opset=13))
     assert model.opset_import[0].version == 13
+
+
+def test_documentation_is_cleared():
+    """The parser of 8.6 would write it into the metadata by which layers are found."""
+    node = helper.make_node("Relu", ["x"], ["y"], doc_string="a [node] | of mine")
+    model = model_of(node)
+    assert plugin_graph(model).graph.node[0].doc_string == ""
+    assert model.graph.node[0].doc_string == "a [node] | of mine"
