@@ -20,7 +20,6 @@ from typing import (
     runtime_checkable,
 )
 
-from pssdet.console import Progress
 from pssdet.errors import BadInput
 from pssdet.machine import usable_cores, vector_instructions
 from pssdet.models.card import EngineCard, Precision, installed_versions
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
+    from pssdet.console import Progress
     from pssdet.plugins.bindings.preprocess import RawImages
 
 
@@ -236,6 +236,7 @@ class Backend(ABC, Generic[OptionsT]):
 
     Attributes:
         files: names of the files that an engine consists of, beside its card.
+        evidence: names of files that a build writes besides; they are kept if it fails, and only then.
         packages: Python packages whose versions an engine's card records.
         threading: names of the fields of ``Threading`` that its sessions take.
         taps_any: any engine can return its stages; else only one that was built to.
@@ -245,6 +246,7 @@ class Backend(ABC, Generic[OptionsT]):
     name: str
     precisions: tuple[Precision, ...] = ("fp32",)
     files: tuple[str, ...]
+    evidence: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     options: type[OptionsT]
     taps_any: bool = True

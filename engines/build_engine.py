@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import platform
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from pssdet.console import Progress
 from pssdet.engines.backend import DEFAULTS, Backend, BuildOptions, Tensors
 from pssdet.engines.cache import build_key, cached, is_engine_of
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession, missing_onnx_runtime
@@ -33,6 +33,12 @@ from pssdet.models.card import (
 from pssdet.models.preprocess import sample_batches, sample_of_shape
 from pssdet.models.probe import PROBE, Probe, read_probe, write_probe
 from pssdet.models.stages import LIMITS, compare, compare_detections, first_broken, tap_names
+
+if TYPE_CHECKING:
+    from pssdet.console import Progress
+
+#: Beside an engine: what a failed build of it left.
+FAILED = "failed"
 
 
 def engine_folder(model: Path, backend: Backend[Any], precision: Precision, *, stages: bool = False) -> Path:
@@ -61,7 +67,8 @@ def build_engine(
     Raises:
         BadInput: the model's files are missing or altered, or the backend lacks an option.
         EnvironmentMissing: this machine cannot build it.
-        GateFailed: the engine is not what was asked for; nothing was written.
+        GateFailed: the engine is not what was asked for; none was written. What the backend can show for it is
+            kept in ``failed`` beside ``output``, as the message says.
     """
     options = backend.accept(options, precision)
     card = read_model_card(model)
@@ -92,7 +99,10 @@ def build_engine(
     )
 
     def build(folder: Path) -> None:
-        _build_and_prove(model, draft, probe, backend, folder, options, progress)
+        try:
+            _build_and_prove(model, draft, probe, backend, folder, options, progress)
+        except GateFailed as error:
+            raise GateFailed(f"{error}{_keep_evidence(folder, backend, output)}") from error
 
     if not key:
         with staged_folder(output) as stage:
@@ -127,6 +137,22 @@ def _build_and_prove(
         engine, proofs = _run_probe(folder, backend, engine, probe, only_proof=not records)
         records += proofs
     (folder / ENGINE_CARD).write_bytes(encode(replace(engine, verification=tuple(records))))
+    for name in backend.evidence:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _keep_evidence(folder: Path, backend: Backend[Any], output: Path) -> str:
+    """Copy what a failed build wrote to ``failed`` beside the engine; says where, for the error's message."""
+    written = [name for name in (*backend.files, *backend.evidence) if (folder / name).is_file()]
+    if not backend.evidence or not written:
+        return ""
+    target = output.absolute().parent / FAILED / output.name
+    shutil.rmtree(target, ignore_errors=True)  # of an earlier build
+    with staged_folder(target) as stage:
+        for name in written:
+            shutil.copyfile(folder / name, stage / name)
+    listed = ", ".join(written)
+    return f"; {listed} of the failed build: see {target}"
 
 
 def _prove(model: Path, folder: Path, backend: Backend[Any], engine: EngineCard) -> list[StageRecord]:
@@ -204,7 +230,7 @@ def _require_agreement(engine: EngineCard, records: list[StageRecord]) -> None:
     if broken := first_broken(records):
         raise GateFailed(
             f"the {engine.backend} engine in {engine.precision} differs from the exported model {broken};"
-            " nothing was written"
+            " no engine was written"
         )
 
 

@@ -184,12 +184,14 @@ class LayersRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         convolution_flops: of the convolutions of each precision, at the first profile's typical shape.
         wide: convolutions that are in float32, by node, largest first.
         deformable_flops: of the deformable convolutions, where ``convolution_flops`` leaves them out.
+        held: the nodes that were to stay in float32, by what became of them; see ``engines/trt/plan/held.py``.
     """
 
     layers: dict[str, int]
     convolution_flops: dict[str, int]
     wide: tuple[str, ...]
     deformable_flops: dict[str, int] = {}
+    held: dict[str, tuple[str, ...]] = {}
 
 
 class EngineCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,6 +14,7 @@ from benchmarks.gpu.cuda_device import BareDevice, times_us
 from pssdet.engines.trt.plan.builder import BuildSettings
 from pssdet.engines.trt.plan.capabilities import capabilities_of
 from pssdet.engines.trt.plan.inspector import prove, read_layers, summarise
+from pssdet.engines.trt.plan.read_back import read_back
 from pssdet.engines.trt.plugin_library import load_plugins
 from pssdet.engines.trt.profiles import Profile
 from pssdet.engines.trt.runtime.buffers import BufferSet, Uploader
@@ -78,18 +79,19 @@ class TensorRTHost:
 
         started = perf_counter()
         reduced, kept = fp32 is not None, fp32 or ()
-        route = choose_route(capabilities_of(self._trt), reduced=reduced, typed=False)
+        route = choose_route(capabilities_of(self._trt), reduced=reduced)
         graph, float32 = graph_for(plugin_graph(model), route, kept, reduced=reduced)
         cache = self._caches / timing_cache_name(str(self._trt.__version__), self.name)
         # A host may have mere stand-ins for cuBLAS and cuDNN, which load and cannot compute.
         settings = BuildSettings(
             profiles, route, float32=float32, plugins=self._plugins, timing_cache=cache, external_kernels=False
         )
-        layers = build_plan(graph, plan, settings)
+        built = build_plan(graph, plan, settings)
         seconds = perf_counter() - started
-        precisions = summarise(layers, convolution_flops(model, profiles[0].opt))
+        precisions = summarise(built.layers, convolution_flops(model, profiles[0].opt))
         if reduced:
             prove(precisions, "fp16")
+            read_back(built.layers, built.held).prove()
         found = {"layers": precisions.layers, "share": precisions.share("fp16"), "wide": list(precisions.wide)}
         return {"seconds": round(seconds, 2), "route": route, "kept_fp32": len(kept), "precisions": found}
 

@@ -4,85 +4,32 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from pssdet.console import Progress
-from pssdet.engines.backend import (
-    AUTOMATIC,
-    INDIFFERENT,
-    Backend,
-    PrecisionOptions,
-    Session,
-    Threading,
-)
+from pssdet.engines.backend import AUTOMATIC, Backend, Session, Threading
+from pssdet.engines.backends.tensorrt_network import PLAN, TensorRTOptions, prepare_network
 from pssdet.engines.compatibility import check_compatible
 from pssdet.engines.devices import Gpu, cuda_device_count, gpu
-from pssdet.engines.precision.recipe import chosen_recipe
-from pssdet.engines.trt.plan.builder import BuildSettings
-from pssdet.engines.trt.plan.capabilities import Hardware
-from pssdet.engines.trt.profiles import Profile, default_profile, read_profiles
+from pssdet.engines.trt.plan.builder import LAYERS_JSON, LOG
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.files import engine_cache, sha256_of
 from pssdet.models.card import (
-    MODEL_ONNX,
     EngineCard,
     FileRecord,
     GpuRecord,
     LayersRecord,
-    ModelCard,
     Precision,
     ProfileRecord,
 )
 from pssdet.plugins.bindings.libraries import find_plugins
 
-PLAN = "model.plan"
+if TYPE_CHECKING:
+    from pssdet.console import Progress
 
-_MIB = 1 << 20
 _WAY_OUT = "docs/tensorrt.md says what to install; --backend onnxruntime runs without it"
-
-
-@dataclass(frozen=True)
-class TensorRTOptions(PrecisionOptions):
-    """Options that TensorRT has besides."""
-
-    min_shapes: tuple[str, ...] = ()
-    """TensorRT: smallest input, NxHxW, e.g. 1x320x320; again for a further profile."""
-
-    opt_shapes: tuple[str, ...] = ()
-    """TensorRT: typical input; kernels are chosen for it (default: the model's test size)."""
-
-    max_shapes: tuple[str, ...] = ()
-    """TensorRT: largest input."""
-
-    workspace: int | None = None
-    """TensorRT: limit of the builder's scratch memory, MiB."""
-
-    timing_cache: Path | None = field(default=None, metadata=INDIFFERENT)
-    """TensorRT: file of measured kernels, read and added to (default: one in the cache)."""
-
-    stages: bool = False
-    """TensorRT: the engine also returns every stage, for the stage-by-stage comparison; slower."""
-
-    strongly_typed: bool = False
-    """TensorRT 10: the graph says every type, as it always does from 11 on."""
-
-    version_compatible: bool = False
-    """TensorRT: the engine also runs in later versions of the same major version."""
-
-    hardware_compatible: Hardware | None = None
-    """TensorRT: the engine also runs on other GPUs: ampere_plus or same_compute_capability."""
-
-    plugins_in_plan: bool = False
-    """TensorRT: the engine carries the plugin library."""
-
-    def check(self, precision: str) -> None:
-        """Refuse a workspace of less than 1 MiB, too; see ``BuildOptions``."""
-        if self.workspace is not None and self.workspace < 1:
-            raise BadInput(f"--workspace is in MiB, 1 or more, not {self.workspace}")
-        super().check(precision)
 
 
 class _TensorRTBackend(Backend[TensorRTOptions]):
@@ -91,6 +38,7 @@ class _TensorRTBackend(Backend[TensorRTOptions]):
     name = "tensorrt"
     precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
     files = (PLAN,)
+    evidence = (Path(PLAN).with_suffix(LAYERS_JSON).name, Path(PLAN).with_suffix(LOG).name)
     packages = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "cuda-bindings", "onnx", "numpy")
     options = TensorRTOptions
     taps_any = False
@@ -138,49 +86,35 @@ class _TensorRTBackend(Backend[TensorRTOptions]):
     def build(
         self, model: Path, draft: EngineCard, folder: Path, options: TensorRTOptions, progress: Progress
     ) -> EngineCard:
-        """Build a plan; its layers must have the precision that was asked for."""
-        import onnx
+        """Build a plan; its layers must have the precision asked for, and float32 where that must stay."""
         import tensorrt as trt
 
         from pssdet.engines.precision.operations import convolution_flops
-        from pssdet.engines.trt.graph.rewrite import plugin_graph
         from pssdet.engines.trt.plan.builder import build_plan, timing_cache_name
-        from pssdet.engines.trt.plan.capabilities import capabilities_of, choose_route, graph_for
+        from pssdet.engines.trt.plan.capabilities import capabilities_of, choose_route
         from pssdet.engines.trt.plan.inspector import prove, summarise
-        from pssdet.models.stages import tap_names
+        from pssdet.engines.trt.plan.read_back import read_back
 
         card, precision = draft.model, draft.precision
         device, library = _device(), find_plugins()
-        profiles = _profiles(card, options)
-        reduced = precision != "fp32"
-        route = choose_route(capabilities_of(trt), reduced=reduced, typed=options.strongly_typed)
-        exported = onnx.load(model / MODEL_ONNX)
-        recipe = chosen_recipe(options.recipe, card.model, exported.graph, precision) if reduced else None
-        source, calibration = exported, None
-        if recipe is not None and options.calibration is not None:
-            from pssdet.engines.precision.quantise import quantised_model
-
-            made = quantised_model(exported, model, card, options.calibration, progress, recipe=recipe)
-            source, calibration = made.model, made.calibration
-        graph, float32 = graph_for(plugin_graph(source), route, recipe.fp32 if recipe else (), reduced=reduced)
-        settings = BuildSettings(
-            profiles=profiles,
-            route=route,
-            int8=precision == "int8",
-            float32=float32,
-            stages=tap_names(card.architecture) if options.stages else (),
+        kernels = engine_cache() / timing_cache_name(trt.__version__, device.name)
+        made = prepare_network(
+            model,
+            card,
+            precision,
+            options,
+            choose_route(capabilities_of(trt), reduced=precision != "fp32", typed=options.typed),
+            progress,
             plugins=library,
-            workspace=options.workspace * _MIB if options.workspace is not None else None,
-            timing_cache=options.timing_cache
-            or engine_cache() / timing_cache_name(trt.__version__, device.name),
-            version_compatible=options.version_compatible,
-            hardware=options.hardware_compatible,
-            plugins_in_plan=options.plugins_in_plan,
+            timing_cache=options.timing_cache or kernels,
         )
-        layers = build_plan(graph, folder / PLAN, settings, progress)
-        precisions = summarise(layers, convolution_flops(exported, profiles[0].opt))
+        profiles, recipe = made.settings.profiles, made.recipe
+        built = build_plan(made.graph, folder / PLAN, made.settings, progress)
+        precisions = summarise(built.layers, convolution_flops(made.exported, profiles[0].opt))
+        told = read_back(built.layers, built.held)
         if precision != "fp32":
             prove(precisions, precision)
+            told.prove()
         return replace(
             draft,
             fp32_nodes=len(recipe.fp32) if recipe else 0,
@@ -189,8 +123,10 @@ class _TensorRTBackend(Backend[TensorRTOptions]):
             plugins=FileRecord.of(library),
             recipe=recipe.record() if recipe else None,
             profiles=tuple(ProfileRecord(each.min, each.opt, each.max) for each in profiles),
-            layers=LayersRecord(precisions.layers, precisions.flops, precisions.wide),
-            calibration=calibration,
+            layers=LayersRecord(
+                precisions.layers, precisions.flops, precisions.wide, held=told.recorded(built.held)
+            ),
+            calibration=made.calibration,
             tapped=options.stages,
         )
 
@@ -240,12 +176,6 @@ def _version() -> str:
 
     version: str = tensorrt.__version__
     return version
-
-
-def _profiles(card: ModelCard, options: TensorRTOptions) -> tuple[Profile, ...]:
-    steps = card.preprocessing
-    given = read_profiles(options.min_shapes, options.opt_shapes, options.max_shapes)
-    return given or (default_profile(steps.short_side, steps.long_side),)
 
 
 BACKEND = _TensorRTBackend()

@@ -27,6 +27,8 @@ from pssdet.errors import BadInput
         ("tensorrt", "fp16", {"calibration": "x"}, "for --int8"),
         ("tensorrt", "int8", {}, "--calibration DIR"),
         ("tensorrt", "fp32", {"workspace": 0}, "--workspace is in MiB, 1 or more"),
+        ("tensorrt", "fp16", {"plugins_in_plan": True}, "give --version-compatible beside --plugins-in-plan"),
+        ("tensorrt", "fp32", {"precision_route": "flags"}, "--precision-route flags is for --fp16 and --int8"),
     ],
 )
 def test_refused_and_not_passed_over(tmp_path, backend, precision, options, message):

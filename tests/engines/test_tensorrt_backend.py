@@ -14,6 +14,7 @@ from pssdet.engines.build_engine import engine_folder
 from pssdet.engines.devices import Gpu
 from pssdet.engines.precision.recipe import Recipe, write_recipe
 from pssdet.engines.registry import backend_named, choose_backend, open_engine
+from pssdet.engines.trt.plan.held import COMPUTED
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 from pssdet.files import sha256_of
 from pssdet.models.card import ENGINE_CARD, EngineCard, encode, read_engine_card
@@ -51,6 +52,11 @@ class TestBuilding:
         assert set(card.layers.wide) <= set(card.recipe.fp32)
         assert [record.stage for record in card.verification] == ["detections"]
         assert all(record.passed for record in card.verification)
+        listed = [node for nodes in card.layers.held.values() for node in nodes]
+        # Where the graph says every type there is nothing to hold.
+        assert (len(listed) > card.fp32_nodes) == (version == "8.6.0")
+        assert len(set(listed)) == len(listed)
+        assert (set(card.layers.wide) <= set(card.layers.held.get(COMPUTED, ()))) == (version == "8.6.0")
 
     def test_float32_needs_no_recipe(self, machine):
         card = read_engine_card(machine.build(precision="fp32"))
@@ -63,6 +69,46 @@ class TestBuilding:
             machine.build()
         assert not (tmp_path / "engine").exists()
         assert not list((tmp_path / "cache" / "engines").glob("*/"))
+
+    def test_what_tensorrt_fuses_is_not_told_of(self, machine):
+        machine.have("8.6.0")
+        held = read_engine_card(machine.build()).layers.held
+        fused = held[COMPUTED][-2:]
+        machine.trt.fuses = set(fused)
+        found = read_engine_card(machine.build("other", workspace=1)).layers.held
+        assert found == {**held, COMPUTED: held[COMPUTED][:-2], "held, but the inspector does not tell": fused}
+
+    @pytest.mark.parametrize("fault", ["rounds a held node", "computes something else"])
+    def test_a_failed_proof_keeps_what_it_judged(self, machine, tmp_path, fault):
+        machine.have("8.6.0")
+        if fault == "rounds a held node":
+            machine.build()
+            machine.trt.ignores_constraints = set(read_engine_card(tmp_path / "engine").recipe.fp32)
+        else:
+            machine.session.disturb = staticmethod(lambda outputs: outputs | {"scores": outputs["scores"] * 0})
+        kept = tmp_path / "failed" / "other"
+        kept.mkdir(parents=True)
+        (kept / "of an earlier build").touch()
+        names = "model.plan, model.layers.json, model.log"
+        with pytest.raises(
+            GateFailed, match=rf"no engine was written; {names} of the failed build: see {kept}$"
+        ):
+            machine.build("other", workspace=1)
+        assert {path.name for path in kept.iterdir()} == set(names.split(", "))
+        assert json.loads((kept / "model.layers.json").read_text())["Layers"]
+        assert not (tmp_path / "other").exists()
+
+    def test_a_build_that_fails_keeps_its_log(self, machine, tmp_path):
+        machine.trt.build_error = "no implementation for node trunk/stem"
+        with pytest.raises(
+            GateFailed, match=r"could not build the engine: .*; model.log of the failed build: see"
+        ):
+            machine.build()
+        assert "trunk/stem" in (tmp_path / "failed" / "engine" / "model.log").read_text()
+
+    def test_an_engine_has_its_own_files_alone(self, machine):
+        names = {path.name for path in machine.build().iterdir()}
+        assert names == {"model.plan", "engine.json", "probe.npz"}
 
     def test_an_engine_with_other_detections_is_not_written(self, machine, tmp_path):
         machine.session.disturb = staticmethod(
@@ -124,7 +170,7 @@ class TestBuilding:
 
     def test_limits_reach_the_builder(self, machine, tmp_path):
         timing = tmp_path / "mine.timing"
-        machine.build(workspace=512, timing_cache=timing, plugins_in_plan=True)
+        machine.build(workspace=512, timing_cache=timing, plugins_in_plan=True, version_compatible=True)
         assert machine.trt.config.pools == {"WORKSPACE": 512 << 20}
         assert machine.trt.config.plugins_to_serialize == [str(machine.library)]
         assert timing.is_file()
@@ -249,7 +295,7 @@ class TestOpening:
             open_engine(folder)
 
     def test_plugins_in_the_plan_need_no_library(self, machine):
-        folder = machine.build(plugins_in_plan=True)
+        folder = machine.build(plugins_in_plan=True, version_compatible=True)
         machine.library.unlink()
         open_engine(folder).session.close()
         assert machine.session.opened[-1] == (None, True)

@@ -10,22 +10,13 @@ import json
 import sys
 from types import SimpleNamespace
 
-import onnx
-from fake_trt_inspection import Runtime
+from fake_trt_inspection import Runtime, described
+from fake_trt_network import DataType, NamedParserError, Network, Parser, ParserError
 
-from pssdet.engines.trt.graph.types import tensor_types
+__all__ = ["DataType", "FakeTensorRT", "NamedParserError", "ParserError", "install"]
 
 _FLAGS_8 = "FP16 INT8 DEBUG TF32 OBEY_PRECISION_CONSTRAINTS PREFER_PRECISION_CONSTRAINTS VERSION_COMPATIBLE"
 _FLAGS_11 = "DEBUG TF32 VERSION_COMPATIBLE EXCLUDE_LEAN_RUNTIME STRIP_PLAN"
-_TYPES = {
-    "Conv": "CONVOLUTION",
-    "Relu": "ACTIVATION",
-    "Shape": "SHAPE",
-    "Constant": "CONSTANT",
-    "Cast": "CAST",
-    "QuantizeLinear": "QUANTIZE",
-    "DequantizeLinear": "DEQUANTIZE",
-}
 
 
 def _enum(name, members):
@@ -46,123 +37,6 @@ class ILogger:
 class IProgressMonitor:
     def __init__(self):
         self.ready = True
-
-
-class DataType(enum.Enum):
-    FLOAT, HALF, INT8, INT32, INT64, BOOL = range(6)
-
-
-_ONNX_TYPES = {
-    1: DataType.FLOAT,
-    10: DataType.HALF,
-    3: DataType.INT8,
-    6: DataType.INT32,
-    7: DataType.INT64,
-    9: DataType.BOOL,
-}
-
-
-class Tensor:
-    def __init__(self, name, dtype):
-        self.name, self.dtype, self.is_shape_tensor = name, dtype, False
-
-
-class Layer:
-    def __init__(self, network, node, types):
-        self._network, self.node = network, node
-        self.name = node.name
-        self.metadata = f"[ONNX Layer: {node.name}]" if network.trt.knows_metadata else ""
-        plugin = network.trt.plugin_type if node.op_type.startswith("PssDet") else None
-        self.type = SimpleNamespace(name=plugin or _TYPES.get(node.op_type, "SHUFFLE"))
-        self._outputs = [Tensor(name, _ONNX_TYPES[types[name]]) for name in node.output]
-        self.held, self.output_types = None, {}
-
-    num_outputs = property(lambda self: len(self._outputs))
-
-    def get_output(self, index):
-        return self._outputs[index]
-
-    @property
-    def precision(self):
-        return self.held
-
-    @precision.setter
-    def precision(self, value):
-        assert not self._network.typed, "a strongly typed network takes no precisions"
-        self.held = value
-
-    def set_output_type(self, index, dtype):
-        assert not self._network.typed, "a strongly typed network takes no output types"
-        assert self._outputs[index].dtype in (DataType.FLOAT, DataType.HALF), (
-            "only floats can be held to a float"
-        )
-        self.output_types[index] = dtype
-
-
-class Network:
-    def __init__(self, trt, flags):
-        self.trt, self.flags = trt, flags
-        creation = trt.NetworkDefinitionCreationFlag
-        strongly = getattr(creation, "STRONGLY_TYPED", None)
-        self.typed = trt.major >= 11 or (strongly is not None and bool(flags >> int(strongly) & 1))
-        self.model, self._layers, self._outputs = None, [], []
-
-    num_layers = property(lambda self: len(self._layers))
-    num_outputs = property(lambda self: len(self._outputs))
-    num_inputs = property(lambda self: len(self.model.graph.input))
-
-    def get_layer(self, index):
-        return self._layers[index]
-
-    def get_output(self, index):
-        return self._outputs[index]
-
-    def get_input(self, index):
-        return SimpleNamespace(name=self.model.graph.input[index].name)
-
-    def mark_output(self, tensor):
-        self._outputs.append(tensor)
-
-    def fill(self, model):
-        types = tensor_types(model)
-        self.model = model
-        self._layers = [Layer(self, node, types) for node in model.graph.node]
-        tensors = {tensor.name: tensor for layer in self._layers for tensor in layer._outputs}
-        self._outputs = [tensors[output.name] for output in model.graph.output]
-
-
-class ParserError:
-    def __init__(self, node, text):
-        self._node, self._text = node, text
-
-    def node(self):
-        return self._node
-
-    def desc(self):
-        return self._text
-
-
-class NamedParserError(ParserError):
-    """As since version 10."""
-
-    def node_name(self):
-        return f"name of {self._node}"
-
-
-class Parser:
-    def __init__(self, network, logger):
-        assert logger.ready
-        self._network, self._errors = network, network.trt.parser_errors
-
-    num_errors = property(lambda self: len(self._errors))
-
-    def get_error(self, index):
-        return self._errors[index]
-
-    def parse(self, content):
-        if not self._errors:
-            self._network.fill(onnx.ModelProto.FromString(content))
-        return not self._errors
 
 
 class Profile:
@@ -272,51 +146,33 @@ class Builder:
             return None
         if config.timing is not None:
             config.timing.lines |= {f"{trt.__version__} {layer.name}" for layer in network._layers}
-        layers = [_described(layer, network, config) for layer in network._layers]
-        outputs = [tensor.name for tensor in network._outputs]
-        plan = {"layers": layers, "profiles": config.profiles, "outputs": outputs, "version": trt.__version__}
-        return json.dumps(plan).encode()
+        if impossible := [layer.name for layer in network._layers if layer.without_kernel()]:
+            text = f"Could not find any implementation for node {impossible[0]}."
+            self.logger.log(Severity.ERROR, text)
+            return None
+        return json.dumps(_plan(trt, network, config)).encode()
 
 
-def _described(layer, network, config):
-    """What the inspector will say of a layer."""
-    trt, op = network.trt, layer.node.op_type
-    convolution = op in {"Conv", "PssDetDeformConv2d"}
-    if network.typed:
-        weights = {tensor.name: tensor.data_type for tensor in network.model.graph.initializer}
-        half = convolution and weights.get(layer.node.input[1]) == onnx.TensorProto.FLOAT16
-    else:
-        half = getattr(trt.BuilderFlag, "FP16", None) in config.flags and layer.held is None
-    half = half and not trt.ignores_half
-    eight = (
-        convolution
-        and _is_quantised(layer.node, network)
-        and (network.typed or trt.BuilderFlag.INT8 in config.flags)
-    )
-    kind = ("Half" if half else "Float") if trt.major >= 10 else ("FP16" if half else "FP32")
-    if eight:
-        kind = "Int8"
-    text = f"Row major linear {kind}" if trt.major < 10 else f"{kind}({kind}:x)"
-    described = {
-        "Name": f"{layer.name} + {layer.name}.fused" if convolution else layer.name,
-        "LayerType": "CaskConvolution" if op == "Conv" else "PluginV2" if op.startswith("PssDet") else "Misc",
-        "Inputs": [{"Name": name, "Format/Datatype": text} for name in layer.node.input[:1]],
-        "Outputs": [{"Name": name, "Format/Datatype": text} for name in layer.node.output],
-        "Metadata": layer.metadata,
+def _plan(trt, network, config):
+    compatible = trt.BuilderFlag.VERSION_COMPATIBLE in config.flags
+    return {
+        "layers": described(network, config),
+        "profiles": config.profiles,
+        "outputs": [tensor.name for tensor in network._outputs],
+        "version": trt.__version__,
+        "host_code": compatible,
+        "needs_plugins": any(layer.node.op_type.startswith("PssDet") for layer in network._layers),
+        # NvInfer.h: "to be serialized with version-compatible engines".
+        "carries_plugins": compatible and bool(config.plugins_to_serialize),
     }
-    if op == "Conv":
-        described["Weights"] = {"Type": "Int8" if eight else "Half" if half else "Float", "Count": 1}
-    return described
-
-
-def _is_quantised(node, network):
-    """Whether what the node reads was rounded to 8 bits just before."""
-    makers = {name: each.op_type for each in network.model.graph.node for name in each.output}
-    return makers.get(node.input[0]) == "DequantizeLinear"
 
 
 class FakeTensorRT(SimpleNamespace):
-    """The module ``tensorrt`` of one version; ``network``, ``config`` and ``runtime`` are the latest made."""
+    """The module ``tensorrt`` of one version; ``network``, ``config`` and ``runtime`` are the latest made.
+
+    A test may make it fail: it ``ignores_constraints`` of nodes, ``loses`` them while parsing, ``fuses`` them
+    into a region of its compiler, or lacks the plugins of a plan.
+    """
 
     def __init__(self, version):
         major = int(version.split(".")[0])
@@ -362,7 +218,12 @@ class FakeTensorRT(SimpleNamespace):
             build_error="",
             before_build=None,
             ignores_half=False,
+            ignores_constraints=(),
+            fuses=(),
+            loses=(),
+            renames_identities=False,
             knows_metadata=True,
+            has_plugins=True,
             refuses_profiles=False,
             network=None,
             config=None,
@@ -372,6 +233,11 @@ class FakeTensorRT(SimpleNamespace):
         self.Runtime = lambda logger: Runtime(self, logger)
         if major >= 10:
             self.IProgressMonitor = IProgressMonitor
+
+    def metadata_of(self, node):
+        """What the parser writes as metadata of a layer of the node."""
+        documented = f" | {node.doc_string}" if node.doc_string and self.major < 10 else ""
+        return f"[ONNX Layer: {node.name}{documented}]" if self.knows_metadata else ""
 
 
 def install(monkeypatch, version):

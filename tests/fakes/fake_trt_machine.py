@@ -16,6 +16,15 @@ H200 = Gpu("NVIDIA H200", (9, 0), "12.8", "570.86.15")
 V100 = Gpu("Tesla V100-SXM2-16GB", (7, 0), "12.4", "550.54.15")
 
 
+#: What ``import tensorrt`` gives in a process that nobody prepared, and that has not loaded the plugins.
+FRESH = """
+import sys
+from fake_trt_build import FakeTensorRT
+sys.modules[__name__] = FakeTensorRT("{version}")
+sys.modules[__name__].has_plugins = False
+"""
+
+
 class PlanOnOnnxRuntime:
     """What a plan of the fake says it returns, computed by the exported model within the plan's profiles."""
 
@@ -56,6 +65,7 @@ def tensorrt_machine(monkeypatch, tmp_path, mini_folder):
         def have(self, version):
             self.trt = fake_trt_build.install(monkeypatch, version)
             self.trt.before_build = self.count
+            stub.write_text(FRESH.format(version=version))
             return self.trt
 
         def count(self, _):
@@ -66,6 +76,9 @@ def tensorrt_machine(monkeypatch, tmp_path, mini_folder):
             build_engine(mini_folder, self.backend, precision, folder, progress, TensorRTOptions(**options))
             return folder
 
+    stub = tmp_path / "fresh process" / "tensorrt.py"
+    stub.parent.mkdir()
+    monkeypatch.syspath_prepend(stub.parent)
     made = Machine()
     made.library.write_bytes(b"plugins")
     monkeypatch.setenv("PSSDET_CACHE", str(tmp_path / "cache"))

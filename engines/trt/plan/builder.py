@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pssdet.engines.trt.callbacks import Report, error_log, progress_monitor, report_elapsed
 from pssdet.engines.trt.plan.capabilities import (
@@ -16,8 +16,10 @@ from pssdet.engines.trt.plan.capabilities import (
     external_sources,
     unloadable_sources,
 )
-from pssdet.engines.trt.plan.inspector import inspect
-from pssdet.engines.trt.plan.network import check_constrained, constrain_to_float32, mark_stages, parse
+from pssdet.engines.trt.plan.held import Held, hold_in_float32
+from pssdet.engines.trt.plan.inspector import first_profile, read_layers
+from pssdet.engines.trt.plan.network import mark_stages, parse
+from pssdet.engines.trt.plan.opening import described, described_apart
 from pssdet.engines.trt.plugin_library import load_plugins
 from pssdet.engines.trt.profiles import Profile
 from pssdet.errors import BadInput, GateFailed
@@ -39,6 +41,7 @@ class BuildSettings:
         workspace: limit of the builder's scratch memory, bytes; None: TensorRT's own, all of the GPU.
         timing_cache: file of measured kernels, read and added to; None: not kept.
         external_kernels: kernels of cuBLAS and cuDNN may be used; False where they are stand-ins.
+        plugins_in_plan: the plan carries the library, as only version-compatible plans can.
     """
 
     profiles: tuple[Profile, ...]
@@ -55,18 +58,34 @@ class BuildSettings:
     plugins_in_plan: bool = False
 
 
+#: Ends of the files beside a plan that say how it came about.
+LAYERS_JSON, LOG = ".layers.json", ".log"
+
+
+class BuiltPlan(NamedTuple):
+    """What is known of a plan.
+
+    Attributes:
+        layers: the inspector's description of each layer of the first profile; see ``inspector.py``.
+        held: what became of the nodes that were to stay in float32.
+    """
+
+    layers: list[dict[str, Any]]
+    held: Held
+
+
 def build_plan(
     model: onnx.ModelProto, target: Path, settings: BuildSettings, report: Report = lambda _: None
-) -> list[dict[str, Any]]:
+) -> BuiltPlan:
     """Build the plan of an ONNX model into the file ``target``.
+
+    What TensorRT said is written beside it, whether it succeeds or not: ``.layers.json`` the inspector's whole
+    answer, ``.log`` all messages, of verbose ones the latest.
 
     There must be a GPU: without one TensorRT raises misleading errors or crashes; see ``devices.gpu``.
 
     Args:
         model: what ``rewrite.plugin_graph`` or ``rewrite.typed_half`` gives.
-
-    Returns:
-        The inspector's description of each layer; see ``inspector.py``.
 
     Raises:
         BadInput: this TensorRT lacks what the settings ask for, or a file cannot be written.
@@ -80,7 +99,22 @@ def build_plan(
     if settings.plugins is not None:
         load_plugins(trt, settings.plugins)
     logger = error_log(trt)
-    logger.last_errors()  # earlier errors are not about this build
+    logger.begin()
+    try:
+        return _build_and_inspect(trt, capabilities, logger, model, target, settings, report)
+    finally:
+        write_atomically(target.with_suffix(LOG), logger.transcript().encode())
+
+
+def _build_and_inspect(
+    trt: Any,
+    capabilities: Capabilities,
+    logger: Any,
+    model: onnx.ModelProto,
+    target: Path,
+    settings: BuildSettings,
+    report: Report,
+) -> BuiltPlan:
     builder = trt.Builder(logger)
     report("TensorRT: reading the graph")
     # The parser owns the weights: it must live as long as the network is used.
@@ -91,9 +125,7 @@ def build_plan(
     config = builder.create_builder_config()
     _configure(trt, capabilities, config, settings)
     _add_profiles(builder, network, config, settings.profiles)
-    if settings.route == "flags":
-        constrained = constrain_to_float32(trt, network, settings.float32)
-        check_constrained(model, settings.float32 - constrained)
+    held = hold_in_float32(trt, network, model, settings.float32) if settings.route == "flags" else Held()
     if settings.timing_cache is not None:
         load_timing_cache(config, settings.timing_cache)
     serialised = _build(trt, capabilities, builder, network, config, report)
@@ -105,7 +137,12 @@ def build_plan(
     if settings.timing_cache is not None:
         save_timing_cache(config, settings.timing_cache)
     report("TensorRT: inspecting the layers of the engine")
-    return _layers(trt, logger, plan, settings)
+    if settings.plugins_in_plan:
+        text = described_apart(target, settings.profiles[0])
+    else:
+        text = described(trt, plan, settings.profiles[0], host_code=settings.version_compatible)
+    write_atomically(target.with_suffix(LAYERS_JSON), text.encode())
+    return BuiltPlan(first_profile(read_layers(text)), held)
 
 
 def _check_supported(capabilities: Capabilities, settings: BuildSettings) -> None:
@@ -186,16 +223,6 @@ def _build(
     if monitor.error is not None:
         raise monitor.error
     return serialised
-
-
-def _layers(trt: Any, logger: Any, plan: bytes, settings: BuildSettings) -> list[dict[str, Any]]:
-    runtime = trt.Runtime(logger)
-    if settings.version_compatible or settings.plugins_in_plan:
-        runtime.engine_host_code_allowed = True  # the plan was built a moment ago, here
-    engine = runtime.deserialize_cuda_engine(plan)
-    if engine is None:
-        raise GateFailed(f"TensorRT cannot read the engine that it built: {logger.last_errors()}")
-    return inspect(trt, engine, settings.profiles[0])
 
 
 def timing_cache_name(version: str, gpu: str) -> str:

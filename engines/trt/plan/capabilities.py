@@ -99,19 +99,33 @@ def _any_loads(names: tuple[str, ...], load: Callable[[str], object]) -> bool:
     return False
 
 
-def choose_route(capabilities: Capabilities, *, reduced: bool, typed: bool) -> Route:
-    """The route of a build in reduced precision (FP16, INT8) or float32, strongly typed or not.
+def choose_route(capabilities: Capabilities, *, reduced: bool, typed: bool | None = None) -> Route:
+    """The route of a build in reduced precision (FP16, INT8) or float32.
+
+    Args:
+        typed: strongly typed, or not; None: reduced precision is strongly typed where it can be.
 
     Raises:
-        BadInput: there are no strongly typed networks in this version.
+        BadInput: this version does not have what was asked for.
         EnvironmentMissing: the version has flags for FP16 but cannot hold layers to float32.
     """
-    if typed and not (capabilities.typed_flag or capabilities.always_typed):
-        raise BadInput("this TensorRT has no strongly typed networks; leave out --strongly-typed")
+    can_be_typed = capabilities.typed_flag or capabilities.always_typed
+    if typed and not can_be_typed:
+        raise BadInput(
+            "this TensorRT has no strongly typed networks, 10.0 is the first that has;"
+            " leave out --precision-route"
+        )
     if not reduced:
         return "typed" if typed else "plain"
-    if typed or capabilities.always_typed:
+    if typed is None:
+        typed = can_be_typed
+    if typed:
         return "typed"
+    if capabilities.always_typed:
+        raise BadInput(
+            "this TensorRT has no flags for FP16 and INT8, 10.x are the last that have;"
+            " leave out --precision-route"
+        )
     if not capabilities.constraints:
         raise EnvironmentMissing(
             "this TensorRT cannot hold layers to float32 (no OBEY_PRECISION_CONSTRAINTS);"

@@ -32,20 +32,10 @@ _LATER_PROFILE = re.compile(r"\[profile [1-9]\d*\]")
 #: From the narrowest to the widest: of contradicting evidence the wider counts.
 _WIDTH: dict[LayerPrecision, int] = {"int8": 0, "fp16": 1, "fp32": 2, "unknown": 3}
 
-#: Layers that move data and carry the names of the nodes that they move it for.
-_MOVERS = (
-    "Reformat",
-    "Constant",
-    "NoOp",
-    "Shape",
-    "Cast",
-    "Shuffle",
-    "Slice",
-    "Signal",
-    "Wait",
-    "Scale",
-    "Quantize",
-)
+#: Layers that TensorRT adds and that carry the names of the nodes for which they do.
+COPIES = ("Reformat", "Constant", "NoOp", "Shape", "Cast", "Signal", "Wait", "Scale", "Quantize")
+#: Layers that move data; so do those of nodes that compute, for other nodes.
+MOVERS = (*COPIES, "Shuffle", "Slice")
 
 
 @dataclass(frozen=True)
@@ -68,14 +58,13 @@ class Precisions:
         return sum(self.flops.get(each, 0) for each in precisions) / whole if whole else 0.0
 
 
-def inspect(trt: Any, engine: Any, profile: Profile) -> list[dict[str, Any]]:
-    """The first profile's layers of an engine as the inspector describes them, in its typical shape.
+def engine_information(trt: Any, engine: Any, profile: Profile) -> str:
+    """The inspector's JSON of an engine whose inputs have the typical shape of its first profile.
 
     With dynamic shapes the inspector knows formats only in a context whose inputs have sizes.
 
     Raises:
         EnvironmentMissing: there is no memory for a context.
-        GateFailed: there are no details; the plan must be built with detailed verbosity.
     """
     context = engine.create_execution_context()
     if context is None:
@@ -88,7 +77,8 @@ def inspect(trt: Any, engine: Any, profile: Profile) -> list[dict[str, Any]]:
             context.set_input_shape(name, profile.range_of(name).opt)
     inspector = engine.create_engine_inspector()
     inspector.execution_context = context
-    return first_profile(read_layers(inspector.get_engine_information(trt.LayerInformationFormat.JSON)))
+    text: str = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+    return text
 
 
 def first_profile(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -111,12 +101,26 @@ def read_layers(text: str) -> list[dict[str, Any]]:
 
 def layer_precision(layer: Mapping[str, Any]) -> LayerPrecision:
     """The precision in which a layer computes: the wider of its weights and its first input."""
+    seen = computing_types(layer)
+    return max(seen, key=_WIDTH.__getitem__) if seen else "unknown"
+
+
+def computing_types(layer: Mapping[str, Any]) -> list[LayerPrecision]:
+    """Types of a layer's weights and of its first input (or output, if it has none), where they are told."""
     weights = layer.get("Weights")
     weight = _type_in(str(weights.get("Type", ""))) if isinstance(weights, Mapping) else None
     inputs = layer.get("Inputs") or layer.get("Outputs") or [{}]
-    first = _type_in(str(inputs[0].get("Format/Datatype", ""))) if isinstance(inputs[0], Mapping) else None
-    seen = [each for each in (weight, first) if each is not None]
-    return max(seen, key=_WIDTH.__getitem__) if seen else "unknown"
+    return [each for each in (weight, _tensor_type(inputs[0])) if each is not None]
+
+
+def output_types(layer: Mapping[str, Any]) -> list[LayerPrecision]:
+    """Types of a layer's outputs, where they are told."""
+    types = (_tensor_type(each) for each in layer.get("Outputs") or [])
+    return [each for each in types if each is not None]
+
+
+def _tensor_type(tensor: object) -> LayerPrecision | None:
+    return _type_in(str(tensor.get("Format/Datatype", ""))) if isinstance(tensor, Mapping) else None
 
 
 def _type_in(text: str) -> LayerPrecision | None:
@@ -126,12 +130,10 @@ def _type_in(text: str) -> LayerPrecision | None:
 def summarise(layers: Sequence[Mapping[str, Any]], flops: Mapping[str, int]) -> Precisions:
     """Layers and convolutions by precision; ``flops`` as ``convolution_flops`` gives them."""
     counted: dict[str, int] = {}
-    of_node: dict[str, list[Mapping[str, Any]]] = {}
     for layer in layers:
         precision = layer_precision(layer)
         counted[precision] = counted.get(precision, 0) + 1
-        for node in _nodes_of(layer):
-            of_node.setdefault(node, []).append(layer)
+    of_node = by_node(layers)
     sums: dict[str, int] = {}
     wide = []
     for node, operations in sorted(flops.items(), key=lambda item: -item[1]):
@@ -142,17 +144,26 @@ def summarise(layers: Sequence[Mapping[str, Any]], flops: Mapping[str, int]) -> 
     return Precisions(counted, sums, tuple(wide))
 
 
+def by_node(layers: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The layers that carry the name of each ONNX node."""
+    of_node: dict[str, list[Mapping[str, Any]]] = {}
+    for layer in layers:
+        for node in _nodes_of(layer):
+            of_node.setdefault(node, []).append(layer)
+    return of_node
+
+
 def _nodes_of(layer: Mapping[str, Any]) -> set[str]:
     """ONNX nodes of a layer, by its metadata or else by the parts of its fused name."""
     if named := onnx_nodes(str(layer.get("Metadata", ""))):
         return set(named)
     parts = re.split(r" \+ |, ", str(layer.get("Name", "")))
-    return {part.strip() for part in parts} | {re.sub(r"^\w+\(|\)+$", "", part.strip()) for part in parts}
+    return {part.strip() for part in parts} | {re.sub(r"^(\w+\()+|\)+$", "", part.strip()) for part in parts}
 
 
 def _precision_of(layers: Sequence[Mapping[str, Any]]) -> LayerPrecision:
     """The precision of the layer that computes a node, among those that carry its name."""
-    computing = [each for each in layers if not str(each.get("LayerType", "")).startswith(_MOVERS)]
+    computing = [each for each in layers if not str(each.get("LayerType", "")).startswith(MOVERS)]
     weighted = [each for each in computing if isinstance(each.get("Weights"), Mapping)] or computing
     found = [layer_precision(each) for each in weighted]
     return max(found, key=_WIDTH.__getitem__) if found else "unknown"
@@ -165,10 +176,10 @@ def prove(precisions: Precisions, asked: Precision) -> None:
     """
     share = precisions.share("fp16", "int8")
     if asked == "int8" and not precisions.flops.get("int8"):
-        raise GateFailed("INT8 was asked for and no convolution of the engine has it; nothing was written")
+        raise GateFailed("INT8 was asked for and no convolution of the engine has it; no engine was written")
     if share < REQUIRED_SHARE:
         raise GateFailed(
             f"{asked.upper()} was asked for, but the engine has it in {share:.1%}"
             f" of its convolutions' operations, where {REQUIRED_SHARE:.0%} are required;"
-            f" in float32 or unknown: {some(precisions.wide)}; nothing was written"
+            f" in float32 or unknown: {some(precisions.wide)}; no engine was written"
         )

@@ -1,10 +1,9 @@
-"""TensorRT's network: parsed from ONNX, stages marked, layers constrained to float32."""
+"""TensorRT's network: parsed from ONNX, stages marked, its layers found by the ONNX nodes that they compute."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 from pssdet.errors import GateFailed
@@ -13,15 +12,14 @@ if TYPE_CHECKING:
     import onnx
 
 _ONNX_LAYER = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
-
-#: Layers that compute nothing, or whose purpose is their type.
-_UNTYPED = ("CONSTANT", "SHAPE", "CAST", "QUANTIZE", "DEQUANTIZE", "ASSERTION")
+#: Behind it 8.6 writes a node's documentation, and 10 the functions that the node came from.
+_BEHIND_NAME = " | "
 _MOST_ERRORS = 5
 
 
 def onnx_nodes(text: str) -> list[str]:
-    """Names of ONNX nodes in a layer's metadata, which has ``[ONNX Layer: name]``."""
-    return _ONNX_LAYER.findall(text)
+    """Names of ONNX nodes in a layer's metadata: ``[ONNX Layer: name]``, or ``[ONNX Layer: name | ...]``."""
+    return [found.partition(_BEHIND_NAME)[0] for found in _ONNX_LAYER.findall(text)]
 
 
 def parse(trt: Any, builder: Any, flags: int, content: bytes, logger: Any) -> Any:
@@ -50,7 +48,7 @@ def mark_stages(network: Any, names: Iterable[str]) -> None:
     """Make intermediate tensors outputs of the network; raises ``GateFailed`` if one is missing."""
     wanted = set(names) - {network.get_output(index).name for index in range(network.num_outputs)}
     for layer in _layers(network):
-        for tensor in _outputs(layer):
+        for tensor in outputs_of(layer):
             if tensor.name in wanted:
                 network.mark_output(tensor)
                 wanted.discard(tensor.name)
@@ -58,43 +56,60 @@ def mark_stages(network: Any, names: Iterable[str]) -> None:
         raise GateFailed(f"the graph has no tensor called {', '.join(sorted(wanted))}; export the model again")
 
 
-def constrain_to_float32(trt: Any, network: Any, names: AbstractSet[str]) -> set[str]:
-    """Constrain the layers of these ONNX nodes to float32; returns the nodes that have any."""
-    found: set[str] = set()
-    for layer in _layers(network):
-        nodes = onnx_nodes(getattr(layer, "metadata", "") or "") or [layer.name]
-        named = names & set(nodes)
-        found |= named
-        if not named or layer.type.name.startswith(_UNTYPED):
-            continue
-        floats = [
-            index
-            for index, tensor in enumerate(_outputs(layer))
-            if tensor.dtype in (trt.float32, trt.float16) and not tensor.is_shape_tensor
-        ]
-        # A plugin with integer outputs chooses its types itself.
-        if not floats or (layer.type.name.startswith("PLUGIN") and len(floats) < layer.num_outputs):
-            continue
-        layer.precision = trt.float32
-        for index in floats:
-            layer.set_output_type(index, trt.float32)
-    return found
+class NodeLayers:
+    """The layers of a network by the ONNX nodes that they compute.
+
+    A layer says its node in its metadata, or has its name. What the parser adds between a node's tensors (the
+    sum of a ``Gemm``, shuffles and casts) says nothing: it belongs to the node between whose tensors it lies.
+    """
+
+    def __init__(self, network: Any, graph: onnx.GraphProto) -> None:
+        self._layers = list(_layers(network))
+        names = {node.name for node in graph.node}
+        self._said = [_named(layer, names) for layer in self._layers]
+        self._maker = {
+            tensor.name: index for index, layer in enumerate(self._layers) for tensor in outputs_of(layer)
+        }
+        self._known = {name for node in graph.node for name in (*node.input, *node.output)}
+
+    def of(self, node: onnx.NodeProto) -> list[Any]:
+        """The layers of a node in the network's order; none if it was folded or passes on what it is given."""
+        found = {index for index, said in enumerate(self._said) if node.name in said}
+        waiting = [*node.output, *self._inner_inputs(found)]
+        visited: set[str] = set()
+        while waiting:
+            name = waiting.pop()
+            index = self._maker.get(name)
+            if index is None or name in visited:
+                continue
+            visited.add(name)
+            if not self._said[index] or node.name in self._said[index]:
+                found.add(index)
+                waiting += self._inner_inputs({index})
+        return [self._layers[index] for index in sorted(found)]
+
+    def _inner_inputs(self, indices: Iterable[int]) -> list[str]:
+        """Names of the layers' inputs that are no tensors of the ONNX graph."""
+        inputs = (tensor for index in indices for tensor in inputs_of(self._layers[index]))
+        return [tensor.name for tensor in inputs if tensor.name not in self._known]
 
 
-def check_constrained(model: onnx.ModelProto, missing: AbstractSet[str]) -> None:
-    """Raise ``GateFailed`` for a convolution without a layer; other nodes may be folded."""
-    if convolutions := [
-        node.name for node in model.graph.node if node.op_type == "Conv" and node.name in missing
-    ]:
-        named = ", ".join(convolutions)
-        raise GateFailed(
-            f"TensorRT's network has no layer for {named}, to be held to float32; take --strongly-typed"
-        )
+def _named(layer: Any, names: set[str]) -> frozenset[str]:
+    """The ONNX nodes of a layer, by its metadata or else by its name."""
+    said = set(onnx_nodes(getattr(layer, "metadata", "") or "")) & names
+    return frozenset(said or {layer.name} & names)
 
 
 def _layers(network: Any) -> Iterable[Any]:
     return (network.get_layer(index) for index in range(network.num_layers))
 
 
-def _outputs(layer: Any) -> list[Any]:
+def outputs_of(layer: Any) -> list[Any]:
+    """The output tensors of a layer."""
     return [layer.get_output(index) for index in range(layer.num_outputs)]
+
+
+def inputs_of(layer: Any) -> list[Any]:
+    """The input tensors of a layer; those left out are missing."""
+    tensors = (layer.get_input(index) for index in range(layer.num_inputs))
+    return [tensor for tensor in tensors if tensor is not None]

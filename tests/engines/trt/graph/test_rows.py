@@ -3,6 +3,7 @@
 At a small size and for a batch of two; the background logit is shifted so that there is something to find.
 """
 
+import fake_trt_build
 import numpy as np
 import onnx
 import pytest
@@ -13,8 +14,12 @@ from reference import synthetic_image
 
 from pssdet.engines.precision.half import emulate_half, half_region
 from pssdet.engines.precision.recipe import default_recipe, recipe_for
+from pssdet.engines.trt.callbacks import error_log
 from pssdet.engines.trt.graph.rewrite import plugin_graph, typed_half
 from pssdet.engines.trt.graph.types import tensor_types
+from pssdet.engines.trt.plan.capabilities import graph_for
+from pssdet.engines.trt.plan.held import CAST, NO_FLOAT, PLUGIN, expected_to_hold, hold_in_float32
+from pssdet.engines.trt.plan.network import parse
 from pssdet.models.stages import compare, first_broken, tap_names
 
 SHIFTS = {"mini_faster": 0.0, "mini_cascade": 0.0, 1: 5.0, 2: 8.0, 3: 16.0, 4: 0.0}
@@ -84,6 +89,22 @@ def test_the_recipe_that_ships_is_of_this_model(row):
     general = default_recipe(row.entry.name, row.onnx.graph).fp32
     head = tuple(node.name for node in row.onnx.graph.node if node.name.startswith("head/"))
     assert recipe.fp32 == ((*general, *head) if row.entry.name == "mini_faster" else general)
+
+
+def test_every_node_that_must_stay_float32_is_held_or_listed(row, exported, monkeypatch):
+    trt = fake_trt_build.install(monkeypatch, "8.6.0")
+    recipe = recipe_for(row.entry.name, row.onnx.graph)
+    graph, float32 = graph_for(plugin_graph(exported), "flags", recipe.fp32, reduced=True)
+    logger = error_log(trt)
+    network, _ = parse(trt, trt.Builder(logger), 1, graph.SerializeToString(), logger)
+    held = hold_in_float32(trt, network, graph, float32)
+    listed = [*held.computed, *held.moved, *(node for nodes in held.exempt.values() for node in nodes)]
+    assert sorted(listed) == sorted(float32)
+    assert set(held.exempt) == {CAST, NO_FLOAT, PLUGIN}
+    predictors = {node.name for node in graph.graph.node if node.op_type == "Conv"} & float32
+    assert len(predictors) == sum(node.op_type == "PssDetDeformConv2d" for node in graph.graph.node)
+    assert predictors <= set(held.computed)
+    assert expected_to_hold(graph, float32) == held
 
 
 def test_plugins_compute_what_the_exported_model_computes(row, exported, inputs, shift):

@@ -16,7 +16,7 @@ NAMES = {
     "LayerInformationFormat": "JSON",
     "TensorIOMode": "INPUT",
     "INetworkDefinition": "num_layers get_layer num_inputs get_input num_outputs get_output mark_output",
-    "ILayer": "name type metadata num_outputs get_output",
+    "ILayer": "name type metadata num_inputs get_input num_outputs get_output",
     "ITensor": "name dtype is_shape_tensor",
     "IOptimizationProfile": "set_shape",
     "OnnxParser": "parse num_errors get_error",
@@ -61,7 +61,7 @@ def main(source):
     return {
         "version": trt.__version__,
         "absent": absent(trt, NAMES) + ([] if capabilities.always_typed else absent(trt, FLAGGED)),
-        "route": choose_route(capabilities, reduced=True, typed=False),
+        "route": choose_route(capabilities, reduced=True),
         "capabilities": {name: value for name, value in vars(capabilities).items() if isinstance(value, bool)},
         "errors": logger.last_errors(),
         "reported": reported,

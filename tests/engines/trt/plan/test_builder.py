@@ -1,5 +1,6 @@
 """Building plans with each generation of TensorRT: what the builder is given, and what becomes of failures."""
 
+import json
 import threading
 
 import fake_trt_build
@@ -52,11 +53,11 @@ def _libraries(monkeypatch):
     monkeypatch.setattr(builder, "unloadable_sources", lambda able: unloadable_sources(able, load))
 
 
-def make(trt, path, *, reduced=True, typed=False, report=lambda _: None, **settings):
+def make(trt, path, *, reduced=True, typed=None, report=lambda _: None, **settings):
     route = choose_route(capabilities_of(trt), reduced=reduced, typed=typed)
     graph, float32 = graph_for(plugin_graph(small.exported()), route, [small.PREDICTOR], reduced=reduced)
     chosen = BuildSettings(**{"profiles": PROFILES, "route": route, "float32": float32} | settings)
-    return builder.build_plan(graph, path / "model.plan", chosen, report)
+    return builder.build_plan(graph, path / "model.plan", chosen, report).layers
 
 
 def flags(trt):
@@ -79,27 +80,24 @@ class TestPrecision:
         assert set(summarise(layers, convolution_flops(small.exported(), (1, 64, 64))).flops) == {"fp32"}
         assert flags(trt) == set()  # TF32, on by default, is off
 
-    def test_flags_and_constraints_where_they_exist(self, trt, tmp_path):
+    def test_flags_and_constraints_where_there_is_nothing_else(self, trt, tmp_path):
         make(trt, tmp_path)
         held = {layer.name for layer in trt.network._layers if layer.held is not None}
-        if trt.major < 11:
+        if trt.major < 10:
             assert flags(trt) == {"FP16", "OBEY_PRECISION_CONSTRAINTS"}
             assert not trt.network.typed
-            # What is no part of trunk and head stays float32 too; the shape's own layers have no type to hold.
-            assert held == {small.PREDICTOR, small.SUM, "flatten"}
-            predictor = next(layer for layer in trt.network._layers if layer.name == small.PREDICTOR)
-            assert predictor.output_types == {0: trt.float32}
+            # What is no part of trunk and head stays float32 too; what moves data is given a type alone.
+            assert held == {small.PREDICTOR, small.SUM}
+            types = {layer.name: layer.output_types for layer in trt.network._layers if layer.output_types}
+            assert types == {name: {0: trt.float32} for name in (*held, "flatten")}
         else:
             assert flags(trt) == set()
             assert trt.network.typed
             assert held == set()
 
-    def test_a_convolution_that_cannot_be_held_stops_the_build(self, trt, tmp_path, monkeypatch):
-        found = builder.constrain_to_float32
-        monkeypatch.setattr(
-            builder, "constrain_to_float32", lambda *given: found(*given) - {small.PREDICTOR, "flatten"}
-        )
-        if trt.major < 11:
+    def test_a_node_that_cannot_be_held_stops_the_build(self, trt, tmp_path):
+        trt.loses = {small.PREDICTOR}
+        if trt.major < 10:
             with pytest.raises(GateFailed, match=f"no layer for {small.PREDICTOR}, to be held"):
                 make(trt, tmp_path)
             assert not (tmp_path / "model.plan").exists()
@@ -108,33 +106,64 @@ class TestPrecision:
 
     def test_int8_is_a_flag_where_there_are_flags(self, trt, tmp_path):
         make(trt, tmp_path, int8=True)
-        assert ("INT8" in flags(trt)) == (trt.major < 11)
+        assert ("INT8" in flags(trt)) == (trt.major < 10)
 
-    def test_strongly_typed_on_request(self, ten, tmp_path):
-        layers = make(ten, tmp_path, typed=True)
+    @pytest.mark.parametrize("typed", [None, True])
+    def test_strongly_typed_is_the_default_of_10(self, ten, tmp_path, typed):
+        layers = make(ten, tmp_path, typed=typed)
         assert ten.network.typed
         assert flags(ten) == set()
         assert summarise(layers, convolution_flops(small.exported(), (1, 64, 64))).wide == (small.PREDICTOR,)
+
+    def test_flags_on_request(self, ten, tmp_path):
+        layers = make(ten, tmp_path, typed=False, int8=True)
+        assert not ten.network.typed
+        assert flags(ten) == {"FP16", "INT8", "OBEY_PRECISION_CONSTRAINTS"}
+        assert summarise(layers, convolution_flops(small.exported(), (1, 64, 64))).wide == (small.PREDICTOR,)
+
+    def test_float32_may_be_strongly_typed(self, ten, tmp_path):
+        make(ten, tmp_path, reduced=False, typed=True)
+        assert ten.network.typed
+        make(ten, tmp_path, reduced=False)
+        assert not ten.network.typed
 
     def test_strongly_typed_where_there_is_no_such_thing(self, old, tmp_path):
         with pytest.raises(BadInput, match="strongly typed"):
             make(old, tmp_path, typed=True)
 
+    def test_flags_where_there_are_none(self, tmp_path, monkeypatch):
+        eleven = fake_trt_build.install(monkeypatch, "11.1.0")
+        with pytest.raises(BadInput, match="no flags for FP16 and INT8"):
+            make(eleven, tmp_path, typed=False)
+
     def test_flags_without_constraints_are_no_way(self, old, tmp_path):
         without = Capabilities(**vars(capabilities_of(old)) | {"constraints": False})
         with pytest.raises(EnvironmentMissing, match="OBEY_PRECISION_CONSTRAINTS"):
-            choose_route(without, reduced=True, typed=False)
+            choose_route(without, reduced=True)
 
     def test_creation_flags(self, trt, tmp_path):
         make(trt, tmp_path)
-        assert trt.network.flags == {8: 1, 10: 1, 11: 1}[trt.major]  # EXPLICIT_BATCH twice, then STRONGLY_TYPED
+        # EXPLICIT_BATCH; with STRONGLY_TYPED; STRONGLY_TYPED alone
+        assert trt.network.flags == {8: 1, 10: 0b11, 11: 1}[trt.major]
         make(trt, tmp_path, reduced=False)
         assert trt.network.flags == {8: 1, 10: 1, 11: 0}[trt.major]
 
     def test_layers_without_metadata_go_by_their_names(self, old, tmp_path):
         old.knows_metadata = False
         make(old, tmp_path)
-        assert {layer.name for layer in old.network._layers if layer.held} >= {small.PREDICTOR, small.SUM}
+        assert {layer.name for layer in old.network._layers if layer.held} == {small.PREDICTOR, small.SUM}
+
+    def test_documented_nodes_are_held(self, old, tmp_path, monkeypatch):
+        """The parser of 8.6 writes the documentation into the metadata, behind the name."""
+        graph = small.exported()
+        for node in graph.graph.node:
+            node.doc_string = "as [trained] | by hand"
+        monkeypatch.setattr(small, "exported", lambda: graph)
+        make(old, tmp_path)
+        assert {layer.metadata for layer in old.network._layers} == {
+            f"[ONNX Layer: {layer.name}]" for layer in old.network._layers
+        }
+        assert {layer.name for layer in old.network._layers if layer.held} == {small.PREDICTOR, small.SUM}
 
 
 class TestConfiguration:
@@ -208,11 +237,17 @@ class TestConfiguration:
         library = tmp_path / "libpssdet_plugins.so"
         make(trt, tmp_path, plugins=library)
         assert trt.config.plugins_to_serialize == []
-        make(trt, tmp_path, plugins=library, plugins_in_plan=True)
+        opened = []
+        layers = '{"Layers": [{"Name": "apart"}]}'
+        monkeypatch.setattr(builder, "described_apart", lambda *given: opened.append(given) or layers)
+        found = make(trt, tmp_path, plugins=library, plugins_in_plan=True, version_compatible=True)
         assert trt.config.plugins_to_serialize == [str(library)]
         assert loaded == [library, library]
+        # This process has the plugins, so another one opened it.
+        assert opened == [(tmp_path / "model.plan", PROFILES[0])]
+        assert found == [{"Name": "apart"}]
         with pytest.raises(BadInput, match="no plugin library"):
-            make(trt, tmp_path, plugins_in_plan=True)
+            make(trt, tmp_path, plugins_in_plan=True, version_compatible=True)
 
     def test_stages_become_outputs(self, trt, tmp_path):
         make(trt, tmp_path, stages=("c2", "boxes"))
@@ -235,7 +270,13 @@ class TestFailures:
             GateFailed, match=r"could not build the engine: no implementation for node trunk/stem$"
         ):
             make(trt, tmp_path)
-        assert list(tmp_path.iterdir()) == []
+        assert [path.name for path in tmp_path.iterdir()] == ["model.log"]
+        assert "[ERROR] no implementation for node trunk/stem\n" in (tmp_path / "model.log").read_text()
+
+    def test_what_tensorrt_said_of_a_build_that_succeeds(self, trt, tmp_path):
+        layers = make(trt, tmp_path)
+        assert json.loads((tmp_path / "model.layers.json").read_text())["Layers"][: len(layers)] == layers
+        assert (tmp_path / "model.log").is_file()
 
     def test_an_engine_that_ignores_the_precision_does_not_hide_it(self, trt, tmp_path):
         trt.ignores_half = True
@@ -296,7 +337,7 @@ class TestProgress:
         with pytest.raises(KeyboardInterrupt):
             make(ten, tmp_path, report=report)
         assert "50 %" in reported[-1]
-        assert list(tmp_path.iterdir()) == []
+        assert [path.name for path in tmp_path.iterdir()] == ["model.log"]
 
 
 class TestTimingCache:

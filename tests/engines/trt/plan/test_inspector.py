@@ -7,8 +7,8 @@ import pytest
 
 from pssdet.engines.trt.plan.inspector import (
     Precisions,
+    engine_information,
     first_profile,
-    inspect,
     layer_precision,
     prove,
     read_layers,
@@ -108,7 +108,8 @@ class TestSummary:
 
     def test_pointwise_wrapping_in_old_names(self):
         wrapped = {**OLD, "Name": "trunk/a/Conv + PWN(PWN(trunk/s/Sigmoid), trunk/m/Mul)"}
-        assert summarise([wrapped], {"trunk/a/Conv": 5, "trunk/m/Mul": 1}).flops == {"fp16": 6}
+        parts = {"trunk/a/Conv": 5, "trunk/s/Sigmoid": 2, "trunk/m/Mul": 1}
+        assert summarise([wrapped], parts).flops == {"fp16": 8}
 
     def test_a_copy_that_carries_the_name_is_not_the_convolution(self):
         copy = layer("Float", "a", layer_type="Reformat")
@@ -133,7 +134,7 @@ class TestSummary:
 class TestProof:
     def test_a_false_fp16_fails_and_names_the_layers(self):
         counted = summarise([layer("Half", "a", "Half"), layer("Float", "b", "Float")], {"a": 89, "b": 11})
-        with pytest.raises(GateFailed, match=r"FP16 .* 89\.0% .* 90%.*: b; nothing"):
+        with pytest.raises(GateFailed, match=r"FP16 .* 89\.0% .* 90%.*: b; no engine"):
             prove(counted, "fp16")
 
     def test_the_bound_itself_passes(self):
@@ -175,4 +176,4 @@ class TestProfiles:
 def test_no_memory_to_inspect_in():
     engine = SimpleNamespace(create_execution_context=lambda: None)
     with pytest.raises(EnvironmentMissing, match="end other programs"):
-        inspect(None, engine, default_profile(640, 640))
+        engine_information(None, engine, default_profile(640, 640))
