@@ -51,6 +51,18 @@ def choose_backend(name: str, precision: Precision) -> Backend[Any]:
             return found[0]
         missing = (str(each.missing_for(precision)) for each in _offering(precision))
         raise EnvironmentMissing(f"no backend can run {precision} here: {'; or: '.join(missing)}")
+    backend = offered_backend(name, precision)
+    if (lacking := backend.missing_for(precision)) is not None:
+        raise EnvironmentMissing(lacking)
+    return backend
+
+
+def offered_backend(name: str, precision: Precision) -> Backend[Any]:
+    """The backend of that name, which offers the precision, whether this machine can run it or not.
+
+    Raises:
+        BadInput: no backend is called so, or it does not offer the precision.
+    """
     backend = backend_named(name)
     if precision not in backend.precisions:
         others = " and ".join(each.name for each in _offering(precision))
@@ -58,8 +70,6 @@ def choose_backend(name: str, precision: Precision) -> Backend[Any]:
             f"backend {name} does not offer {precision}; it offers {', '.join(backend.precisions)}."
             f" {precision} is offered by {others}: name one with --backend"
         )
-    if (lacking := backend.missing_for(precision)) is not None:
-        raise EnvironmentMissing(lacking)
     return backend
 
 
