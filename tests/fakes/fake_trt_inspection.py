@@ -11,8 +11,9 @@ class Runtime:
             self.engine_host_code_allowed = False
         trt.runtime = self
 
-    def deserialize_cuda_engine(self, content):
-        return Engine(self.trt, json.loads(content))
+    def deserialize_cuda_engine(self, serialized_engine):
+        kind = Engine if self.trt.major < 10 else NewEngine
+        return kind(self.trt, json.loads(serialized_engine))
 
 
 class Engine:
@@ -35,6 +36,14 @@ class Engine:
         return Inspector(self)
 
 
+class NewEngine(Engine):
+    """As since version 10."""
+
+    def create_execution_context(self, strategy=None):
+        assert strategy is None
+        return super().create_execution_context()
+
+
 class Context:
     def __init__(self, profile):
         self._profile, self.shapes = profile, {}
@@ -45,7 +54,7 @@ class Context:
         self.shapes[name] = shape
         return True
 
-    def sized(self):
+    def _sized(self):
         return set(self.shapes) == set(self._profile)
 
 
@@ -53,10 +62,10 @@ class Inspector:
     def __init__(self, engine):
         self._engine, self.execution_context = engine, None
 
-    def get_engine_information(self, form):
-        assert form == self._engine.trt.LayerInformationFormat.JSON
+    def get_engine_information(self, format):  # noqa: A002
+        assert format == self._engine.trt.LayerInformationFormat.JSON
         layers = json.loads(json.dumps(self._engine.plan["layers"]))
-        if self.execution_context is None or not self.execution_context.sized():
+        if self.execution_context is None or not self.execution_context._sized():
             layers = [_unsized(layer) for layer in layers]
         # The layers of the other profiles, of which the context knows no sizes.
         others = [
