@@ -23,7 +23,10 @@ REACHED_WITH = {
     "NetworkDefinitionCreationFlag.EXPLICIT_BATCH": "BuilderFlag.FP16",
 }
 #: What to do about a name that the table lacks.
-ADVICE = "correct it or, if it is right, write the tables again: docs/tensorrt.md, The tables of its Python API"
+_UNKNOWN = (
+    "correct it or, if it is right, write the tables again: docs/tensorrt.md, The tables of its Python API"
+)
+_ABSENT = "; ask for it with hasattr, or say in REACHED_WITH of tests/api_tables/check.py what it comes with"
 
 
 def sources():
@@ -69,18 +72,21 @@ def _needed(use, table, probed):
 
 def _problems(use, table, needed):
     if not table.versions_with(use.name):
-        return [f"{use.place}: the table lacks {use.name}; {ADVICE}"]
+        return [f"{use.place}: the table lacks {use.name}; {_UNKNOWN}"]
     wrong = {}
     for version in needed:
         if (flaw := _flaw(use, table.get(use.name, version))) is not None:
             wrong.setdefault(flaw, []).append(version)
-    return [f"{use.place}: {flaw} in {', '.join(versions)}" for flaw, versions in wrong.items()]
+    return [
+        f"{use.place}: {flaw} in {', '.join(versions)}{_ABSENT if flaw.startswith('there is no') else ''}"
+        for flaw, versions in wrong.items()
+    ]
 
 
 def _flaw(use, what):
     """What is wrong with a use in a version where the name is that; None if nothing is."""
     if what is None:
-        return f"there is no {use.name}, and nobody asks for it with hasattr; {ADVICE};"
+        return f"there is no {use.name}"
     if use.how == "call" and not (isinstance(what, list) and any(use.taken.fits(each) for each in what)):
         return f"the call {use.name}{use.taken} does not fit {_shown(use.name, what)}"
     if use.how == "write" and "write" not in what:
