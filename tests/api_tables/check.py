@@ -78,7 +78,8 @@ def _problems(use, table, needed):
         if (flaw := _flaw(use, table.get(use.name, version))) is not None:
             wrong.setdefault(flaw, []).append(version)
     return [
-        f"{use.place}: {flaw} in {', '.join(versions)}{_ABSENT if flaw.startswith('there is no') else ''}"
+        f"{use.place}: {flaw} in {'all versions' if versions == [*table.versions] else ', '.join(versions)}"
+        + _ABSENT * flaw.startswith("there is no")
         for flaw, versions in wrong.items()
     ]
 
@@ -88,7 +89,7 @@ def _flaw(use, what):
     if what is None:
         return f"there is no {use.name}"
     if use.how == "call" and not (isinstance(what, list) and any(use.taken.fits(each) for each in what)):
-        return f"the call {use.name}{use.taken} does not fit {_shown(use.name, what)}"
+        return f"the call {use.name}{use.taken.shown()} does not fit {_shown(use.name, what)}"
     if use.how == "write" and "write" not in what:
         return f"{use.name} cannot be set, it is {_shown(use.name, what)}"
     if use.how == "read" and what == "write":

@@ -23,19 +23,31 @@ class Parameter(NamedTuple):
 
 @dataclass(frozen=True)
 class Call:
-    """Arguments of a call: how many without a name, and names; ``open``: there are more, by ``*`` or ``**``."""
+    """Arguments of a call: how many without a keyword, and the keywords.
+
+    Attributes:
+        open: there are more, by ``*`` or ``**``.
+        variables: names of the variables or attributes that are passed without a keyword; empty for others.
+    """
 
     positional: int = 0
     keywords: tuple = ()
     open: bool = False
+    variables: tuple = ()
 
     def fits(self, signature):
-        """Whether a function of this signature takes it; one of unknown parameters takes no arguments here."""
+        """Whether a function of this signature takes it; one of unknown parameters takes no arguments here.
+
+        A variable that has the name of another parameter than the one it is passed for is in the wrong place.
+        """
         if signature == "(?)":
             return not (self.positional or self.keywords or self.open)
         taken = parameters(signature)
         by_keyword = {each.name for each in taken[self.positional :] if not each.positional_only}
         if self.positional > len(taken) or not by_keyword.issuperset(self.keywords):
+            return False
+        names = [each.name for each in taken]
+        if any(name in names and name != names[place] for place, name in enumerate(self.variables)):
             return False
         lacking = [
             each for each in taken[self.positional :] if not each.optional and each.name not in self.keywords
@@ -43,7 +55,13 @@ class Call:
         return self.open or not lacking
 
     def __str__(self):
+        """Without the variables' names."""
         return f"({', '.join([*('_' * self.positional), *(f'{name}=' for name in self.keywords)])})"
+
+    def shown(self):
+        """With the variables' names."""
+        passed = [name or "_" for name in self.variables] or ["_"] * self.positional
+        return f"({', '.join([*passed, *(f'{name}=' for name in self.keywords)])})"
 
 
 def parameters(signature):

@@ -1,7 +1,6 @@
 """Names and signatures read out of pybind11 code, of each form that TensorRT's sources have."""
 
 import pytest
-from api_tables.extract import signature
 from api_tables.pybind import Api, documented
 
 HEADER = """
@@ -101,17 +100,3 @@ def api():
 )
 def test_what_a_name_is(api, name, what):
     assert api.lookup(name) == what
-
-
-@pytest.mark.parametrize(
-    ("described", "taken"),
-    [
-        ("cudaGetDevice()", "()"),
-        ("cudaMalloc(size_t size)", "(size)"),
-        ("cudaGraphInstantiate(graph, unsigned long long flags)", "(graph, flags)"),
-        ("cudaStreamBeginCapture(stream, mode: cudaStreamCaptureMode)", "(stream, mode)"),
-        ("cudaMemcpy(dst, src, kind not None : cudaMemcpyKind, int device=0)", "(dst, src, kind, device=)"),
-    ],
-)
-def test_signatures_of_cuda_bindings(described, taken):
-    assert signature(described) == taken

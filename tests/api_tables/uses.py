@@ -6,6 +6,7 @@ that is ``Any``, its name says what it is: ``PARAMETERS``.
 """
 
 import ast
+import itertools
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -135,7 +136,14 @@ def _only(types):
 def _call(arguments, keywords):
     starred = sum(isinstance(each, ast.Starred) for each in arguments)
     named = tuple(each.arg for each in keywords if each.arg)
-    return Call(len(arguments) - starred, named, open=bool(starred) or len(named) < len(keywords))
+    # Behind a star the places are not known.
+    passed = tuple(itertools.takewhile(lambda each: not isinstance(each, ast.Starred), arguments))
+    return Call(
+        len(arguments) - starred,
+        named,
+        open=bool(starred) or len(named) < len(keywords),
+        variables=tuple(getattr(each, "id", getattr(each, "attr", "")) for each in passed),
+    )
 
 
 class _Reader(ast.NodeVisitor):
