@@ -62,6 +62,8 @@ def tensorrt_half(device: CudaDevice, layers: Sequence[Layer], seed: int) -> Wor
         import tensorrt as trt
     except ImportError as error:
         raise Unavailable("tensorrt cannot be imported") from error
+    if not hasattr(trt.BuilderFlag, "FP16"):
+        raise Unavailable(f"TensorRT {trt.__version__} has no flag for half precision, which {_PLUGIN} needs")
     logger = trt.Logger(trt.Logger.ERROR)
     trt.init_libnvinfer_plugins(logger, "")
     plan = _build(trt, logger, layers, seed)

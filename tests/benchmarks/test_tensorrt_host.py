@@ -136,11 +136,11 @@ def test_layers_by_name_and_onnx_nodes(cuda, tmp_path, inputs, monkeypatch):
     monkeypatch.setattr(fake_tensorrt.Engine, "create_engine_inspector", lambda self: inspector, raising=False)
     enqueue = fake_tensorrt.Context.execute_async_v3
 
-    def reporting(self, stream):
+    def reporting(self, stream_handle):
         if getattr(self, "profiler", None):
             self.profiler.report_layer_time("myl_1", 0.5)
             self.profiler.report_layer_time("trunk/Conv_1", 1.5)
-        return enqueue(self, stream)
+        return enqueue(self, stream_handle)
 
     monkeypatch.setattr(fake_tensorrt.Context, "execute_async_v3", reporting)
     batch = open_batch(tmp_path, inputs, graphs=False)

@@ -6,7 +6,7 @@ event gets wrong values here as on a GPU. Everything that is taken and not given
 would answer with a crash or with silence is in ``faults``.
 """
 
-# ruff: noqa: N802, N815
+# ruff: noqa: N802, N803, N815
 
 import ctypes
 import random
@@ -157,18 +157,18 @@ class FakeCuda:
     def cudaMallocHost(self, size):
         return self._allocate("pinned memory", size)
 
-    def cudaFree(self, address):
-        return self._free("device memory", address)
+    def cudaFree(self, devPtr):
+        return self._free("device memory", devPtr)
 
-    def cudaFreeHost(self, address):
-        return self._free("pinned memory", address)
+    def cudaFreeHost(self, ptr):
+        return self._free("pinned memory", ptr)
 
-    def cudaMemcpyAsync(self, target, source, size, kind, stream):
+    def cudaMemcpyAsync(self, dst, src, count, kind, stream):
         kinds = ("device memory", "pinned memory") if kind == 1 else ("pinned memory", "device memory")
 
         def copy():
-            if self.holds(target, size, kinds[0]) and self.holds(source, size, kinds[1]):
-                ctypes.memmove(target, source, size)
+            if self.holds(dst, count, kinds[0]) and self.holds(src, count, kinds[1]):
+                ctypes.memmove(dst, src, count)
 
         return self.enqueue(stream, copy)
 
@@ -273,18 +273,18 @@ class FakeCuda:
         assert flags == 0
         return Error.cudaSuccess, self._handle("executable graph", graph.work)
 
-    def cudaGraphLaunch(self, graph, stream):
-        if int(graph) not in self.handles:
-            return (self._twice(graph),)
-        for work in graph.work:
+    def cudaGraphLaunch(self, graphExec, stream):
+        if int(graphExec) not in self.handles:
+            return (self._twice(graphExec),)
+        for work in graphExec.work:
             self.enqueue(stream, getattr(work, "replay", work))
         return (Error.cudaSuccess,)
 
     def cudaGraphDestroy(self, graph):
         return (self._drop(graph),)
 
-    def cudaGraphExecDestroy(self, graph):
-        return (self._drop(graph),)
+    def cudaGraphExecDestroy(self, graphExec):
+        return (self._drop(graphExec),)
 
     def is_recording(self, stream):
         return self.streams[int(stream)].recording is not None

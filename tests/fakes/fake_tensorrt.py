@@ -64,22 +64,31 @@ def expected(inputs):
 
 class Runtime:
     def __init__(self, deserialize):
-        self.deserialize_cuda_engine = deserialize
+        self._deserialize = deserialize
         self.engine_host_code_allowed = False
+
+    def deserialize_cuda_engine(self, serialized_engine):
+        return self._deserialize(serialized_engine)
 
 
 class FakeTensorRT(SimpleNamespace):
     """The module ``tensorrt`` of one version."""
 
     def __init__(self, cuda, version="10.4.0"):
+        major = int(version.split(".")[0])
+        types = {each.name: each for each in DataType if major >= 10 or each is not DataType.INT64}
         super().__init__(
-            __version__=version, DataType=DataType, TensorIOMode=TensorIOMode, ILogger=Logger, cuda=cuda
+            __version__=version,
+            DataType=SimpleNamespace(**types),
+            TensorIOMode=TensorIOMode,
+            ILogger=Logger,
+            cuda=cuda,
         )
         self.contexts = weakref.WeakSet()
         self.engines = weakref.WeakSet()
         self.runtimes = weakref.WeakSet()
         self.contexts_made = 0
-        if int(version.split(".")[0]) >= 10:
+        if major >= 10:
             self.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user")
 
     def Runtime(self, logger):  # noqa: N802
@@ -126,10 +135,10 @@ class Engine:
     def get_tensor_dtype(self, name):
         return DataType[self.plan.types.get(name, TENSORS[name][2])]
 
-    def get_tensor_profile_shape(self, name, profile):
-        return self.plan.profiles[profile][name]
+    def get_tensor_profile_shape(self, name, profile_index):
+        return self.plan.profiles[profile_index][name]
 
-    def made(self, context):
+    def _made(self, context):
         self.module.contexts.add(context)
         self.module.contexts_made += 1
         return context
@@ -139,7 +148,7 @@ class OldEngine(Engine):
     device_memory_size = SCRATCH
 
     def create_execution_context_without_device_memory(self):
-        return self.made(Context(self))
+        return self._made(Context(self))
 
 
 class NewEngine(Engine):
@@ -147,7 +156,7 @@ class NewEngine(Engine):
 
     def create_execution_context(self, strategy):
         assert strategy == "user"
-        return self.made(NewContext(self))
+        return self._made(NewContext(self))
 
 
 class Context:
@@ -164,12 +173,12 @@ class Context:
         ]
         return {each.active_optimization_profile for each in others} if self.engine.plan.alone else set()
 
-    def set_optimization_profile_async(self, profile, stream):
-        assert isinstance(stream, int)
-        if profile in self._taken():
-            self.log(Logger.ERROR, f"profile {profile} is in use by another context")
+    def set_optimization_profile_async(self, profile_index, stream_handle):
+        assert isinstance(stream_handle, int)
+        if profile_index in self._taken():
+            self.log(Logger.ERROR, f"profile {profile_index} is in use by another context")
             return False
-        self.active_optimization_profile = profile
+        self.active_optimization_profile = profile_index
         self.shapes = {}
         return True
 
@@ -189,15 +198,15 @@ class Context:
         rows = self.engine.plan.output_rows or self.shapes["image"][0]
         return self.shapes.get(name) or (rows, *TENSORS[name][1][1:])
 
-    def set_tensor_address(self, name, address):
-        assert isinstance(address, int)
-        assert address % 256 == 0
-        self.addresses[name] = address
+    def set_tensor_address(self, name, memory):
+        assert isinstance(memory, int)
+        assert memory % 256 == 0
+        self.addresses[name] = memory
         return True
 
-    def execute_async_v3(self, stream):
-        assert isinstance(stream, int)
-        recording = self.cuda.is_recording(stream)
+    def execute_async_v3(self, stream_handle):
+        assert isinstance(stream_handle, int)
+        recording = self.cuda.is_recording(stream_handle)
         if recording and self.enqueued != self.state:
             self.log(Logger.ERROR, "recorded before it was enqueued with these shapes")
             self.cuda.invalidate()
@@ -207,7 +216,7 @@ class Context:
             self.cuda.invalidate()
             return self.engine.plan.capture == "is broken in silence"
         self.enqueued = self.state
-        self.cuda.enqueue(stream, Work(self))
+        self.cuda.enqueue(stream_handle, Work(self))
         return True
 
 

@@ -43,8 +43,8 @@ class Profile:
     def __init__(self):
         self.shapes = {}
 
-    def set_shape(self, name, low, typical, high):
-        self.shapes[name] = [list(low), list(typical), list(high)]
+    def set_shape(self, input, min, opt, max):  # noqa: A002
+        self.shapes[input] = [list(min), list(opt), list(max)]
 
 
 class TimingCache:
@@ -54,10 +54,10 @@ class TimingCache:
     def serialize(self):
         return "\n".join(sorted(self.lines)).encode()
 
-    def combine(self, other, ignore_mismatch):
+    def combine(self, input_cache, ignore_mismatch):
         assert ignore_mismatch is False
-        assert other is not None, "the bindings take no None here"
-        self.lines |= other.lines
+        assert input_cache is not None, "the bindings take no None here"
+        self.lines |= input_cache.lines
         return True
 
 
@@ -75,8 +75,8 @@ class _Config:
     def clear_flag(self, flag):
         self.flags.discard(flag)
 
-    def set_memory_pool_limit(self, pool, size):
-        self.pools[pool.name] = size
+    def set_memory_pool_limit(self, pool, pool_size):
+        self.pools[pool.name] = pool_size
 
     def get_preview_feature(self, feature):
         return self.trt.major >= 10 or feature in self.features
@@ -89,8 +89,8 @@ class _Config:
     def get_tactic_sources(self):
         return self.sources
 
-    def set_tactic_sources(self, sources):
-        self.sources = sources
+    def set_tactic_sources(self, tactic_sources):
+        self.sources = tactic_sources
         return True
 
     def add_optimization_profile(self, profile):
@@ -99,8 +99,9 @@ class _Config:
         self.profiles.append(profile.shapes)
         return len(self.profiles) - 1
 
-    def create_timing_cache(self, content):
-        return None if content.startswith(b"broken") else TimingCache(content)
+    def create_timing_cache(self, serialized_timing_cache):
+        broken = serialized_timing_cache.startswith(b"broken")
+        return None if broken else TimingCache(serialized_timing_cache)
 
     def set_timing_cache(self, cache, ignore_mismatch):
         assert cache is not None, "the bindings take no None here"
@@ -146,7 +147,7 @@ class Builder:
             return None
         if config.timing is not None:
             config.timing.lines |= {f"{trt.__version__} {layer.name}" for layer in network._layers}
-        if impossible := [layer.name for layer in network._layers if layer.without_kernel()]:
+        if impossible := [layer.name for layer in network._layers if layer._without_kernel()]:
             text = f"Could not find any implementation for node {impossible[0]}."
             self.logger.log(Severity.ERROR, text)
             return None
@@ -176,6 +177,7 @@ class FakeTensorRT(SimpleNamespace):
 
     def __init__(self, version):
         major = int(version.split(".")[0])
+        types = {each.name: each for each in DataType if major >= 10 or each is not DataType.INT64}
         sources = "EDGE_MASK_CONVOLUTIONS JIT_CONVOLUTIONS"
         levels = "NONE AMPERE_PLUS" + (" SAME_COMPUTE_CAPABILITY" if major >= 11 else "")
         creation = {8: "EXPLICIT_BATCH EXPLICIT_PRECISION", 10: "EXPLICIT_BATCH STRONGLY_TYPED"}.get(
@@ -200,7 +202,7 @@ class FakeTensorRT(SimpleNamespace):
             plugin_type="PLUGIN_V2" if major < 10 else "PLUGIN_V3",
             float32=DataType.FLOAT,
             float16=DataType.HALF,
-            DataType=DataType,
+            DataType=SimpleNamespace(**types),
             ILogger=ILogger,
             BuilderFlag=_enum("BuilderFlag", _FLAGS_8 if major < 11 else _FLAGS_11),
             NetworkDefinitionCreationFlag=_enum("NetworkDefinitionCreationFlag", creation),

@@ -93,15 +93,15 @@ class Runtime:
             self.engine_host_code_allowed = False
         trt.runtime = self
 
-    def deserialize_cuda_engine(self, content):
-        plan = json.loads(content)
+    def deserialize_cuda_engine(self, serialized_engine):
+        plan = json.loads(serialized_engine)
         if plan["needs_plugins"] and not (plan["carries_plugins"] or self.trt.has_plugins):
             self.logger.log(self.trt.ILogger.ERROR, "could not find plugin PssDetDeformConv2d version 1")
             return None
         if plan["host_code"] and not self.engine_host_code_allowed:
             self.logger.log(self.trt.ILogger.ERROR, "version compatible plan while host code is not allowed")
             return None
-        return Engine(self.trt, plan)
+        return (Engine if self.trt.major < 10 else NewEngine)(self.trt, plan)
 
 
 class Engine:
@@ -124,6 +124,14 @@ class Engine:
         return Inspector(self)
 
 
+class NewEngine(Engine):
+    """As since version 10."""
+
+    def create_execution_context(self, strategy=None):
+        assert strategy is None
+        return super().create_execution_context()
+
+
 class Context:
     def __init__(self, profile):
         self._profile, self.shapes = profile, {}
@@ -134,7 +142,7 @@ class Context:
         self.shapes[name] = shape
         return True
 
-    def sized(self):
+    def _sized(self):
         return set(self.shapes) == set(self._profile)
 
 
@@ -142,10 +150,10 @@ class Inspector:
     def __init__(self, engine):
         self._engine, self.execution_context = engine, None
 
-    def get_engine_information(self, form):
-        assert form == self._engine.trt.LayerInformationFormat.JSON
+    def get_engine_information(self, format):  # noqa: A002
+        assert format == self._engine.trt.LayerInformationFormat.JSON
         layers = json.loads(json.dumps(self._engine.plan["layers"]))
-        if self.execution_context is None or not self.execution_context.sized():
+        if self.execution_context is None or not self.execution_context._sized():
             layers = [_unsized(layer) for layer in layers]
         # The layers of the other profiles, of which the context knows no sizes.
         others = [

@@ -94,7 +94,7 @@ class Layer:
         assert (self.type.name, index) != ("TOPK", 1), "the second output of TopK is always Int32"
         self.output_types[index] = dtype
 
-    def without_kernel(self):
+    def _without_kernel(self):
         """Why no kernel can have what was set."""
         floats = [each for each in self._outputs if each.dtype in _FLOATS]
         return self.held is not None and not floats
@@ -124,7 +124,7 @@ class Network:
     def mark_output(self, tensor):
         self._outputs.append(tensor)
 
-    def fill(self, model):
+    def _fill(self, model):
         types = tensor_types(model)
         self.model = model
         tensors = {
@@ -183,7 +183,7 @@ class Parser:
     def get_error(self, index):
         return self._errors[index]
 
-    def parse(self, content):
+    def parse(self, model, path=None):
         if not self._errors:
-            self._network.fill(onnx.ModelProto.FromString(content))
+            self._network._fill(onnx.ModelProto.FromString(model))
         return not self._errors

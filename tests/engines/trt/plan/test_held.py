@@ -115,7 +115,7 @@ class TestEachNode:
 
     def test_no_layer_has_what_no_kernel_has(self, trt):
         _, layers = hold(trt)
-        assert not any(layer.without_kernel() for layer in layers)
+        assert not any(layer._without_kernel() for layer in layers)
 
     def test_that_is_not_to_be_held_is_left_alone(self, trt):
         found, layers = hold(trt, names={"sub"})
@@ -135,7 +135,7 @@ class TestEachNode:
         assert "half" not in precisions(layers)
 
     def test_may_compute_a_shape(self, trt, monkeypatch):
-        made = fake_trt_build.Network.fill
+        made = fake_trt_build.Network._fill
 
         def fill(self, model):
             made(self, model)
@@ -143,7 +143,7 @@ class TestEachNode:
                 for index in range(layer.num_outputs):
                     layer.get_output(index).is_shape_tensor = layer.name in ("shape", "mul")
 
-        monkeypatch.setattr(fake_trt_build.Network, "fill", fill)
+        monkeypatch.setattr(fake_trt_build.Network, "_fill", fill)
         found, layers = hold(trt)
         assert found.exempt[NOT_SETTABLE] == ("identity", "mul")
         assert "mul" not in precisions(layers)

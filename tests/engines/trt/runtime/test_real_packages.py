@@ -3,9 +3,14 @@
 import importlib
 import inspect
 import re
+from importlib import metadata
 
 import numpy as np
 import pytest
+from api_tables import check
+from api_tables.extract import signature
+from api_tables.table import CUDA, TENSORRT, Table, present
+from api_tables.uses import uses_of
 from fake_cuda import FakeCuda
 
 from pssdet.engines.trt.runtime.cuda import Cuda, CudaFailure, DeviceBuffer, Event, Graph, PinnedBuffer, Stream
@@ -13,19 +18,6 @@ from pssdet.engines.trt.runtime.cuda import Cuda, CudaFailure, DeviceBuffer, Eve
 FUNCTIONS = sorted(
     name for name, value in vars(FakeCuda).items() if re.match("cuda[A-Z]", name) and inspect.isfunction(value)
 )
-
-#: Used of TensorRT, from 8.5 to 11.
-TENSORRT = {
-    "": "Runtime ILogger DataType TensorIOMode IExecutionContext ICudaEngine",
-    "ILogger": "ERROR INTERNAL_ERROR log",
-    "DataType": "FLOAT HALF INT32",
-    "TensorIOMode": "INPUT OUTPUT",
-    "Runtime": "deserialize_cuda_engine",
-    "ICudaEngine": "num_io_tensors get_tensor_name get_tensor_mode get_tensor_dtype get_tensor_shape"
-    " num_optimization_profiles get_tensor_profile_shape create_execution_context",
-    "IExecutionContext": "active_optimization_profile set_optimization_profile_async set_input_shape"
-    " infer_shapes get_tensor_shape set_tensor_address execute_async_v3",
-}
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +38,11 @@ def test_something_is_compared():
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_the_fake_runtime_has_the_signatures_of_the_real_one(runtime, function):
+def test_the_table_has_the_signatures_of_the_real_one(runtime, function):
+    """The stand-in has those of the table."""
+    table = Table.load(CUDA)
     described = inspect.getdoc(getattr(runtime, function)).splitlines()[0]
-    real = [each for each in re.fullmatch(r"\w+\((.*)\)", described).group(1).split(",") if each.strip()]
-    ours = list(inspect.signature(vars(FakeCuda)[function]).parameters)[1:]
-    assert len(real) == len(ours), described
+    assert table.get(function, table.nearest(metadata.version("cuda-bindings"))) == [signature(described)]
 
 
 def test_constants(runtime):
@@ -153,18 +145,9 @@ def tensorrt():
     pytest.skip("TensorRT is not installed")
 
 
-@pytest.mark.parametrize("owner", TENSORRT)
-def test_names_of_tensorrt(tensorrt, owner):
-    present = dir(getattr(tensorrt, owner) if owner else tensorrt)
-    assert [name for name in TENSORRT[owner].split() if name not in present] == []
-
-
-def test_names_of_tensorrt_that_depend_on_the_version(tensorrt):
-    engine, context = dir(tensorrt.ICudaEngine), dir(tensorrt.IExecutionContext)
-    assert {"device_memory_size", "device_memory_size_v2"} & set(engine)
-    if hasattr(tensorrt, "ExecutionContextAllocationStrategy"):
-        assert hasattr(tensorrt.ExecutionContextAllocationStrategy, "USER_MANAGED")
-        assert "device_memory" in context
-    else:
-        assert "create_execution_context_without_device_memory" in engine
-        assert "device_memory" in context
+def test_names_of_tensorrt(tensorrt):
+    table = Table.load(TENSORRT)
+    version = table.nearest(tensorrt.__version__)
+    used = {use.name for use in uses_of(check.sources()).uses if use.place.startswith("engines/trt/runtime/")}
+    assert len(used) > 20
+    assert [name for name in used if present(tensorrt, name) != (table.get(name, version) is not None)] == []
