@@ -17,6 +17,7 @@ from pssdet.engines.ov.rules import (
     write_as_sum,
     write_out_bias,
 )
+from pssdet.errors import BadInput
 
 if TYPE_CHECKING:
     import onnx
@@ -103,13 +104,22 @@ def save_ir(model: Any, path: Path, precision: ComputePrecision, float32: Collec
         precision: for ``compute_precision``. What is neither trunk nor head, the boxes above all, computes in
             float32 in either.
         float32: nodes of trunk and head that do, too, as for ``to_openvino``.
+
+    Raises:
+        BadInput: the files cannot be written.
     """
     import openvino
 
     if precision != "f32":
         read_maps_in_float32(model)
     model.set_rt_info(precision, _COMPUTES_IN)
-    openvino.save_model(model, path, compress_to_fp16=False)
+    try:
+        openvino.save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:  # it does not say why
+        reason = str(error).strip().split("\n")[-1]
+        raise BadInput(
+            f"OpenVINO cannot write the engine ({reason}); is there space left in the output folder?"
+        ) from error
     if precision != "f32":
         _hold_to_float32(path, float32)
 

@@ -13,20 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.engines.backend import AUTOMATIC, Tensors, Threading
+from pssdet.engines.ov.compiled_models import CompiledModels
 from pssdet.engines.ov.conversion import compute_precision
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
-from pssdet.files import engine_cache, prune
 
 #: Shapes that get a compiled model of their own, in the order in which they come, since each has memory of
-#: its own too. All others share one of dynamic shape, which computes the same but for rounding. A run of it
-#: takes some milliseconds more, to compile for a shape takes as long as dozens of pictures of a small network.
+#: its own too. All others share one of dynamic shape, which computes the same but for the last digits. A run
+#: of it takes some milliseconds more, to compile for a shape takes as long as dozens of pictures of a small
+#: network. Quantised models have the one of dynamic shape only: a difference in the last digit before a
+#: quantisation becomes a whole step, so that results would depend on the shapes that came before.
 OWN = 4
 
 #: A compiled model's shape [N, 3, H, W]; None: any shape.
 _Shape: TypeAlias = "tuple[int, ...] | None"
-
-#: Bytes of compiled models that stay on disk, for all engines together; each holds the weights.
-CACHED_BYTES = 2 * 10**9
 
 _DEVICE = "CPU"
 
@@ -94,9 +93,9 @@ class OpenVinoSession:
             # Each compiled model, and each process, would pin its first stream to the same core.
             "ENABLE_CPU_PINNING": False,
         }
-        self._cache = engine_cache() / "openvino" if cached else None
-        if self._cache is not None:
-            self._settings["CACHE_DIR"] = str(self._cache)
+        self._cache = CompiledModels(ir, self._settings) if cached else None
+        quantised = any(node.get_type_name() == "FakeQuantize" for node in self._model.get_ops())
+        self._own = 0 if quantised else OWN
         self._compiled: dict[_Shape, _Compiled] = {}
         self._running: set[_Request] = set()
         self._lock = Lock()
@@ -150,28 +149,33 @@ class OpenVinoSession:
     def _compiled_for(self, shape: _Shape) -> _Compiled:
         if self._model is None:
             raise ValueError("the session is closed")
-        own = shape in self._compiled or len(self._compiled.keys() - {None}) < OWN
+        own = shape in self._compiled or len(self._compiled.keys() - {None}) < self._own
         key = shape if own else None
         if key not in self._compiled:
             self._compiled[key] = _Compiled(self._compile(key), [])
         return self._compiled[key]
 
     def _compile(self, shape: _Shape) -> Any:
-        model = self._model.clone()
-        if shape is not None:
-            sizes = {node: shape if input_name(node) == "image" else (shape[0], 2) for node in model.inputs}
-            model.reshape(sizes)
-        try:
-            compiled = self._core.compile_model(model, _DEVICE, self._settings)
-        except RuntimeError as error:
-            raise GateFailed(f"OpenVINO cannot compile the model ({_reason(error)})") from error
-        if self._cache is not None:
-            prune(self._cache, CACHED_BYTES)
+        compiled = self._cache.load(self._core, _DEVICE, shape) if self._cache else None
+        if compiled is None:
+            compiled = self._newly_compiled(shape)
+            if self._cache is not None:
+                self._cache.store(compiled, shape)
         asked = self._settings["INFERENCE_PRECISION_HINT"]
         got = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         if got != asked:
             raise EnvironmentMissing(f"OpenVINO computes in {got} here, {asked} was asked for; build it again")
         return compiled
+
+    def _newly_compiled(self, shape: _Shape) -> Any:
+        model = self._model.clone()
+        if shape is not None:
+            sizes = {node: shape if input_name(node) == "image" else (shape[0], 2) for node in model.inputs}
+            model.reshape(sizes)
+        try:
+            return self._core.compile_model(model, _DEVICE, self._settings)
+        except RuntimeError as error:
+            raise GateFailed(f"OpenVINO cannot compile the model ({_reason(error)})") from error
 
 
 def _reason(error: RuntimeError) -> str:

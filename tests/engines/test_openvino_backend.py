@@ -16,6 +16,7 @@ from pssdet.engines.precision.recipe import shipped_recipe
 from pssdet.engines.registry import backend_named, choose_backend, open_engine, why_automatic
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 from pssdet.models.card import LayersRecord, read_engine_card
+from pssdet.models.preprocess import sample_of_shape
 from pssdet.validation.scenes.dataset import write_dataset
 
 pytest.importorskip("openvino")
@@ -138,6 +139,31 @@ def test_int8_has_integer_kernels(mini_folder, tmp_path, scenes):
     flops = card.layers.convolution_flops
     assert flops["int8"] > 0.75 * sum(flops.values())
     assert card.calibration.images == 12
+
+
+@needs_vnni
+def test_int8_does_not_depend_on_the_sizes_that_came_before(mini_folder, tmp_path, scenes):
+    card = build(mini_folder, "int8", tmp_path / "engine", calibration=scenes)
+    sizes = [(1, 96, 128), (1, 128, 96), (1, 160, 160), (1, 64, 64), (1, 192, 256)]
+    inputs = [sample_of_shape(card.model.preprocessing, *size) for size in sizes]
+    first, last = (open_engine(tmp_path / "engine").session for _ in range(2))
+    alone = first.run(inputs[-1])
+    after_others = [last.run(each) for each in inputs][-1]
+    assert alone["count"].sum() > 0
+    assert all(np.array_equal(alone[name], after_others[name]) for name in alone)
+
+
+def test_a_full_disk_is_said_in_one_line(mini_folder, tmp_path, monkeypatch):
+    import openvino
+
+    def failing(*_, **__):
+        raise RuntimeError("Exception from src/core/serialize.cpp:1:\nbasic_ios::clear: iostream error")
+
+    monkeypatch.setattr(openvino, "save_model", failing)
+    with pytest.raises(BadInput, match=r"cannot write the engine \(basic_ios.*space left") as refusal:
+        build(mini_folder, "fp32", tmp_path / "engine")
+    assert "\n" not in str(refusal.value)
+    assert not (tmp_path / "engine").exists()
 
 
 @reduced

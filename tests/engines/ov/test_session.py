@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from pssdet.engines.backend import Pipelined
-from pssdet.engines.ov import conversion
+from pssdet.engines.ov import compiled_models, conversion
 from pssdet.engines.ov import session as session_module
 from pssdet.engines.ov.conversion import save_ir, to_openvino
 from pssdet.engines.ov.session import OWN, OpenVinoSession, Threading
@@ -120,36 +120,77 @@ def test_a_closed_session_runs_nothing(session, batches):
         session.run(batches[0])
 
 
-def from_cache(ir, shape):
-    return OpenVinoSession(ir, cached=True).compiled(shape).get_property("LOADED_FROM_CACHE")
+def from_cache(ir, shape, monkeypatch):
+    """Whether a session that opens the IR for the shape finds it compiled."""
+    made = []
+    compile_it = OpenVinoSession._newly_compiled
+    monkeypatch.setattr(
+        OpenVinoSession, "_newly_compiled", lambda self, shape: made.append(shape) or compile_it(self, shape)
+    )
+    OpenVinoSession(ir, cached=True).compiled(shape)
+    monkeypatch.setattr(OpenVinoSession, "_newly_compiled", compile_it)
+    return not made
 
 
-def test_opening_again_finds_the_compiled_model(ir, batches):
+@pytest.fixture
+def kept(tmp_path):
+    """The files of compiled models, when called."""
+    return lambda: list((tmp_path / "cache").rglob("*.compiled"))
+
+
+def test_opening_again_finds_the_compiled_model(ir, batches, monkeypatch):
     shape = batches[0]["image"].shape
-    assert [from_cache(ir, shape) for _ in range(2)] == [False, True]
+    assert [from_cache(ir, shape, monkeypatch) for _ in range(2)] == [False, True]
+    assert equal(OpenVinoSession(ir, cached=True).run(batches[0]), OpenVinoSession(ir).run(batches[0]))
 
 
-def test_only_if_that_is_wanted(session, batches, tmp_path):
+def test_only_if_that_is_wanted(session, batches, kept):
     session.run(batches[0])
-    assert not list((tmp_path / "cache").rglob("*.blob"))
+    assert not kept()
 
 
-def test_not_that_of_a_model_with_other_nodes_in_float32(ir, batches, tmp_path):
+@pytest.mark.parametrize("place", [0.001, 0.3, 0.999])
+def test_a_damaged_one_is_compiled_again(ir, batches, kept, monkeypatch, place):
+    shape = batches[0]["image"].shape
+    from_cache(ir, shape, monkeypatch)
+    (file,) = kept()
+    content = bytearray(file.read_bytes())
+    content[int(place * len(content))] ^= 1
+    file.write_bytes(content)
+    assert [from_cache(ir, shape, monkeypatch) for _ in range(2)] == [False, True]
+
+
+def test_another_one_under_its_name_is_not_taken(ir, batches, kept, monkeypatch):
+    shapes = [each["image"].shape for each in batches[:2]]
+    for shape in shapes:
+        from_cache(ir, shape, monkeypatch)
+    one, other = kept()
+    shutil.copyfile(one, other)
+    assert sorted(from_cache(ir, shape, monkeypatch) for shape in shapes) == [False, True]
+
+
+@pytest.mark.parametrize("cache", ["a file", "/proc/nowhere"])
+def test_it_goes_without_a_folder_for_them(ir, batches, tmp_path, monkeypatch, cache):
+    (tmp_path / "a file").write_text("")
+    monkeypatch.setenv("PSSDET_CACHE", str(tmp_path / cache))
+    assert "boxes" in OpenVinoSession(ir, cached=True).run(batches[0])
+
+
+def test_not_that_of_a_model_with_other_nodes_in_float32(ir, batches, tmp_path, monkeypatch):
     """They differ in nothing but the marks of layers."""
     other = tmp_path / "model.xml"
     shutil.copyfile(ir.with_suffix(".bin"), other.with_suffix(".bin"))
     shutil.copyfile(ir, other)
     conversion._hold_to_float32(other, ["trunk/Conv_0"])
     shape = batches[0]["image"].shape
-    assert [from_cache(each, shape) for each in (ir, other)] == [False, False]
+    assert [from_cache(each, shape, monkeypatch) for each in (ir, other)] == [False, False]
 
 
-def test_the_disk_does_not_fill(ir, batches, tmp_path, monkeypatch):
-    shapes = [each["image"].shape for each in batches[:2]]
-    monkeypatch.setattr(session_module, "CACHED_BYTES", 1)
-    for shape in shapes:
-        from_cache(ir, shape)
-    assert len(list((tmp_path / "cache").rglob("*.blob"))) == 1
+def test_the_disk_does_not_fill(ir, batches, kept, monkeypatch):
+    monkeypatch.setattr(compiled_models, "CACHED_BYTES", 1)
+    for each in batches[:2]:
+        from_cache(ir, each["image"].shape, monkeypatch)
+    assert len(kept()) == 1
 
 
 @pytest.fixture
