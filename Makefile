@@ -62,6 +62,7 @@ lint: venv
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/clang-format --dry-run --Werror $(SOURCES)
+	$(BIN)/hadolint docker/*.Dockerfile
 
 # The libraries of kernels and their tests; with the CUDA kernels and the TensorRT plugins where nvcc and TensorRT's headers are found.
 # make plugin TENSORRT_TAG=v10.4.0 takes the headers of that tag and fetches them once; it fails where the plugins cannot be built.
