@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pssdet.engines.backend import command_line
 from pssdet.engines.devices import Gpu
-from pssdet.engines.trt.plugin_library import numbers_of
 from pssdet.errors import BadInput
 from pssdet.models.card import EngineCard, FileRecord
+from pssdet.plugins.bindings.tensorrt_headers import numbers_of
 
 #: The first architecture that engines for "ampere_plus" run on.
 _AMPERE = (8, 0)

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Folders whose files the documents name; a path below them in backticks is a file of this repository.
-FOLDERS = "benchmarks|cmake|docs|engines|export|models|plugins|runtime|src|tests|training|validation"
+FOLDERS = "benchmarks|cmake|docker|docs|engines|export|models|plugins|runtime|src|tests|training|validation"
 #: Files that readers of a how-to write themselves, and one of PaddleDetection.
 PLACEHOLDERS = {
     *("toy.py", "scale.py", "scale.h", "scale.cuh", "scale.cu", "scale.cpp"),

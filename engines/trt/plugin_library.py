@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import re
 from pathlib import Path
 from typing import Any
 
 from pssdet.errors import EnvironmentMissing
-from pssdet.plugins.bindings.libraries import HOW_TO_BUILD_PLUGINS
+from pssdet.plugins.bindings.tensorrt_headers import how_to_build_plugins, numbers_of, serves
 
 #: Libraries once loaded stay: what they registered is used as long as TensorRT lives.
 _loaded: dict[Path, ctypes.CDLL] = {}
@@ -25,24 +24,17 @@ def load_plugins(trt: Any, path: Path) -> None:
     path = path.resolve()
     if path in _loaded:
         return
+    how = how_to_build_plugins(trt.__version__)
     try:
         library = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
         compiled = library.pssdet_plugins_tensorrt_version()
     except (OSError, AttributeError) as error:
-        raise EnvironmentMissing(f"{path} cannot be loaded ({error}); {HOW_TO_BUILD_PLUGINS}") from error
+        raise EnvironmentMissing(f"{path} cannot be loaded ({error}); {how}") from error
     ours, theirs = _release(compiled), numbers_of(trt.__version__)
-    # From 10 on the plugins' interface holds for a major version, before that for a release.
-    if ours[0] != theirs[0] or (ours[0] < 10 and ours != theirs):
+    if not serves(ours, theirs):
         needed, present = ".".join(map(str, ours)), ".".join(map(str, theirs))
-        raise EnvironmentMissing(
-            f"{path} was compiled for TensorRT {needed}, this is {present}; {HOW_TO_BUILD_PLUGINS}"
-        )
+        raise EnvironmentMissing(f"{path} was compiled for TensorRT {needed}, this is {present}; {how}")
     _loaded[path] = library
-
-
-def numbers_of(version: str) -> tuple[int, ...]:
-    """Major, minor and patch of TensorRT's own name, which may go on: 10.0.0b6, 8.6.1.post1."""
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
 def _release(number: int) -> tuple[int, int, int]:

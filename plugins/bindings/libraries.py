@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from pssdet.errors import BadInput, EnvironmentMissing
+from pssdet.plugins.bindings.tensorrt_headers import how_to_build_plugins
 
 Dtype = Literal["float32", "half"]
 Layout = Literal["NCHW", "NHWC"]
@@ -27,7 +28,6 @@ CUDA_KERNELS = "libpssdet_kernels.so"
 PLUGINS = "libpssdet_plugins.so"
 
 HOW_TO_BUILD = "make plugin builds it in a checkout where nvcc is on PATH"
-HOW_TO_BUILD_PLUGINS = 'make plugin CMAKE_OPTIONS="-DTensorRT_ROOT=/path/to/TensorRT" builds it'
 
 _OK, _BAD_PROBLEM = 0, 1
 _LARGEST = 2**31 - 1
@@ -40,7 +40,7 @@ def find_kernels() -> Path:
 
 def find_plugins() -> Path:
     """The library of TensorRT plugins; ``EnvironmentMissing`` if there is none."""
-    return _find(PLUGINS, PLUGINS_VARIABLE, f"the plugin library {PLUGINS}", HOW_TO_BUILD_PLUGINS)
+    return _find(PLUGINS, PLUGINS_VARIABLE, f"the plugin library {PLUGINS}", how_to_build_plugins())
 
 
 def kernels_beside(plugins: Path | None) -> Path | None:
