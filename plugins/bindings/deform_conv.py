@@ -139,7 +139,7 @@ class DeformConvLibrary(KernelLibrary):
         tile: int = AUTO_TILE,
         stream: int = 0,
     ) -> None:
-        """Launch the kernel on a CUDA stream. Tensors are addresses, aligned to 16 bytes; 0: none.
+        """Launch the kernel on a CUDA stream. Tensors are addresses, aligned as ``dcnv2.h`` says; 0: none.
 
         Raises:
             BadInput: sizes, formats or addresses contradict each other.

@@ -137,8 +137,8 @@ class MulticlassNmsParams:
 class DetectionLibrary(KernelLibrary):
     """A library with these kernels: ``libpssdet_kernels.so`` or ``libpssdet_emulated.so``.
 
-    Tensors are addresses, aligned to 16 bytes: of device memory or, emulated, of the computer's. A launch
-    raises ``BadInput`` if sizes or addresses contradict each other, ``EnvironmentMissing`` if it fails.
+    Tensors are addresses, aligned as ``detection.h`` says: of device memory or, emulated, of the computer. A
+    launch raises ``BadInput`` if sizes or addresses contradict each other, ``EnvironmentMissing`` if it fails.
 
     Raises:
         EnvironmentMissing: it is not there, cannot be loaded or is without these kernels.

@@ -1,14 +1,23 @@
 // The C interface's part that launches kernels.
 #include "direct_kernel.cuh"
 #include "fused_kernel.cuh"
+#include "tile_choice.h"
 
 namespace pssdet::dcnv2 {
 namespace {
 
 template <typename T>
 pssdet_status launch_direct(const Arguments& arguments, bool channels_last, void* stream) {
-  return channels_last ? launch<Direct<T, true>>(arguments, stream)
-                       : launch<Direct<T, false>>(arguments, stream);
+  const DirectArguments all = {arguments, DirectShare::of(arguments.problem)};
+  return channels_last ? launch<Direct<T, true>>(all, stream) : launch<Direct<T, false>>(all, stream);
+}
+
+pssdet_status launch_fused(const Arguments& arguments, int tile, void* stream) {
+  return with_tile(tile, [&](auto which) {
+    using Chosen = decltype(which);
+    return Chosen::divides(arguments) ? launch<Fused<Chosen, true>>(arguments, stream)
+                                      : launch<Fused<Chosen, false>>(arguments, stream);
+  });
 }
 
 }  // namespace
@@ -33,9 +42,8 @@ pssdet_status pssdet_dcnv2_run(const pssdet_dcnv2_problem* problem, const pssdet
   if (status != PSSDET_OK) return status;
   if (is_fused(*problem, *format)) {
     if (tile < PSSDET_AUTO_TILE || tile >= kTiles) return PSSDET_BAD_PROBLEM;
-    const int chosen = tile == PSSDET_AUTO_TILE ? choose_tile(arguments, pssdet::multiprocessors()) : tile;
-    return with_tile(
-        chosen, [&](auto which) { return pssdet::launch<Fused<decltype(which)>>(arguments, stream); });
+    const int chosen = tile == PSSDET_AUTO_TILE ? choose_tile(arguments, pssdet::current_device()) : tile;
+    return launch_fused(arguments, chosen, stream);
   }
   if (tile != PSSDET_AUTO_TILE) return PSSDET_BAD_PROBLEM;
   const bool channels_last = format->data_layout == PSSDET_NHWC;

@@ -26,7 +26,7 @@ extern "C" {
 typedef enum {
   PSSDET_OK = 0,
   PSSDET_BAD_PROBLEM =
-      1,  // sizes or formats contradict each other, or a pointer is null or not aligned to 16 bytes
+      1,  // sizes or formats contradict each other, or a pointer is null or not aligned as it must be
   PSSDET_CUDA_ERROR = 2,  // the launch failed; cudaGetLastError() has been read
 } pssdet_status;
 
@@ -81,9 +81,10 @@ PSSDET_API int32_t pssdet_dcnv2_tile_count(
     const pssdet_dcnv2_problem* problem, const pssdet_dcnv2_format* format);
 
 // One launch for the whole batch on `stream` (a cudaStream_t): no allocation, no workspace, no synchronisation;
-// it can be captured into a CUDA graph. Pointers are to device memory, aligned to 16 bytes. weight: packed;
-// mask may be null (all ones; or none of its own if raw_mask); bias: float32 [out_channels] or null. tile:
-// PSSDET_AUTO_TILE or one of the problem's tiles.
+// it can be captured into a CUDA graph. Pointers are to device memory. weight is aligned to 16 bytes, and so
+// are x and y if they are NHWC; everything else, to a value of its own type. weight: packed; mask may be null
+// (all ones; or none of its own if raw_mask); bias: float32 [out_channels] or null. tile: PSSDET_AUTO_TILE or
+// one of the problem's tiles.
 PSSDET_API pssdet_status pssdet_dcnv2_run(const pssdet_dcnv2_problem* problem,
     const pssdet_dcnv2_format* format, const void* x, const void* offset, const void* mask, const void* weight,
     const float* bias, void* y, int32_t tile, void* stream);

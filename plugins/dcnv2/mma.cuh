@@ -3,17 +3,23 @@
 //
 // In both, a matrix of A is 16 rows of 16 consecutive k; a matrix of B is 16 columns of 16 consecutive k each
 // (its memory is the transposed B); pitches are in elements. A product is computed by one warp, all lanes of
-// which make the same calls.
+// which make the same calls, together: the caller says __syncwarp() after anything by which they may have
+// parted.
 #pragma once
 
 #include "arguments.h"
 #include "instructions.cuh"
+#include "tile.cuh"
 
 namespace pssdet::dcnv2 {
 
-// The place in the weights of each of a thread's groups of eight values.
+// A thread's groups of eight weights of the k-tiles, one k-tile after the other. Divided: there is no k-tile
+// and no column that the weights do not fill (Tile::divides).
+template <typename Tile, bool Divided>
+class WeightGroups;
+
 template <typename Tile>
-class WeightGroups {
+class WeightGroups<Tile, false> {
  public:
   static constexpr int kCount = Tile::kColumns * (Tile::kTileK / 8) / Tile::kThreads;
 
@@ -21,45 +27,65 @@ class WeightGroups {
       : weight_(static_cast<const Half8*>(arguments.weight)), depth_(depth) {
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
-      const int column = first_column + row(i);
+      const int column = first_column + Tile::row_of_group(i);
       first_[i] = column < arguments.problem.out_channels
-          ? uint32_t(column) * (uint32_t(depth) / 8) + within(i) / 8
+          ? uint32_t(column) * (uint32_t(depth) / 8) + uint32_t(Tile::column_of_group()) / 8
           : kNone;
     }
   }
 
  protected:
-  static PSSDET_DEVICE int row(int i) { return (int(threadIdx.x) + i * Tile::kThreads) / (Tile::kTileK / 8); }
-  static PSSDET_DEVICE int within(int i) {
-    return (int(threadIdx.x) + i * Tile::kThreads) % (Tile::kTileK / 8) * 8;
+  PSSDET_DEVICE bool exists(int i) const {
+    return first_[i] != kNone && next_k_ + Tile::column_of_group() < depth_;
   }
-  static PSSDET_DEVICE int target(int i) { return row(i) * Tile::kPitch + within(i); }
-  PSSDET_DEVICE bool exists(int i, int k) const { return first_[i] != kNone && k + within(i) < depth_; }
   // An address that may be read even where nothing exists.
-  PSSDET_DEVICE const Half8* source(int i, int k) const {
-    return weight_ + (exists(i, k) ? first_[i] + uint32_t(k) / 8 : 0);
+  PSSDET_DEVICE const Half8* source(int i) const {
+    return weight_ + (exists(i) ? first_[i] + uint32_t(next_k_) / 8 : 0);
   }
+  PSSDET_DEVICE void advance() { next_k_ += Tile::kTileK; }
 
  private:
   static constexpr uint32_t kNone = ~uint32_t(0);
   const Half8* weight_;
-  int depth_;
+  int depth_, next_k_ = 0;
   uint32_t first_[kCount];  // of a column that exists, in eights of values
+};
+
+template <typename Tile>
+class WeightGroups<Tile, true> {
+ public:
+  static constexpr int kCount = Tile::kColumns * (Tile::kTileK / 8) / Tile::kThreads;
+
+  PSSDET_DEVICE WeightGroups(const Arguments& arguments, int first_column, int depth)
+      : between_(uint32_t(Tile::row_of_group(1) - Tile::row_of_group(0)) * (uint32_t(depth) / 8)),
+        next_(static_cast<const Half8*>(arguments.weight) +
+            uint32_t(first_column + Tile::row_of_group(0)) * (uint32_t(depth) / 8) +
+            uint32_t(Tile::column_of_group()) / 8) {}
+
+ protected:
+  PSSDET_DEVICE bool exists(int) const { return true; }
+  PSSDET_DEVICE const Half8* source(int i) const { return next_ + uint32_t(i) * between_; }
+  PSSDET_DEVICE void advance() { next_ += Tile::kTileK / 8; }
+
+ private:
+  uint32_t between_;  // two groups, in eights of values
+  const Half8* next_;
 };
 
 #if !defined(__CUDACC__) || (defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800)
 
 // sm_80 and newer: straight into shared memory.
-template <typename Tile>
-class AsyncCopy : WeightGroups<Tile> {
+template <typename Tile, bool Divided>
+class AsyncCopy : WeightGroups<Tile, Divided> {
  public:
-  using WeightGroups<Tile>::WeightGroups;
+  using WeightGroups<Tile, Divided>::WeightGroups;
 
-  PSSDET_DEVICE void start(int k, half* to) {
+  PSSDET_DEVICE void start(half* to) {
 #pragma unroll
     for (int i = 0; i < this->kCount; ++i)
-      copy_async(to + this->target(i), this->source(i, k), this->exists(i, k));
+      copy_async(to + Tile::place_of_group(i), this->source(i), this->exists(i));
     commit_copies();
+    this->advance();
   }
   PSSDET_DEVICE void finish(half*) { wait_for_copies<0>(); }
 };
@@ -67,36 +93,37 @@ class AsyncCopy : WeightGroups<Tile> {
 #endif
 
 // Older: by way of registers.
-template <typename Tile>
-class RegisterCopy : WeightGroups<Tile> {
+template <typename Tile, bool Divided>
+class RegisterCopy : WeightGroups<Tile, Divided> {
  public:
-  using WeightGroups<Tile>::WeightGroups;
+  using WeightGroups<Tile, Divided>::WeightGroups;
 
-  PSSDET_DEVICE void start(int k, half*) {
+  PSSDET_DEVICE void start(half*) {
 #pragma unroll
     for (int i = 0; i < this->kCount; ++i) {
-      values_[i] = load8(this->source(i, k));
-      if (!this->exists(i, k)) {
+      values_[i] = load8(this->source(i));
+      if (!this->exists(i)) {
 #pragma unroll
         for (int pair = 0; pair < 4; ++pair) values_[i].pair[pair] = __floats2half2_rn(0.0f, 0.0f);
       }
     }
+    this->advance();
   }
   PSSDET_DEVICE void finish(half* to) {
 #pragma unroll
-    for (int i = 0; i < this->kCount; ++i) store8(to + this->target(i), values_[i]);
+    for (int i = 0; i < this->kCount; ++i) store8(to + Tile::place_of_group(i), values_[i]);
   }
 
  private:
-  Half8 values_[WeightGroups<Tile>::kCount];
+  Half8 values_[WeightGroups<Tile, Divided>::kCount];
 };
 
 #if !defined(__CUDACC__) || (defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800)
 
 // mma.sync and ldmatrix: sm_80 and newer. Layouts: PTX ISA, matrix fragments for mma.m16n8k16.
 struct MmaSync {
-  template <typename Tile>
-  using WeightCopy = AsyncCopy<Tile>;
+  template <typename Tile, bool Divided>
+  using WeightCopy = AsyncCopy<Tile, Divided>;
 
   struct A {
     uint32_t part[4];
@@ -149,8 +176,8 @@ struct MmaSync {
 
 // wmma: sm_70 and sm_75. The layout of its fragments is unspecified.
 struct Wmma {
-  template <typename Tile>
-  using WeightCopy = RegisterCopy<Tile>;
+  template <typename Tile, bool Divided>
+  using WeightCopy = RegisterCopy<Tile, Divided>;
 
   using A = WmmaA;
   using B = WmmaB;

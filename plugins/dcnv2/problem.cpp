@@ -64,8 +64,12 @@ pssdet_status prepare(const pssdet_dcnv2_problem& problem, const pssdet_dcnv2_fo
       !known(format.offset_layout)) {
     return PSSDET_BAD_PROBLEM;
   }
-  if (!usable({x, offset, weight, y})) return PSSDET_BAD_PROBLEM;
-  if ((mask && (format.raw_mask || !usable(mask))) || (bias && !usable(bias))) return PSSDET_BAD_PROBLEM;
+  if (!usable({x, y}, alignment_of(format.data_type, format.data_layout)) || !usable(weight, kVector))
+    return PSSDET_BAD_PROBLEM;
+  // Read value by value, so a part of another tensor may begin at any of its values.
+  const int offset_bytes = bytes_of(format.offset_type);
+  if (!usable(offset, offset_bytes) || (bias && !usable(bias, sizeof(float)))) return PSSDET_BAD_PROBLEM;
+  if (mask && (format.raw_mask || !usable(mask, offset_bytes))) return PSSDET_BAD_PROBLEM;
   const int32_t pixels = out_h * out_w, masks = problem.kernel_h * problem.kernel_w * problem.offset_groups;
   arguments->problem = problem;
   arguments->out_h = out_h;

@@ -106,8 +106,9 @@ PSSDET_DEVICE void suppress_later(
 // boxes[count, whole_groups(count)) need not be set. Ends with a barrier; returns how many were kept.
 PSSDET_DEVICE int suppress(const NmsShared& shared, int count, int most, float threshold) {
   const int groups = whole_groups(count) / 32;
+  const float nan = __uint_as_float(0x7FC00000u);
   for (int i = count + int(threadIdx.x); i < 32 * groups; i += int(blockDim.x))
-    shared.boxes[i].x = __uint_as_float(0x7FC00000u);
+    shared.boxes[i] = make_float4(nan, nan, nan, nan);
   __syncthreads();
   prepare_groups(shared, groups, threshold);
   int kept = 0;

@@ -86,12 +86,14 @@ pssdet_status prepare(const pssdet_proposals_problem* problem, pssdet_dtype type
     float* proposal_scores, int32_t* count, void* workspace, ProposalsArguments* arguments) {
   if (!problem || !layouts || !scores || !deltas || !is_valid(*problem)) return PSSDET_BAD_PROBLEM;
   if (!known(type)) return PSSDET_BAD_PROBLEM;
-  if (!usable({image_size, proposals, proposal_scores, count, workspace})) return PSSDET_BAD_PROBLEM;
+  if (!usable({proposals, workspace}, kVector) || !usable({image_size, proposal_scores, count}, sizeof(float)))
+    return PSSDET_BAD_PROBLEM;
   const int32_t levels = problem->pyramid.levels, anchors = problem->anchors_per_cell;
   arguments->problem = *problem;
   for (int32_t i = 0; i < levels; ++i) {
-    if (!known(layouts[i]) || !known(layouts[levels + i]) || !usable({scores[i], deltas[i]}))
+    if (!known(layouts[i]) || !known(layouts[levels + i]) || !usable({scores[i], deltas[i]}, bytes_of(type))) {
       return PSSDET_BAD_PROBLEM;
+    }
     const int32_t cells = arguments->cells(i);
     arguments->scores[i] = view_of(scores[i], type, layouts[i], anchors, cells);
     arguments->deltas[i] = view_of(deltas[i], type, layouts[levels + i], 4 * anchors, cells);
@@ -108,8 +110,10 @@ pssdet_status prepare(const pssdet_multiclass_nms_problem* problem, const float*
     const int32_t* region_count, float* best_boxes, float* best_scores, int32_t* labels, int32_t* count,
     void* workspace, NmsArguments* arguments) {
   if (!problem || !is_valid(*problem)) return PSSDET_BAD_PROBLEM;
-  if (!usable({boxes, scores, region_count, best_boxes, best_scores, labels, count, workspace}))
+  if (!usable({boxes, best_boxes, workspace}, kVector) ||
+      !usable({scores, region_count, best_scores, labels, count}, sizeof(float))) {
     return PSSDET_BAD_PROBLEM;
+  }
   place(*problem, workspace, arguments);
   arguments->boxes = reinterpret_cast<const float4*>(boxes);
   arguments->scores = scores;
@@ -162,11 +166,11 @@ pssdet_status prepare(const pssdet_roi_align_problem& problem, pssdet_dtype type
   if (layout != PSSDET_NCHW && layout != PSSDET_NHWC) return PSSDET_BAD_PROBLEM;
   arguments->problem = problem;
   if (problem.batch == 0 || problem.regions == 0) return PSSDET_OK;  // empty tensors may have no memory
-  if (!maps || !usable({rois, features})) return PSSDET_BAD_PROBLEM;
+  if (!maps || !usable(rois, sizeof(float)) || !usable(features, bytes_of(type))) return PSSDET_BAD_PROBLEM;
   arguments->rois = rois;
   arguments->features = features;
   for (int32_t i = 0; i < problem.pyramid.levels; ++i) {
-    if (!usable(maps[i])) return PSSDET_BAD_PROBLEM;
+    if (!usable(maps[i], alignment_of(type, layout))) return PSSDET_BAD_PROBLEM;
     arguments->maps[i] = maps[i];
     arguments->bounds[i] = std::ldexp(1.0f, problem.min_level - problem.canonical_level + i);
   }

@@ -4,8 +4,9 @@
 //
 // Every `run` launches for the whole batch on `stream` (a cudaStream_t): no allocation, no synchronisation, no
 // state; it can be captured into a CUDA graph. Results do not depend on the order in which threads run: equal
-// scores keep the order of their indices. Pointers are to device memory, aligned to 16 bytes. Every function
-// may be called from any thread.
+// scores keep the order of their indices. Pointers are to device memory, each aligned to a value
+// of its type, but boxes, proposals, workspaces and RoIAlign's NHWC maps to 16 bytes. Every function may be
+// called from any thread.
 #ifndef PSSDET_DETECTION_H_
 #define PSSDET_DETECTION_H_
 

@@ -28,7 +28,7 @@ pssdet_status prepare(const pssdet_multiclass_nms_problem* problem, const float*
     const int32_t* region_count, float* best_boxes, float* best_scores, int32_t* labels, int32_t* count,
     void* workspace, NmsArguments* arguments);
 
-class BestOfClass : public LaunchBounds<256, 1, 32>,
+class BestOfClass : public LaunchBounds<256, 4, 32>,
                     public DynamicShared<BoxesAndKeys::bytes(PSSDET_MAX_CANDIDATES)> {
  public:
   using Arguments = NmsArguments;

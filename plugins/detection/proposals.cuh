@@ -40,7 +40,7 @@ pssdet_status prepare(const pssdet_proposals_problem* problem, pssdet_dtype type
     const void* const* scores, const void* const* deltas, const float* image_size, float* proposals,
     float* proposal_scores, int32_t* count, void* workspace, ProposalsArguments* arguments);
 
-class BestOfChunk : public LaunchBounds<512, 1, 32>, public DynamicShared<int(sizeof(ChunkShared))> {
+class BestOfChunk : public LaunchBounds<512, 2, 32>, public DynamicShared<int(sizeof(ChunkShared))> {
  public:
   using Arguments = ProposalsArguments;
   static int64_t blocks(const Arguments& arguments) {

@@ -6,7 +6,7 @@
 //   Kernel(const Arguments&, shared).run()      what each thread does. shared: see StaticShared, DynamicShared.
 #pragma once
 
-#include "device.h"
+#include "occupancy.h"
 
 #if !defined(__CUDACC__)
 #include "../tests/emulator/run_grid.h"
@@ -16,11 +16,12 @@
 
 namespace pssdet {
 
+// Blocks: that share a multiprocessor; the compiler leaves registers for so many.
 // FewestThreads: a kernel that computes the same with any number of warps says 32; the emulator uses fewer.
-template <int Threads, int BlocksPerMultiprocessor, int FewestThreads = Threads>
+template <int Threads, int Blocks, int FewestThreads = Threads>
 struct LaunchBounds {
-  static constexpr int kThreads = Threads, kBlocksPerMultiprocessor = BlocksPerMultiprocessor,
-                       kFewestThreads = FewestThreads;
+  static constexpr int kThreads = Threads, kFewestThreads = FewestThreads;
+  static PSSDET_HOST_DEVICE constexpr int blocks_per_multiprocessor(int /*capability*/) { return Blocks; }
 };
 
 // The kernel is given a reference to this structure.
@@ -44,8 +45,14 @@ struct DynamicShared {
 
 #if defined(__CUDACC__)
 
+#if defined(__CUDA_ARCH__)
+constexpr int kCompiledFor = __CUDA_ARCH__ / 10;  // the compute capability, 70 for 7.0
+#else
+constexpr int kCompiledFor = 0;
+#endif
+
 template <typename Kernel>
-__global__ void __launch_bounds__(Kernel::kThreads, Kernel::kBlocksPerMultiprocessor)
+__global__ void __launch_bounds__(Kernel::kThreads, Kernel::blocks_per_multiprocessor(kCompiledFor))
     entry(const __grid_constant__ typename Kernel::Arguments arguments) {
 #if defined(__CUDA_ARCH__)
   if constexpr (Kernel::kDynamicShared) {
@@ -64,16 +71,43 @@ __global__ void __launch_bounds__(Kernel::kThreads, Kernel::kBlocksPerMultiproce
 
 constexpr int kSharedWithoutAsking = 48 * 1024;
 
-inline int multiprocessors() {
-  int device = 0, count = 0;
-  if (cudaGetDevice(&device) != cudaSuccess) return 0;
-  return cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device) == cudaSuccess ? count : 0;
+// The current device; without one, zeros.
+inline Device current_device() {
+  int device = 0, major = 0, minor = 0;
+  Device result = {};
+  if (cudaGetDevice(&device) == cudaSuccess &&
+      cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
+      cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess &&
+      cudaDeviceGetAttribute(&result.multiprocessors, cudaDevAttrMultiProcessorCount, device) == cudaSuccess &&
+      cudaDeviceGetAttribute(&result.shared_bytes, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device) ==
+          cudaSuccess) {
+    result.capability = 10 * major + minor;
+    return result;
+  }
+  cudaGetLastError();
+  return {};
+}
+
+// Changes no result, so a refusal is passed over.
+template <typename Kernel>
+void prefer_shared_memory(int shared_bytes) {
+  const Device device = current_device();
+  if (device.shared_bytes == 0) return;
+  const int blocks = Kernel::blocks_per_multiprocessor(device.capability);
+  const int part = shared_carve_out(device, blocks, shared_bytes);
+  if (cudaFuncSetAttribute(entry<Kernel>, cudaFuncAttributePreferredSharedMemoryCarveout, part) != cudaSuccess)
+    cudaGetLastError();
 }
 
 template <typename Kernel>
 pssdet_status run_grid(const typename Kernel::Arguments& arguments, unsigned blocks, void* stream) {
   int shared_bytes = 0;
-  if constexpr (Kernel::kDynamicShared) shared_bytes = Kernel::shared_bytes(arguments);
+  if constexpr (Kernel::kDynamicShared) {
+    shared_bytes = Kernel::shared_bytes(arguments);
+    prefer_shared_memory<Kernel>(shared_bytes);
+  } else {
+    prefer_shared_memory<Kernel>(int(sizeof(typename Kernel::Shared)));
+  }
   if (shared_bytes > kSharedWithoutAsking &&
       cudaFuncSetAttribute(entry<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes) !=
           cudaSuccess) {

@@ -28,10 +28,19 @@ inline bool is_share(float value) { return value >= 0 && value <= 1; }
 inline bool known(pssdet_dtype type) { return type == PSSDET_F32 || type == PSSDET_F16; }
 inline bool known(pssdet_layout layout) { return layout == PSSDET_NCHW || layout == PSSDET_NHWC; }
 
-inline bool usable(const void* pointer) { return pointer && reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
-inline bool usable(std::initializer_list<const void*> pointers) {
+// How tensors are read decides how their addresses must be aligned: single values, or 16 bytes at once.
+constexpr int kVector = 16;
+inline int bytes_of(pssdet_dtype type) { return type == PSSDET_F16 ? 2 : 4; }
+inline int alignment_of(pssdet_dtype type, pssdet_layout layout) {
+  return layout == PSSDET_NHWC ? kVector : bytes_of(type);
+}
+
+inline bool usable(const void* pointer, int alignment) {
+  return pointer && reinterpret_cast<uintptr_t>(pointer) % uintptr_t(alignment) == 0;
+}
+inline bool usable(std::initializer_list<const void*> pointers, int alignment) {
   for (const void* pointer : pointers) {
-    if (!usable(pointer)) return false;
+    if (!usable(pointer, alignment)) return false;
   }
   return true;
 }

@@ -42,18 +42,24 @@ PSSDET_DEVICE Taps fixed_taps(int32_t index, double scale, int32_t pixels, bool 
       {std::rint(mul_rn(sub_rn(1.0f, next), kFixedOne)), std::rint(mul_rn(next, kFixedOne))}};
 }
 
+// ((a x + b) x + c) x + d, every step rounded.
+PSSDET_DEVICE float polynomial(float x, float a, float b, float c, float d) {
+  return add_rn(mul_rn(add_rn(mul_rn(add_rn(mul_rn(a, x), b), x), c), x), d);
+}
+
 // Keys' cubic convolution (1981) with A = -0.75; the last weight makes the sum one.
 PSSDET_DEVICE Taps cubic_taps(int32_t index, double scale, int32_t pixels) {
   constexpr float kA = -0.75f;
   const double at = coordinate(index, scale), floor_at = std::floor(at);
   const int32_t cell = int32_t(floor_at);
-  const float x = float(at - floor_at), y = 1.0f - x;
+  const float x = float(at - floor_at), y = sub_rn(1.0f, x);
   Taps taps;
   for (int i = 0; i < kMostTaps; ++i) taps.pixel[i] = clamp(cell - 1 + i, pixels - 1);
-  taps.weight[0] = ((kA * (x + 1.0f) - 5.0f * kA) * (x + 1.0f) + 8.0f * kA) * (x + 1.0f) - 4.0f * kA;
-  taps.weight[1] = ((kA + 2.0f) * x - (kA + 3.0f)) * x * x + 1.0f;
-  taps.weight[2] = ((kA + 2.0f) * y - (kA + 3.0f)) * y * y + 1.0f;
-  taps.weight[3] = 1.0f - taps.weight[0] - taps.weight[1] - taps.weight[2];
+  const float before = add_rn(x, 1.0f);
+  taps.weight[0] = polynomial(before, kA, -5.0f * kA, 8.0f * kA, -4.0f * kA);
+  taps.weight[1] = polynomial(x, kA + 2.0f, -(kA + 3.0f), 0.0f, 1.0f);
+  taps.weight[2] = polynomial(y, kA + 2.0f, -(kA + 3.0f), 0.0f, 1.0f);
+  taps.weight[3] = sub_rn(sub_rn(sub_rn(1.0f, taps.weight[0]), taps.weight[1]), taps.weight[2]);
   return taps;
 }
 
@@ -134,6 +140,7 @@ class Resize : public LaunchBounds<kThreads, 4>, public StaticShared<ResizeShare
     return shared_.normalised[channel][clamp(level, 255)];
   }
 
+  // Every step rounds: with products joined to sums, a level half-way between two would be the other one.
   PSSDET_DEVICE float interpolated(const Taps& rows, const Taps& columns, int channel) const {
     float sum = 0.0f;
 #pragma unroll
@@ -142,9 +149,10 @@ class Resize : public LaunchBounds<kThreads, 4>, public StaticShared<ResizeShare
 #pragma unroll
       for (int j = 0; j < kTaps; ++j) {
         const int pixel = pixel_at(rows.pixel[i], columns.pixel[j], channel);
-        of_row += columns.weight[j] * (NormaliseFirst ? shared_.normalised[channel][pixel] : float(pixel));
+        const float value = NormaliseFirst ? shared_.normalised[channel][pixel] : float(pixel);
+        of_row = add_rn(of_row, mul_rn(columns.weight[j], value));
       }
-      sum += rows.weight[i] * of_row;
+      sum = add_rn(sum, mul_rn(rows.weight[i], of_row));
     }
     return sum;
   }

@@ -28,6 +28,8 @@ constexpr Case kCases[] = {
         8.0f},
     {"2x3, dilated, uneven padding", {1, 24, 10, 9, 72, 2, 3, 1, 2, 2, 1, 0, 2, 1, 0, 1, 1}, kFast, false,
         false, 2.0f},
+    {"whole k-tiles and columns", {1, 128, 4, 5, 256, 2, 1, 1, 1, 1, 1, 1, 0, 0, 0, 1, 1}, kFast, true, true,
+        1.5f},
     {"1x1, one pixel", {1, 8, 1, 1, 8, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1}, kFast, true, true, 0.4f},
     {"float32", {2, 20, 9, 11, 70, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, kFloat, true, true, 1.5f},
     {"float32, groups and offset groups", {2, 24, 8, 9, 12, 3, 3, 2, 1, 1, 2, 1, 2, 1, 2, 2, 3}, kFloat, true,
@@ -36,6 +38,13 @@ constexpr Case kCases[] = {
     {"float32 NHWC, odd channels", {2, 5, 6, 7, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, kFloatLast, false, true,
         2.0f},
     {"half NHWC, groups", {1, 16, 6, 7, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 4, 2}, kFast, true, false, 2.0f},
+    {"half NHWC, 16 groups of 8", {1, 128, 5, 7, 128, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 16, 1}, kRaw, false, true,
+        2.0f},
+    {"half NHWC, 3 groups of 40 to 24", {1, 120, 4, 5, 72, 1, 3, 1, 1, 1, 1, 0, 1, 0, 1, 3, 1}, kFast, true,
+        true, 2.0f},
+    {"float32, 32 groups of 4, 2 offset groups", {1, 128, 5, 6, 128, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 32, 2},
+        kFloat, true, true, 2.0f},
+    {"float32, depthwise", {1, 72, 5, 6, 72, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 72, 1}, kFloat, true, false, 2.0f},
 };
 
 // Layers of ResNet-50 at 640 x 640: too slow for the emulator.

@@ -106,8 +106,10 @@ class Handle {
     return build()->getWorkspaceSize(descs.data(), inputs, descs.data() + inputs, outputs());
   }
 
-  std::vector<int32_t> tactics(const std::vector<Tensor>& tensors) {
-    const auto descs = dynamic(tensors);
+  // With these as the profile's optimum, and as all of it if it has one batch size only.
+  std::vector<int32_t> tactics(const std::vector<Tensor>& tensors, bool one_batch_size = true) {
+    auto descs = dynamic(tensors);
+    if (!one_batch_size) descs[0].max.d[0] *= 8;
     const int32_t inputs = inputs_among(tensors);
     if (build()->configurePlugin(descs.data(), inputs, descs.data() + inputs, outputs())) return {-1};
     std::vector<int32_t> values(size_t(build()->getNbTactics()));

@@ -21,23 +21,33 @@ Arguments arguments_of(Comparison& comparison) {
   return arguments;
 }
 
+template <typename Kernel, typename Arguments>
+bool run(Comparison& comparison, const Arguments& arguments, const std::string& name, bool reversed) {
+  pssdet::emulator::options().reversed = reversed;
+  return pssdet::launch<Kernel>(arguments, nullptr) == PSSDET_OK &&
+      comparison.judge(name + (reversed ? " reversed" : ""));
+}
+
+// In both forms, if the tile divides the problem.
 template <typename Mma>
 bool run_fused(Comparison& comparison, int number, const std::string& mma, bool reversed) {
-  pssdet::emulator::options().reversed = reversed;
-  const Arguments arguments = arguments_of(comparison);
   return with_tile(number, [&](auto tile) {
     using Chosen = decltype(tile);
-    if (pssdet::launch<Fused<Chosen, Mma>>(arguments, nullptr) != PSSDET_OK) return false;
     const std::string size = std::to_string(Chosen::kRows) + "x" + std::to_string(Chosen::kColumns);
-    return comparison.judge(mma + " " + size + (reversed ? " reversed" : ""));
+    Arguments arguments = arguments_of(comparison);
+    bool good = run<Fused<Chosen, false, Mma>>(comparison, arguments, mma + " " + size, reversed);
+    if (!Chosen::divides(arguments)) return good;
+    arguments = arguments_of(comparison);
+    good &= run<Fused<Chosen, true, Mma>>(comparison, arguments, mma + " divided " + size, reversed);
+    return good;
   });
 }
 
 template <typename T, bool ChannelsLast>
 bool run_direct(Comparison& comparison) {
-  pssdet::emulator::options().reversed = false;
   const Arguments arguments = arguments_of(comparison);
-  return pssdet::launch<Direct<T, ChannelsLast>>(arguments, nullptr) == PSSDET_OK && comparison.judge("direct");
+  const DirectArguments all = {arguments, DirectShare::of(arguments.problem)};
+  return run<Direct<T, ChannelsLast>>(comparison, all, "direct", false);
 }
 
 template <typename T>

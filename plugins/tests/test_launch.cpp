@@ -61,7 +61,8 @@ void roi_align() {
   CHECK(run(PSSDET_F32, PSSDET_NHWC, memory) == PSSDET_BAD_PROBLEM);
   problem.regions = 1;
   CHECK(run(PSSDET_F16, PSSDET_NHWC, nullptr) == PSSDET_BAD_PROBLEM);
-  CHECK(run(PSSDET_F16, PSSDET_NHWC, memory + 1) == PSSDET_BAD_PROBLEM);
+  CHECK(run(PSSDET_F16, PSSDET_NHWC, reinterpret_cast<float*>(reinterpret_cast<char*>(memory) + 2)) ==
+      PSSDET_BAD_PROBLEM);
   CHECK(pssdet_roi_align_run(nullptr, PSSDET_F16, PSSDET_NHWC, maps, memory, memory, nullptr) ==
       PSSDET_BAD_PROBLEM);
 }

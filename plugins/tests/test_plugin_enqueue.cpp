@@ -165,6 +165,7 @@ void tactics() {
   const pssdet::test::DeformConvCall& last = recorded().deform_conv;
   expect(
       made.plugin.tactics(tensors) == std::vector<int32_t>{1, 2, 3}, "a tactic for each tile, none of them 0");
+  expect(made.plugin.tactics(tensors, false).empty(), "none for a batch that may grow: the kernel looks at it");
   for (const auto& [tactic, tile] :
       {std::pair{1, 0}, {3, 2}, {0, PSSDET_AUTO_TILE}, {4, PSSDET_AUTO_TILE}, {2, 1}}) {
     expect(made.plugin.choose(tactic) == 0 && made.plugin.enqueue(tensors, inputs, outputs) == 0 &&

@@ -76,7 +76,11 @@ void formats() {
   CHECK(run(kRoiProblem, pssdet_dtype(2), PSSDET_NCHW, memory, memory, memory) == refused);
   CHECK(run(kRoiProblem, PSSDET_F16, pssdet_layout(2), memory, memory, memory) == refused);
   CHECK(run(kRoiProblem, PSSDET_F32, PSSDET_NCHW, nullptr, memory, memory) == refused);
-  CHECK(run(kRoiProblem, PSSDET_F32, PSSDET_NCHW, memory + 1, memory, memory) == refused);
+  CHECK(run(kRoiProblem, PSSDET_F16, PSSDET_NHWC, memory + 1, memory, memory) == refused);
+  unsigned char* const bytes = reinterpret_cast<unsigned char*>(memory);
+  CHECK(run(kRoiProblem, PSSDET_F32, PSSDET_NCHW, bytes + 2, memory, memory) == refused);
+  CHECK(run(kRoiProblem, PSSDET_F32, PSSDET_NCHW, memory, memory, bytes + 2) == refused);
+  CHECK(run(kRoiProblem, PSSDET_F16, PSSDET_NCHW, memory, memory, bytes + 1) == refused);
   CHECK(run(kRoiProblem, PSSDET_F32, PSSDET_NCHW, memory, nullptr, memory) == refused);
   CHECK(run(kRoiProblem, PSSDET_F32, PSSDET_NCHW, memory, memory, nullptr) == refused);
 }

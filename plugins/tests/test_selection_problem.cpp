@@ -121,7 +121,8 @@ void nms_sizes() {
 }
 
 alignas(16) float memory[8];
-float* const kBad = memory + 1;
+// Addresses aligned to fewer bytes than the type of the value, which is 4 or 2 bytes, and than a box.
+float* at_byte(int byte) { return reinterpret_cast<float*>(reinterpret_cast<unsigned char*>(memory) + byte); }
 
 struct ProposalsCall {
   Proposals problem = plain_proposals();
@@ -154,12 +155,15 @@ void proposals_tensors() {
   CHECK(!accepted([](Call& c) { c.problem.batch = 0; }));
   for (const int level : {0, 1}) {
     CHECK(!accepted([&](Call& c) { c.scores[level] = nullptr; }));
-    CHECK(!accepted([&](Call& c) { c.deltas[level] = kBad; }));
+    CHECK(!accepted([&](Call& c) { c.deltas[level] = at_byte(1); }));
+    CHECK(accepted([&](Call& c) { c.scores[level] = c.deltas[level] = at_byte(2); }));
   }
   for (const auto member :
       {&Call::image_size, &Call::proposals, &Call::proposal_scores, &Call::count, &Call::workspace}) {
     CHECK(!accepted([&](Call& c) { c.*member = nullptr; }));
-    CHECK(!accepted([&](Call& c) { c.*member = kBad; }));
+    CHECK(!accepted([&](Call& c) { c.*member = at_byte(2); }));
+    const bool boxes = member == &Call::proposals || member == &Call::workspace;
+    CHECK(accepted([&](Call& c) { c.*member = at_byte(4); }) == !boxes);
   }
   Call call;
   CHECK(call.prepare() == PSSDET_OK);
@@ -173,11 +177,12 @@ void proposals_tensors() {
 void nms_tensors() {
   NmsArguments arguments;
   for (int bad = -1; bad < 8; ++bad) {
-    for (float* value : {static_cast<float*>(nullptr), kBad}) {
+    const bool boxes = bad == 0 || bad == 3 || bad == 7;
+    for (float* value : {static_cast<float*>(nullptr), at_byte(2), at_byte(4)}) {
       const auto at = [&](int place) { return place == bad ? value : memory; };
       const pssdet_status status = prepare(&kNms, at(0), at(1), reinterpret_cast<int32_t*>(at(2)), at(3), at(4),
           reinterpret_cast<int32_t*>(at(5)), reinterpret_cast<int32_t*>(at(6)), at(7), &arguments);
-      CHECK((status == PSSDET_OK) == (bad < 0));
+      CHECK((status == PSSDET_OK) == (bad < 0 || (value == at_byte(4) && !boxes)));
     }
   }
 }

@@ -16,14 +16,28 @@ from pssdet.plugins.tools.kernels import TAPS, Kernel, compile_kernels
 from pssdet.plugins.tools.toolchain import Nvrtc
 
 _KIB = 1024
-_COLUMNS = ("arch", "kernel", "threads", "registers", "shared", "blocks", "tensor core", "local", "spilled")
+_COLUMNS = (
+    "arch",
+    "kernel",
+    "threads",
+    "registers",
+    "shared",
+    "blocks",
+    "tensor core",
+    "instructions",
+    "loop",
+    "local",
+    "spilled",
+)
 _LEGEND = (
     f"Shared: bytes of shared memory of a block, of a fused DCNv2 kernel with {TAPS} taps, "
     "of proposals and NMS with the most candidates. "
     "Blocks: how many fit on a multiprocessor at a time, by registers, shared memory and threads. "
     "Tensor core: matrix instructions in the machine code, or in the intermediate code (PTX) "
     "where no disassembler knew the architecture. "
-    "Local: instructions that read or write local memory (-: no disassembler). "
+    "Instructions: of the machine code; loop: of the one that multiplies, for a k-tile and warp, "
+    "without what only a new tap needs. "
+    "Local: instructions that read or write local memory. -: no disassembler. "
     "Spilled: bytes of stack, spill stores and spill loads, as ptxas reports them."
 )
 
@@ -45,6 +59,7 @@ ARCHITECTURES = {
     "sm_86": ArchitectureLimits(99 * _KIB, 100 * _KIB, 1536, _KIB),
     "sm_89": ArchitectureLimits(99 * _KIB, 100 * _KIB, 1536, _KIB),
     "sm_90": ArchitectureLimits(227 * _KIB, 228 * _KIB, 2048, _KIB),
+    "sm_120": ArchitectureLimits(99 * _KIB, 100 * _KIB, 1536, _KIB),
 }
 
 
@@ -58,6 +73,8 @@ def violations(arch: str, kernel: Kernel) -> Iterator[str]:
     if kernel.shared > ARCHITECTURES[arch].shared_per_block:
         limit = ARCHITECTURES[arch].shared_per_block
         yield f"{where}: {kernel.shared} bytes of shared memory, the architecture gives a block {limit}"
+    if kernel.unsynchronised:
+        yield f"{where}: {kernel.unsynchronised} matrix instructions after a branch without __syncwarp()"
     products = [kernel.tensor_core] + ([kernel.machine.tensor_core] if kernel.machine else [])
     if kernel.name.startswith("fused") and not all(products):
         yield f"{where}: no tensor-core instructions"
@@ -114,6 +131,8 @@ def _rows(kernels: Mapping[str, tuple[Kernel, ...]]) -> Iterator[list[str]]:
                 str(kernel.shared),
                 str(blocks_per_multiprocessor(arch, kernel)),
                 str(machine.tensor_core) if machine else f"{kernel.tensor_core} (PTX)",
+                str(machine.instructions) if machine else "-",
+                (str(machine.loop) if machine.loop else "") if machine else "-",
                 str(machine.local) if machine else "-",
                 str(kernel.stack + kernel.spilled),
             ]

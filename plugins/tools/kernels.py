@@ -12,6 +12,10 @@ from pssdet.plugins.tools.toolchain import Compiled, MachineCode, Nvrtc, machine
 
 TAPS = 9  # largest kernel of the fused path, 3 x 3, which decides its shared memory
 
+_BARRIER = re.compile(r"\bbar(?:rier)?\.(?:warp\.)?sync\b")
+_PARTING = re.compile(r"\$\w+:|\s*@!?%p\d+\s+bra\b")
+_MATRIX = re.compile(r"\b(?:wmma|ldmatrix|mma)\.(?:\w+\.)*sync\.aligned\b")
+
 _PLUGINS = Path(__file__).resolve().parents[1]
 _DCN = "pssdet::dcnv2::"
 _DIRECT = {
@@ -92,7 +96,11 @@ def constant(index: int) -> str:
 def programs() -> tuple[Program, ...]:
     """All of them; ``EnvironmentMissing`` without the sources, as in an installed wheel."""
     tiles = tile_names()
-    fused = {f"fused {tile}": f"{_DCN}Fused<{_DCN}{tile}>" for tile in tiles}
+    fused = {
+        f"fused {tile}{suffix}": f"{_DCN}Fused<{_DCN}{tile}, {divided}>"
+        for tile in tiles
+        for suffix, divided in (("", "false"), (" divided", "true"))
+    }
     dcn_headers = _headers("dcnv2/fused_kernel.cuh", "dcnv2/direct_kernel.cuh")
     return (
         Program(dcn_headers, fused | _DIRECT, f"{_DCN}kTiles == {len(tiles)}"),
@@ -104,8 +112,8 @@ def programs() -> tuple[Program, ...]:
 
 
 def tile_names() -> list[str]:
-    """The tiles of DCNv2's fused kernel, as ``fused_kernel.cuh`` names them."""
-    return re.findall(r"^using (\w+) = Tile<", _headers("dcnv2/fused_kernel.cuh")[0].read_text(), re.MULTILINE)
+    """The tiles of DCNv2's fused kernel, as ``tile.cuh`` names them."""
+    return re.findall(r"^using (\w+) = Tile<", _headers("dcnv2/tile.cuh")[0].read_text(), re.MULTILINE)
 
 
 def _headers(*names: str) -> tuple[Path, ...]:
@@ -130,6 +138,7 @@ class Kernel:
     stack: int
     spilled: int
     tensor_core: int  # instructions in the intermediate code (PTX)
+    unsynchronised: int  # of those that a warp executes together: after a branch without __syncwarp()
     machine: MachineCode | None  # None: no disassembler knew the architecture
 
     @property
@@ -179,8 +188,26 @@ def _kernel(
         spilled=int(stored) + int(loaded),
         # Both policies, wmma.mma.sync and mma.sync, and only with sums in float32.
         tensor_core=len(re.findall(r"\bmma\.sync\.aligned\.\S*\.f32(?:\.f16\.f16)?\.f32\b", code)),
+        unsynchronised=unsynchronised(code),
         machine=machine[symbol] if machine is not None else None,
     )
+
+
+def unsynchronised(ptx: str) -> int:
+    """How many matrix instructions may find the lanes of a warp apart.
+
+    All lanes must execute them together (``.aligned`` in the PTX ISA), so between them and any branch, or place
+    that branches lead to, there must be a barrier of the warp or of the block.
+    """
+    together, count = True, 0
+    for line in ptx.splitlines():
+        if _BARRIER.search(line):
+            together = True
+        elif _PARTING.match(line):
+            together = False
+        elif _MATRIX.search(line):
+            count += not together
+    return count
 
 
 def _found(pattern: str, text: str) -> re.Match[str]:

@@ -23,6 +23,14 @@ _OPTIONS = (
 )
 
 
+_LABEL = re.compile(r"\s*(\.L\w+):")
+_INSTRUCTION = re.compile(r"/\*[0-9a-f]{4,}\*/\s+([^;]+);")
+_BRANCH = re.compile(r"\bBRA\S*\s+(?:\S+,\s*)?`\((\.L\w+)\)")
+_PRODUCT = re.compile(r"\bHMMA\.")
+_WORK = re.compile(r"\b(?:HMMA|LDG|LDGSTS|STS|FFMA)\b")
+_LOCAL = re.compile(r"\b(?:LDL|STL)\b")
+
+
 @dataclass(frozen=True)
 class Compiled:
     """One program, compiled for one architecture."""
@@ -128,6 +136,8 @@ class MachineCode:
 
     tensor_core: int  # matrix products on tensor cores
     local: int  # reads and writes of local memory: registers did not suffice, or arrays were not unrolled
+    instructions: int = 0
+    loop: int = 0  # of the loop that multiplies, without what only a new tap needs; 0 without one
 
 
 def machine_code(cubin: bytes) -> dict[str, MachineCode] | None:
@@ -138,7 +148,7 @@ def machine_code(cubin: bytes) -> dict[str, MachineCode] | None:
         for tool in _disassemblers():
             done = subprocess.run([str(tool), "-c", str(path)], capture_output=True, text=True, check=False)  # noqa: S603
             if done.returncode == 0:
-                return _functions(done.stdout)
+                return functions_of(done.stdout)
     return None
 
 
@@ -151,13 +161,43 @@ def _disassemblers() -> list[Path]:
     return [Path(on_path), *wheels] if on_path else wheels
 
 
-def _functions(listing: str) -> dict[str, MachineCode]:
+def functions_of(listing: str) -> dict[str, MachineCode]:
     """The listing's functions, each of which is a section ``.text.SYMBOL``."""
     parts = re.split(r"^\.text\.(\S+):$", listing, flags=re.MULTILINE)
-    return {
-        symbol: MachineCode(
-            tensor_core=len(re.findall(r"\bHMMA\.", code)),
-            local=len(re.findall(r"\b(?:LDL|STL)\b", code)),
-        )
-        for symbol, code in zip(parts[1::2], parts[2::2], strict=True)
-    }
+    return {symbol: _code(text) for symbol, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def _code(listing: str) -> MachineCode:
+    """One function; what follows the last instruction in its section does not count."""
+    labels: dict[str, int] = {}
+    instructions: list[str] = []
+    for line in listing.splitlines():
+        if found := _LABEL.match(line):
+            labels[found[1]] = len(instructions)
+        elif found := _INSTRUCTION.search(line):
+            instructions.append(found[1])
+    products = [bool(_PRODUCT.search(text)) for text in instructions]
+    loops = [
+        (sum(products[labels[found[1]] : end + 1]), labels[found[1]] - end, end)
+        for end, text in enumerate(instructions)
+        if (found := _BRANCH.search(text)) and labels.get(found[1], end + 1) <= end
+    ]
+    most, length, end = max(loops, default=(0, 0, 0))  # of those with as many products, the shortest
+    loop = instructions[end + length : end + 1] if most else []
+    return MachineCode(
+        tensor_core=sum(products),
+        local=sum(bool(_LOCAL.search(text)) for text in instructions),
+        instructions=len(instructions),
+        loop=len(loop) - _skipped(loop, {name: place - end - length for name, place in labels.items()}),
+    )
+
+
+def _skipped(loop: list[str], labels: dict[str, int]) -> int:
+    """Instructions of a loop that a branch passes over, if they do nothing to a k-tile."""
+    count = 0
+    for place, text in enumerate(loop):
+        found = _BRANCH.search(text)
+        block = loop[place + 1 : max(labels.get(found[1], 0), 0)] if found else []
+        if not any(_WORK.search(other) for other in block):
+            count += len(block)
+    return count

@@ -5,6 +5,10 @@
 
 namespace pssdet::tensorrt {
 
+bool operator==(const Shape& a, const Shape& b) {
+  return a.rank == b.rank && std::equal(a.size, a.size + a.rank, b.size);
+}
+
 std::string text_of(const Shape& shape) {
   std::string text = "[";
   for (int32_t i = 0; i < shape.rank; ++i) text += (i ? ", " : "") + std::to_string(shape.size[i]);
@@ -12,7 +16,7 @@ std::string text_of(const Shape& shape) {
 }
 
 std::string difference(const std::string& name, const Shape& shape, const Shape& expected) {
-  if (shape.rank == expected.rank && std::equal(shape.size, shape.size + shape.rank, expected.size)) return {};
+  if (shape == expected) return {};
   return name + " is " + text_of(shape) + ", not " + text_of(expected);
 }
 

@@ -43,6 +43,9 @@ struct Shape {
   int64_t size[8];
 };
 
+bool operator==(const Shape& a, const Shape& b);
+inline bool operator!=(const Shape& a, const Shape& b) { return !(a == b); }
+
 struct Tensor {
   Storage storage;
   Shape shape;

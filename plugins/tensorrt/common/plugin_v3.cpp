@@ -79,16 +79,20 @@ class Plugin final : public nvinfer1::IPluginV3,
     return op_.supports(storages, position, inputs, outputs);
   }
 
-  // Counts the kernel's variants for the formats that TensorRT will time next, at the profile's optimum. What
-  // is wrong with shapes, onShapeChange says.
+  // Counts the kernel's variants for the formats that TensorRT will time next. TensorRT times them at the
+  // profile's optimum and keeps one for all shapes. Where the profile has others, which a batch of 8 may need
+  // another variant for than one of 1, there is no choice: the kernel chooses at each launch. What is wrong
+  // with shapes, onShapeChange says.
   int32_t configurePlugin(const nvinfer1::DynamicPluginTensorDesc* inputs, int32_t input_count,
       const nvinfer1::DynamicPluginTensorDesc*, int32_t output_count) noexcept override {
     variants_ = 0;
     if (input_count != int32_t(op_.inputs().size()) || output_count != getNbOutputs()) return 1;
     return status_of(core_->description, [&] {
       Tensor tensors[kMostTensors];
-      for (int32_t i = 0; i < input_count; ++i)
+      for (int32_t i = 0; i < input_count; ++i) {
         tensors[i] = {storage_of(inputs[i].desc), shape_of(inputs[i].opt)};
+        if (shape_of(inputs[i].min) != shape_of(inputs[i].max)) return std::string();
+      }
       size_t bytes = 0;
       if (op_.workspace(tensors, &bytes).empty()) variants_ = op_.tactics(tensors);
       return std::string();

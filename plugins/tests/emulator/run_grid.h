@@ -2,10 +2,12 @@
 #pragma once
 
 #include "../../device/device.h"
+#include "../../device/occupancy.h"
 
 namespace pssdet {
 
-inline int multiprocessors() { return 1; }
+// A small one; there is always work for all of it.
+inline Device current_device() { return {70, 1, 96 * 1024}; }
 
 template <typename Kernel>
 pssdet_status run_grid(const typename Kernel::Arguments& arguments, unsigned blocks, void* /*stream*/) {

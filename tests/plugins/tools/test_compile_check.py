@@ -1,13 +1,15 @@
 """The kernels compiled for GPUs, where the compiler (the extra "kernels") is installed."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import pytest
 
 from pssdet.errors import EnvironmentMissing
 from pssdet.plugins.tools.kernel_table import ARCHITECTURES, as_markdown, blocks_per_multiprocessor, violations
-from pssdet.plugins.tools.kernels import compile_kernels, programs
-from pssdet.plugins.tools.toolchain import CompileFailed, MachineCode, Nvrtc, machine_code
+from pssdet.plugins.tools.kernels import compile_kernels, programs, unsynchronised
+from pssdet.plugins.tools.toolchain import CompileFailed, MachineCode, Nvrtc, functions_of, machine_code
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,7 @@ def test_violations(kernels):
     assert "8 bytes spilled" in said(dataclasses.replace(fused, spilled=8))
     assert "stack frame of 16" in said(dataclasses.replace(fused, stack=16))
     assert "no tensor-core" in said(dataclasses.replace(fused, tensor_core=0))
+    assert "3 matrix instructions after a branch" in said(dataclasses.replace(fused, unsynchronised=3))
     assert "no tensor-core" in said(dataclasses.replace(fused, machine=MachineCode(tensor_core=0, local=0)))
     assert "2 instructions use local" in said(
         dataclasses.replace(fused, machine=MachineCode(tensor_core=9, local=2))
@@ -101,3 +104,43 @@ def test_an_unknown_architecture_or_wrong_source_is_an_error(compiler):
         compile_kernels(compiler, "sm_12")
     with pytest.raises(CompileFailed, match="error"):
         compiler.compile("nonsense", "sm_80", headers={}, names=[])
+
+
+def test_costs_of_tiles_are_instructions_of_the_machine_code(compiler):
+    """The choice of a tile (``tile_choice.h``) counts what the compiler makes of the divided kernels."""
+    text = (Path(__file__).parents[3] / "plugins" / "dcnv2" / "tile_choice.h").read_text()
+    costs = [(int(before), int(later)) for before, later in re.findall(r"\{(\d+), (\d+), \d+\}", text)]
+    for arch, column in (("sm_70", 0), ("sm_90", 1)):
+        divided = [kernel for kernel in compile_kernels(compiler, arch) if kernel.name.endswith(" divided")]
+        assert len(divided) == len(costs)
+        for kernel, cost in zip(divided, costs, strict=True):
+            if kernel.machine:  # a disassembler of CUDA 13 does not know sm_70
+                assert kernel.machine.loop == pytest.approx(cost[column], rel=0.1), f"{arch}, {kernel.name}"
+
+
+@pytest.mark.parametrize(
+    ("lines", "count"),
+    [
+        ("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {a}, [b];", 0),
+        ("@%p1 bra $L__BB0_2;\nmma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {a};", 1),
+        ("$L__BB0_2:\nwmma.load.a.sync.aligned.row.m16n16k16.shared.f16 {a};", 1),
+        ("@!%p1 bra $L__BB0_2;\nbar.warp.sync -1;\nwmma.mma.sync.aligned.row.col {a};", 0),
+        ("$L__BB0_2:\nbar.sync 0;\nldmatrix.sync.aligned.m8n8.x4 {a};\nldmatrix.sync.aligned.m8n8.x4 {b};", 0),
+        ("bar.warp.sync -1;\n@%p1 bra $L__BB0_2;\nwmma.store.d.sync.aligned.row {a};", 1),
+    ],
+)
+def test_matrix_instructions_after_a_branch_need_a_barrier(lines, count):
+    assert unsynchronised(lines) == count
+
+
+def test_the_loop_that_multiplies_is_counted_without_a_new_taps_part():
+    """Ten instructions from label to branch, two of which only some rounds execute."""
+    texts = ["MOV", "@P0 BRA `(.L_x_2)", "IMAD", "LDS R1, [R2]", "LDSM", "HMMA.16816.F32", "HMMA.16816.F32"]
+    lines = [
+        f"        /*{16 * i:04x}*/    {text} ;" for i, text in enumerate([*texts, "STS", "BAR.SYNC", "ISETP"])
+    ]
+    lines.insert(4, ".L_x_2:")
+    listing = "\n".join(
+        [".text.kernel:", ".L_x_1:", *lines, "   /*00a0*/  @!P0 BRA `(.L_x_1) ;", "  /*00b0*/  EXIT ;"]
+    )
+    assert functions_of(listing)["kernel"] == MachineCode(tensor_core=2, local=0, instructions=12, loop=9)
