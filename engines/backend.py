@@ -167,8 +167,8 @@ class Threading:
         if self.hint not in get_args(_Hint):
             raise BadInput(f"no hint is called {self.hint!r}; choose from {', '.join(get_args(_Hint))}")
         for name, value in (("threads", self.threads), ("streams", self.streams)):
-            if value < 0:
-                raise BadInput(f"{value} {name} are impossible; choose 1 or more")
+            if type(value) is not int or value < 0:
+                raise BadInput(f"{value!r} {name} are impossible; choose 1 or more")
             if value and name not in offered:
                 raise BadInput(f"backend {backend} has no --{name}; leave it out or take another engine")
         threads = self.threads or usable_cores()

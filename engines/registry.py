@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pssdet.engines.backend import AUTOMATIC, Backend, Session, Threading
 from pssdet.errors import BadInput, EnvironmentMissing
-from pssdet.models.card import EngineCard, Precision, read_engine_card
+from pssdet.models.card import ENGINE_CARD, EngineCard, Precision, read_engine_card
 from pssdet.models.stages import tap_names
 
 #: In the order in which ``--backend auto`` prefers them.
@@ -90,15 +90,24 @@ def _offering(precision: Precision) -> list[Backend[Any]]:
     return [each for name in _MODULES if precision in (each := backend_named(name)).precisions]
 
 
-def require_to_open(card: EngineCard) -> None:
-    """Refuse an engine that this machine cannot run; its files are not read.
+def require_to_open(card: EngineCard, folder: Path) -> None:
+    """Refuse the engine in a folder if this machine cannot run it; its files are not read.
 
     Raises:
         BadInput: no backend is called so.
         EnvironmentMissing: something outside is missing.
     """
-    if (missing := backend_named(card.backend).missing_to_open(card)) is not None:
+    if (missing := _backend_of(card, folder).missing_to_open(card)) is not None:
         raise EnvironmentMissing(missing)
+
+
+def _backend_of(card: EngineCard, folder: Path) -> Backend[Any]:
+    if card.backend not in _MODULES:
+        raise BadInput(
+            f"{folder / ENGINE_CARD} names a backend {card.backend!r}, but there are {', '.join(_MODULES)};"
+            " build the engine again"
+        )
+    return backend_named(card.backend)
 
 
 def open_engine(folder: Path, *, stages: bool = False, threading: Threading = AUTOMATIC) -> OpenEngine:
@@ -111,13 +120,15 @@ def open_engine(folder: Path, *, stages: bool = False, threading: Threading = AU
         BadInput: not an engine's folder, or a file differs from what its card says.
         EnvironmentMissing: this machine cannot run it.
     """
+    if not isinstance(threading, Threading):
+        raise BadInput(f"{threading!r} is no Threading; write Threading(threads=2), for example")
     card = read_engine_card(folder)
-    backend = backend_named(card.backend)
+    backend = _backend_of(card, folder)
     threading.check(backend.threading, backend.name)
     if {file.name for file in card.files} != set(backend.files):
         raise BadInput(f"the card in {folder} does not name the files of such an engine; build it again")
     for file in card.beside:
         file.verify(folder)
-    require_to_open(card)
+    require_to_open(card, folder)
     taps = tap_names(card.model.architecture) if stages else ()
     return OpenEngine(card, backend.open(folder, card, taps, threading))

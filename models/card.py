@@ -91,7 +91,8 @@ class StageRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         case: what was run, e.g. ``batch of two, image 1``.
         difference: the largest, in ``unit``, once the share of regions that near-ties
-            may take is left out; of detections, that of a pair's coordinates.
+            may take is left out; of detections, that of a pair's coordinates. Where these fail, ``difference``,
+            ``limit`` and ``unit`` are of what differs: coordinates, scores, their order, labels, or the count.
         share: part of the rows within the limit (1.0 for maps).
     """
 

@@ -6,8 +6,6 @@ engine holds what it computed when it was proved: so it can be tested wherever i
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -17,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pssdet.errors import BadInput
+from pssdet.files import read_arrays
 from pssdet.models.architecture import Architecture
 from pssdet.models.card import FileRecord, ProfileRecord, StageRecord
 from pssdet.models.preprocess import (
@@ -181,12 +180,23 @@ def read_probe(folder: Path, record: FileRecord) -> Probe:
     """
     path = record.verify(folder)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        picture = arrays.pop("picture")
-        positions = {name: arrays.pop(name) for name in list(arrays) if name.endswith(_POSITIONS)}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise BadInput(f"{path} is no probe of this version ({error}); make it again") from error
-    if missing := {"boxes", "scores", "labels", "count"} - set(arrays):
-        raise BadInput(f"{path} is no probe of this version (it has no {min(missing)}); make it again")
+        arrays = read_arrays(path, ("picture", "boxes", "scores", "labels", "count"))
+    except BadInput as error:
+        raise BadInput(f"{error}; it is no probe of this version, make it again") from error
+    picture = arrays.pop("picture")
+    positions = {name: arrays.pop(name) for name in list(arrays) if name.endswith(_POSITIONS)}
+    if not _fit_together(picture, arrays):
+        raise BadInput(f"{path} holds arrays of other shapes or types than a probe has; make it again")
     return Probe(picture, {name.removesuffix(_POSITIONS): at for name, at in positions.items()}, arrays)
+
+
+def _fit_together(picture: NDArray[Any], arrays: StageTensors) -> bool:
+    """Whether picture and outputs have the shapes and types of one image's."""
+    slots = arrays["scores"].size
+    shapes = {"boxes": (1, slots, 4), "scores": (1, slots), "labels": (1, slots), "count": (1,)}
+    if any(
+        arrays[name].shape != shape or arrays[name].dtype.kind not in "if" for name, shape in shapes.items()
+    ):
+        return False
+    is_picture = picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3 and picture.size > 0
+    return is_picture and 0 <= arrays["count"][0] <= slots

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pssdet.models.architecture import MAX_DETECTIONS, ROI_LEVELS, SCORE_THRESHOLD, Architecture
 from pssdet.models.card import Precision, StageRecord
-from pssdet.models.matching import match_detections, pair_proposals
+from pssdet.models.matching import Match, match_detections, pair_proposals
 
 StageTensors = Mapping[str, NDArray[Any]]
 _Floats = NDArray[np.floating[Any]]
@@ -270,6 +270,15 @@ def _row_record(
 
 def _detections_record(case: str, reference: _Floats, candidate: _Floats, limits: Limits) -> StageRecord:
     match = match_detections(candidate, reference, limits.score, limits.box)
+    share, agree = _agreement(match, limits)
+    if agree and np.isfinite(candidate).all() and not (np.diff(candidate[:, 1]) > 0).any():
+        return StageRecord(case, "detections", match.box, limits.box, "px", share, passed=True)
+    difference, limit, unit = _what_differs(reference, candidate, limits)
+    return StageRecord(case, "detections", difference, limit, unit, share, passed=False)
+
+
+def _agreement(match: Match, limits: Limits) -> tuple[float, bool]:
+    """Share of the rows that have a partner, and whether they are enough."""
     # A row within reach of the score threshold may be above it in one run and below it in the other.
     undecided = [
         sum(score <= SCORE_THRESHOLD + limits.score for score in scores)
@@ -278,9 +287,24 @@ def _detections_record(case: str, reference: _Floats, candidate: _Floats, limits
     rows = max(match.expected - undecided[0], match.obtained - undecided[1])
     share = match.matched / rows if rows else 1.0
     full = match.expected == MAX_DETECTIONS
-    passed = share >= (limits.full_share if full else limits.detection_share)
-    if limits.same_counts and abs(match.expected - match.obtained) > sum(undecided):
-        passed = False
-    if not np.isfinite(candidate).all() or (np.diff(candidate[:, 1]) > 0).any():
-        passed = False
-    return StageRecord(case, "detections", match.box, limits.box, "px", share, passed=passed)
+    enough = share >= (limits.full_share if full else limits.detection_share)
+    same = not limits.same_counts or abs(match.expected - match.obtained) <= sum(undecided)
+    return share, enough and same
+
+
+def _what_differs(reference: _Floats, candidate: _Floats, limits: Limits) -> tuple[float, float, str]:
+    """Difference, limit and unit of what keeps detections from agreeing: they do once it is left out."""
+    anything = float("inf")
+    if not np.isfinite(candidate).all():
+        return anything, limits.box, "px"
+    if _agreement(match_detections(candidate, reference, limits.score, limits.box), limits)[1]:
+        return float(np.diff(candidate[:, 1]).max()), 0.0, "in score, out of order"
+    for score, box in ((anything, limits.box), (limits.score, anything), (anything, anything)):
+        match = match_detections(candidate, reference, score, box)
+        if _agreement(match, limits)[1]:
+            in_score = box == limits.box
+            return (match.score, limits.score, "in score") if in_score else (match.box, limits.box, "px")
+    # Rows of one run, without the partners that have their labels.
+    if other := min(match.expected, match.obtained) - match.matched:
+        return float(other), 0.0, "labels"
+    return float(abs(match.expected - match.obtained)), 0.0, "detections"

@@ -64,7 +64,8 @@ def _prepared(folder: Path, card: EngineCard) -> tuple[Probe, Inputs]:
     if card.model.probe is None:
         raise BadInput(f"{cannot} its export has no probe; export again")
     if card.probe is None:
-        raise BadInput(f"{cannot} no profile of it takes the export's probe")
+        why = "no profile of it takes the export's probe" if card.profiles else "its card names no probe"
+        raise BadInput(f"{cannot} {why}; build it again")
     probe = read_probe(folder, card.probe)
     if probe.finds_nothing and not probe.has_stages:
         raise BadInput(f"{cannot} it finds nothing in its probe")

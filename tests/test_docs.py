@@ -1,5 +1,6 @@
 """The documents: links resolve, and the files and commands that they name exist."""
 
+import json
 import re
 import subprocess
 from functools import cache
@@ -14,6 +15,11 @@ FOLDERS = "benchmarks|cmake|docker|docs|engines|export|models|plugins|runtime|sr
 PLACEHOLDERS = {
     *("toy.py", "scale.py", "scale.h", "scale.cuh", "scale.cu", "scale.cpp"),
     *("scale/scale.cu", "scale/scale.h", "operators/scale.cpp", "test_scale_kernel.py", "tools/eval.py"),
+}
+#: Options in the documents that are another tool's, or of a backend that readers write themselves.
+OTHER_OPTIONS = {
+    *("--help", "--scale", "--strict", "--build", "--target", "--extra-index-url"),
+    *("--backend-config", "--dynamicPlugins", "--staticPlugins", "--setPluginsToSerialize"),
 }
 DECISION = re.compile(r"# (\d+)\. (.+)\n\nDate: (\d{4}-\d\d-\d\d)\n")
 
@@ -87,6 +93,19 @@ def unknown_targets(text):
     return [target for target in (first or second for first, second in code) if target not in known]
 
 
+@cache
+def options():
+    """Of all commands and entry scripts, by every name."""
+    commands = json.loads(read("tests/data/golden/command_line.json")).values()
+    found = {name: option for command in commands for name, option in command.items()}
+    return set(found).union(*(option.get("other names", ()) for option in found.values()))
+
+
+def unknown_options(text):
+    named = set(re.findall(r"(?<![\w-])--[a-zA-Z][\w-]*", text))
+    return sorted(named - options() - OTHER_OPTIONS)
+
+
 def test_there_are_documents():
     assert {"README.md", "README.zh-CN.md", "CONTRIBUTING.md", "docs/architecture.md"} <= set(documents())
 
@@ -98,10 +117,11 @@ def test_links_resolve(name):
 
 # A decision names the files of its day.
 @pytest.mark.parametrize("name", [name for name in documents() if not name.startswith("docs/decisions/")])
-def test_files_and_targets_exist(name):
+def test_files_targets_and_options_exist(name):
     assert unknown_files(read(name)) == []
     assert unknown_sources(read(name)) == []
     assert unknown_targets(read(name)) == []
+    assert unknown_options(read(name)) == []
 
 
 def test_what_is_broken_is_found():
@@ -119,6 +139,10 @@ def test_what_is_broken_is_found():
         "tensor_core.cuh",
     ]
     assert unknown_targets(text) == ["nothing"]
+    assert unknown_options("`detect --no-engine` --self-test; a -- b --nosuch-option") == [
+        "--no-engine",
+        "--nosuch-option",
+    ]
 
 
 def test_both_readmes_have_the_same_parts():

@@ -1,12 +1,14 @@
-"""Files appear whole or not at all, also when writing fails."""
+"""Files appear whole or not at all, also when writing fails; arrays are read without trust."""
 
 import os
 import stat
+import zipfile
 
+import numpy as np
 import pytest
 
 from pssdet.errors import BadInput
-from pssdet.files import prune, staged_file, staged_folder, write_atomically
+from pssdet.files import prune, read_arrays, staged_file, staged_folder, write_atomically
 
 
 def names(folder):
@@ -109,3 +111,44 @@ def test_prune_deletes_the_oldest_until_the_rest_fits(tmp_path):
     prune(tmp_path, 5)
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
     prune(tmp_path / "missing", 5)
+
+
+def text_in_a_zip(path):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("boxes", "no array")
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda path: path.write_bytes(b"rubbish"), "is no intact .npz file of plain arrays"),
+        (lambda path: path.write_bytes(b""), "is no intact .npz file of plain arrays"),
+        (lambda path: np.save(path.open("wb"), np.zeros(3)), "is no intact .npz file of plain arrays"),
+        (lambda path: np.savez(path, boxes=np.array([{}])), "is no intact .npz file of plain arrays"),
+        (lambda path: np.savez(path, other=np.zeros(3)), "has no array 'boxes'"),
+        (text_in_a_zip, "has no array 'boxes'"),
+        (lambda path: path.mkdir(), "cannot be read (Is a directory)"),
+        (lambda _: None, "cannot be read (No such file or directory)"),
+    ],
+    ids=["rubbish", "empty", "one array", "objects", "other arrays", "text", "folder", "nothing"],
+)
+def test_what_holds_no_arrays_is_refused_in_our_own_words(tmp_path, write, said):
+    path = tmp_path / "arrays.npz"
+    write(path)
+    with pytest.raises(BadInput) as refusal:
+        read_arrays(path, ["boxes"])
+    assert str(refusal.value) == f"{path} {said}"
+
+
+def test_damaged_arrays_are_refused_or_read(tmp_path):
+    path = tmp_path / "arrays.npz"
+    np.savez_compressed(path, boxes=np.arange(20.0))
+    content = path.read_bytes()
+    refused = 0
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        try:
+            read_arrays(path)
+        except BadInput:
+            refused += 1
+    assert refused > len(content) / 2

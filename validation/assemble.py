@@ -86,7 +86,7 @@ def _by_model(engines: Sequence[Path]) -> list[_Engines]:
     groups: dict[str, _Engines] = {}
     for folder in engines:
         card = read_engine_card(folder)
-        require_to_open(card)
+        require_to_open(card, folder)
         group = groups.setdefault(card.model.model, [])
         for other, _ in group:
             if folder.name == other.name:

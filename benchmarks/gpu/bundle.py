@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu.seeded_weights import seed_weights
 from pssdet.errors import BadInput
-from pssdet.files import sha256_of, staged_file
+from pssdet.files import read_arrays, sha256_of, staged_file
 
 if TYPE_CHECKING:
     import onnx
@@ -76,12 +76,12 @@ class Bundle:
         card = read_card(folder)
         lists = {name: tuple(value) for name, value in card.items() if isinstance(value, list)}
         self.case = Case(**{**card, **lists})
-        with np.load(folder / PICTURES) as arrays:
-            sizes = arrays["sizes"]
-            pixels = np.split(arrays["pixels"], 3 * sizes.prod(axis=1).cumsum()[:-1])
-            contents = [flat.reshape(*size, 3) for flat, size in zip(pixels, sizes, strict=True)]
-            originals = map(tuple, arrays["original_sizes"].tolist())
-            self.pictures = list(map(Picture, contents, originals, arrays["scales"].tolist()))
+        arrays = read_arrays(folder / PICTURES, ("sizes", "pixels", "original_sizes", "scales"))
+        sizes = arrays["sizes"]
+        pixels = np.split(arrays["pixels"], 3 * sizes.prod(axis=1).cumsum()[:-1])
+        contents = [flat.reshape(*size, 3) for flat, size in zip(pixels, sizes, strict=True)]
+        originals = map(tuple, arrays["original_sizes"].tolist())
+        self.pictures = list(map(Picture, contents, originals, arrays["scales"].tolist()))
 
     def identity(self) -> str:
         """Equal for bundles whose results belong together."""
@@ -101,8 +101,8 @@ class Bundle:
 
     def expected(self, reference: str) -> Tensors:
         """The outputs for all pictures, each alone in its batch."""
-        with np.load(self.folder / EXPECTED) as arrays:
-            return {name: arrays[f"{reference}_{name}"] for name in OUTPUTS}
+        arrays = read_arrays(self.folder / EXPECTED, [f"{reference}_{name}" for name in OUTPUTS])
+        return {name: arrays[f"{reference}_{name}"] for name in OUTPUTS}
 
 
 def network_image(

@@ -23,8 +23,6 @@ if __name__ == "__main__":
     # Instead of this script's own folder, whose modules would hide others of the same names.
     sys.path[0:1] = [str(Path(__file__).resolve().parents[2] / folder) for folder in (".", "src")]
 
-import numpy as np
-
 from benchmarks.documents import document, table
 from benchmarks.gpu.bundle import OUTPUTS, Bundle, Tensors
 from benchmarks.gpu.engine_report import ACCURACY_CASE, SPEED_CASE, goals
@@ -32,7 +30,7 @@ from benchmarks.gpu.environment import ROOT
 from benchmarks.gpu.pack import SCENES
 from benchmarks.gpu.suite import Goal, Results, add_bundles_option, exit_code, goal_table, slug
 from pssdet.errors import BadInput, GateFailed
-from pssdet.files import write_atomically
+from pssdet.files import read_arrays, write_atomically
 
 CASES = ("kernels", "mini", "row4", "row1", "row2")  # in their order, by their names in files
 PRECISIONS = ("fp32", "fp16")
@@ -170,8 +168,7 @@ def _judge_mini(stored: Results | None, out: Path, bundles: Path, artifacts: Pat
     for precision in PRECISIONS:
         path = out / f"{stored.path.stem}_{precision}.npz"
         if stored.result(f"agreement {precision}") is not None and path.is_file():
-            with np.load(path) as arrays:
-                outputs = {name: arrays[name] for name in OUTPUTS}
+            outputs = read_arrays(path, OUTPUTS)
             judged[precision] = judge(outputs, bundle.expected(REFERENCE), artifacts, precision)
     return judged
 

@@ -19,7 +19,7 @@ from benchmarks.gpu.seeded_weights import digest
 from benchmarks.gpu.suite import Result, Step
 from benchmarks.gpu.timing import measure
 from pssdet.errors import BadInput
-from pssdet.files import sha256_of
+from pssdet.files import read_arrays, sha256_of
 from pssdet.models.matching import match_detections
 from pssdet.plugins.bindings.detection import DetectionLibrary
 
@@ -39,8 +39,7 @@ class KernelBundle:
         card = read_card(folder)
         self.settings = [Setting(**{**each, "size": tuple(each["size"])}) for each in card["settings"]]
         self._inputs: Mapping[str, str] = card["inputs"]
-        with np.load(folder / EXPECTED) as arrays:
-            self._arrays = {name: arrays[name] for name in arrays.files}
+        self._arrays = read_arrays(folder / EXPECTED)
 
     def identity(self) -> str:
         """Equal for folders whose results belong together."""

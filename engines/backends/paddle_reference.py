@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pssdet.console import Progress
 from pssdet.engines.backend import AUTOMATIC, Backend, BuildOptions, Session, Tensors, Threading
+from pssdet.files import read_arrays
 from pssdet.models.card import EngineCard, ModelCard
 
 _PARAMETERS = "parameters.npz"
@@ -22,11 +23,10 @@ class _PaddleSession:
 
     def __init__(self, parameters: Path, card: ModelCard, taps: Sequence[str]) -> None:
         from pssdet.models.network.detector import TwoStageDetector
-        from pssdet.models.network.reference_run import with_parameters
+        from pssdet.models.network.reference_run import parameter_shapes, with_parameters
 
-        with np.load(parameters, allow_pickle=False) as arrays:
-            values = {name: arrays[name] for name in arrays.files}
-        self._model = with_parameters(TwoStageDetector(card.architecture, card.numerics), values)
+        model = TwoStageDetector(card.architecture, card.numerics)
+        self._model = with_parameters(model, read_arrays(parameters, parameter_shapes(model)))
         self._names = [*(record.name for record in card.outputs), *taps]
 
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> Tensors:

@@ -8,11 +8,17 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pssdet.errors import BadInput
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _CHUNK = 1 << 20
 
@@ -109,6 +115,31 @@ def _publish(stage: Path, target: Path) -> None:
 def _unwritable(target: Path, error: OSError) -> BadInput:
     reason = error.strerror or str(error)
     return BadInput(f"cannot write to {target} ({reason}); choose another output folder")
+
+
+def read_arrays(path: Path, needed: Collection[str] = ()) -> dict[str, NDArray[Any]]:
+    """The arrays of an ``.npz`` file by name; pickled ones are refused, nothing in the file is run.
+
+    Raises:
+        BadInput: it cannot be read, is no such file, or lacks one of the arrays ``needed``.
+    """
+    import numpy as np
+
+    try:
+        # Else NumPy takes the file for a single array or a pickle, and advises to trust it.
+        with zipfile.ZipFile(path):
+            pass
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror or error})") from error
+    except (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise BadInput(f"{path} is no intact .npz file of plain arrays") from error
+    # What does not begin as an array comes as bytes.
+    plain = {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
+    if missing := sorted(set(needed) - set(plain)):
+        raise BadInput(f"{path} has no array {missing[0]!r}")
+    return plain
 
 
 @contextmanager

@@ -6,12 +6,11 @@ import sys
 from pathlib import Path
 
 import cv2
-import cyclopts
 import numpy as np
 import pytest
 from fake_engine import FakeSession, fake_engine, write_picture
 
-from pssdet.commands.app import execute
+from pssdet.commands.app import app_of, execute
 from pssdet.commands.detect import detect
 from pssdet.engines.backend import Threading
 from pssdet.engines.registry import open_engine
@@ -34,10 +33,8 @@ def command(session, capsys):
     """Runs the command; gives its exit code, stdout and stderr."""
 
     def run(*arguments, engine="some/engine"):
-        app = cyclopts.App(version_flags=[])
-        app.default(detect)
         options = ["--engine", engine] if engine else []
-        code = execute(app, [*options, *map(str, arguments)])
+        code = execute(app_of(detect), [*options, *map(str, arguments)])
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
@@ -175,11 +172,13 @@ class TestBadPictures:
         assert wrote == "wrote found.json and drawn: 2 pictures"
         assert first.startswith("error: photos/b.jpg is damaged")
         assert second.startswith("error: photos/c.png: a picture of 1x1 pixels")
-        assert last.startswith("error: 2 picture(s) could not be used")
+        assert last == "error: 2 picture(s) could not be used, as said above; the others have results"
 
     def test_all_bad(self, command, mixed):
-        code, out, _ = command("photos/b.jpg", "photos/b.jpg", "--json", "-")
+        code, out, err = command("photos/b.jpg", "photos/b.jpg", "--json", "-")
         assert (code, json.loads(out)) == (2, [])
+        last = err.splitlines()[-1]
+        assert last == "error: 2 picture(s) could not be used, as said above; there are no results"
 
     def test_the_only_one_is_bad(self, command, mixed):
         code, out, err = command("photos/b.jpg", "--json", "-")

@@ -1,5 +1,6 @@
 """Building and opening engines of row 4."""
 
+import re
 from types import SimpleNamespace
 
 import msgspec
@@ -13,7 +14,7 @@ from pssdet.engines.backend import PrecisionOptions
 from pssdet.engines.backends import onnx_runtime
 from pssdet.engines.build_engine import build_engine, engine_folder
 from pssdet.engines.onnx_runtime_session import OnnxRuntimeSession
-from pssdet.engines.registry import backend_named, choose_backend, open_engine
+from pssdet.engines.registry import backend_named, choose_backend, open_engine, require_to_open
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 from pssdet.models.card import ENGINE_CARD, FileRecord, encode, read_engine_card, read_model_card
 from pssdet.models.stages import HALF, compare
@@ -130,6 +131,16 @@ def test_a_build_that_fails_leaves_the_older_engine(row4_folder, tmp_path, monke
         build_engine(row4_folder, backend, "fp32", target)
     assert [path.name for path in tmp_path.iterdir()] == ["engine"]
     assert (target / ENGINE_CARD).read_text() == "older"
+
+
+def test_a_card_of_an_unknown_backend_is_named(engines, tmp_path):
+    card = msgspec.structs.replace(read_engine_card(engines["onnxruntime-fp32"]), backend="nnn")
+    (tmp_path / ENGINE_CARD).write_bytes(encode(card))
+    said = re.escape(f"{tmp_path / ENGINE_CARD} names a backend 'nnn', but there are tensorrt, ")
+    with pytest.raises(BadInput, match=said):
+        open_engine(tmp_path)
+    with pytest.raises(BadInput, match=said):
+        require_to_open(card, tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1", b'{"schema": 1, "surprise": 2}', b"\xff\xfe"])

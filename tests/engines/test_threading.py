@@ -48,6 +48,9 @@ def cores(monkeypatch):
                 " choose 4 or fewer, or more --threads"
             ),
         ),
+        (Threading(threads="2"), BOTH, "'2' threads are impossible; choose 1 or more"),
+        (Threading(streams=1.5), BOTH, "1.5 streams are impossible; choose 1 or more"),
+        (Threading(threads=True), BOTH, "True threads are impossible; choose 1 or more"),
         (Threading(hint="speed"), BOTH, "no hint is called 'speed'; choose from latency, throughput"),
     ],
 )
@@ -79,6 +82,12 @@ def test_automatic_suits_every_backend():
 def test_an_engine_is_not_opened_with_more_streams_than_threads(mini_folder):
     with pytest.raises(BadInput, match="--streams 4 are too many for --threads 1"):
         open_engine(mini_folder / "onnxruntime-fp32", threading=Threading(threads=1, streams=4))
+
+
+@pytest.mark.parametrize("threading", [2, "throughput", None])
+def test_what_is_no_threading(mini_folder, threading):
+    with pytest.raises(BadInput, match=r"is no Threading; write Threading\(threads=2\)"):
+        open_engine(mini_folder / "onnxruntime-fp32", threading=threading)
 
 
 @pytest.mark.parametrize(

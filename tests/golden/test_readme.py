@@ -36,6 +36,21 @@ def test_its_code_runs(readme, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("readme", CODE)
+def test_many_pictures_at_once(readme):
+    from pssdet.engines.backend import Threading
+    from pssdet.runtime.detector import Detector
+
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    (imports,) = re.findall(r"`(from \S+ import Threading)`", text)
+    (load,) = re.findall(r"`(Detector\.load\(folder, .*\))`", text)
+    names = {"Detector": Detector, "folder": GOLDEN / "engine"}
+    exec(f"{imports}\ndetector = {load}", names)
+    assert names["Threading"] is Threading
+    with names["detector"] as detector:
+        assert len(detector([GOLDEN / "pictures" / "wide.png"])) == 1
+
+
+@pytest.mark.parametrize("readme", CODE)
 def test_its_names(readme):
     (code,) = CODE[readme]
     tree = ast.parse(code)

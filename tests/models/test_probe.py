@@ -114,7 +114,28 @@ class TestFile:
     )
     def test_what_is_no_probe(self, tmp_path, write):
         write(tmp_path / "probe.npz")
-        with pytest.raises(BadInput, match="is no probe of this version"):
+        with pytest.raises(
+            BadInput, match=r"probe\.npz (is no intact|has no array) .* is no probe of this version"
+        ):
+            read_probe(tmp_path, FileRecord.of(tmp_path / "probe.npz"))
+
+    @pytest.mark.parametrize(
+        ("name", "change"),
+        [
+            ("picture", lambda value: value.astype(np.float32)),
+            ("picture", lambda value: value[..., 0]),
+            ("boxes", lambda value: value[:, :, :3]),
+            ("scores", lambda value: value[:, :0]),
+            ("labels", lambda value: value.astype(str)),
+            ("count", lambda value: value[:0]),
+            ("count", lambda value: value + 1000),
+        ],
+    )
+    def test_other_shapes_and_types(self, mini_folder, tmp_path, name, change):
+        with np.load(mini_folder / "probe.npz") as file:
+            arrays = dict(file)
+        np.savez(tmp_path / "probe.npz", **arrays | {name: change(arrays[name])})
+        with pytest.raises(BadInput, match="holds arrays of other shapes or types than a probe has"):
             read_probe(tmp_path, FileRecord.of(tmp_path / "probe.npz"))
 
 

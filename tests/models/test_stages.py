@@ -5,10 +5,19 @@ import pytest
 
 from pssdet.models.architecture import Architecture
 from pssdet.models.matching import match_detections, pair_proposals
-from pssdet.models.stages import FLOAT32, HALF, compare, map_stages, tap_names
+from pssdet.models.stages import (
+    FLOAT32,
+    HALF,
+    compare,
+    compare_detections,
+    first_broken,
+    map_stages,
+    tap_names,
+)
 
 ARCH = Architecture(num_classes=3, post_nms_top_n=20)
 REGIONS, FOUND = 20, 10
+OF_ROWS = ("boxes", "scores", "labels")
 
 
 def run(seed=0, batch=1):
@@ -34,6 +43,10 @@ def run(seed=0, batch=1):
     tensors["count"] = np.full(batch, FOUND, np.int32)
     assert set(tap_names(ARCH)) < set(tensors)
     return tensors
+
+
+def reverse(candidate, name):
+    candidate[name][0, :FOUND] = candidate[name][0, :FOUND][::-1].copy()
 
 
 def failing(change, limits=FLOAT32):
@@ -132,12 +145,35 @@ class TestDetections:
     def test_what_must_fail(self, change, limits):
         assert failing(change, limits) == ["detections"]
 
-    def test_rising_scores_fail_although_every_row_is_there(self):
-        def reverse(candidate):
-            for name in ("boxes", "scores", "labels"):
-                candidate[name][0, :FOUND] = candidate[name][0, :FOUND][::-1].copy()
+    @pytest.mark.parametrize(
+        ("change", "difference", "limit", "unit"),
+        [
+            (lambda c: c["scores"].__imul__(np.float32(0.9)), 0.09, FLOAT32.score, "in score"),
+            (lambda c: c["boxes"].__iadd__(np.float32(5)), 5, FLOAT32.box, "px"),
+            (lambda c: c["boxes"].__setitem__((0, 0, 0), np.nan), np.inf, FLOAT32.box, "px"),
+            (lambda c: c["labels"].__iadd__(np.int32(10)), FOUND, 0, "labels"),
+            (lambda c: c["count"].__setitem__(0, 8), FOUND - 8, 0, "detections"),
+            (lambda c: c["count"].__setitem__(0, 0), FOUND, 0, "detections"),
+            (
+                lambda c: [c[name].__iadd__(np.float32(0.5)) for name in ("scores", "boxes")],
+                0.5,
+                FLOAT32.box,
+                "px",
+            ),
+            (lambda c: [reverse(c, name) for name in OF_ROWS], 0.6 / 9, 0, "in score, out of order"),
+        ],
+        ids=["scores", "boxes", "no number", "labels", "fewer", "none", "scores and boxes", "order"],
+    )
+    def test_what_differs_is_named(self, change, difference, limit, unit):
+        candidate = run()
+        change(candidate)
+        (record,) = compare_detections("case", run(), candidate)
+        assert record.difference == pytest.approx(difference, rel=1e-3)
+        assert (record.limit, record.unit, record.passed) == (limit, unit, False)
+        assert f"{record.difference:.3g} {unit}, limit" in first_broken([record])
 
-        assert failing(reverse) == ["detections"]
+    def test_rising_scores_fail_although_every_row_is_there(self):
+        assert failing(lambda candidate: [reverse(candidate, name) for name in OF_ROWS]) == ["detections"]
 
     @pytest.mark.parametrize(("score", "passes"), [(0.0505, True), (0.06, False)])
     def test_a_row_at_the_score_threshold_may_be_missing(self, score, passes):

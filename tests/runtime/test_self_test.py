@@ -12,7 +12,7 @@ from golden_files import GOLDEN
 from onnx import numpy_helper
 
 from benchmarks.ablation import zero_offsets
-from pssdet.commands.app import execute
+from pssdet.commands.app import app_of, execute
 from pssdet.engines import registry
 from pssdet.engines.backend import CPU
 from pssdet.engines.build_engine import build_engine
@@ -30,6 +30,23 @@ def recorded(engine, folder, **environment):
     card = read_engine_card(folder)
     card = msgspec.structs.replace(card, environment=card.environment | environment)
     (folder / ENGINE_CARD).write_bytes(encode(card))
+    return folder
+
+
+def record_probe(folder):
+    card = read_engine_card(folder)
+    card = msgspec.structs.replace(card, probe=FileRecord.of(folder / "probe.npz"))
+    (folder / ENGINE_CARD).write_bytes(encode(card))
+
+
+def with_probe(engine, folder, change):
+    """A copy of the engine with other arrays in its probe, which its card says are right."""
+    shutil.copytree(engine, folder)
+    with np.load(folder / "probe.npz") as file:
+        arrays = dict(file)
+    change(arrays)
+    np.savez_compressed(folder / "probe.npz", **arrays)
+    record_probe(folder)
     return folder
 
 
@@ -198,6 +215,31 @@ class TestFile:
         with pytest.raises(BadInput, match=r"probe\.npz (is not the file|cannot be read)"):
             Detector.load(folder)
 
+    def test_what_differs_is_named(self, full, tmp_path):
+        folder = with_probe(
+            full, tmp_path / "engine", lambda arrays: arrays["scores"].__imul__(np.float32(0.9))
+        )
+        said = r"first at detections \(probe\): difference 0\.0\d+ in score, limit 0\.001, 0\.0% of the rows"
+        with pytest.raises(GateFailed, match=said):
+            Detector.load(folder, self_test=True)
+
+    def test_rubbish_is_refused_in_our_own_words(self, full, tmp_path):
+        folder = tmp_path / "engine"
+        shutil.copytree(full, folder)
+        (folder / "probe.npz").write_bytes(b"rubbish")
+        record_probe(folder)
+        with pytest.raises(BadInput, match=r"probe\.npz is no intact \.npz file") as refusal:
+            Detector.load(folder, self_test=True)
+        assert "load it unsafely" not in str(refusal.value)
+
+    def test_a_card_that_names_none(self, full, tmp_path):
+        folder = tmp_path / "engine"
+        shutil.copytree(full, folder)
+        card = msgspec.structs.replace(read_engine_card(folder), probe=None)
+        (folder / ENGINE_CARD).write_bytes(encode(card))
+        with pytest.raises(BadInput, match="because its card names no probe; build it again"):
+            Detector.load(folder, self_test=True)
+
     def test_engines_of_one_build_have_the_same_bytes(self, mini_folder, full, tmp_path):
         built = build_engine(mini_folder, backend_named("onnxruntime"), "fp32", tmp_path / "engine")
         assert built.probe == read_engine_card(full).probe
@@ -205,13 +247,9 @@ class TestFile:
 
 class TestCommand:
     def run(self, capsys, *arguments):
-        import cyclopts
-
         from pssdet.commands.detect import detect
 
-        app = cyclopts.App(version_flags=[])
-        app.default(detect)
-        code = execute(app, [str(PICTURE), *map(str, arguments)])
+        code = execute(app_of(detect), [str(PICTURE), *map(str, arguments)])
         return code, capsys.readouterr().err
 
     def test_it_says_that_it_passed(self, full, tmp_path, capsys):

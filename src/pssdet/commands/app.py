@@ -29,9 +29,14 @@ _COMMANDS = {
 
 def run(command: Callable[..., Any]) -> NoReturn:
     """Run one command with the arguments of this process, as an entry script does; never returns."""
+    sys.exit(execute(app_of(command), sys.argv[1:]))
+
+
+def app_of(command: Callable[..., Any]) -> cyclopts.App:
+    """One command as a program of its own."""
     app = _app(name=None, about=None)
     app.default(command)
-    sys.exit(execute(app, sys.argv[1:]))
+    return app
 
 
 def main() -> NoReturn:

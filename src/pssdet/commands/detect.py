@@ -19,7 +19,7 @@ def detect(
     save_images: Path | None = None,
     threads: int = 0,
     streams: int = 0,
-    self_test: bool | None = None,
+    self_test: Annotated[bool | None, cyclopts.Parameter(negative="--no-self-test")] = None,
 ) -> None:
     """Find objects in pictures, in the pictures of folders and in videos.
 
@@ -36,7 +36,8 @@ def detect(
         streams: Batches that a CPU engine computes at once, each by its share of the threads
             (default: 1 for a picture; for several, one for each thread, up to 4).
         self_test: First let the engine prove that it computes what it did when it was built
-            (default: a quick form of it where CPU, GPU, driver, runtime or kernel library changed).
+            (default: a quick form of it where CPU, GPU, driver, runtime or kernel library changed;
+            --no-self-test: never).
         save_images: Folder for copies of the pictures with the boxes drawn, as JPEG (a video frame by frame).
     """
     # Only here, so that --help needs neither OpenCV nor NumPy.
@@ -90,4 +91,5 @@ def detect(
     if written:
         print(f"wrote {' and '.join(written)}: {total} picture{'' if total == 1 else 's'}", file=sys.stderr)
     if refused:
-        raise BadInput(f"{len(refused)} picture(s) could not be used, as said above; the others have results")
+        rest = "the others have results" if total else "there are no results"
+        raise BadInput(f"{len(refused)} picture(s) could not be used, as said above; {rest}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pssdet.models.card import StageRecord
 
 #: Relative differences are parts of the largest value of the reference.
-_UNITS = {"relative": "of max", "absolute": "", "px": "px"}
+_UNITS = {"relative": "of max", "absolute": ""}
 
 
 def stages(
@@ -74,10 +74,17 @@ def stage_table(title: str, records: Sequence[StageRecord]) -> Table:
     table.add_column("limit", justify="right", no_wrap=True)
     for stage in dict.fromkeys(record.stage for record in records):
         row = [found[stage, case] for case in cases if (stage, case) in found]
-        table.add_row(stage, *(_cell(record) for record in row), f"{row[0].limit:g} {_UNITS[row[0].unit]}")
+        usual = next((record for record in row if record.passed), row[0])
+        table.add_row(stage, *(_cell(record, usual.unit) for record in row), f"{usual.limit:g} {_unit(usual)}")
     return table
 
 
-def _cell(record: StageRecord) -> Text:
+def _cell(record: StageRecord, usual: str) -> Text:
+    # Detections that fail have the unit of what differs.
+    unit = "" if record.unit == usual else f" {_unit(record)}"
     share = "" if record.share == 1.0 else f" ({record.share:.1%})"
-    return Text(f"{record.difference:.1e}{share}", style="green" if record.passed else "red")
+    return Text(f"{record.difference:.1e}{unit}{share}", style="green" if record.passed else "red")
+
+
+def _unit(record: StageRecord) -> str:
+    return _UNITS.get(record.unit, record.unit)

@@ -1,7 +1,10 @@
 """The IR: standard operators only, ``DeformConv`` as ONNX defines it, and nodes held to float32."""
 
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -47,6 +50,17 @@ def test_stock_openvino_reads_it(ir, mini_folder, tmp_path):
         np.testing.assert_array_equal(obtained["count"], expected["count"])
         np.testing.assert_allclose(obtained["scores"], expected["scores"], atol=1e-4)
         np.testing.assert_allclose(obtained["boxes"], expected["boxes"], atol=0.05)
+
+
+def test_stock_openvino_computes_in_what_the_documents_pass(ir, tmp_path, monkeypatch):
+    """By itself it would take bfloat16 on a CPU that has it."""
+    text = (Path(__file__).parents[3] / "docs" / "precision.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    shutil.copytree(ir.parent, tmp_path / "artifacts" / "mini_faster" / "openvino-fp32")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(code, names)
+    assert names["compiled"].get_property("INFERENCE_PRECISION_HINT").to_string() == "f32"
 
 
 def test_operators_and_interface(ir, mini_folder):

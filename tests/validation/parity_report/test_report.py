@@ -17,7 +17,7 @@ from altered_engines import (
 )
 
 from benchmarks.ablation import swap_pair, zero_offsets
-from pssdet.commands.app import execute
+from pssdet.commands.app import app_of, execute
 from pssdet.errors import BadInput
 from pssdet.models.card import ENGINE_CARD, FileRecord, encode, read_engine_card
 from pssdet.validation import evaluate as evaluation
@@ -210,16 +210,12 @@ class TestDataSet:
 class TestCommand:
     @pytest.fixture
     def command(self, monkeypatch, tmp_path, capsys):
-        import cyclopts
-
         from pssdet.commands.report import report
 
         monkeypatch.chdir(tmp_path)
-        app = cyclopts.App()
-        app.default(report)
 
         def run(*arguments):
-            code = execute(app, [str(argument) for argument in arguments])
+            code = execute(app_of(report), [str(argument) for argument in arguments])
             return code, *capsys.readouterr()
 
         return run

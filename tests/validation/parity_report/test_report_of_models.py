@@ -3,14 +3,13 @@
 import json
 
 import altered_engines
-import cyclopts
 import fake_engine
 import msgspec
 import pytest
 from altered_engines import altered, find_nothing
 
 from pssdet.commands import artifacts
-from pssdet.commands.app import execute
+from pssdet.commands.app import app_of, execute
 from pssdet.engines.registry import backend_named
 from pssdet.errors import BadInput
 from pssdet.models import zoo
@@ -107,15 +106,13 @@ def test_the_command_says_of_which_model_the_engine_is_that_failed(report, monke
     from pssdet.commands.report import report as command
 
     monkeypatch.setattr(assembly, "assemble", lambda *_, **__: report)
-    app = cyclopts.App()
-    app.default(command)
     options = {
         "--engines": "alias",
         "--annotations": "scenes.json",
         "--images": "scenes",
         "--output": tmp_path / "out",
     }
-    code = execute(app, [str(word) for option in options.items() for word in option])
+    code = execute(app_of(command), [str(word) for option in options.items() for word in option])
     out, err = capsys.readouterr()
     assert code == 1
     assert "the engines disagree: mini_alias/faulty: faulty gave no detections" in err
