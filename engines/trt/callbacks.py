@@ -18,6 +18,12 @@ _KEPT = 4
 
 #: TensorRT holds the first logger for the whole process, and plugins log to it.
 _logs: list[tuple[Any, Any]] = []
+_listeners: list[Report] = []
+
+
+def listen(report: Report) -> None:
+    """From now on tell ``report`` each warning and error of TensorRT as it comes, from any thread."""
+    _listeners.append(report)
 
 
 def error_log(trt: Any) -> Any:
@@ -38,6 +44,10 @@ def _new(trt: Any) -> Any:
         def log(self, severity: Any, msg: str) -> None:
             if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
                 self._errors.append(msg.strip())
+            elif severity != trt.ILogger.WARNING:
+                return
+            for listener in _listeners:
+                listener(msg.strip())
 
         def last_errors(self) -> str:
             """The latest errors in one line; each is given once."""

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.gpu.bundle import Tensors
-from benchmarks.gpu.cuda_device import BareDevice, Memory
-from benchmarks.gpu.detection_cases import FORMATS, Setting
 from pssdet.plugins.bindings.detection import (
     DetectionLibrary,
     MulticlassNmsParams,
     ProposalsParams,
     RoiAlignParams,
 )
+from pssdet.validation.gpu_check.detection_cases import FORMATS, Setting, Tensors
+from pssdet.validation.gpu_check.device import BareDevice, Memory
+from pssdet.validation.gpu_check.launches import laid_out
 
 _UNWRITTEN = {"labels": np.int32(-7), "count": np.int32(-7)}  # in outputs before a launch; no kernel writes it
 
@@ -78,13 +78,15 @@ def roi_align_call(
 
 def nms_call(device: BareDevice, library: DetectionLibrary, setting: Setting, _: str, tensors: Tensors) -> Call:
     """``MulticlassNms``; outputs boxes, scores, labels and count."""
-    batch, regions, classes = tensors["scores"].shape
+    batch, regions, classes = tensors["region_scores"].shape
     problem = MulticlassNmsParams(batch, regions, classes, setting.box_classes, **setting.nms)
     shape = (batch, int(setting.nms["max_detections"]))
     shapes = {"boxes": (*shape, 4), "scores": shape, "labels": shape, "count": (batch,)}
     outputs = _unwritten(device, shapes)
     given = {
-        **{name: device.put(values) for name, values in tensors.items()},
+        "boxes": device.put(tensors["region_boxes"]),
+        "scores": device.put(tensors["region_scores"]),
+        "region_count": device.put(tensors["region_count"]),
         "best_boxes": outputs["boxes"],
         "best_scores": outputs["scores"],
         "labels": outputs["labels"],
@@ -105,17 +107,6 @@ def _maps(
     half, last = FORMATS[form]
     sizes = tuple((int(each.shape[2]), int(each.shape[3])) for each in maps)
     return sizes, [device.put(laid_out(each, half=half, last=last)) for each in maps]
-
-
-def laid_out(maps: NDArray[np.float32], *, half: bool, last: bool) -> NDArray[Any]:
-    """Maps [N, C, h, w] as a kernel reads them; NaN pads NHWC to a multiple of 8 channels."""
-    typed = maps.astype(np.float16 if half else np.float32)
-    if not last:
-        return np.ascontiguousarray(typed)
-    batch, channels, height, width = typed.shape
-    padded: NDArray[Any] = np.full((batch, height, width, -(-channels // 8) * 8), np.nan, typed.dtype)
-    padded[..., :channels] = typed.transpose(0, 2, 3, 1)
-    return padded
 
 
 def _names(form: str) -> tuple[Any, Any]:

@@ -1,22 +1,25 @@
-"""The GPU without PyTorch: memory, a stream, CUDA graphs and events, by cuda-bindings."""
+"""The GPU by cuda-bindings alone: arrays, a stream, CUDA graphs, events."""
 
 from __future__ import annotations
 
 import weakref
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
+from math import ceil, floor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.gpu.timing import Replay, Work
 from pssdet.engines.devices import gpu
 from pssdet.engines.trt.runtime.cuda import Cuda, DeviceBuffer, Graph, PinnedBuffer, Stream
 from pssdet.errors import EnvironmentMissing
 
 WARM_UP = 10  # runs before the first that counts
+
+Work = Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,19 @@ class Memory:
     dtype: np.dtype[Any]
 
 
+@dataclass(frozen=True)
+class Replay:
+    """Recorded work that can be run again.
+
+    Attributes:
+        keeps: what the record refers to and must not be freed; first of all the graph, if it is one of ours.
+    """
+
+    run: Work
+    keeps: object
+    is_graph: bool = True
+
+
 class BareDevice:
     """The first GPU, with one stream; ``EnvironmentMissing`` without a GPU or cuda-bindings."""
 
@@ -36,9 +52,15 @@ class BareDevice:
         if found is None:
             raise EnvironmentMissing("there is no NVIDIA GPU with a driver; run this on a machine with one")
         self._found = found
-        self._cuda = Cuda()
-        self._stream = Stream(self._cuda)
+        self.cuda = Cuda()
+        self._stream = Stream(self.cuda)
         self.name = found.name
+
+    @property
+    def l2_bytes(self) -> int:
+        """Size of the second-level cache."""
+        attribute = self.cuda.runtime.cudaDeviceAttr.cudaDevAttrL2CacheSize
+        return int(self.cuda.call("cudaDeviceGetAttribute", attribute, 0)) or 64 << 20
 
     def describe(self) -> dict[str, str]:
         """What a reader must know of the device to judge a time."""
@@ -51,23 +73,21 @@ class BareDevice:
     def put(self, values: NDArray[Any]) -> Memory:
         """An array from the host, its type kept."""
         values = np.ascontiguousarray(values)
-        buffer = DeviceBuffer(self._cuda, values.nbytes)
-        staging = PinnedBuffer(self._cuda, values.nbytes)
-        staging.bytes[:] = values.reshape(-1).view(np.uint8)
-        self._cuda.copy_to_device(buffer, staging, staging.size, self._stream)
-        self._stream.synchronize()
-        staging.close()
+        buffer = DeviceBuffer(self.cuda, values.nbytes)
+        with closing(PinnedBuffer(self.cuda, values.nbytes)) as staging:
+            staging.bytes[:] = values.reshape(-1).view(np.uint8)
+            self.cuda.copy_to_device(buffer, staging, staging.size, self._stream)
+            self._stream.synchronize()
         memory = Memory(buffer, values.shape, values.dtype)
         weakref.finalize(memory, buffer.close)
         return memory
 
     def take(self, array: Memory) -> NDArray[Any]:
         """An array's values on the host."""
-        staging = PinnedBuffer(self._cuda, array.buffer.size)
-        self._cuda.copy_to_host(staging, array.buffer, staging.size, self._stream)
-        self._stream.synchronize()
-        values: NDArray[Any] = staging.bytes.copy().view(array.dtype).reshape(array.shape)
-        staging.close()
+        with closing(PinnedBuffer(self.cuda, array.buffer.size)) as staging:
+            self.cuda.copy_to_host(staging, array.buffer, staging.size, self._stream)
+            self._stream.synchronize()
+            values: NDArray[Any] = staging.bytes.copy().view(array.dtype).reshape(array.shape)
         return values
 
     def address(self, array: Memory) -> int:
@@ -80,18 +100,29 @@ class BareDevice:
 
     def synchronize(self) -> None:
         """Wait for all work; an error of any of it is raised here."""
-        self._cuda.call("cudaDeviceSynchronize")
+        self.cuda.call("cudaDeviceSynchronize")
 
     def record(self, work: Work) -> Replay:
         """Do the work for warming up and record it as a CUDA graph."""
         work()
         self._stream.synchronize()
-        graph = Graph(self._cuda, self._stream, work)
+        graph = Graph(self.cuda, self._stream, work)
         return Replay(partial(graph.launch, self._stream), (graph, work))
+
+    def at_once(self, works: Sequence[Work]) -> None:
+        """Record the works and run the records on streams of their own, at the same time; wait for them."""
+        graphs = [Graph(self.cuda, self._stream, work) for work in works]
+        with ExitStack() as held:
+            streams = [held.enter_context(closing(Stream(self.cuda))) for _ in graphs]
+            for graph, stream in zip(graphs, streams, strict=True):
+                graph.launch(stream)
+            self.synchronize()
+        for graph in graphs:
+            graph.close()
 
     def times_us(self, work: Work, iterations: int) -> list[float]:
         """Microseconds of each of so many runs, warmed up first."""
-        return times_us(self._cuda, self._stream, work, iterations)
+        return times_us(self.cuda, self._stream, work, iterations)
 
 
 def times_us(cuda: Cuda, stream: Stream, work: Work, iterations: int) -> list[float]:
@@ -112,3 +143,23 @@ def _event(cuda: Cuda, held: ExitStack) -> Any:
     event = cuda.call("cudaEventCreate")
     held.callback(cuda.call, "cudaEventDestroy", event)
     return event
+
+
+def run_all(works: Sequence[Work]) -> None:
+    """One after the other."""
+    for work in works:
+        work()
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value below which a share of the values lies, between neighbours by a straight line."""
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    low, high = floor(place), ceil(place)
+    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
+
+
+def spread(times_us: Sequence[float]) -> dict[str, float | int]:
+    """Median, 95th and 99th percentile in microseconds, and of how many runs."""
+    shares = {"median_us": 0.5, "p95_us": 0.95, "p99_us": 0.99}
+    return {**{name: quantile(times_us, share) for name, share in shares.items()}, "runs": len(times_us)}

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.gpu.seeded_weights import seed_weights
-from pssdet.errors import BadInput
+from pssdet.engines.input_shapes import STRIDE
+from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.files import sha256_of, staged_file
+from pssdet.validation.gpu_check.seeded_weights import seed_weights
 
 if TYPE_CHECKING:
     import onnx
 
-SCHEMA = 1
-CARD, MODEL, PICTURES, EXPECTED = "case.json", "model.onnx", "pictures.npz", "expected.npz"
-STRIDE = 32  # sides of the network's input are multiples of it
+SCHEMA = 2
+CARD, MODEL, PROBE, PICTURES, EXPECTED = "case.json", "model.onnx", "probe.npz", "pictures.npz", "expected.npz"
 OUTPUTS = ("boxes", "scores", "labels", "count")  # a model's, as exported
+_POSITIONS = "/positions"  # ends the names of where a probe's stages are sampled
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -42,6 +43,19 @@ class Picture:
         return height, width
 
 
+class Probe(NamedTuple):
+    """The probe of an export, or one of the bundle's model; see ``models/probe.py``.
+
+    Attributes:
+        stages: sampled maps [1, K] by name; ``positions`` say where in a flattened map, int64 [K].
+    """
+
+    picture: Picture
+    outputs: Tensors
+    stages: Tensors
+    positions: Tensors
+
+
 @dataclass(frozen=True)
 class Case:
     """A bundle's description, ``case.json``."""
@@ -52,6 +66,7 @@ class Case:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fp32: tuple[str, ...]  # ONNX nodes that half precision leaves in float32
+    limits: Mapping[str, Mapping[str, float]]  # of an engine's differences, by its precision
     references: tuple[str, ...]  # whose outputs ``expected.npz`` holds
     batches: tuple[int, ...]  # to be timed
     versions: Mapping[str, str]  # of the packages it was made with
@@ -69,19 +84,19 @@ class Case:
 
 
 class Bundle:
-    """An opened bundle; ``BadInput`` if a file is missing or not what was packed."""
+    """An opened bundle.
+
+    Raises:
+        EnvironmentMissing: there is none.
+        BadInput: a file is missing or not what was packed.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         card = read_card(folder)
         lists = {name: tuple(value) for name, value in card.items() if isinstance(value, list)}
         self.case = Case(**{**card, **lists})
-        with np.load(folder / PICTURES) as arrays:
-            sizes = arrays["sizes"]
-            pixels = np.split(arrays["pixels"], 3 * sizes.prod(axis=1).cumsum()[:-1])
-            contents = [flat.reshape(*size, 3) for flat, size in zip(pixels, sizes, strict=True)]
-            originals = map(tuple, arrays["original_sizes"].tolist())
-            self.pictures = list(map(Picture, contents, originals, arrays["scales"].tolist()))
+        self.pictures = self._pictures() if PICTURES in self.case.files else []
 
     def identity(self) -> str:
         """Equal for bundles whose results belong together."""
@@ -104,6 +119,28 @@ class Bundle:
         with np.load(self.folder / EXPECTED) as arrays:
             return {name: arrays[f"{reference}_{name}"] for name in OUTPUTS}
 
+    def probe(self) -> Probe:
+        """The picture that engines are proved by; ``BadInput`` if this bundle has none."""
+        if PROBE not in self.case.files:
+            raise BadInput(f"{self.folder} has no probe; pack it again with this version")
+        with np.load(self.folder / PROBE) as file:
+            arrays = {name: file[name] for name in file.files}
+        content = arrays.pop("picture")
+        height, width = content.shape[:2]
+        positions = {
+            name.removesuffix(_POSITIONS): arrays.pop(name) for name in list(arrays) if name.endswith(_POSITIONS)
+        }
+        outputs = {name: arrays.pop(name) for name in OUTPUTS}
+        return Probe(Picture(content, (float(height), float(width)), 1.0), outputs, arrays, positions)
+
+    def _pictures(self) -> list[Picture]:
+        with np.load(self.folder / PICTURES) as arrays:
+            sizes = arrays["sizes"]
+            pixels = np.split(arrays["pixels"], 3 * sizes.prod(axis=1).cumsum()[:-1])
+            contents = [flat.reshape(*size, 3) for flat, size in zip(pixels, sizes, strict=True)]
+            originals = map(tuple, arrays["original_sizes"].tolist())
+            return list(map(Picture, contents, originals, arrays["scales"].tolist()))
+
 
 def network_image(
     content: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]
@@ -122,34 +159,32 @@ def write_bundle(
     pictures: Sequence[Picture],
     expected: Mapping[str, Sequence[Tensors]],
 ) -> None:
-    """Fill an empty folder; ``expected``: by reference, the outputs of every picture alone."""
+    """Fill a folder that has a probe or nothing; ``expected``: by reference, each picture's outputs."""
     import onnx
 
     onnx.save(model, folder / MODEL)
-    save_arrays(folder / PICTURES, _packed(pictures))
-    outputs = {
-        f"{reference}_{name}": np.concatenate([each[name] for each in found])
-        for reference, found in expected.items()
-        for name in OUTPUTS
-    }
-    save_arrays(folder / EXPECTED, outputs)
-    write_card(folder, asdict(case), (MODEL, PICTURES, EXPECTED))
-
-
-def write_card(folder: Path, card: dict[str, Any], names: Iterable[str]) -> None:
-    """Write ``case.json`` with the hashes of the other files of a bundle."""
-    card["files"] = {name: sha256_of(folder / name) for name in names}
+    if pictures:
+        save_arrays(folder / PICTURES, _packed(pictures))
+        outputs = {
+            f"{reference}_{name}": np.concatenate([each[name] for each in found])
+            for reference, found in expected.items()
+            for name in OUTPUTS
+        }
+        save_arrays(folder / EXPECTED, outputs)
+    names = [name for name in (MODEL, PROBE, PICTURES, EXPECTED) if (folder / name).is_file()]
+    card = {**asdict(case), "files": {name: sha256_of(folder / name) for name in names}}
     (folder / CARD).write_text(json.dumps(card, indent=1) + "\n")
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """What a bundle's ``case.json`` holds; ``BadInput`` if a file is missing, altered or of another version."""
+    """What ``case.json`` holds, once all files were found to be what was packed; raises as ``Bundle``."""
+    how = "pssdet gpu-check --pack makes it, where Paddle is installed"
     try:
         card = json.loads((folder / CARD).read_bytes())
+    except FileNotFoundError as error:
+        raise EnvironmentMissing(f"there is no bundle {folder}; {how}") from error
     except (OSError, ValueError) as error:
-        raise BadInput(
-            f"{folder} is not a bundle ({error}); python benchmarks/gpu/pack.py DEST makes one"
-        ) from error
+        raise BadInput(f"{folder} is not a bundle ({error}); {how}") from error
     if not isinstance(card, dict) or card.get("schema") != SCHEMA or "files" not in card:
         raise BadInput(f"{folder / CARD} is of another version; pack it again with this one")
     for name, digest in card["files"].items():

@@ -1,4 +1,4 @@
-"""The convolutions that are checked and timed, and the least time that a GPU can take for each."""
+"""The convolutions that are checked and timed: those of the detectors, and odd ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pssdet.plugins.bindings.deform_conv import DeformConvParams
 SIZES = ((640, 640), (800, 1344), (1024, 1504))
 DEPTHS = {50: (4, 6, 3), 101: (4, 23, 3)}  # DCN layers of the stages c3, c4, c5
 CHANNELS = (128, 256, 512)
-_HALF = 2
 
 
 @dataclass(frozen=True)
@@ -27,11 +26,6 @@ class Problem(DeformConvParams):
     def depth(self) -> int:
         """Products of one output value: the K of the matrix product."""
         return self.channels // self.groups * self.taps
-
-    @property
-    def flop(self) -> int:
-        """Operations of the matrix product, a multiplication and an addition being two."""
-        return 2 * self.batch * self.pixels * self.out_channels * self.depth
 
 
 @dataclass(frozen=True)
@@ -81,59 +75,3 @@ ODD = {  # what the detectors do not have but the interface allows
     "as many offset groups as channels": Problem(1, 8, 9, 8, 16, offset_groups=8),
     "padding wider than the image": Problem(1, 16, 2, 3, 8, pad_top=4, pad_left=5, pad_bottom=4, pad_right=5),
 }
-
-
-@dataclass(frozen=True)
-class GpuPeak:
-    """A GPU's dense half-precision peak (float32 sums) and its memory's bandwidth."""
-
-    flop_per_second: float
-    bytes_per_second: float
-    source: str
-
-
-GPUS = {  # by a part of the name that the driver gives
-    "H200": GpuPeak(
-        790e12, 4.3e12, "measured on such a card: random bf16 matrix product, device-to-device copy"
-    ),
-    "V100-SXM2": GpuPeak(125e12, 900e9, "data sheet"),
-    "A100-SXM4-40GB": GpuPeak(312e12, 1555e9, "data sheet"),
-    "A100-SXM4-80GB": GpuPeak(312e12, 2039e9, "data sheet"),
-    "H100 80GB HBM3": GpuPeak(989e12, 3.35e12, "data sheet"),
-    "Tesla T4": GpuPeak(65e12, 320e9, "data sheet"),
-}
-
-
-def gpu_named(name: str) -> GpuPeak | None:
-    """The figures of a GPU, if they are known."""
-    return next((gpu for part, gpu in GPUS.items() if part in name), None)
-
-
-def _tensor_bytes(problem: Problem) -> dict[str, int]:
-    """Bytes of each tensor in half precision; ``columns`` is what im2col writes."""
-    in_pixels, out_pixels = problem.height * problem.width, problem.pixels
-    return {
-        "x": _HALF * problem.batch * problem.channels * in_pixels,
-        "offsets": _HALF * problem.batch * 3 * problem.offset_groups * problem.taps * out_pixels,
-        "weights": _HALF * problem.out_channels * problem.depth,
-        "y": _HALF * problem.batch * problem.out_channels * out_pixels,
-        "columns": _HALF * problem.batch * problem.channels * problem.taps * out_pixels,
-    }
-
-
-def least_bytes(problem: Problem) -> int:
-    """Bytes that any implementation moves."""
-    return sum(size for name, size in _tensor_bytes(problem).items() if name != "columns")
-
-
-def floor_us(problem: Problem, gpu: GpuPeak) -> float:
-    """The least time of a fused implementation, in microseconds: that of its operations or of its bytes."""
-    return 1e6 * max(problem.flop / gpu.flop_per_second, least_bytes(problem) / gpu.bytes_per_second)
-
-
-def im2col_floor_us(problem: Problem, gpu: GpuPeak) -> float:
-    """The least time of two kernels: sampling into a column buffer, and the matrix product over it."""
-    size = _tensor_bytes(problem)
-    sampling = (size["x"] + size["offsets"] + size["columns"]) / gpu.bytes_per_second
-    moved = (size["columns"] + size["weights"] + size["y"]) / gpu.bytes_per_second
-    return 1e6 * (sampling + max(problem.flop / gpu.flop_per_second, moved))

@@ -1,0 +1,133 @@
+"""The check as a command: what is run, written, packed and recorded; its options are those of ``Options``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
+from pssdet.files import write_atomically
+from pssdet.validation.gpu_check.bundle import CARD
+from pssdet.validation.gpu_check.plan import STEPS, Step, chosen
+from pssdet.validation.gpu_check.report import counts, markdown, recorded, row, shareable
+from pssdet.validation.gpu_check.runner import RESULTS, Results, Run
+
+REPORT = "gpu-check.md"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run of the check is asked for.
+
+    Attributes:
+        output: folder of results, logs, plans; ``packed`` that of the bundles, to read or with ``pack`` to make.
+        record: results to add to ``page``; nothing is checked then.
+    """
+
+    budget: float = 480.0
+    only: tuple[str, ...] = ()
+    resume: bool = False
+    output: Path = Path("artifacts/gpu-check")
+    packed: Path = Path("artifacts/gpu")
+    pack: bool = False
+    cases: tuple[str, ...] = ()
+    record: Path | None = None
+    page: Path = Path("docs/gpu-status.md")
+
+
+def gpu_check(options: Options, say: Say, steps: Sequence[Step] = STEPS) -> None:
+    """Check this machine's GPU, or pack what the check needs, or record its results.
+
+    Raises:
+        BadInput: options contradict each other, or a file cannot be read or written.
+        EnvironmentMissing: there is no GPU, or something that a step needs is missing.
+        GateFailed: a step failed, or the budget left steps out.
+    """
+    if options.pack and options.record:
+        raise BadInput("--pack and --record exclude each other; give one")
+    if options.cases and not options.pack:
+        raise BadInput("--cases says what --pack packs; give both")
+    if options.pack:
+        from pssdet.validation.gpu_check.pack import pack
+
+        pack(options.packed, options.cases, say)
+    elif options.record:
+        _record(options.record, options.page, say)
+    else:
+        _check(options, say, chosen(steps, options.only))
+
+
+def _check(options: Options, say: Say, steps: Sequence[Step]) -> None:
+    stored = Results.read(options.output / RESULTS)
+    run = Run(
+        options.output, options.packed.absolute(), options.budget, _identity(options.packed), _version(), say
+    )
+    results = run.steps(steps, stored if options.resume else None)
+    first = results.outcomes[steps[0].name]
+    if first.status == "MISSING":
+        say("what would have run:")
+        for step in steps:
+            say(f"  {step.name}: {step.about}, {step.limit:.0f} s at most")
+        raise EnvironmentMissing(f"nothing was checked: {first.reason}")
+    public = Results(results.version, results.date, results.outcomes)
+    for outcome in public.outcomes.values():
+        for name in ("reason", "figures", "warnings", "output"):
+            setattr(outcome, name, shareable(getattr(outcome, name)))
+    write_atomically(options.output / RESULTS, public.encode())
+    write_atomically(options.output / REPORT, markdown(public, steps).encode())
+    say(f"{counts(public)}; wrote {options.output / REPORT} and {RESULTS}")
+    _judge(public)
+
+
+def _judge(results: Results) -> None:
+    of = {
+        status: [name for name, outcome in results.outcomes.items() if outcome.status == status]
+        for status in ("FAIL", "MISSING", "NOT RUN")
+    }
+    if of["FAIL"]:
+        first = of["FAIL"][0]
+        raise GateFailed(f"{len(of['FAIL'])} steps failed, the first: {first}: {results.outcomes[first].reason}")
+    if of["MISSING"]:
+        first = of["MISSING"][0]
+        raise EnvironmentMissing(f"nothing failed, but {first} could not run: {results.outcomes[first].reason}")
+    if of["NOT RUN"]:
+        raise GateFailed(f"nothing failed, but {len(of['NOT RUN'])} steps were not run: --resume goes on")
+
+
+def _record(source: Path, page: Path, say: Say) -> None:
+    results = Results.read(source)
+    if results is None:
+        raise BadInput(f"{source} holds no results of this version; gpu-check writes {RESULTS}")
+    try:
+        text = page.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{page} cannot be read ({error.strerror}); name the page with --page") from error
+    try:
+        changed = recorded(text, shareable(row(results)))
+    except BadInput as error:
+        raise error.naming(str(page)) from error
+    if changed == text:
+        say(f"{page} has this run already")
+        return
+    write_atomically(page, changed.encode())
+    say(f"added a row to {page}")
+
+
+def _identity(packed: Path) -> str:
+    """Changes with the bundles' cards and with these sources."""
+    content = [path.read_bytes() for path in sorted(packed.glob(f"*/{CARD}"))]
+    content += [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
+    return json.dumps([hashlib.sha256(each).hexdigest()[:16] for each in content])
+
+
+def _version() -> str:
+    try:
+        return metadata.version("pss-det")
+    except metadata.PackageNotFoundError:  # a checkout that is not installed
+        return "of a checkout"
