@@ -4,18 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from benchmarks.gpu.shapes import (
-    GPUS,
-    ODD,
-    SIZES,
-    Problem,
-    floor_us,
-    gpu_named,
-    im2col_floor_us,
-    layers,
-    least_bytes,
-    shapes,
-)
+from benchmarks.gpu.roofline import GPUS, floor_us, flop, gpu_named, im2col_floor_us, least_bytes
+from pssdet.validation.gpu_check.shapes import ODD, SIZES, Problem, layers, shapes
 
 # depth, size, batch, GFLOP, least MB, floor and im2col floor in us on V100 and on H200
 SUMS = """
@@ -40,7 +30,7 @@ def test_sums(line):
     network = layers(int(depth), tuple(map(int, size.split("x"))), int(batch))
     assert len(network) == {"50": 13, "101": 30}[depth]
     v100, h200 = GPUS["V100-SXM2"], GPUS["H200"]
-    found = [sum(layer.problem.flop for layer in network) / 1e9]
+    found = [sum(flop(layer.problem) for layer in network) / 1e9]
     found.append(sum(least_bytes(layer.problem) for layer in network) / 1e6)
     found += [
         sum(floor(layer.problem, gpu) for layer in network)
@@ -51,18 +41,18 @@ def test_sums(line):
 
 
 def test_every_layer_at_640_has_the_same_work():
-    assert {f"{layer.problem.flop / 1e9:.3f}" for layer in layers(101, (640, 640), 1)} == {"1.887"}
+    assert {f"{flop(layer.problem) / 1e9:.3f}" for layer in layers(101, (640, 640), 1)} == {"1.887"}
 
 
 def test_one_layer_by_hand():
     (layer,) = [layer for layer in layers(50, (640, 640), 1) if layer.name == "c5.0"]
     problem = layer.problem
     assert (problem.height, problem.out_height, problem.stride_h, problem.depth) == (40, 20, 2, 4608)
-    assert problem.flop == 2 * 20 * 20 * 512 * 512 * 9
+    assert flop(problem) == 2 * 20 * 20 * 512 * 512 * 9
     moved = 2 * (512 * 40 * 40 + 27 * 20 * 20 + 512 * 512 * 9 + 512 * 20 * 20)
     assert least_bytes(problem) == moved
     gpu = GPUS["V100-SXM2"]
-    assert floor_us(problem, gpu) == pytest.approx(max(problem.flop / 125e6, moved / 900e3))
+    assert floor_us(problem, gpu) == pytest.approx(max(flop(problem) / 125e6, moved / 900e3))
     assert im2col_floor_us(problem, gpu) == pytest.approx(21.0, abs=0.05)
 
 

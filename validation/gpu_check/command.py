@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
+from pssdet.errors import BadInput, EnvironmentMissing, GateFailed, PssDetError
 from pssdet.files import write_atomically
 from pssdet.validation.gpu_check.bundle import CARD
 from pssdet.validation.gpu_check.plan import STEPS, Step, chosen
 from pssdet.validation.gpu_check.report import counts, markdown, recorded, row, shareable
-from pssdet.validation.gpu_check.runner import RESULTS, Results, Run
+from pssdet.validation.gpu_check.runner import Outcome, Results, Run
 
-REPORT = "gpu-check.md"
+RESULTS, REPORT = "gpu-check.json", "gpu-check.md"
 
 Say = Callable[[str], None]
 
@@ -60,32 +60,71 @@ def gpu_check(options: Options, say: Say, steps: Sequence[Step] = STEPS) -> None
     elif options.record:
         _record(options.record, options.page, say)
     else:
-        _check(options, say, chosen(steps, options.only))
+        _pack_export(options.packed, say)
+        file = options.output / RESULTS
+        results = run(steps, options.only, options, file, say, again=options.only, resume=options.resume)
+        write_atomically(options.output / REPORT, markdown(results, steps).encode())
+        say(f"{counts(results)}; wrote {options.output / REPORT} and {RESULTS}")
+        judge(results)
 
 
-def _check(options: Options, say: Say, steps: Sequence[Step]) -> None:
-    stored = Results.read(options.output / RESULTS)
-    run = Run(
-        options.output, options.packed.absolute(), options.budget, _identity(options.packed), _version(), say
-    )
-    results = run.steps(steps, stored if options.resume else None)
-    first = results.outcomes[steps[0].name]
+def run(
+    steps: Sequence[Step],
+    names: Sequence[str],
+    options: Options,
+    file: Path,
+    say: Say,
+    *,
+    again: Sequence[str] = (),
+    resume: bool,
+) -> Results:
+    """Run the steps of these names, all without names, into a file that can be shown to anybody.
+
+    Args:
+        again: names of steps to run even if the file has their results.
+        resume: Results that the file has from this machine are kept.
+
+    Raises:
+        BadInput: there is no step of a name.
+        EnvironmentMissing: there is no GPU; nothing was written.
+    """
+    wanted = chosen(steps, names)
+    before = Results.read(file) if resume else None
+    if before:
+        known = {name for name in before.outcomes if name not in again}
+        before.outcomes = {name: before.outcomes[name] for name in known}
+        wanted = chosen(steps, [*(step.name for step in wanted), *known & {step.name for step in steps}])
+    this = Run(file, options.packed.absolute(), options.budget, _identity(options.packed), _version(), say)
+    results = this.steps(wanted, before)
+    first = results.outcomes[wanted[0].name]
     if first.status == "MISSING":
         say("what would have run:")
-        for step in steps:
+        for step in wanted:
             say(f"  {step.name}: {step.about}, {step.limit:.0f} s at most")
         raise EnvironmentMissing(f"nothing was checked: {first.reason}")
-    public = Results(results.version, results.date, results.outcomes)
-    for outcome in public.outcomes.values():
-        for name in ("reason", "figures", "warnings", "output"):
-            setattr(outcome, name, shareable(getattr(outcome, name)))
-    write_atomically(options.output / RESULTS, public.encode())
-    write_atomically(options.output / REPORT, markdown(public, steps).encode())
-    say(f"{counts(public)}; wrote {options.output / REPORT} and {RESULTS}")
-    _judge(public)
+    results.outcomes = {name: _shareable(outcome) for name, outcome in results.outcomes.items()}
+    write_atomically(file, results.encode())
+    return results
 
 
-def _judge(results: Results) -> None:
+def _pack_export(packed: Path, say: Say) -> None:
+    """Make the small detector's bundle of its export, where that was copied here and the bundle was not."""
+    from pssdet.validation.gpu_check.pack import ARTIFACTS, SPECS, pack
+
+    if (packed / "mini" / CARD).exists() or not (ARTIFACTS / SPECS["mini"].model / "model.json").is_file():
+        return
+    try:
+        pack(packed, ("mini",), say)
+    except PssDetError as error:  # the steps that need it will say that it is missing
+        say(f"mini: not packed: {error}")
+
+
+def _shareable(outcome: Outcome) -> Outcome:
+    return Outcome(**shareable(asdict(outcome)))
+
+
+def judge(results: Results) -> None:
+    """Raise ``GateFailed`` for failed steps and those left out, ``EnvironmentMissing`` for what is missing."""
     of = {
         status: [name for name, outcome in results.outcomes.items() if outcome.status == status]
         for status in ("FAIL", "MISSING", "NOT RUN")

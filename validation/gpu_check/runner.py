@@ -24,7 +24,6 @@ from pssdet.validation.gpu_check.child import MARK
 from pssdet.validation.gpu_check.plan import Step
 
 SCHEMA = 1
-RESULTS = "gpu-check.json"
 #: With less time left, no further step is begun.
 LEAST_SECONDS = 5.0
 WARNINGS, LINES = 20, 20  # the last that are kept of TensorRT's messages, and of all that a step printed
@@ -82,12 +81,12 @@ class Run:
     """One run of the check.
 
     Attributes:
-        folder: gets the results, the logs, and plans in ``work``.
+        file: gets the results; logs, and plans in ``work``, lie beside it.
         identity: of what decides results beside the machine: bundles and sources.
         say: told a line when a step begins and ends.
     """
 
-    folder: Path
+    file: Path
     packed: Path
     budget: float
     identity: str
@@ -115,7 +114,7 @@ class Run:
             self.say(f"  {outcome.status} {outcome.seconds:.1f} s {outcome.reason}".rstrip())
             if number == 1 and outcome.status == "MISSING":
                 return results
-            write_atomically(self.folder / RESULTS, results.encode())
+            write_atomically(self.file, results.encode())
         return results
 
     def _outcome(self, step: Step, results: Results, left: float) -> Outcome:
@@ -124,8 +123,8 @@ class Run:
             return Outcome("NOT RUN", f"it needs {lacking[0]}, which did not pass")
         if left < LEAST_SECONDS:
             return Outcome("NOT RUN", f"the budget of {self.budget:.0f} s is used up; --resume goes on")
-        outcome = run_step(step, self.folder, self.packed, min(step.limit, left))
-        if outcome.status == "FAIL" and left < step.limit and outcome.seconds >= left:
+        outcome = run_step(step, self.file.parent, self.packed, min(step.limit, left))
+        if outcome.status == "FAIL" and left < step.limit and outcome.seconds >= left - 0.1:
             return Outcome("NOT RUN", f"the budget ended after {left:.0f} s of it; --resume runs it again")
         return outcome
 

@@ -3,11 +3,10 @@
 import numpy as np
 import onnxruntime
 import pytest
-from fake_gpu import NumpyDevice
 from onnx import TensorProto, helper
 
-from benchmarks.gpu.correctness import convolve
-from benchmarks.gpu.shapes import ODD, Problem
+from pssdet.validation.gpu_check.deform_conv import convolve
+from pssdet.validation.gpu_check.shapes import ODD, Problem
 
 
 def draw(problem, reach, seed=0):
@@ -51,7 +50,7 @@ def test_against_onnx_runtime_in_float64(name, reach):
     problem = ODD[name]
     tensors = draw(problem, reach)
     wanted = onnx_result(problem, *tensors)
-    obtained = convolve(NumpyDevice(), problem, *tensors)
+    obtained = convolve(problem, *tensors)
     assert obtained.shape == wanted.shape
     np.testing.assert_allclose(obtained, wanted, rtol=0, atol=1e-11 * np.abs(wanted).max())
 
@@ -66,7 +65,7 @@ def test_against_paddle(problem):
     x, offset, mask, weight, bias = (paddle.to_tensor(part.astype("f4")) for part in draw(problem, 1.5))
     wanted = deform_conv2d(x, offset, weight, bias, problem.stride_h, padding=1, mask=mask).numpy()
     obtained = convolve(
-        NumpyDevice(), problem, *(part.numpy().astype("f8") for part in (x, offset, mask, weight, bias))
+        problem, *(part.numpy().astype("f8") for part in (x, offset, mask, weight, bias))
     )
     np.testing.assert_allclose(obtained, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
 
@@ -82,15 +81,15 @@ def test_points_that_are_no_numbers_read_zero():
     mask_without[0, 4:7] = 0
     sane = np.nan_to_num(offset, nan=0.0, posinf=0.0, neginf=0.0)
     sane = np.where(np.abs(sane) > 1e9, 0.0, sane)
-    wanted = convolve(NumpyDevice(), problem, x, sane, mask_without, weight, bias)
-    obtained = convolve(NumpyDevice(), problem, x, offset, mask, weight, bias)
+    wanted = convolve(problem, x, sane, mask_without, weight, bias)
+    obtained = convolve(problem, x, offset, mask, weight, bias)
     np.testing.assert_allclose(obtained, wanted, atol=1e-12)
 
 
 def test_without_offsets_it_is_a_convolution():
     problem = Problem(1, 2, 5, 6, 3)
     x, offset, mask, weight, _ = draw(problem, 0.0)
-    obtained = convolve(NumpyDevice(), problem, x, offset * 0, np.ones_like(mask), weight, np.zeros(3))
+    obtained = convolve(problem, x, offset * 0, np.ones_like(mask), weight, np.zeros(3))
     padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
     wanted = sum(
         np.einsum("nchw,oc->nohw", padded[:, :, i : i + 5, j : j + 6], weight[:, :, i, j])

@@ -1,17 +1,19 @@
-"""The binding of the kernel library as the benchmark uses it: structures, arguments, statuses."""
+"""The binding of the deformable convolution as the GPU check uses it: structures, arguments, statuses."""
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.gpu.dcnv2 import kernels_identity, open_kernels
-from benchmarks.gpu.environment import ROOT
-from benchmarks.gpu.shapes import ODD, Problem
 from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.plugins.bindings.deform_conv import AUTO_TILE, DeformConvFormat, DeformConvLibrary
 from pssdet.plugins.bindings.libraries import find_kernels
+from pssdet.validation.gpu_check import machine
+from pssdet.validation.gpu_check.shapes import ODD, Problem
+
+ROOT = Path(__file__).resolve().parents[2]
 
 #: Written against the header alone: every field is named, so that a wrong order on either side shows.
 STUB = """
@@ -118,7 +120,6 @@ def test_a_status_becomes_an_error(stub):
 def test_host_functions(stub):
     assert stub.output_size(PROBLEM) == (31, 32)
     assert (stub.version, stub.path.name) == ("1", "libstub.so")
-    assert kernels_identity(stub.path).startswith("file ")
     problem, values = Problem(1, 1, 1, 1, 5, 1, 1), np.arange(5, dtype="f4").reshape(5, 1, 1, 1)
     assert stub.pack_weights(problem, values, half=True).reshape(-1).view(np.uint16).tolist() == [0, 1, 2, 3, 4]
     assert stub.pack_weights(problem, values).reshape(-1).tolist() == [0, 2, 4, 6, 8]
@@ -127,7 +128,7 @@ def test_host_functions(stub):
 def test_the_built_library_packs_and_counts():
     """The host functions of the real library, which need no GPU; where it is built."""
     try:
-        library = open_kernels(find_kernels())
+        library = DeformConvLibrary(find_kernels())
     except EnvironmentMissing as missing:
         pytest.skip(str(missing))
     for problem in ODD.values():
@@ -146,12 +147,13 @@ class TestWhatIsNoLibrary:
     def test_another_file(self, tmp_path):
         (tmp_path / "lib.so").write_text("no library")
         with pytest.raises(EnvironmentMissing, match="cannot be loaded"):
-            open_kernels(tmp_path / "lib.so")
+            DeformConvLibrary(tmp_path / "lib.so")
 
-    def test_a_library_without_its_cuda_part(self, tmp_path):
+    def test_a_library_without_its_cuda_part(self, tmp_path, monkeypatch):
         if not shutil.which("g++"):
             pytest.skip("no C++ compiler")
         (tmp_path / "empty.cpp").write_text('extern "C" const char* pssdet_dcnv2_version() { return "1"; }')
         subprocess.run(["g++", "-shared", "-fPIC", "-o", tmp_path / "e.so", tmp_path / "empty.cpp"], check=True)
+        monkeypatch.setenv("PSSDET_KERNELS", str(tmp_path / "e.so"))
         with pytest.raises(EnvironmentMissing, match="without its CUDA kernels"):
-            open_kernels(tmp_path / "e.so")
+            machine.kernels(None)

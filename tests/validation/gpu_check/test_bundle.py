@@ -8,12 +8,21 @@ import numpy as np
 import onnx
 import pytest
 
-from benchmarks.gpu.bundle import CARD, OUTPUTS, Bundle, Case, Picture, network_image, write_bundle
-from pssdet.errors import BadInput
+from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.models.preprocess import as_batch, prepare
 from pssdet.models.zoo import find
+from pssdet.validation.gpu_check.bundle import (
+    CARD,
+    OUTPUTS,
+    Bundle,
+    Case,
+    Picture,
+    network_image,
+    save_arrays,
+    write_bundle,
+)
 
-FILE = Path(__file__).resolve().parents[1] / "data" / "rendered_scene.jpg"
+FILE = Path(__file__).resolve().parents[2] / "data" / "rendered_scene.jpg"
 STEPS = find("mini_faster").preprocessing
 CASE = Case(
     "tiny",
@@ -22,6 +31,7 @@ CASE = Case(
     STEPS.mean,
     STEPS.std,
     ("trunk/Conv_7",),
+    {"fp32": {"score": 1e-3}},
     ("onnxruntime",),
     (1, 2),
     {},
@@ -104,7 +114,7 @@ def test_another_version_and_no_bundle_at_all(folder, tmp_path):
     (folder / CARD).write_text(json.dumps({**card, "schema": 0}))
     with pytest.raises(BadInput, match="another version"):
         Bundle(folder)
-    with pytest.raises(BadInput, match=r"pack\.py"):
+    with pytest.raises(EnvironmentMissing, match="gpu-check --pack"):
         Bundle(tmp_path / "nowhere")
 
 
@@ -114,3 +124,23 @@ def test_identity_is_that_of_the_content(folder, tmp_path_factory):
         other, CASE, onnx.ModelProto(ir_version=8), pictures(), {"onnxruntime": [outputs(i) for i in range(3)]}
     )
     assert Bundle(folder).identity() != Bundle(other).identity()
+
+
+def test_a_probe_travels_alone(tmp_path):
+    """Without pictures; of the stages, where they were sampled."""
+    picture = np.random.RandomState(1).randint(0, 256, (40, 64, 3)).astype(np.uint8)
+    stages = {"c2": np.float32([[1, 2]]), "c2/positions": np.int64([3, 4])}
+    save_arrays(tmp_path / "probe.npz", {"picture": picture, **outputs(7), **stages})
+    write_bundle(tmp_path, CASE, onnx.ModelProto(ir_version=9), [], {})
+    bundle = Bundle(tmp_path)
+    assert (bundle.pictures, set(bundle.case.files)) == ([], {"model.onnx", "probe.npz"})
+    probe = bundle.probe()
+    np.testing.assert_array_equal(probe.picture.content, picture)
+    assert (probe.picture.original_size, probe.picture.scale) == ((40.0, 64.0), 1.0)
+    assert set(probe.outputs) == set(OUTPUTS)
+    assert (set(probe.stages), probe.positions["c2"].tolist()) == ({"c2"}, [3, 4])
+
+
+def test_a_bundle_without_a_probe(folder):
+    with pytest.raises(BadInput, match="has no probe"):
+        Bundle(folder).probe()

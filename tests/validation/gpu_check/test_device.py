@@ -1,33 +1,25 @@
-"""The engine without copies, and the bare device, on stubs of the CUDA runtime and TensorRT."""
+"""The bare device, and the engine without copies, on stubs of the CUDA runtime and TensorRT."""
 
+import ctypes
 import functools
-import hashlib
 import json
-import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import fake_tensorrt
-import fake_trt_build
 import numpy as np
-import onnx
 import pytest
 from fake_cuda import Error, FakeCuda
 from fake_tensorrt import SCRATCH, FakePlan, expected, install
 
-from benchmarks.gpu import cuda_device, engines, tensorrt_host
-from benchmarks.gpu.cuda_device import BareDevice
-from benchmarks.gpu.tensorrt_host import ResidentBatch
-from benchmarks.no_dcn import without_dcn
 from pssdet.engines.devices import Gpu
-from pssdet.engines.precision.recipe import recipe_for
-from pssdet.engines.trt.plan import builder
-from pssdet.engines.trt.profiles import Profile
 from pssdet.engines.trt.runtime.cuda import Cuda
 from pssdet.errors import EnvironmentMissing
+from pssdet.validation.gpu_check import device as devices
+from pssdet.validation.gpu_check import machine
+from pssdet.validation.gpu_check.device import BareDevice, quantile, spread
+from pssdet.validation.gpu_check.engines import ResidentBatch
 
-ROOT = Path(__file__).resolve().parents[2]
 TICK_MS = 0.25
 
 
@@ -50,6 +42,25 @@ class TimedCuda(FakeCuda):
 
     def cudaEventElapsedTime(self, start, end):  # noqa: N802
         return Error.cudaSuccess, TICK_MS * (self.stamps[int(end)] - self.stamps[int(start)])
+
+    cudaMemcpyKind = SimpleNamespace(  # noqa: N815
+        cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2, cudaMemcpyDeviceToDevice=3
+    )
+    loses = False
+
+    def cudaMemcpyAsync(self, target, source, size, kind, stream):  # noqa: N802
+        if kind != 3:
+            return super().cudaMemcpyAsync(target, source, size, kind, stream)
+
+        def work():
+            self.clock += 1
+            if not self.loses:
+                ctypes.memmove(target, source, size)
+
+        return self.enqueue(stream, work)
+
+    def cudaRuntimeGetVersion(self):  # noqa: N802
+        return Error.cudaSuccess, 12090
 
     def cudaMemGetInfo(self):  # noqa: N802
         taken = sum(len(array) for kind, array in self.memory.values() if kind == "device memory")
@@ -152,7 +163,7 @@ def test_layers_by_name_and_onnx_nodes(cuda, tmp_path, inputs, monkeypatch):
 class TestBareDevice:
     @pytest.fixture
     def device(self, cuda, monkeypatch):
-        monkeypatch.setattr(cuda_device, "gpu", lambda: Gpu("NVIDIA Stub 1", (9, 0), "13.0"))
+        monkeypatch.setattr(devices, "gpu", lambda: Gpu("NVIDIA Stub 1", (9, 0), "13.0"))
         return BareDevice()
 
     @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int32, np.uint8])
@@ -176,76 +187,54 @@ class TestBareDevice:
         assert device.times_us(replay.run, 5) == [2e3 * TICK_MS] * 5
 
     def test_without_a_gpu(self, monkeypatch):
-        monkeypatch.setattr(cuda_device, "gpu", lambda: None)
+        monkeypatch.setattr(devices, "gpu", lambda: None)
         with pytest.raises(EnvironmentMissing, match="no NVIDIA GPU"):
             BareDevice()
 
 
-class TestBuild:
-    """The host's builds, by the stub of TensorRT's builder."""
+def test_quantiles():
+    assert quantile([4, 1, 3, 2], 0.5) == 2.5
+    assert quantile([5, 1, 9], 0.5) == 5
+    assert [quantile(range(11), share) for share in (0, 0.1, 0.9, 1)] == [0, 1, 9, 10]
+    assert spread([7.0]) == {"median_us": 7.0, "p95_us": 7.0, "p99_us": 7.0, "runs": 1}
+
+
+class TestMachine:
+    """The steps about the machine."""
+
+    V100 = Gpu("Tesla V100-SXM2-16GB", (7, 0), "12.4", "550.54.15")
+
+    def test_the_driver(self, monkeypatch):
+        monkeypatch.setattr(machine, "gpu", lambda: self.V100)
+        figures = machine.driver(None).figures
+        assert figures["identity"] == {
+            "GPU": "Tesla V100-SXM2-16GB",
+            "compute capability": "7.0",
+            "driver": "550.54.15",
+            "CUDA of the driver": "12.4",
+        }
+
+    def test_without_a_driver(self, monkeypatch):
+        monkeypatch.setattr(machine, "gpu", lambda: None)
+        with pytest.raises(EnvironmentMissing, match="does nvidia-smi succeed"):
+            machine.driver(None)
+
+    def test_figures_of_nvidia_smi(self):
+        found = machine.driver_figures(lambda _: "580.159.03, 1980, 1980, 3201, 700.00, 41")
+        assert (found["driver"], found["temperature, C"]) == ("580.159.03", "41")
+        assert set(machine.driver_figures(lambda _: "").values()) == {"not known"}
+        assert machine.output_of(["no-such-program-here"]) == ""
 
     @pytest.fixture
-    def host(self, request, cuda, monkeypatch, tmp_path):
-        module = fake_trt_build.install(monkeypatch, request.param)
-        library = tmp_path / "libpssdet_plugins.so"
-        library.write_bytes(b"plugins")
-        monkeypatch.setattr(cuda_device, "gpu", lambda: Gpu("NVIDIA Stub 1", (9, 0), "13.0"))
-        monkeypatch.setattr(tensorrt_host, "find_plugins", lambda: library)
-        for place in (tensorrt_host, builder):
-            monkeypatch.setattr(place, "load_plugins", lambda trt, path: None)
-        host = tensorrt_host.TensorRTHost(tmp_path / "caches")
-        host.module = module
-        return host
+    def stub(self, cuda, monkeypatch):
+        monkeypatch.setattr(devices, "gpu", lambda: self.V100)
+        return cuda
 
-    @pytest.mark.parametrize("host", ["8.6.0", "10.4.0", "11.1.0"], indirect=True)
-    def test_a_proved_half_engine_and_one_without_dcn(self, host, mini_folder, tmp_path):
-        model = onnx.load(mini_folder / "model.onnx")
-        recipe = recipe_for("mini_faster", model.graph).fp32
-        alone = Profile((1, 160, 192), (1, 256, 256), (1, 256, 256))
-        profiles = (alone, Profile((2, 160, 192), (8, 256, 256), (8, 256, 256)))
-        found = host.build(model, tmp_path / "fp16.plan", profiles, recipe)
-        assert found["precisions"]["share"] >= 0.9
-        assert found["kept_fp32"] == len(recipe) > 0
-        assert (tmp_path / "fp16.plan").stat().st_size > 0
-        assert len(list((tmp_path / "caches").glob("*.timing"))) == 1
-        plain = without_dcn(model)
-        kept = [name for name in recipe if name in {node.name for node in plain.graph.node}]
-        half = host.build(plain, tmp_path / "no_dcn.plan", profiles, kept)
-        assert half["precisions"]["share"] >= 0.9
-        whole = host.build(model, tmp_path / "fp32.plan", profiles, None)
-        assert whole["precisions"]["share"] == 0.0
+    def test_cuda(self, stub):
+        findings = machine.cuda(None)
+        assert findings.failures == []
+        assert findings.figures["identity"]["CUDA of cuda-bindings"] == "12.9"
 
-    @pytest.mark.parametrize("host", ["8.6.0"], indirect=True)
-    def test_no_kernels_of_libraries_that_may_be_stand_ins(self, host, mini_folder, tmp_path, monkeypatch):
-        monkeypatch.setattr(builder, "unloadable_sources", lambda able: ())
-        model = onnx.load(mini_folder / "model.onnx")
-        profile = Profile((1, 160, 192), (1, 256, 256), (1, 256, 256))
-        host.build(model, tmp_path / "fp32.plan", (profile,), None)
-        sources = host.module.TacticSource
-        used = {source.name for source in sources if host.module.config.sources >> int(source) & 1}
-        assert used
-        assert not used & {"CUBLAS", "CUBLAS_LT", "CUDNN"}
-
-    @pytest.mark.parametrize("host", ["10.4.0"], indirect=True)
-    def test_what_is_recorded(self, host):
-        assert host.identity() == {"tensorrt": "10.4.0", "plugins": hashlib.sha256(b"plugins").hexdigest()}
-        assert host.describe()["compute capability"] == "9.0"
-        host.check()
-
-    def test_no_gpu(self, monkeypatch, tmp_path):
-        monkeypatch.setattr(cuda_device, "gpu", lambda: None)
-        with pytest.raises(EnvironmentMissing, match="no NVIDIA GPU"):
-            tensorrt_host.TensorRTHost(tmp_path)
-
-
-def test_help_of_make(tmp_path):
-    """Every target of a step runs the script of that step."""
-    done = subprocess.run(
-        ["make", "-n", "gpu-kernels", "gpu-mini", "gpu-row4", "gpu-cascade",
-         "GPU_PYTHON=py", "GPU_OPTIONS=--quick"],
-        check=True, cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.stdout.splitlines() == [
-        "py benchmarks/gpu/detection_kernels.py --quick",
-        *(f"py benchmarks/gpu/engines.py {case} --quick" for case in engines.CASES),
-    ]
+    def test_a_copy_that_does_nothing(self, stub):
+        stub.loses = True
+        assert machine.cuda(None).failures == ["a copy recorded as a CUDA graph did not copy"]

@@ -1,4 +1,4 @@
-"""Baselines of our kernel: torchvision, plain convolutions by cuDNN, TensorRT's own plugin.
+"""Peers of the DCNv2 kernel: torchvision, plain convolutions by cuDNN, TensorRT's own plugin.
 
 The last needs TensorRT 8.6 to 10 beside PyTorch; it was written against the documentation and has not run yet.
 """
@@ -14,49 +14,38 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from benchmarks.gpu.shapes import Layer, Problem
-from benchmarks.gpu.tensors import Values, draw
-from benchmarks.gpu.timing import Work, run_all
-from benchmarks.gpu.torch_device import Array, CudaDevice
-from pssdet.plugins.bindings.deform_conv import DeformConvFormat
+from pssdet.validation.gpu_check.device import BareDevice, Replay, Work, quantile, run_all
+from pssdet.validation.gpu_check.launches import Values, draw, sigmoid
+from pssdet.validation.gpu_check.shapes import Layer, Problem
 
-HALF = DeformConvFormat(half=True, half_offset=True)  # as the baselines take everything
 _PLUGIN = "ModulatedDeformConv2d"
 
 
 class Unavailable(RuntimeError):
-    """The baseline cannot be measured on this machine; the message says why."""
+    """The peer cannot be measured on this machine; the message says why."""
 
 
-def torchvision_half(device: CudaDevice, layers: Sequence[Layer], seed: int) -> Work:
+def torchvision_half(layers: Sequence[Layer], seed: int) -> Work:
     """Deformable convolutions by torchvision, float16, NCHW."""
     from torchvision.ops import deform_conv2d
 
     calls = [
         partial(deform_conv2d, values.x, values.offset, values.weight, values.bias, mask=values.mask, **options)
-        for values, options in _half(device, layers, seed)
+        for values, options in _half(layers, seed)
     ]
     return partial(run_all, calls)
 
 
-def convolution_half(device: CudaDevice, layers: Sequence[Layer], seed: int) -> Work:
+def convolution_half(layers: Sequence[Layer], seed: int) -> Work:
     """Plain convolutions, float16 NHWC; without a bias, for which PyTorch would launch another kernel."""
     calls = []
-    for values, options in _half(device, layers, seed):
+    for values, options in _half(layers, seed):
         x, weight = (part.contiguous(memory_format=torch.channels_last) for part in (values.x, values.weight))
         calls.append(partial(functional.conv2d, x, weight, **options))
     return partial(run_all, calls)
 
 
-def torchvision_double(device: CudaDevice, problem: Problem, values: Values) -> Array:  # noqa: ARG001
-    """The result of torchvision in float64: a second opinion on our reference."""
-    from torchvision.ops import deform_conv2d
-
-    x, offset, mask, weight, bias = (part.double() for part in values)
-    return deform_conv2d(x, offset, weight, bias, mask=mask, **_options(problem))
-
-
-def tensorrt_half(device: CudaDevice, layers: Sequence[Layer], seed: int) -> Work:
+def tensorrt_half(layers: Sequence[Layer], seed: int) -> Work:
     """TensorRT's built-in plugin, float16: one execution of an engine with all layers side by side."""
     try:
         import tensorrt as trt
@@ -70,9 +59,8 @@ def tensorrt_half(device: CudaDevice, layers: Sequence[Layer], seed: int) -> Wor
     buffers = []
     for number in range(engine.num_io_tensors):
         name = engine.get_tensor_name(number)
-        buffer = device.packed(
-            device.normal(tuple(engine.get_tensor_shape(name)), 1000 * seed + number), "half"
-        )
+        random = np.random.default_rng(1000 * seed + number)
+        buffer = _on_gpu(random.standard_normal(tuple(engine.get_tensor_shape(name)), np.float32))
         if name.endswith("offset"):
             buffer *= 1.5
         context.set_tensor_address(name, buffer.data_ptr())
@@ -82,16 +70,56 @@ def tensorrt_half(device: CudaDevice, layers: Sequence[Layer], seed: int) -> Wor
     return partial(_execute, context, (engine, buffers))
 
 
-BASELINES = {"torchvision": torchvision_half, "convolution": convolution_half, "tensorrt": tensorrt_half}
+PEERS = {"torchvision": torchvision_half, "convolution": convolution_half, "tensorrt": tensorrt_half}
 
 
-def _half(
-    device: CudaDevice, layers: Sequence[Layer], seed: int
-) -> list[tuple[Values, dict[str, tuple[int, ...]]]]:
+def recorded(device: BareDevice, works: Sequence[Work]) -> Replay:
+    """The works as a CUDA graph of PyTorch's on the device's stream; launched piece by piece where that fails."""
+    stream = torch.cuda.ExternalStream(device.stream())
+    work = partial(run_all, works)
+    with torch.no_grad(), torch.cuda.stream(stream):
+        # cuDNN looks for its fastest algorithm in the first run.
+        torch.backends.cudnn.benchmark = True
+        work()
+        work()
+        stream.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, stream=stream):
+                work()
+        except RuntimeError:
+            return Replay(partial(_on_stream, stream, work), work, is_graph=False)
+    return Replay(partial(_on_stream, stream, graph.replay), (graph, work))
+
+
+def ceilings(device: BareDevice) -> dict[str, float]:
+    """The best of this card: TFLOP/s of a half matrix product, TB/s of a copy (bytes read and written)."""
+    side = 8192
+    left, right, product = (torch.randn(side, side, device="cuda").half() for _ in range(3))
+    source, target = (torch.zeros(16, side, side, device="cuda").half() for _ in range(2))
+    works = {"multiply": partial(torch.matmul, left, right, out=product), "copy": partial(target.copy_, source)}
+    us = {
+        name: quantile(device.times_us(recorded(device, [work]).run, 20), 0.5) for name, work in works.items()
+    }
+    moved = 2 * source.nbytes
+    return {"TFLOP per second": 2e-6 * side**3 / us["multiply"], "TB per second": 1e-6 * moved / us["copy"]}
+
+
+def _on_stream(stream: Any, work: Work) -> None:
+    with torch.cuda.stream(stream):
+        work()
+
+
+def _on_gpu(values: NDArray[np.float32]) -> Any:
+    return torch.from_numpy(values).to("cuda").half()
+
+
+def _half(layers: Sequence[Layer], seed: int) -> list[tuple[Values, dict[str, tuple[int, ...]]]]:
     calls = []
     for number, layer in enumerate(layers):
-        values = draw(device, layer.problem, HALF, "near", 1000 * seed + number)
-        calls.append((Values(*(part.half().contiguous() for part in values)), _options(layer.problem)))
+        values = draw(layer.problem, "near", 1000 * seed + number)
+        values = values._replace(mask=sigmoid(values.mask))
+        calls.append((Values(*map(_on_gpu, values)), _options(layer.problem)))
     return calls
 
 

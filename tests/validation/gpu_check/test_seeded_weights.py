@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.gpu.seeded_weights import LARGE, draw, parameters_hash, seed_weights, strip_weights
+from pssdet.validation.gpu_check.seeded_weights import LARGE, draw, parameters_hash, seed_weights, strip_weights
 from pssdet.errors import BadInput
 
 
