@@ -68,7 +68,9 @@ def collect(out: Path, packed: Path, target: Path, artifacts: Path) -> None:
     gpu = str(results.outcomes["driver"].figures["identity"]["GPU"])
     path = target / f"gpu_{slug(gpu)}"
     content = {"goals": [asdict(goal) for goal in found], "ap": judged, "results": asdict(results)}
-    write_atomically(path.with_suffix(".json"), (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    write_atomically(
+        path.with_suffix(".json"), (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+    )
     page = document(
         "# Goals",
         goal_table(found),

@@ -106,7 +106,9 @@ def _latency(found: _Found, batch: int, limit: float) -> Goal:
 
 
 def _detection(found: _Found, batch: int) -> Goal:
-    text = f"proposals, RoIAlign, NMS and decoding at most {_DETECTION_SHARE:.0%} of the engine's time, N={batch}"
+    text = (
+        f"proposals, RoIAlign, NMS and decoding at most {_DETECTION_SHARE:.0%} of the engine's time, N={batch}"
+    )
     shares = found.figures("row4-fp16-times").get(f"N={batch}, shares", {"": nan})
     share = sum(value for kind, value in shares.items() if kind in ("", *DETECTION))
     return found.speed(text, share, f"{share:.1%}", is_met=share <= _DETECTION_SHARE)
@@ -134,4 +136,6 @@ def _ap(found: Mapping[str, Any] | None) -> Goal:
     text = "the FP16 engine's AP on them against Paddle's: PASS at the 99.9 % margin"
     if not found:
         return Goal(text, "-", "not measured")
-    return Goal(text, f"{found['verdict']}: {found['reason']}", "met" if found["verdict"] == "PASS" else "missed")
+    return Goal(
+        text, f"{found['verdict']}: {found['reason']}", "met" if found["verdict"] == "PASS" else "missed"
+    )

@@ -69,7 +69,9 @@ def _say(line: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Benchmarks on a GPU, in steps.")
     parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help=f"{', '.join(BENCHMARKS)} (all)")
-    parser.add_argument("--packed", type=Path, default=ROOT / "artifacts" / "gpu", help="the bundles (%(default)s)")
+    parser.add_argument(
+        "--packed", type=Path, default=ROOT / "artifacts" / "gpu", help="the bundles (%(default)s)"
+    )
     folder = ROOT / "artifacts" / "gpu-benchmarks"
     parser.add_argument("--output", type=Path, default=folder, help="results, logs, plans (%(default)s)")
     parser.add_argument("--fresh", action="store_true", help="forget the stored results")

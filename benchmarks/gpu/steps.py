@@ -24,7 +24,9 @@ def sums_name(depth: int, size: tuple[int, int], batch: int) -> str:
 
 def _dcnv2() -> list[Step]:
     needs, here = ("deform-conv",), "benchmarks.gpu.dcnv2"
-    steps = [Step("ceilings", "the best of this card: a matrix product, a copy", f"{here}:ceilings", 120, needs)]
+    steps = [
+        Step("ceilings", "the best of this card: a matrix product, a copy", f"{here}:ceilings", 120, needs)
+    ]
     for size in SIZES:
         for batch in BATCHES:
             argument = f"{size[0]} {size[1]} {batch}"
@@ -49,7 +51,9 @@ def _engines(name: str) -> list[Step]:
         steps.append(Step(build, f"{name}, {precision}", work, 900, ("plugins",), f"{name} {precision}"))
         if precision != NO_DCN:
             about = "its detections against ONNX Runtime's"
-            steps.append(Step(f"{build}-agreement", about, f"{_MODELS}:scenes", 300, (build,), f"{name} {precision}"))
+            steps.append(
+                Step(f"{build}-agreement", about, f"{_MODELS}:scenes", 300, (build,), f"{name} {precision}")
+            )
         about = "its latency, the share of its parts"
         steps.append(Step(f"{build}-times", about, f"{_MODELS}:times", 300, (build,), f"{name} {precision}"))
     return steps

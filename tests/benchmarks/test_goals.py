@@ -22,7 +22,12 @@ def results(gpu="NVIDIA H200", one=100.0, eight=400.0, **changes):
     """Results of a whole run."""
     found = {"driver": {"identity": {"GPU": gpu}}}
     for batch, ours in ((1, one), (8, eight)):
-        times = {"fp16 NHWC": ours, "fp16 NHWC, raw": 0.9 * ours, "torchvision": 5 * ours, "convolution": 0.8 * ours}
+        times = {
+            "fp16 NHWC": ours,
+            "fp16 NHWC, raw": 0.9 * ours,
+            "torchvision": 5 * ours,
+            "convolution": 0.8 * ours,
+        }
         found[sums_name(50, MAIN, batch)] = {"median_us": times}
     found["row4-fp16-times"] = {
         "N=1": {"median_us": 1100.0},
@@ -78,7 +83,9 @@ class TestGoals:
         assert set(verdicts(nothing, None)) == {"not measured"}
 
     def test_matching_and_ap(self):
-        found = verdicts(results(scenes={"paddle": {"share": 0.989, "detections": 200}}), {**AP, "verdict": "FAIL"})
+        found = verdicts(
+            results(scenes={"paddle": {"share": 0.989, "detections": 200}}), {**AP, "verdict": "FAIL"}
+        )
         assert found[14:] == ["missed", "missed"]
 
     def test_the_parts_that_count_as_detection_exist(self):
@@ -111,7 +118,9 @@ class TestSteps:
         figures = dcnv2.sums(Given(None, None, "50 32 64 1")).figures
         assert set(figures["median_us"]) == {"fp16 NHWC", "fp16 NHWC, raw"}
         assert figures["sets"] == 2
-        assert "PyTorch cannot be imported" in figures["not measured"].get("peers", "PyTorch cannot be imported")
+        assert "PyTorch cannot be imported" in figures["not measured"].get(
+            "peers", "PyTorch cannot be imported"
+        )
         assert set(dcnv2.tiles(Given(None, None, "32 64 1")).figures["c3.1 fp16 NHWC, raw"]) == {
             *("auto", "tile 0", "tile 1")
         }
@@ -132,7 +141,12 @@ class TestSteps:
         monkeypatch.setattr(dcnv2, "ITERATIONS", 2)
         monkeypatch.setattr(detection_kernels, "BATCHES", (2,))
         attributes = {"anchors": [0.0] * 12, "strides": [4, 8, 16], "pre_nms_top_n": 40, "post_nms_top_n": 24}
-        proposals = attributes | {"nms_threshold": 0.7, "min_size": 0.0, "pixel_offset": 0.0, "clip_multiple": 1.0}
+        proposals = attributes | {
+            "nms_threshold": 0.7,
+            "min_size": 0.0,
+            "pixel_offset": 0.0,
+            "clip_multiple": 1.0,
+        }
         roi_align = {"strides": [4, 8], "min_level": 2, "canonical_level": 4, "canonical_size": 224.0}
         roi_align |= {"pixel_offset": 0.0, "output_size": 7, "sampling_ratio": 0}
         roi_align |= {"coordinate_transformation_mode": "half_pixel"}
@@ -165,5 +179,8 @@ class TestCommand:
         done = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
         assert done.stdout.splitlines() == [
             "PYTHONPATH=src py -m pssdet.validation.gpu_check --fresh",
-            *(f"py benchmarks/gpu/run.py {names}--fresh" for names in ("kernels ", "mini ", "row4 ", "row1 row2 ", "")),
+            *(
+                f"py benchmarks/gpu/run.py {names}--fresh"
+                for names in ("kernels ", "mini ", "row4 ", "row1 row2 ", "")
+            ),
         ]

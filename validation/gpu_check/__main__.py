@@ -48,11 +48,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--budget", type=float, default=defaults.budget, help="seconds in all (%(default)s)")
     parser.add_argument("--only", nargs="+", default=[], metavar="STEP", help="these steps and what they need")
     parser.add_argument("--resume", action="store_true", help="keep the results of this machine's last run")
-    parser.add_argument("--output", type=Path, default=defaults.output, help="results, logs, plans (%(default)s)")
+    parser.add_argument(
+        "--output", type=Path, default=defaults.output, help="results, logs, plans (%(default)s)"
+    )
     parser.add_argument("--packed", type=Path, default=defaults.packed, help="the bundles (%(default)s)")
     parser.add_argument("--pack", action="store_true", help="make the bundles, where Paddle is installed")
-    parser.add_argument("--cases", nargs="+", default=[], metavar="CASE", help="what to pack (mini scenes row4)")
-    parser.add_argument("--record", type=Path, help="add these results (gpu-check.json) to the page, and no more")
+    parser.add_argument(
+        "--cases", nargs="+", default=[], metavar="CASE", help="what to pack (mini scenes row4)"
+    )
+    parser.add_argument(
+        "--record", type=Path, help="add these results (gpu-check.json) to the page, and no more"
+    )
     parser.add_argument("--page", type=Path, default=defaults.page, help="that page (%(default)s)")
     return parser
 

@@ -128,7 +128,9 @@ class Bundle:
         content = arrays.pop("picture")
         height, width = content.shape[:2]
         positions = {
-            name.removesuffix(_POSITIONS): arrays.pop(name) for name in list(arrays) if name.endswith(_POSITIONS)
+            name.removesuffix(_POSITIONS): arrays.pop(name)
+            for name in list(arrays)
+            if name.endswith(_POSITIONS)
         }
         outputs = {name: arrays.pop(name) for name in OUTPUTS}
         return Probe(Picture(content, (float(height), float(width)), 1.0), outputs, arrays, positions)

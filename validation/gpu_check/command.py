@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-from pssdet.errors import BadInput, EnvironmentMissing, GateFailed, PssDetError
+from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 from pssdet.files import write_atomically
-from pssdet.validation.gpu_check.bundle import CARD
 from pssdet.validation.gpu_check.plan import STEPS, Step, chosen
 from pssdet.validation.gpu_check.report import counts, markdown, recorded, row, shareable
 from pssdet.validation.gpu_check.runner import Outcome, Results, Run
@@ -60,7 +58,6 @@ def gpu_check(options: Options, say: Say, steps: Sequence[Step] = STEPS) -> None
     elif options.record:
         _record(options.record, options.page, say)
     else:
-        _pack_export(options.packed, say)
         file = options.output / RESULTS
         results = run(steps, options.only, options, file, say, again=options.only, resume=options.resume)
         write_atomically(options.output / REPORT, markdown(results, steps).encode())
@@ -94,7 +91,7 @@ def run(
         known = {name for name in before.outcomes if name not in again}
         before.outcomes = {name: before.outcomes[name] for name in known}
         wanted = chosen(steps, [*(step.name for step in wanted), *known & {step.name for step in steps}])
-    this = Run(file, options.packed.absolute(), options.budget, _identity(options.packed), _version(), say)
+    this = Run(file, options.packed.absolute(), options.budget, _identity(), _version(), say)
     results = this.steps(wanted, before)
     first = results.outcomes[wanted[0].name]
     if first.status == "MISSING":
@@ -105,18 +102,6 @@ def run(
     results.outcomes = {name: _shareable(outcome) for name, outcome in results.outcomes.items()}
     write_atomically(file, results.encode())
     return results
-
-
-def _pack_export(packed: Path, say: Say) -> None:
-    """Make the small detector's bundle of its export, where that was copied here and the bundle was not."""
-    from pssdet.validation.gpu_check.pack import ARTIFACTS, SPECS, pack
-
-    if (packed / "mini" / CARD).exists() or not (ARTIFACTS / SPECS["mini"].model / "model.json").is_file():
-        return
-    try:
-        pack(packed, ("mini",), say)
-    except PssDetError as error:  # the steps that need it will say that it is missing
-        say(f"mini: not packed: {error}")
 
 
 def _shareable(outcome: Outcome) -> Outcome:
@@ -131,7 +116,9 @@ def judge(results: Results) -> None:
     }
     if of["FAIL"]:
         first = of["FAIL"][0]
-        raise GateFailed(f"{len(of['FAIL'])} steps failed, the first: {first}: {results.outcomes[first].reason}")
+        raise GateFailed(
+            f"{len(of['FAIL'])} steps failed, the first: {first}: {results.outcomes[first].reason}"
+        )
     if of["MISSING"]:
         first = of["MISSING"][0]
         raise EnvironmentMissing(f"nothing failed, but {first} could not run: {results.outcomes[first].reason}")
@@ -158,11 +145,10 @@ def _record(source: Path, page: Path, say: Say) -> None:
     say(f"added a row to {page}")
 
 
-def _identity(packed: Path) -> str:
-    """Changes with the bundles' cards and with these sources."""
-    content = [path.read_bytes() for path in sorted(packed.glob(f"*/{CARD}"))]
-    content += [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
-    return json.dumps([hashlib.sha256(each).hexdigest()[:16] for each in content])
+def _identity() -> str:
+    """Changes with these sources."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
 def _version() -> str:

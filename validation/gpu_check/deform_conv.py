@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 from pssdet.errors import PssDetError
 from pssdet.plugins.bindings.deform_conv import AUTO_TILE, DeformConvLibrary
 from pssdet.validation.gpu_check.device import BareDevice, run_all
-from pssdet.validation.gpu_check.launches import FORMATS, OURS, Launch, Reach, Values, draw, launch, launches, sigmoid
+from pssdet.validation.gpu_check.launches import (
+    FORMATS,
+    OURS,
+    Launch,
+    Reach,
+    Values,
+    draw,
+    launch,
+    launches,
+    sigmoid,
+)
 from pssdet.validation.gpu_check.plan import Findings, Given
 from pssdet.validation.gpu_check.shapes import ODD, SIZES, Layer, Problem, shapes
 

@@ -41,7 +41,9 @@ class Setting:
     nms: Mapping[str, Any]
 
     @classmethod
-    def of(cls, model: onnx.ModelProto, name: str, size: tuple[int, int], channels: int, classes: int) -> Setting:
+    def of(
+        cls, model: onnx.ModelProto, name: str, size: tuple[int, int], channels: int, classes: int
+    ) -> Setting:
         """That of an exported model; ``BadInput`` if it calls none of the functions."""
         from pssdet.engines.trt.graph.plugin_nodes import FUNCTION_DOMAIN
         from pssdet.engines.trt.graph.plugins import attributes_of
@@ -131,11 +133,31 @@ def _fixed(name: str, values: NDArray[Any]) -> list[int | None]:
 
 def computed(call: onnx.ModelProto, tensors: Tensors) -> Tensors:
     """What ONNX's own evaluator, in NumPy, makes of a ``single_call``."""
+    from onnx import inliner
     from onnx.reference import ReferenceEvaluator
+    from onnx.reference.ops.op_non_max_suppression import NonMaxSuppression as Nms
+    from onnx.reference.ops.op_roi_align import RoiAlign as Align
 
+    class NonMaxSuppression(Nms):  # type: ignore[misc]  # the original takes no scalars
+        op_domain = ""
+
+        def _run(self, boxes: Any, scores: Any, *limits: Any, **more: Any) -> Any:
+            return super()._run(boxes, scores, *(each.reshape(1) for each in limits), **more)
+
+    class RoiAlign(Align):  # type: ignore[misc]  # nor levels without a region
+        op_domain = ""
+
+        def _run(self, maps: Any, rois: Any, images: Any, **more: Any) -> Any:
+            if rois.size == 0:
+                return (np.zeros((0, maps.shape[1], self.output_height, self.output_width), np.float32),)
+            return super()._run(maps, rois, images, **more)
+
+    # Nor does it pass attributes on to the nodes of a function.
+    plain = inliner.inline_local_functions(call)
+    evaluator = ReferenceEvaluator(plain, new_ops=[NonMaxSuppression, RoiAlign])
     given = {name: values.astype(np.float32) for name, values in tensors.items()}
     names = [output.name for output in call.graph.output]
-    return dict(zip(names, ReferenceEvaluator(call).run(None, given), strict=True))
+    return dict(zip(names, evaluator.run(None, given), strict=True))
 
 
 def drawn_inputs(setting: Setting, kernel: str, batch: int, *, half: bool) -> Tensors:

@@ -66,9 +66,7 @@ class Launch:
         """Launch on the device's stream."""
         addresses = {name: self.device.address(part) for name, part in self.tensors.items()}
         y = self.device.address(self.memory) + GUARD * _dtype(half=self.form.half).itemsize
-        self.kernels.run(
-            self.problem, self.form, **addresses, y=y, tile=tile, stream=self.device.stream()
-        )
+        self.kernels.run(self.problem, self.form, **addresses, y=y, tile=tile, stream=self.device.stream())
 
     def unwritten(self) -> Launch:
         """The same launch with an output of its own, all NaN."""
@@ -103,7 +101,9 @@ def launch(
     channels = problem.out_channels + (-problem.out_channels % 8 if form.channels_last else 0)
     size = problem.batch * channels * problem.pixels + 2 * GUARD
     memory = device.put(np.full(size, nan, _dtype(half=form.half)))
-    return Launch(device, kernels, problem, form, {name: device.put(part) for name, part in parts.items()}, memory)
+    return Launch(
+        device, kernels, problem, form, {name: device.put(part) for name, part in parts.items()}, memory
+    )
 
 
 def launches(

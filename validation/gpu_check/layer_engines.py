@@ -136,7 +136,9 @@ def _convolution(*, deformed: bool) -> LayerCase:
         error = relative_error(obtained["y"], wanted["y"])
         return [] if error <= limit else [f"relative error {error:.1e}, the limit is {limit:.0e}"]
 
-    return LayerCase(_convolution_model(weights.weight, weights.bias, deformed=deformed), inputs, expected, compare)
+    return LayerCase(
+        _convolution_model(weights.weight, weights.bias, deformed=deformed), inputs, expected, compare
+    )
 
 
 def _problem(batch: int, size: tuple[int, int]) -> Problem:
@@ -155,7 +157,10 @@ def _convolution_model(weight: Any, bias: Any, *, deformed: bool) -> onnx.ModelP
     graph = helper.make_graph(
         [node],
         operator,
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, [None, c, None, None]) for n, c in channels.items()],
+        [
+            helper.make_tensor_value_info(n, TensorProto.FLOAT, [None, c, None, None])
+            for n, c in channels.items()
+        ],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, _CHANNELS, None, None])],
         [numpy_helper.from_array(values, name) for name, values in (("w", weight), ("b", bias))],
     )

@@ -1,4 +1,4 @@
-"""The steps about the machine: driver, CUDA, the libraries, TensorRT."""
+"""The steps about the machine: driver, CUDA, the libraries, what was packed, TensorRT."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from pssdet.plugins.bindings.deform_conv import DeformConvLibrary
 from pssdet.plugins.bindings.detection import DetectionLibrary
 from pssdet.plugins.bindings.libraries import find_kernels, find_plugins
 from pssdet.plugins.bindings.preprocess import PreprocessKernel
+from pssdet.validation.gpu_check.bundle import CARD, read_card
 from pssdet.validation.gpu_check.device import BareDevice
+from pssdet.validation.gpu_check.pack import ARTIFACTS, CHECKED, SPECS, pack
 from pssdet.validation.gpu_check.plan import Findings, Given
 
 NOT_KNOWN = "not known"
@@ -107,7 +109,20 @@ def kernels(_: Given) -> Findings:
         raise EnvironmentMissing(f"{path} is without its CUDA kernels; build it with nvcc on PATH: make plugin")
     DetectionLibrary(path)
     PreprocessKernel(path)
-    return Findings({"identity": {"kernel library": f"version {library.version}, sha256 {sha256_of(path)[:16]}"}})
+    return Findings(
+        {"identity": {"kernel library": f"version {library.version}, sha256 {sha256_of(path)[:16]}"}}
+    )
+
+
+def bundles(given: Given) -> Findings:
+    """The small detector's bundle is whole; it is made of its export where that alone was copied here."""
+    mini, export = given.packed / "mini", ARTIFACTS / SPECS["mini"].model
+    if not (mini / CARD).is_file() and (export / "model.json").is_file():
+        pack(given.packed, ("mini",), print)
+    read_card(mini)
+    cards = {name: given.packed / name / CARD for name in CHECKED}
+    found = {f"bundle {name}": sha256_of(card)[:16] for name, card in cards.items() if card.is_file()}
+    return Findings({"identity": found})
 
 
 def tensorrt(_: Given) -> Findings:

@@ -127,7 +127,12 @@ def probe(given: Given) -> Findings:
         failures.append("a detection is not finite")
     if share < limits["share"]:
         failures.append(f"{match.matched} of {match.expected} detections found, {limits['share']:.0%} must be")
-    figures = {"detections": match.expected, "matched": match.matched, "score": match.score, "box, px": match.box}
+    figures = {
+        "detections": match.expected,
+        "matched": match.matched,
+        "score": match.score,
+        "box, px": match.box,
+    }
     return Findings(figures, failures)
 
 

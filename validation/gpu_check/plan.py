@@ -9,8 +9,6 @@ from typing import Any
 
 from pssdet.errors import BadInput
 
-_HERE = "pssdet.validation.gpu_check"
-
 
 @dataclass(frozen=True)
 class Given:
@@ -60,44 +58,55 @@ class Step:
 LAYERS = ("convolution", "deform-conv", "proposals", "roi-align", "nms")
 
 
-def _layer_steps() -> list[Step]:
-    steps = []
-    for name in LAYERS:
-        build, run = f"{name}-engine", f"{name}-run"
-        needed = "tensorrt" if name == LAYERS[0] else "plugins"
-        about = "an engine of one convolution" if name == LAYERS[0] else f"the plugin alone in an engine: {name}"
-        steps += [
-            Step(build, f"{about}; FP32 and FP16", f"{_HERE}.layer_engines:build", 90, (needed,), name),
-            Step(run, "opened again: two shapes, a batch, a CUDA graph", f"{_HERE}.layer_engines:run", 60, (build,), name),
-        ]
-    return steps
+def _step(
+    name: str, about: str, work: str, limit: float, *needs: str, argument: str = "", machine: bool = False
+) -> Step:
+    return Step(name, about, f"pssdet.validation.gpu_check.{work}", limit, needs, argument, machine)
 
 
-def _model_steps() -> list[Step]:
-    models = f"{_HERE}.model_engines"
-    return [
-        Step("mini-fp32", "the small detector in FP32", f"{models}:build", 120, ("plugins",), "mini fp32"),
-        Step("mini-fp32-probe", "what it finds in the probe", f"{models}:probe", 60, ("mini-fp32",), "mini fp32"),
-        Step("mini-fp16", "the small detector in FP16", f"{models}:build", 120, ("plugins",), "mini fp16"),
-        Step("mini-fp16-probe", "what it finds in the probe", f"{models}:probe", 60, ("mini-fp16",), "mini fp16"),
-        Step("row4", "row 4 in FP16, drawn parameters", f"{models}:build", 300, ("plugins",), "row4 fp16"),
-        Step("row4-times", "its latency, and the share of its parts", f"{models}:times", 60, ("row4",), "row4 fp16"),
-        Step("row4-stages", "row 4 again, returning its stages", f"{models}:stages", 300, ("row4",), "row4 fp16"),
-        Step("scenes", "300 scenes in the small detector, FP16", f"{models}:scenes", 120, ("mini-fp16",), "scenes fp16"),
-    ]
+def _layer_steps(name: str) -> tuple[Step, Step]:
+    build, run = f"{name}-engine", f"{name}-run"
+    needs = {"convolution": ("tensorrt",), "deform-conv": ("plugins",)}.get(name, ("plugins", "bundles"))
+    about = f"{'' if name == LAYERS[0] else 'the plugin '}{name} alone as an engine, FP32 and FP16"
+    again = "opened again: two shapes, a batch, a CUDA graph"
+    return (
+        _step(build, about, "layer_engines:build", 90, *needs, argument=name),
+        _step(run, again, "layer_engines:run", 60, build, argument=name),
+    )
 
+
+def _mini_steps(precision: str) -> tuple[Step, Step]:
+    name, argument = f"mini-{precision}", f"mini {precision}"
+    about = f"the small detector in {precision.upper()}"
+    return (
+        _step(name, about, "model_engines:build", 120, "plugins", "bundles", argument=argument),
+        _step(
+            f"{name}-probe", "what it finds in the probe", "model_engines:probe", 60, name, argument=argument
+        ),
+    )
+
+
+_ROW4 = "row4 fp16"
 
 STEPS: tuple[Step, ...] = (
-    Step("driver", "the NVIDIA driver and its first GPU", f"{_HERE}.machine:driver", 60, machine=True),
-    Step("cuda", "memory, a stream, a CUDA graph by cuda-bindings", f"{_HERE}.machine:cuda", 60, ("driver",), machine=True),
-    Step("kernels", "the library of CUDA kernels", f"{_HERE}.machine:kernels", 30, ("driver",), machine=True),
-    Step("deform-conv", "every tile of the DCNv2 kernel against float64", f"{_HERE}.deform_conv:check", 120, ("cuda", "kernels")),
-    Step("detection", "the detection kernels against the ONNX functions", f"{_HERE}.detection:check", 90, ("cuda", "kernels")),
-    Step("tensorrt", "TensorRT and its way to FP16", f"{_HERE}.machine:tensorrt", 60, ("cuda",), machine=True),
-    Step("plugins", "the plugin library in this TensorRT", f"{_HERE}.machine:plugins", 60, ("tensorrt",), machine=True),
-    *_layer_steps(),
-    *_model_steps(),
-)  # fmt: skip
+    _step("driver", "the NVIDIA driver and its first GPU", "machine:driver", 60, machine=True),
+    _step(
+        "cuda", "memory, a stream, a CUDA graph by cuda-bindings", "machine:cuda", 60, "driver", machine=True
+    ),
+    _step("kernels", "the library of CUDA kernels", "machine:kernels", 30, "driver", machine=True),
+    _step("bundles", "what --pack made, or an export", "machine:bundles", 120, "driver", machine=True),
+    _step("deform-conv", "each tile of DCNv2 against float64", "deform_conv:check", 120, "cuda", "kernels"),
+    _step("detection", "its kernels against ONNX", "detection:check", 90, "cuda", "kernels", "bundles"),
+    _step("tensorrt", "TensorRT and its way to FP16", "machine:tensorrt", 60, "cuda", machine=True),
+    _step("plugins", "the plugin library in TensorRT", "machine:plugins", 60, "tensorrt", machine=True),
+    *(step for name in LAYERS for step in _layer_steps(name)),
+    *_mini_steps("fp32"),
+    *_mini_steps("fp16"),
+    _step("row4", "row 4 in FP16, drawn parameters", "model_engines:build", 300, "plugins", argument=_ROW4),
+    _step("row4-times", "its latency, its parts' shares", "model_engines:times", 60, "row4", argument=_ROW4),
+    _step("row4-stages", "again, returning its stages", "model_engines:stages", 300, "row4", argument=_ROW4),
+    _step("scenes", "300 scenes, FP16", "model_engines:scenes", 120, "mini-fp16", argument="scenes fp16"),
+)
 
 
 def chosen(steps: Sequence[Step], only: Sequence[str]) -> list[Step]:

@@ -17,7 +17,7 @@ MARKER = "<!-- runs -->"
 
 #: The last part of an absolute path stays; names of ONNX nodes such as ``trunk/Conv_1`` are none.
 _PATH = re.compile(r"(?<![\w./<>-])~?/(?:[\w.+@~,=-]+/)+([\w.+@~,=-]*)")
-_MACHINE = ("driver", "cuda", "kernels", "tensorrt")
+_MACHINE = ("driver", "cuda", "kernels", "bundles", "tensorrt", "plugins")
 _LONGEST = 640
 
 _Value = TypeVar("_Value")
@@ -27,7 +27,9 @@ def shareable(value: _Value, host: str = "") -> _Value:
     """A value of JSON whose texts have no absolute paths and not this machine's name."""
     if isinstance(value, str):
         text = _PATH.sub(r".../\1", value)
-        return re.sub(rf"\b{re.escape(host or platform.node() or 'localhost')}\b", "HOST", text)  # type: ignore[return-value]
+        name = host or platform.node()
+        # A shorter name would be a word, or a part of a version.
+        return re.sub(rf"\b{re.escape(name)}\b", "HOST", text) if len(name) > 3 else text  # type: ignore[return-value]
     if isinstance(value, Mapping):
         return {key: shareable(each, host) for key, each in value.items()}  # type: ignore[return-value]
     if isinstance(value, Sequence):
@@ -108,7 +110,10 @@ def _machine(results: Results) -> list[str]:
 
 def _flat(figures: Mapping[str, Any]) -> dict[str, Any]:
     """Figures with those of the machine's identity among them."""
-    return {**figures.get("identity", {}), **{name: each for name, each in figures.items() if name != "identity"}}
+    return {
+        **figures.get("identity", {}),
+        **{name: each for name, each in figures.items() if name != "identity"},
+    }
 
 
 def _figure(results: Results, step: str, name: str) -> str:
@@ -137,7 +142,10 @@ def _short(value: Any) -> str:
 
 def _failure(name: str, outcome: Outcome) -> str:
     parts = [f"## {name}: {outcome.status}", outcome.reason]
-    for title, lines in (("TensorRT's last messages", outcome.warnings), ("What it printed last", outcome.output)):
+    for title, lines in (
+        ("TensorRT's last messages", outcome.warnings),
+        ("What it printed last", outcome.output),
+    ):
         if lines:
             parts += [f"{title}:", "\n".join(f"    {line}" for line in lines)]
     return "\n\n".join(parts)
@@ -145,4 +153,4 @@ def _failure(name: str, outcome: Outcome) -> str:
 
 def _escaped(value: object) -> str:
     text = " ".join(str(value).split()).replace("|", "\\|")
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST]} ..."
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."

@@ -39,7 +39,7 @@ class Outcome:
     Attributes:
         reason: why it did not pass.
         warnings: TensorRT's last messages; ``output`` likewise, all that it printed; both unless it passed.
-        machine: hash of the machine's figures, the bundles and the sources it ran with.
+        machine: hash of the machine's figures and of the sources it ran with.
     """
 
     status: Status
@@ -82,7 +82,7 @@ class Run:
 
     Attributes:
         file: gets the results; logs, and plans in ``work``, lie beside it.
-        identity: of what decides results beside the machine: bundles and sources.
+        identity: of the sources, which decide results beside the machine.
         say: told a line when a step begins and ends.
     """
 
@@ -157,7 +157,9 @@ def run_step(step: Step, folder: Path, packed: Path, limit: float) -> Outcome:
     outcome = judged(code, _read(result), limit)
     outcome.seconds = round(seconds, 2)
     if outcome.status != "PASS":
-        outcome.warnings = [line.removeprefix(MARK)[:300] for line in printed if line.startswith(MARK)][-WARNINGS:]
+        outcome.warnings = [line.removeprefix(MARK)[:300] for line in printed if line.startswith(MARK)][
+            -WARNINGS:
+        ]
         outcome.output = [line[:300] for line in printed if not line.startswith(MARK)][-LINES:]
     return outcome
 

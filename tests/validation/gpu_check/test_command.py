@@ -1,6 +1,5 @@
 """``gpu-check`` as users call it: with cyclopts, without, on a machine without a GPU, on stubs of steps."""
 
-import json
 import os
 import subprocess
 import sys
@@ -75,7 +74,8 @@ class TestCheck:
             check(tmp_path, step("good", "driver", machine=True), budget=3)
 
     def test_only_named_steps_run_and_run_again(self, tmp_path):
-        steps = [step("good", name, argument=name, machine=name == "driver") for name in ("driver", "a", "b")]
+        names = [("driver", ()), ("a", ("driver",)), ("b", ("driver",))]
+        steps = [step("good", name, argument=name, needs=needs, machine=not needs) for name, needs in names]
         check(tmp_path, *steps, only=("a",))
         stored = tmp_path / "out" / "gpu-check.json"
         assert list(Results.read(stored).outcomes) == ["driver", "a"]
@@ -127,7 +127,9 @@ class TestOptions:
         assert ours == {each.name: each.default for each in dataclasses.fields(Options)}
         given = {}
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("pssdet.validation.gpu_check.__main__.gpu_check", lambda options, _: given.update(vars(options)))
+            patch.setattr(
+                "pssdet.validation.gpu_check.__main__.gpu_check", lambda options, _: given.update(vars(options))
+            )
             assert main([]) == 0
         assert given == ours
 
@@ -144,7 +146,10 @@ class TestRecord:
         page = tmp_path / "status.md"
         page.write_text(f"| GPU |\n|-|\n{MARKER}\n")
         assert main(["--record", str(source), "--page", str(page)]) == 0
-        assert "| Stub 1 | driver 550.1, CUDA not known, TensorRT not known | 2026-11-29 | 1 PASS |" in page.read_text()
+        assert (
+            "| Stub 1 | driver 550.1, CUDA not known, TensorRT not known | 2026-11-29 | 1 PASS |"
+            in page.read_text()
+        )
         assert main(["--record", str(source), "--page", str(page)]) == 0
         assert "has this run already" in capsys.readouterr().out
         assert page.read_text().count("Stub 1") == 1
@@ -156,13 +161,3 @@ class TestRecord:
         assert main(["--record", str(source), "--page", str(page)]) == 2
         assert f"{page}: the page has no line <!-- runs -->" in capsys.readouterr().err
         assert page.read_text() == "text\n"
-
-
-def test_sources_are_part_of_the_identity(tmp_path, monkeypatch):
-    from pssdet.validation.gpu_check import command
-
-    first = command._identity(tmp_path)
-    (tmp_path / "mini").mkdir()
-    (tmp_path / "mini" / "case.json").write_text("{}")
-    assert command._identity(tmp_path) != first
-    assert json.loads(first)

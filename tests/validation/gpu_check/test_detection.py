@@ -63,7 +63,7 @@ def test_onnxs_evaluator_computes_what_onnx_runtime_does(model, kernel, shape):
     for name, values in theirs.items():
         np.testing.assert_allclose(ours[name], values, rtol=1e-4, atol=1e-4, err_msg=name)
     if kernel != "roi_align":
-        assert ours["count"].min() > 5
+        assert ours["count"].min() > 3
 
 
 def test_a_model_without_the_functions():

@@ -16,9 +16,10 @@ from pssdet.engines.devices import Gpu
 from pssdet.engines.trt.runtime.cuda import Cuda
 from pssdet.errors import EnvironmentMissing
 from pssdet.validation.gpu_check import device as devices
-from pssdet.validation.gpu_check import machine
+from pssdet.validation.gpu_check import machine, pack
 from pssdet.validation.gpu_check.device import BareDevice, quantile, spread
 from pssdet.validation.gpu_check.engines import ResidentBatch
+from pssdet.validation.gpu_check.plan import Given
 
 TICK_MS = 0.25
 
@@ -238,3 +239,15 @@ class TestMachine:
     def test_a_copy_that_does_nothing(self, stub):
         stub.loses = True
         assert machine.cuda(None).failures == ["a copy recorded as a CUDA graph did not copy"]
+
+    def test_bundles(self, bundles, tmp_path):
+        found = machine.bundles(Given(bundles, tmp_path, ""))
+        assert set(found.figures["identity"]) == {"bundle mini", "bundle scenes", "bundle row4"}
+        with pytest.raises(EnvironmentMissing, match="gpu-check --pack"):
+            machine.bundles(Given(tmp_path / "packed", tmp_path, ""))
+
+    def test_an_export_that_was_copied_is_enough(self, artifacts, tmp_path, monkeypatch):
+        monkeypatch.setattr(machine, "ARTIFACTS", artifacts)
+        monkeypatch.setattr(machine, "pack", lambda *given: pack.pack(*given, artifacts))
+        found = machine.bundles(Given(tmp_path, tmp_path, ""))
+        assert set(found.figures["identity"]) == {"bundle mini"}

@@ -64,9 +64,7 @@ def test_against_paddle(problem):
 
     x, offset, mask, weight, bias = (paddle.to_tensor(part.astype("f4")) for part in draw(problem, 1.5))
     wanted = deform_conv2d(x, offset, weight, bias, problem.stride_h, padding=1, mask=mask).numpy()
-    obtained = convolve(
-        problem, *(part.numpy().astype("f8") for part in (x, offset, mask, weight, bias))
-    )
+    obtained = convolve(problem, *(part.numpy().astype("f8") for part in (x, offset, mask, weight, bias)))
     np.testing.assert_allclose(obtained, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
 
 

@@ -39,7 +39,11 @@ def bare(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "command",
-    [["-m", "pssdet.validation.gpu_check"], [ROOT / "benchmarks/gpu/run.py"], [ROOT / "benchmarks/gpu/collect.py"]],
+    [
+        ["-m", "pssdet.validation.gpu_check"],
+        [ROOT / "benchmarks/gpu/run.py"],
+        [ROOT / "benchmarks/gpu/collect.py"],
+    ],
 )
 def test_help(bare, command):
     done = bare(*command, "--help")
@@ -47,7 +51,9 @@ def test_help(bare, command):
     assert "usage: " in done.stdout
 
 
-@pytest.mark.parametrize("command", [["-m", "pssdet.validation.gpu_check"], [ROOT / "benchmarks/gpu/run.py", "row4"]])
+@pytest.mark.parametrize(
+    "command", [["-m", "pssdet.validation.gpu_check"], [ROOT / "benchmarks/gpu/run.py", "row4"]]
+)
 def test_without_a_gpu(bare, command, tmp_path):
     done = bare(*command, "--packed", tmp_path, "--output", tmp_path / "out")
     assert done.returncode == 3, done.stderr

@@ -131,8 +131,15 @@ class Session:
 
     def run(self, inputs):
         outputs = self.session.run(inputs)
-        maps = {name: values * np.float32(self.scale) for name, values in outputs.items() if name.startswith("c")}
-        return {**outputs, **maps, "count": outputs["count"], "boxes": outputs["boxes"] + np.float32(self.shift)}
+        maps = {
+            name: values * np.float32(self.scale) for name, values in outputs.items() if name.startswith("c")
+        }
+        return {
+            **outputs,
+            **maps,
+            "count": outputs["count"],
+            "boxes": outputs["boxes"] + np.float32(self.shift),
+        }
 
     def __enter__(self):
         return self

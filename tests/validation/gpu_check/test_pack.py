@@ -19,7 +19,11 @@ def silent(_):
 
 def test_the_probe_of_the_small_detector_is_its_exports(bundles, mini_folder):
     bundle = Bundle(bundles / "mini")
-    assert (bundle.pictures, bundle.case.seeded, bundle.case.references) == ([], False, ("onnxruntime", "paddle"))
+    assert (bundle.pictures, bundle.case.seeded, bundle.case.references) == (
+        [],
+        False,
+        ("onnxruntime", "paddle"),
+    )
     theirs = read_probe(mini_folder, read_model_card(mini_folder).probe)
     ours = bundle.probe()
     np.testing.assert_array_equal(ours.picture.content, theirs.picture)

@@ -12,11 +12,16 @@ from pssdet.validation.gpu_check.runner import Outcome, Results
 
 @pytest.fixture
 def results():
-    driver = {"identity": {"GPU": "Stub 1", "driver": "550.1", "CUDA of the driver": "12.4"}, "clock now, MHz": "1380"}
+    driver = {
+        "identity": {"GPU": "Stub 1", "driver": "550.1", "CUDA of the driver": "12.4"},
+        "clock now, MHz": "1380",
+    }
     outcomes = {
         "driver": Outcome("PASS", seconds=0.2, figures=driver),
         "tensorrt": Outcome("PASS", seconds=1.5, figures={"identity": {"TensorRT": "10.4.0"}}),
-        "deform-conv": Outcome("PASS", figures={"launches": 12, "worst relative error": {"fp32 NCHW": 1.23456e-6}}),
+        "deform-conv": Outcome(
+            "PASS", figures={"launches": 12, "worst relative error": {"fp32 NCHW": 1.23456e-6}}
+        ),
         "nms-engine": Outcome(
             "FAIL", "TensorRT could not build it | at all", 3.0, warnings=["first", "last"], output=["printed"]
         ),
@@ -32,7 +37,7 @@ class TestShareable:
             ("/home/me/pss-det/build/lib.so cannot be loaded", ".../lib.so cannot be loaded"),
             ("~/work/a.plan: ok", ".../a.plan: ok"),
             ("see '/opt/x/y'", "see '.../y'"),
-            ("File \"/usr/lib/python3/json/__init__.py\", line 7", "File \".../__init__.py\", line 7"),
+            ('File "/usr/lib/python3/json/__init__.py", line 7', 'File ".../__init__.py", line 7'),
             ("in /tmp/secret/", "in .../"),
             ("trunk/Conv_1 + stage1/decode/Exp_4", "trunk/Conv_1 + stage1/decode/Exp_4"),
             ("3.5 MB/s, and/or 1/2", "3.5 MB/s, and/or 1/2"),

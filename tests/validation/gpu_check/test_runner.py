@@ -97,7 +97,14 @@ def _readable(path):
 
 @pytest.mark.parametrize(
     "result",
-    [None, 7, [], {}, {"status": "GOOD", "reason": "", "figures": {}}, {"status": "PASS", "reason": "", "figures": 1}],
+    [
+        None,
+        7,
+        [],
+        {},
+        {"status": "GOOD", "reason": "", "figures": {}},
+        {"status": "PASS", "reason": "", "figures": 1},
+    ],
 )
 def test_anything_else_is_no_result(result):
     assert judged(0, result, 1).reason == "it left no result that can be read"
@@ -133,7 +140,11 @@ class TestRun:
         assert results.outcomes["last"].reason == "the budget of 12 s is used up; --resume goes on"
 
     def test_a_later_run_goes_on(self, tmp_path):
-        first = [step("good", "driver", machine=True, argument="d"), step("wrong"), step("good", "a", argument="a")]
+        first = [
+            step("good", "driver", machine=True, argument="d"),
+            step("wrong"),
+            step("good", "a", argument="a"),
+        ]
         results, _ = run(tmp_path, first)
         more = [*first, step("good", "b", argument="b")]
         again, _ = run(tmp_path, more, results)
@@ -177,12 +188,14 @@ class TestPlan:
 
     def test_before_tensorrt_comes_what_needs_none(self):
         names = [each.name for each in STEPS]
-        assert {"driver", "cuda", "kernels", "deform-conv", "detection"} == set(names[: names.index("tensorrt")])
+        assert {"driver", "cuda", "kernels", "bundles", "deform-conv", "detection"} == set(
+            names[: names.index("tensorrt")]
+        )
         assert names.index("deform-conv-run") < names.index("mini-fp32") < names.index("row4")
 
     def test_a_step_brings_what_it_needs(self):
         assert [each.name for each in chosen(STEPS, ["nms-run"])] == [
-            *("driver", "cuda", "tensorrt", "plugins", "nms-engine", "nms-run")
+            *("driver", "cuda", "bundles", "tensorrt", "plugins", "nms-engine", "nms-run")
         ]
         assert chosen(STEPS, []) == list(STEPS)
         with pytest.raises(BadInput, match="no step 'nosuch'; choose from driver, cuda"):
