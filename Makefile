@@ -90,8 +90,14 @@ gpu-dcnv2:
 	@test -n "$$PSSDET_KERNELS" || { $(CMAKE) -S . -B build/cmake && $(CMAKE) --build build/cmake --parallel; }
 	$(GPU_RUN) dcnv2 $(GPU_OPTIONS)
 
-gpu-kernels gpu-mini gpu-row4:
-	$(GPU_RUN) $(@:gpu-%=%) $(GPU_OPTIONS)
+gpu-kernels:
+	$(GPU_RUN) kernels $(GPU_OPTIONS)
+
+gpu-mini:
+	$(GPU_RUN) mini $(GPU_OPTIONS)
+
+gpu-row4:
+	$(GPU_RUN) row4 $(GPU_OPTIONS)
 
 # Row 1, and a cascade.
 gpu-cascade:

@@ -69,7 +69,9 @@ def test_help_imports_nothing_heavy(script, tmp_path):
     assert done.stderr.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", ["export", "build", "detect", "report", "scenes", "stages", "top1", "zoo"])
+@pytest.mark.parametrize(
+    "command", ["export", "build", "detect", "report", "scenes", "stages", "top1", "gpu-check", "zoo"]
+)
 def test_the_console_script_has_the_same_commands(command, tmp_path):
     program = [sys.executable, "-c", "from pssdet.commands.app import main; main()", command, "--help"]
     done = subprocess.run(program, capture_output=True, text=True, check=False, cwd=tmp_path)

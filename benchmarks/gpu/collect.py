@@ -1,10 +1,11 @@
 """The results of a GPU host, judged at home: AP and all goals.
 
-    python benchmarks/gpu/collect.py OUT [--packed artifacts/gpu] [--results benchmarks/results]
+    python benchmarks/gpu/collect.py OUT [--bundles artifacts/gpu] [--results benchmarks/results]
 
-OUT is the folder that gpu-check or run.py wrote to, copied back. AP of the scenes and its verdict against Paddle are
-computed from the detections in it; gpu_<gpu>.json and .md say what was measured, and of every goal whether it is met.
-Needs what make venv installs. Exit code: 0 done, 1 a goal was missed, 2 usage or nothing to collect.
+OUT is the folder that gpu-check or run.py wrote to, copied back. AP of the scenes and its verdict against
+Paddle are computed from the detections in it; gpu_<gpu>.json and .md say what was measured, and of every
+goal whether it is met. Needs what make venv installs.
+Exit code: 0 done, 1 a goal was missed, 2 usage or nothing to collect.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
 if __name__ == "__main__":
     # Instead of this script's own folder, whose modules would hide others of the same names.
-    sys.path[0:1] = [str(ROOT), str(ROOT / "src")]
+    sys.path[0:1] = [str(Path(__file__).resolve().parents[2] / folder) for folder in (".", "src")]
 
 import numpy as np
 
 from benchmarks.documents import document, table
 from benchmarks.gpu.goals import goal_table, goals
 from benchmarks.gpu.run import RESULTS as BENCHMARKS
+from benchmarks.gpu.run import ROOT
 from benchmarks.gpu.steps import STEPS
 from pssdet.errors import BadInput, GateFailed, PssDetError
 from pssdet.files import write_atomically
@@ -46,14 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Collect; the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        collect(options.out, options.packed, options.results, options.artifacts)
+        collect(options.out, options.bundles, options.results, options.artifacts)
     except PssDetError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
 
 
-def collect(out: Path, packed: Path, target: Path, artifacts: Path) -> None:
+def collect(out: Path, bundles: Path, target: Path, artifacts: Path) -> None:
     """Judge the detections and the goals; write the figures and the page.
 
     Raises:
@@ -63,7 +64,7 @@ def collect(out: Path, packed: Path, target: Path, artifacts: Path) -> None:
     results = Results.read(out / BENCHMARKS) or Results.read(out / CHECK)
     if results is None:
         raise BadInput(f"{out} has neither {BENCHMARKS} nor {CHECK}; name the folder that came back")
-    judged = _judged(results, out, packed, artifacts)
+    judged = _judged(results, out, bundles, artifacts)
     found = goals(results, judged.get("fp16"))
     gpu = str(results.outcomes["driver"].figures["identity"]["GPU"])
     path = target / f"gpu_{slug(gpu)}"
@@ -149,16 +150,16 @@ def _detections(images: Sequence[Any], tensors: Tensors, names: tuple[str, ...])
     return detections
 
 
-def _judged(results: Results, out: Path, packed: Path, artifacts: Path) -> dict[str, Any]:
+def _judged(results: Results, out: Path, bundles: Path, artifacts: Path) -> dict[str, Any]:
     """By precision; empty where the scenes were not run."""
     judged = {}
     for precision, step in PRECISIONS.items():
         path, outcome = out / "work" / f"scenes-{precision}.npz", results.outcomes.get(step)
         if outcome is None or not outcome.figures or not path.is_file():
             continue
-        bundle = Bundle(packed / "scenes")
+        bundle = Bundle(bundles / "scenes")
         if outcome.figures["bundle"] != bundle.identity()[:16]:
-            raise BadInput(f"{packed / 'scenes'} is not the bundle that {out} was made with; name it: --packed")
+            raise BadInput(f"{bundles / 'scenes'} is not what {out} was made with; name it: --bundles")
         with np.load(path) as arrays:
             outputs = {name: arrays[name] for name in OUTPUTS}
         judged[precision] = judge(outputs, bundle.expected(REFERENCE), artifacts, precision)
@@ -169,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Judge the results of a GPU host at home.")
     artifacts, folder = ROOT / "artifacts", ROOT / "benchmarks" / "results"
     parser.add_argument("out", type=Path, help="the folder that came back")
-    parser.add_argument("--packed", type=Path, default=artifacts / "gpu", help="the bundles (%(default)s)")
+    parser.add_argument("--bundles", type=Path, default=artifacts / "gpu", help="the bundles (%(default)s)")
     parser.add_argument("--results", type=Path, default=folder, help="where results are kept (%(default)s)")
     parser.add_argument("--artifacts", type=Path, default=artifacts, help="exports and scenes (%(default)s)")
     return parser

@@ -1,26 +1,25 @@
-"""The steps that time the DCNv2 kernel: a network's layers in sequence beside its peers, tiles, the card's ceilings.
+"""The steps that time the DCNv2 kernel: layers in sequence beside its peers, each tile.
 
-A CUDA graph holds one pass over each of some sets of tensors, together at least four times the L2 cache (but 32 sets
-at most); a time is that of a replay between two CUDA events, divided by the sets, as the median of the runs. What is
-compared takes turns. PyTorch is needed for the peers and ceilings alone.
+A CUDA graph holds one pass over each of some sets of tensors, together at least four times the L2 cache, but
+32 sets at most; a time is that of a replay between two CUDA events, divided by the sets, as the median of the
+runs. What is compared takes turns. PyTorch is needed for the peers alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from math import ceil
 from typing import Any
 
-from benchmarks.gpu.roofline import floor_us, gpu_named, im2col_floor_us, least_bytes
 from benchmarks.no_dcn import without_dcn
-from pssdet.errors import EnvironmentMissing
 from pssdet.plugins.bindings.deform_conv import AUTO_TILE, DeformConvLibrary
-from pssdet.validation.gpu_check.device import BareDevice, Replay, quantile, run_all
+from pssdet.validation.gpu_check.device import BareDevice, Replay, run_all, spread
 from pssdet.validation.gpu_check.launches import FORMATS, OURS, launches
 from pssdet.validation.gpu_check.model_engines import ModelCase, build_model
 from pssdet.validation.gpu_check.plan import Findings, Given
-from pssdet.validation.gpu_check.shapes import Layer, layers, shapes
+from pssdet.validation.gpu_check.shapes import Layer, Problem, layers, shapes
 
 ITERATIONS = 200
 TURNS = 2  # of each of what is compared, so that a drift of the clocks meets all
@@ -34,11 +33,9 @@ def measured(device: BareDevice, replays: Mapping[str, Replay], sets: int) -> di
         for name, replay in replays.items():
             turn = device.times_us(replay.run, ceil(ITERATIONS / TURNS))
             times[name] += [time / sets for time in turn]
-    shares = {"median_us": 0.5, "p10_us": 0.1, "p90_us": 0.9}
-    return {
-        key: {name: round(quantile(values, share), 2) for name, values in times.items()}
-        for key, share in shares.items()
-    }
+    found = {name: spread(values, 0.1, 0.9) for name, values in times.items()}
+    keys = next(iter(found.values()))
+    return {key: {name: each[key] for name, each in found.items()} for key in keys}
 
 
 def sums(given: Given) -> Findings:
@@ -54,8 +51,7 @@ def sums(given: Given) -> Findings:
     figures: dict[str, Any] = {**measured(device, replays, sets), "sets": sets, "not measured": unavailable}
     figures["piece by piece"] = [name for name, replay in replays.items() if not replay.is_graph]
     if gpu := gpu_named(device.name):
-        for name, floor in (("floor_us", floor_us), ("im2col_floor_us", im2col_floor_us)):
-            figures[name] = round(sum(floor(layer.problem, gpu) for layer in network), 2)
+        figures["floor_us"] = round(sum(floor_us(layer.problem, gpu) for layer in network), 2)
     return Findings(figures)
 
 
@@ -91,15 +87,6 @@ def tiles(given: Given) -> Findings:
     return Findings(figures)
 
 
-def ceilings(_: Given) -> Findings:
-    """The best of this card: a half matrix product, and a copy (bytes read and written)."""
-    try:
-        from benchmarks.gpu import peers
-    except ImportError as error:
-        raise EnvironmentMissing(f"PyTorch cannot be imported ({error})") from error
-    return Findings(peers.ceilings(BareDevice()))
-
-
 def sets_needed(device: BareDevice, layers: Sequence[Layer]) -> int:
     """Sets of tensors in a graph, so that none is left in the cache when its turn comes again."""
     size = sum(least_bytes(layer.problem) for layer in layers)
@@ -117,3 +104,47 @@ def build_without(given: Given) -> Findings:
     """The engine of a bundle's model with plain convolutions in place of the deformable ones, in FP16."""
     case = ModelCase.of(given)
     return build_model(case, without_dcn(case.bundle.model()))
+
+
+@dataclass(frozen=True)
+class GpuPeak:
+    """A GPU's dense half-precision peak (float32 sums) and its memory's bandwidth."""
+
+    flop_per_second: float
+    bytes_per_second: float
+    source: str
+
+
+GPUS = {  # by a part of the name that the driver gives
+    "H200": GpuPeak(
+        790e12, 4.3e12, "measured on such a card: random bf16 matrix product, device-to-device copy"
+    ),
+    "V100-SXM2": GpuPeak(125e12, 900e9, "data sheet"),
+    "A100-SXM4-40GB": GpuPeak(312e12, 1555e9, "data sheet"),
+    "A100-SXM4-80GB": GpuPeak(312e12, 2039e9, "data sheet"),
+    "H100 80GB HBM3": GpuPeak(989e12, 3.35e12, "data sheet"),
+    "Tesla T4": GpuPeak(65e12, 320e9, "data sheet"),
+}
+
+
+def gpu_named(name: str) -> GpuPeak | None:
+    """The figures of a GPU, if they are known."""
+    return next((gpu for part, gpu in GPUS.items() if part in name), None)
+
+
+def flop(problem: Problem) -> int:
+    """Operations of the matrix product, a multiplication and an addition being two."""
+    return 2 * problem.batch * problem.pixels * problem.out_channels * problem.depth
+
+
+def least_bytes(problem: Problem) -> int:
+    """Bytes that any implementation moves, each tensor once, in half precision."""
+    x = problem.channels * problem.height * problem.width
+    offsets = 3 * problem.offset_groups * problem.taps * problem.pixels
+    y = problem.out_channels * problem.pixels
+    return 2 * (problem.batch * (x + offsets + y) + problem.out_channels * problem.depth)
+
+
+def floor_us(problem: Problem, gpu: GpuPeak) -> float:
+    """The least time of a fused implementation, in microseconds: that of its operations or of its bytes."""
+    return 1e6 * max(flop(problem) / gpu.flop_per_second, least_bytes(problem) / gpu.bytes_per_second)

@@ -1,7 +1,7 @@
 """The step that times the detection kernels with a detector's own sizes and settings.
 
-A time is that of a CUDA graph of ten launches, divided by ten, between two CUDA events, as the median of the runs; the
-tensors stay in the cache if they fit. Bundles of ``gpu-check --pack`` say what the settings are.
+A time is that of a CUDA graph of ten launches, divided by ten, between two CUDA events, as the median of the
+runs; the tensors stay in the cache if they fit. Bundles of ``gpu-check --pack`` say what the settings are.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CHANNELS, CLASSES = 256, 80
 def times(given: Given) -> Findings:
     """Each kernel in each format, microseconds of one launch for the whole batch."""
     device, library = BareDevice(), DetectionLibrary()
-    bundle = Bundle(given.packed / given.argument)
+    bundle = Bundle(given.bundles / given.argument)
     size = bundle.pictures[0].padded_size
     setting = Setting.of(bundle.model(), bundle.case.model, size, CHANNELS, CLASSES)
     return time_setting(device, library, setting)

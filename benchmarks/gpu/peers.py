@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from pssdet.validation.gpu_check.device import BareDevice, Replay, Work, quantile, run_all
+from pssdet.validation.gpu_check.device import BareDevice, Replay, Work, run_all
 from pssdet.validation.gpu_check.launches import Values, draw, sigmoid
 from pssdet.validation.gpu_check.shapes import Layer, Problem
 
@@ -74,7 +74,7 @@ PEERS = {"torchvision": torchvision_half, "convolution": convolution_half, "tens
 
 
 def recorded(device: BareDevice, works: Sequence[Work]) -> Replay:
-    """The works as a CUDA graph of PyTorch's on the device's stream; launched piece by piece where that fails."""
+    """The works as a CUDA graph of PyTorch's on the device's stream; piece by piece where that fails."""
     stream = torch.cuda.ExternalStream(device.stream())
     work = partial(run_all, works)
     with torch.no_grad(), torch.cuda.stream(stream):
@@ -92,19 +92,6 @@ def recorded(device: BareDevice, works: Sequence[Work]) -> Replay:
     return Replay(partial(_on_stream, stream, graph.replay), (graph, work))
 
 
-def ceilings(device: BareDevice) -> dict[str, float]:
-    """The best of this card: TFLOP/s of a half matrix product, TB/s of a copy (bytes read and written)."""
-    side = 8192
-    left, right, product = (torch.randn(side, side, device="cuda").half() for _ in range(3))
-    source, target = (torch.zeros(16, side, side, device="cuda").half() for _ in range(2))
-    works = {"multiply": partial(torch.matmul, left, right, out=product), "copy": partial(target.copy_, source)}
-    us = {
-        name: quantile(device.times_us(recorded(device, [work]).run, 20), 0.5) for name, work in works.items()
-    }
-    moved = 2 * source.nbytes
-    return {"TFLOP per second": 2e-6 * side**3 / us["multiply"], "TB per second": 1e-6 * moved / us["copy"]}
-
-
 def _on_stream(stream: Any, work: Work) -> None:
     with torch.cuda.stream(stream):
         work()
@@ -114,7 +101,8 @@ def _on_gpu(values: NDArray[np.float32]) -> Any:
     return torch.from_numpy(values).to("cuda").half()
 
 
-def _half(layers: Sequence[Layer], seed: int) -> list[tuple[Values, dict[str, tuple[int, ...]]]]:
+def _half(layers: Sequence[Layer], seed: int) -> list[tuple[Any, dict[str, tuple[int, ...]]]]:
+    """The tensors of each layer on the GPU, as ``Values`` of PyTorch's arrays, and its options."""
     calls = []
     for number, layer in enumerate(layers):
         values = draw(layer.problem, "near", 1000 * seed + number)

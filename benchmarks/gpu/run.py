@@ -1,9 +1,9 @@
 """Benchmarks on a GPU: the kernels beside other implementations, and whole engines.
 
-    python benchmarks/gpu/run.py BENCHMARK ... [--packed artifacts/gpu] [--output artifacts/gpu-benchmarks] [--fresh]
+    python benchmarks/gpu/run.py [BENCHMARK ...] [--bundles DIR] [--output DIR] [--fresh]
 
-Each step has a process of its own; what a stopped run has stored is kept by the next. Writes gpu-benchmarks.json
-and .md; collect.py judges them at home. What each benchmark needs: benchmarks/gpu/README.md.
+Each step has a process of its own; what a stopped run has stored is kept by the next. Writes
+gpu-benchmarks.json and .md; collect.py judges them at home. README.md says what each benchmark needs.
 Exit code: 0 all well, 1 a step failed or a goal was missed, 2 usage, 3 no GPU, or something is missing.
 """
 
@@ -15,11 +15,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-SEARCHED = [str(ROOT), str(ROOT / "src")]
 if __name__ == "__main__":
     # Instead of this script's own folder, whose modules would hide others of the same names.
-    sys.path[0:1] = SEARCHED
+    sys.path[0:1] = [str(Path(__file__).resolve().parents[2] / folder) for folder in (".", "src")]
 
 from benchmarks.documents import document
 from benchmarks.gpu.goals import goal_table, goals
@@ -29,6 +27,7 @@ from pssdet.files import write_atomically
 from pssdet.validation.gpu_check.command import Options, judge, run
 from pssdet.validation.gpu_check.report import markdown
 
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS = "gpu-benchmarks.json"
 
 
@@ -39,18 +38,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown := set(given.benchmarks) - set(BENCHMARKS):
         parser.error(f"there is no benchmark {min(unknown)!r}; choose from {', '.join(BENCHMARKS)}")
     # The processes of the steps import this folder, too.
-    os.environ["PYTHONPATH"] = os.pathsep.join([*SEARCHED, os.environ.get("PYTHONPATH", "")])
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     try:
-        measure(given.benchmarks, given.packed, given.output, fresh=given.fresh)
+        measure(given.benchmarks, given.bundles, given.output, fresh=given.fresh)
     except PssDetError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
     return 0
 
 
-def measure(benchmarks: Sequence[str], packed: Path, output: Path, *, fresh: bool) -> None:
+def measure(benchmarks: Sequence[str], bundles: Path, output: Path, *, fresh: bool) -> None:
     """Run the steps of these benchmarks, all without names; raises as ``judge``, and for a missed goal."""
-    options = Options(budget=float("inf"), output=output, packed=packed)
+    options = Options(budget=float("inf"), output=output, bundles=bundles)
     names = [name for benchmark in benchmarks or BENCHMARKS for name in BENCHMARKS[benchmark]]
     results = run(STEPS, names, options, output / RESULTS, _say, resume=not fresh)
     found = goals(results)
@@ -70,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Benchmarks on a GPU, in steps.")
     parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help=f"{', '.join(BENCHMARKS)} (all)")
     parser.add_argument(
-        "--packed", type=Path, default=ROOT / "artifacts" / "gpu", help="the bundles (%(default)s)"
+        "--bundles", type=Path, default=ROOT / "artifacts" / "gpu", help="the bundles (%(default)s)"
     )
     folder = ROOT / "artifacts" / "gpu-benchmarks"
     parser.add_argument("--output", type=Path, default=folder, help="results, logs, plans (%(default)s)")

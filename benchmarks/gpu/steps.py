@@ -24,9 +24,7 @@ def sums_name(depth: int, size: tuple[int, int], batch: int) -> str:
 
 def _dcnv2() -> list[Step]:
     needs, here = ("deform-conv",), "benchmarks.gpu.dcnv2"
-    steps = [
-        Step("ceilings", "the best of this card: a matrix product, a copy", f"{here}:ceilings", 120, needs)
-    ]
+    steps = []
     for size in SIZES:
         for batch in BATCHES:
             argument = f"{size[0]} {size[1]} {batch}"

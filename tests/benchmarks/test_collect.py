@@ -90,7 +90,7 @@ def out(request, tmp_path, bundles, perfect):
 
 
 def run(out, bundles, artifacts, results):
-    words = [str(out), "--packed", str(bundles), "--results", str(results), "--artifacts", str(artifacts)]
+    words = [str(out), "--bundles", str(bundles), "--results", str(results), "--artifacts", str(artifacts)]
     return collect.main(words)
 
 
@@ -118,7 +118,7 @@ def test_detections_of_another_bundle(out, bundles, artifacts, perfect, tmp_path
     path = next(out.glob("*.json"))
     path.write_text(path.read_text().replace(Bundle(bundles / "scenes").identity()[:16], "another"))
     assert run(out, bundles, artifacts, tmp_path / "results") == 2
-    assert "--packed" in capsys.readouterr().err
+    assert "--bundles" in capsys.readouterr().err
 
 
 def test_without_the_detections_ap_is_not_measured(out, bundles, artifacts, tmp_path):

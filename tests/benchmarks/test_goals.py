@@ -164,7 +164,7 @@ class TestCommand:
         assert "choose from" in capsys.readouterr().err
 
     def test_without_a_gpu(self, tmp_path, capsys):
-        if run.main(["row4", "--output", str(tmp_path), "--packed", str(tmp_path)]) != 3:
+        if run.main(["row4", "--output", str(tmp_path), "--bundles", str(tmp_path)]) != 3:
             pytest.skip("there is a GPU here")
         said = capsys.readouterr()
         assert "row4-fp16-times" in said.out

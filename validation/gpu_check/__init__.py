@@ -1,1 +1,1 @@
-"""What a GPU does with this project: checks in processes of their own, which need NumPy, ONNX and cuda-bindings."""
+"""What a GPU does with this project: checks in processes of their own."""

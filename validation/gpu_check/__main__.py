@@ -1,7 +1,7 @@
 """``pssdet gpu-check`` where cyclopts and msgspec are missing: the same options and exit codes.
 
     python -m pssdet.validation.gpu_check [--budget SECONDS] [--only STEP ...] [--resume] [--output DIR]
-    python -m pssdet.validation.gpu_check --pack [--packed DIR] [--cases CASE ...]      # at home
+    python -m pssdet.validation.gpu_check --pack [--bundles DIR] [--cases CASE ...]      # at home
     python -m pssdet.validation.gpu_check --record RESULTS [--page docs/gpu-status.md]
 
 Exit code: 0 all passed, 1 a step failed or was left out, 2 usage, 3 no GPU, or something is missing.
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output", type=Path, default=defaults.output, help="results, logs, plans (%(default)s)"
     )
-    parser.add_argument("--packed", type=Path, default=defaults.packed, help="the bundles (%(default)s)")
+    parser.add_argument("--bundles", type=Path, default=defaults.bundles, help="the bundles (%(default)s)")
     parser.add_argument("--pack", action="store_true", help="make the bundles, where Paddle is installed")
     parser.add_argument(
         "--cases", nargs="+", default=[], metavar="CASE", help="what to pack (mini scenes row4)"

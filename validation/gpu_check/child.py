@@ -1,6 +1,6 @@
 """The process of one step: does its work and writes what it found as JSON.
 
-    python -m pssdet.validation.gpu_check.child MODULE:FUNCTION ARGUMENT PACKED WORK RESULT
+    python -m pssdet.validation.gpu_check.child MODULE:FUNCTION ARGUMENT BUNDLES WORK RESULT
 
 Messages of TensorRT are printed as they come, so that those before a crash are known.
 """
@@ -27,10 +27,10 @@ MARK = "TensorRT: "
 
 def main(arguments: Sequence[str]) -> None:
     """Do the work of a step and write its result."""
-    work, argument, packed, folder, result = arguments
+    work, argument, bundles, folder, result = arguments
     faulthandler.enable()
     callbacks.listen(_print_message)
-    outcome = do(work, Given(Path(packed), Path(folder), argument))
+    outcome = do(work, Given(Path(bundles), Path(folder), argument))
     write_atomically(Path(result), json.dumps(outcome, allow_nan=False).encode())
 
 

@@ -24,7 +24,7 @@ class Options:
     """What a run of the check is asked for.
 
     Attributes:
-        output: folder of results, logs, plans; ``packed`` that of the bundles, to read or with ``pack`` to make.
+        output: folder of results, logs, plans; ``bundles`` that of the bundles, read or made by ``pack``.
         record: results to add to ``page``; nothing is checked then.
     """
 
@@ -32,7 +32,7 @@ class Options:
     only: tuple[str, ...] = ()
     resume: bool = False
     output: Path = Path("artifacts/gpu-check")
-    packed: Path = Path("artifacts/gpu")
+    bundles: Path = Path("artifacts/gpu")
     pack: bool = False
     cases: tuple[str, ...] = ()
     record: Path | None = None
@@ -54,7 +54,7 @@ def gpu_check(options: Options, say: Say, steps: Sequence[Step] = STEPS) -> None
     if options.pack:
         from pssdet.validation.gpu_check.pack import pack
 
-        pack(options.packed, options.cases, say)
+        pack(options.bundles, options.cases, say)
     elif options.record:
         _record(options.record, options.page, say)
     else:
@@ -91,7 +91,7 @@ def run(
         known = {name for name in before.outcomes if name not in again}
         before.outcomes = {name: before.outcomes[name] for name in known}
         wanted = chosen(steps, [*(step.name for step in wanted), *known & {step.name for step in steps}])
-    this = Run(file, options.packed.absolute(), options.budget, _identity(), _version(), say)
+    this = Run(file, options.bundles.absolute(), options.budget, _identity(), _version(), say)
     results = this.steps(wanted, before)
     first = results.outcomes[wanted[0].name]
     if first.status == "MISSING":

@@ -38,7 +38,7 @@ CHANNELS, CLASSES = 8, 4
 
 def check(given: Given) -> Findings:
     """The kernels with the settings of the small detector."""
-    return check_kernels(BareDevice(), DetectionLibrary(), Bundle(given.packed / "mini").model())
+    return check_kernels(BareDevice(), DetectionLibrary(), Bundle(given.bundles / "mini").model())
 
 
 def check_kernels(device: BareDevice, library: DetectionLibrary, model: onnx.ModelProto) -> Findings:

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pssdet.plugins.bindings.detection import (
     DetectionLibrary,

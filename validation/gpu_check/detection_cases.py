@@ -193,7 +193,7 @@ def roi_align_inputs(setting: Setting, batch: int, *, half: bool) -> Tensors:
 
 
 def nms_inputs(setting: Setting, batch: int) -> Tensors:
-    """``region_boxes`` [N, R, box classes, 4] in clusters, ``region_scores`` [N, R, classes], ``region_count``."""
+    """``region_boxes`` [N, R, box classes, 4], ``region_scores`` [N, R, classes], ``region_count``."""
     draw = _generator(3)
     height, width = setting.size
     centre = draw(batch, setting.regions // 4 + 1, 1, 2) * np.array([width, height])

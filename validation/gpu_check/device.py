@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
-from math import ceil, floor
 from typing import Any
 
 import numpy as np
@@ -51,7 +50,6 @@ class BareDevice:
         found = gpu()
         if found is None:
             raise EnvironmentMissing("there is no NVIDIA GPU with a driver; run this on a machine with one")
-        self._found = found
         self.cuda = Cuda()
         self._stream = Stream(self.cuda)
         self.name = found.name
@@ -61,14 +59,6 @@ class BareDevice:
         """Size of the second-level cache."""
         attribute = self.cuda.runtime.cudaDeviceAttr.cudaDevAttrL2CacheSize
         return int(self.cuda.call("cudaDeviceGetAttribute", attribute, 0)) or 64 << 20
-
-    def describe(self) -> dict[str, str]:
-        """What a reader must know of the device to judge a time."""
-        return {
-            "GPU": self.name,
-            "compute capability": ".".join(map(str, self._found.capability)),
-            "CUDA of the driver": self._found.cuda,
-        }
 
     def put(self, values: NDArray[Any]) -> Memory:
         """An array from the host, its type kept."""
@@ -151,15 +141,7 @@ def run_all(works: Sequence[Work]) -> None:
         work()
 
 
-def quantile(values: Sequence[float], share: float) -> float:
-    """The value below which a share of the values lies, between neighbours by a straight line."""
-    ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    low, high = floor(place), ceil(place)
-    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
-
-
-def spread(times_us: Sequence[float]) -> dict[str, float | int]:
-    """Median, 95th and 99th percentile in microseconds, and of how many runs."""
-    shares = {"median_us": 0.5, "p95_us": 0.95, "p99_us": 0.99}
-    return {**{name: quantile(times_us, share) for name, share in shares.items()}, "runs": len(times_us)}
+def spread(times_us: Sequence[float], *shares: float) -> dict[str, float]:
+    """Median and further quantiles in microseconds, by names such as ``p95_us``."""
+    named = {"median_us": 0.5, **{f"p{round(100 * share)}_us": share for share in shares}}
+    return {name: round(float(np.quantile(times_us, share)), 2) for name, share in named.items()}

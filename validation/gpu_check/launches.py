@@ -134,7 +134,8 @@ def draw(problem: Problem, reach: Reach, seed: int) -> Values:
         for every, value in _EXTREMES:
             offset.reshape(-1)[every::every] = value
     mask = normal(problem.batch, taps, *out)
-    return Values(x, offset, mask, weight, random.standard_normal(problem.out_channels, np.float32) / 2)
+    bias = (random.standard_normal(problem.out_channels, np.float32) / 2).astype(np.float32)
+    return Values(x, offset, mask, weight, bias)
 
 
 def sigmoid(values: NDArray[Any]) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""The steps about engines of one layer: the plugins alone, and a convolution to tell TensorRT's faults from theirs."""
+"""Engines of one layer: the plugins, and a convolution to tell TensorRT's faults from theirs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from pssdet.engines.trt.plan.inspector import layer_precision
 from pssdet.engines.trt.profiles import ShapeRange
 from pssdet.engines.trt.runtime.session import TensorRTSession
 from pssdet.plugins.bindings.libraries import find_plugins
+from pssdet.validation.gpu_check import engines
 from pssdet.validation.gpu_check.bundle import Bundle
 from pssdet.validation.gpu_check.deform_conv import LIMITS, convolve, relative_error
 from pssdet.validation.gpu_check.detection import SHAPES, compared, setting_of
 from pssdet.validation.gpu_check.detection_cases import Tensors, computed, drawn_inputs, single_call
-from pssdet.validation.gpu_check.engines import LayerProfile, build as build_engine
+from pssdet.validation.gpu_check.engines import LayerProfile
 from pssdet.validation.gpu_check.launches import draw, sigmoid
 from pssdet.validation.gpu_check.plan import LAYERS, Findings, Given
 from pssdet.validation.gpu_check.shapes import Problem
@@ -56,11 +57,11 @@ class LayerCase:
 
 def build(given: Given) -> Findings:
     """Build and write the engine in both precisions."""
-    case = layer_case(given.argument, given.packed)
+    case = layer_case(given.argument, given.bundles)
     figures: dict[str, Any] = {}
     for precision in PRECISIONS:
         plan = _plan(given, precision)
-        built = build_engine(
+        built = engines.build(
             case.model,
             plan,
             (case.profile(),),
@@ -75,7 +76,7 @@ def build(given: Given) -> Findings:
 
 def run(given: Given) -> Findings:
     """Run the engines in this new process: two shapes, one of them a batch, directly and as a CUDA graph."""
-    case = layer_case(given.argument, given.packed)
+    case = layer_case(given.argument, given.bundles)
     failures = []
     for precision in PRECISIONS:
         with TensorRTSession(_plan(given, precision), plugins=_library(given)) as session:
@@ -93,12 +94,12 @@ def run(given: Given) -> Findings:
     return Findings({"runs": 3 * len(SHAPES) * len(PRECISIONS)}, failures)
 
 
-def layer_case(name: str, packed: Path) -> LayerCase:
+def layer_case(name: str, bundles: Path) -> LayerCase:
     """The layer of a step; ``EnvironmentMissing`` if it needs a bundle that is not there."""
     if name in LAYERS[:2]:
         return _convolution(deformed=name == "deform-conv")
     kernel = name.replace("-", "_")
-    model = Bundle(packed / "mini").model()
+    model = Bundle(bundles / "mini").model()
     setting = setting_of(model)
 
     def inputs(batch: int, size: tuple[int, int]) -> Tensors:

@@ -63,7 +63,7 @@ def driver(_: Given) -> Findings:
     found = gpu()
     if found is None:
         raise EnvironmentMissing(
-            "there is no NVIDIA GPU with a driver; does nvidia-smi succeed, and is CUDA_VISIBLE_DEVICES not empty?"
+            "there is no NVIDIA GPU with a driver; does nvidia-smi succeed, and what is CUDA_VISIBLE_DEVICES?"
         )
     told = driver_figures()
     identity = {
@@ -116,11 +116,11 @@ def kernels(_: Given) -> Findings:
 
 def bundles(given: Given) -> Findings:
     """The small detector's bundle is whole; it is made of its export where that alone was copied here."""
-    mini, export = given.packed / "mini", ARTIFACTS / SPECS["mini"].model
+    mini, export = given.bundles / "mini", ARTIFACTS / SPECS["mini"].model
     if not (mini / CARD).is_file() and (export / "model.json").is_file():
-        pack(given.packed, ("mini",), print)
+        pack(given.bundles, ("mini",), print)
     read_card(mini)
-    cards = {name: given.packed / name / CARD for name in CHECKED}
+    cards = {name: given.bundles / name / CARD for name in CHECKED}
     found = {f"bundle {name}": sha256_of(card)[:16] for name, card in cards.items() if card.is_file()}
     return Findings({"identity": found})
 

@@ -18,7 +18,7 @@ from pssdet.engines.trt.plan.inspector import prove, summarise
 from pssdet.engines.trt.profiles import Profile
 from pssdet.engines.trt.runtime.session import TensorRTSession
 from pssdet.errors import EnvironmentMissing, GateFailed, some
-from pssdet.models.matching import box_ious, greedy_pairs, match_detections
+from pssdet.models.matching import box_ious, detection_rows, greedy_pairs, match_detections
 from pssdet.plugins.bindings.libraries import find_plugins
 from pssdet.validation.gpu_check import engines
 from pssdet.validation.gpu_check.bundle import OUTPUTS, Bundle, Tensors, save_arrays
@@ -62,7 +62,7 @@ class ModelCase:
         """Opened; the scenes are run by the small detector's plan."""
         name, _, precision = given.argument.partition(" ")
         plan = given.work / f"{'mini' if name == 'scenes' else name}-{precision}.plan"
-        return cls(Bundle(given.packed / name), precision, plan)
+        return cls(Bundle(given.bundles / name), precision, plan)
 
     def profiles(self) -> tuple[Profile, ...]:
         """One for a picture alone and one for the largest batch, from the smallest sides to the largest."""
@@ -190,11 +190,11 @@ def times(given: Given) -> Findings:
     for batch in case.bundle.case.batches:
         inputs = case.bundle.cycled(batch)
         with case.session() as session:
-            figures[f"N={batch}, with copies"] = spread(_host_times_us(session, inputs))
+            figures[f"N={batch}, with copies"] = spread(_host_times_us(session, inputs), 0.95, 0.99)
         with closing(engines.ResidentBatch(cuda, case.plan, library, inputs, graphs=True)) as resident:
             figures[f"N={batch}, memory in bytes"] = resident.memory()
             try:
-                figures[f"N={batch}"] = spread(resident.times_us(ITERATIONS))
+                figures[f"N={batch}"] = spread(resident.times_us(ITERATIONS), 0.95, 0.99)
             except EnvironmentMissing as error:  # the other times are worth having
                 failures.append(f"N={batch}: {error}")
         with closing(engines.ResidentBatch(cuda, case.plan, library, inputs, graphs=False)) as resident:
@@ -244,7 +244,7 @@ def matched(reference: Tensors, candidate: Tensors) -> dict[str, Any]:
     drifts: list[float] = []
     expected = extra = 0
     for index in range(len(candidate["count"])):
-        wanted, found = detection_rows(reference, index), detection_rows(candidate, index)
+        wanted, found = (detection_rows(each, index).astype(np.float64) for each in (reference, candidate))
         wanted = wanted[wanted[:, 1] > SCORE]
         overlaps = box_ious(wanted[:, 2:], found[:, 2:])
         partners = (overlaps >= IOU) & (wanted[:, None, 0] == found[:, 0])
@@ -260,10 +260,3 @@ def matched(reference: Tensors, candidate: Tensors) -> dict[str, Any]:
         "score": max(drifts, default=0.0),
         "extra": extra,
     }
-
-
-def detection_rows(outputs: Tensors, image: int) -> NDArray[np.float64]:
-    """Rows [D, 6] (label, score, x1, y1, x2, y2) of one image."""
-    count = int(outputs["count"][image])
-    columns = (outputs[name][image, :count] for name in ("labels", "scores", "boxes"))
-    return np.column_stack(tuple(columns)).astype(np.float64)

@@ -1,7 +1,7 @@
 """Packs bundles for a GPU host that has no Paddle, no ONNX Runtime and no network.
 
-A folder for each case: the exported model (seeded ones without their large parameters), its probe, pictures, and
-what ONNX Runtime (of the scenes also Paddle) finds in them on the CPU. A bundle that is there and whole is kept.
+A folder for each case: the exported model (seeded ones without their large parameters), its probe, pictures,
+and what ONNX Runtime (of the scenes also Paddle) finds in them on the CPU. A bundle that is whole is kept.
 """
 
 from __future__ import annotations
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 SCENES = 300
-#: Most that a bundle may have, MiB: ways of copying files to a host often have such a limit.
-LIMIT_MIB = 56.0
 ARTIFACTS = Path("artifacts")
 PACKAGES = ("numpy", "onnx", "onnxruntime", "paddlepaddle", "opencv-python-headless")
 
@@ -50,7 +48,7 @@ class CaseSpec:
 
     name: str
     model: str
-    # (height, width) of the pictures, with drawn parameters; None: by the detector's reader, and its own weights
+    # (height, width) of the pictures, parameters drawn; None: by the detector's reader, its own parameters
     size: tuple[int, int] | None
     pictures: int
     batches: tuple[int, ...]
@@ -75,7 +73,7 @@ def pack(destination: Path, cases: Sequence[str], say: Say, artifacts: Path = AR
     """Pack the missing cases, those of the check without names; exports and scenes are kept in ``artifacts``.
 
     Raises:
-        BadInput: there is no such case, or a bundle is too large.
+        BadInput: there is no such case, or an export is of an earlier version.
         EnvironmentMissing: a package is missing.
         GateFailed: an export is not verified.
     """
@@ -95,7 +93,6 @@ def pack(destination: Path, cases: Sequence[str], say: Say, artifacts: Path = AR
                     f"packing needs every package of this project ({error}); make venv"
                 ) from error
             say(f"{name}: wrote {folder}")
-        check_size(folder)
 
 
 def pack_model(spec: CaseSpec, folder: Path, artifacts: Path, say: Say) -> None:
@@ -114,7 +111,7 @@ def pack_model(spec: CaseSpec, folder: Path, artifacts: Path, say: Say) -> None:
     travelling = strip_weights(exported) if seeded else exported
     pictures = list(_pictures(spec, entry, artifacts))
     references: tuple[str, ...] = ("onnxruntime",) if seeded else ("onnxruntime", "paddle")
-    limits = {
+    limits: dict[str, dict[str, float]] = {
         precision: {"maps": each.maps, "score": each.score, "box": each.box, "share": each.detection_share}
         for precision, each in LIMITS.items()
     }
@@ -154,13 +151,6 @@ def check_rewrite(exported: onnx.ModelProto, source: Path) -> None:
         plugin_graph(exported)
     except BadInput as error:
         raise BadInput(f"{source}: {error}; remove the folder and pack again") from error
-
-
-def check_size(folder: Path) -> None:
-    """Raise ``BadInput`` for a folder that is too large for one copy."""
-    size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
-    if size > LIMIT_MIB:
-        raise BadInput(f"{folder} has {size:.0f} MiB, where {LIMIT_MIB:g} are the most; pack fewer pictures")
 
 
 def _exported(entry: ZooEntry, artifacts: Path, say: Say, *, seeded: bool) -> Path:

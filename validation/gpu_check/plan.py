@@ -15,12 +15,12 @@ class Given:
     """What the work of a step is given.
 
     Attributes:
-        packed: folder of the bundles that ``--pack`` made.
+        bundles: folder of the bundles that ``--pack`` made.
         work: folder of plans, measured kernels and detections.
         argument: what tells steps of one function apart.
     """
 
-    packed: Path
+    bundles: Path
     work: Path
     argument: str
 

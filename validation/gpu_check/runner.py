@@ -87,7 +87,7 @@ class Run:
     """
 
     file: Path
-    packed: Path
+    bundles: Path
     budget: float
     identity: str
     version: str
@@ -123,7 +123,7 @@ class Run:
             return Outcome("NOT RUN", f"it needs {lacking[0]}, which did not pass")
         if left < LEAST_SECONDS:
             return Outcome("NOT RUN", f"the budget of {self.budget:.0f} s is used up; --resume goes on")
-        outcome = run_step(step, self.file.parent, self.packed, min(step.limit, left))
+        outcome = run_step(step, self.file.parent, self.bundles, min(step.limit, left))
         if outcome.status == "FAIL" and left < step.limit and outcome.seconds >= left - 0.1:
             return Outcome("NOT RUN", f"the budget ended after {left:.0f} s of it; --resume runs it again")
         return outcome
@@ -138,14 +138,14 @@ class Run:
         return hashlib.sha256(json.dumps([self.identity, found], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def run_step(step: Step, folder: Path, packed: Path, limit: float) -> Outcome:
+def run_step(step: Step, folder: Path, bundles: Path, limit: float) -> Outcome:
     """Do a step in a process of its own, which is ended after ``limit`` seconds with all that it started."""
     logs, work = folder / "logs", folder / "work"
     for each in (logs, work):
         each.mkdir(parents=True, exist_ok=True)
     result, log = logs / f"{step.name}.json", logs / f"{step.name}.log"
     result.unlink(missing_ok=True)
-    command = [sys.executable, "-m", _CHILD, step.work, step.argument, str(packed), str(work), str(result)]
+    command = [sys.executable, "-m", _CHILD, step.work, step.argument, str(bundles), str(work), str(result)]
     started = perf_counter()
     with log.open("wb") as output, _process(command, output) as process:
         try:

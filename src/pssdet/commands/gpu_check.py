@@ -14,7 +14,7 @@ def gpu_check(
     only: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     resume: bool = False,
     output: Path = Path("artifacts/gpu-check"),
-    packed: Path = Path("artifacts/gpu"),
+    bundles: Path = Path("artifacts/gpu"),
     pack: bool = False,
     cases: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     record: Path | None = None,
@@ -31,8 +31,8 @@ def gpu_check(
         only: Steps to run, with all that they need.
         resume: Keep the results that the last run had on this machine.
         output: Folder of results, logs and plans (default: artifacts/gpu-check).
-        packed: Folder of the bundles (default: artifacts/gpu).
-        pack: Make the bundles there instead, where Paddle is installed: models, pictures, what is found in them.
+        bundles: Folder of the bundles (default: artifacts/gpu).
+        pack: Make the bundles there instead, where Paddle is installed: models, pictures, expected results.
         cases: What to pack (default: mini, scenes and row4).
         record: Add the results in this gpu-check.json to the page as one row instead.
         page: The page, which has a line <!-- runs --> (default: docs/gpu-status.md).
@@ -41,4 +41,4 @@ def gpu_check(
     from pssdet.validation.gpu_check.command import Options
     from pssdet.validation.gpu_check.command import gpu_check as check
 
-    check(Options(budget, only, resume, output, packed, pack, cases, record, page), OUT.print)
+    check(Options(budget, only, resume, output, bundles, pack, cases, record, page), OUT.print)

@@ -30,7 +30,7 @@ def step(work, name="", **more):
 
 def check(tmp_path, *steps, **options):
     said = []
-    gpu_check(Options(output=tmp_path / "out", packed=tmp_path / "packed", **options), said.append, steps)
+    gpu_check(Options(output=tmp_path / "out", bundles=tmp_path / "packed", **options), said.append, steps)
     return said
 
 

@@ -1,4 +1,4 @@
-"""The step about the detection kernels with the kernels' own source, run by the emulator; the ONNX functions."""
+"""The step about the detection kernels, with their own source run by the emulator; the ONNX functions."""
 
 import shutil
 import subprocess

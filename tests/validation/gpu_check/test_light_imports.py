@@ -55,14 +55,14 @@ def test_help(bare, command):
     "command", [["-m", "pssdet.validation.gpu_check"], [ROOT / "benchmarks/gpu/run.py", "row4"]]
 )
 def test_without_a_gpu(bare, command, tmp_path):
-    done = bare(*command, "--packed", tmp_path, "--output", tmp_path / "out")
+    done = bare(*command, "--bundles", tmp_path, "--output", tmp_path / "out")
     assert done.returncode == 3, done.stderr
     assert done.stderr.startswith("error: nothing was checked: there is no NVIDIA GPU")
     assert "what would have run:" in done.stdout
 
 
 def test_packing_says_what_is_missing(bare, tmp_path):
-    done = bare("-m", "pssdet.validation.gpu_check", "--pack", "--packed", tmp_path, "--cases", "row4")
+    done = bare("-m", "pssdet.validation.gpu_check", "--pack", "--bundles", tmp_path, "--cases", "row4")
     assert done.returncode == 3, done.stderr
     assert "packing needs every package" in done.stderr
 

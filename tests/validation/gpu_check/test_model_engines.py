@@ -1,4 +1,4 @@
-"""The steps about whole detectors: their parts, and the steps on stubs of TensorRT and ONNX Runtime in its place."""
+"""The steps about whole detectors: their parts, and on stubs of TensorRT with ONNX Runtime in its place."""
 
 import json
 
@@ -240,7 +240,7 @@ class TestSteps:
         assert found.failures == []
         assert found.figures["N=2"]["median_us"] == 2001.0
         assert found.figures["N=1, shares"] == {"deformable convolutions": 0.2, "NMS": 0.2, "trunk": 0.6}
-        assert found.figures["N=1, with copies"]["runs"] == 3
+        assert 0 < found.figures["N=1, with copies"]["median_us"] <= found.figures["N=1, with copies"]["p99_us"]
         monkeypatch.setattr(Resident, "fallback", "a plugin waits")
         assert model_engines.times(given).failures == ["N=1: a plugin waits", "N=2: a plugin waits"]
 

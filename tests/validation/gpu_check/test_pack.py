@@ -72,12 +72,6 @@ def test_an_altered_one_is_packed_again(artifacts, tmp_path):
     assert Bundle(tmp_path / "mini").probe().picture.content.ndim == 3
 
 
-def test_one_that_is_too_large_for_a_copy(bundles, artifacts, monkeypatch):
-    monkeypatch.setattr(pack, "LIMIT_MIB", 0.1)
-    with pytest.raises(BadInput, match=r"where 0\.1 are the most"):
-        pack.pack(bundles, ("mini",), silent, artifacts)
-
-
 def test_an_unknown_case(tmp_path):
     with pytest.raises(BadInput, match="no case 'nosuch'"):
         pack.pack(tmp_path, ("nosuch",), silent)

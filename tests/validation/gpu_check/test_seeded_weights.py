@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pssdet.validation.gpu_check.seeded_weights import LARGE, draw, parameters_hash, seed_weights, strip_weights
 from pssdet.errors import BadInput
+from pssdet.validation.gpu_check.seeded_weights import LARGE, draw, parameters_hash, seed_weights, strip_weights
 
 
 @pytest.fixture
