@@ -78,7 +78,7 @@ def test_the_console_script_has_the_same_commands(command, tmp_path):
     assert done.returncode == 0
     assert f"pssdet {command}" in done.stdout
     module = importlib.import_module(_COMMANDS[command][0].partition(":")[0])
-    summary = getattr(module, command).__doc__.partition("\n")[0]
+    summary = getattr(module, command.replace("-", "_")).__doc__.partition("\n")[0]
     assert summary in " ".join(done.stdout.split())
 
 

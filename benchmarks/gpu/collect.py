@@ -67,7 +67,9 @@ def collect(out: Path, bundles: Path, target: Path, artifacts: Path) -> None:
     judged = _judged(results, out, bundles, artifacts)
     found = goals(results, judged.get("fp16"))
     gpu = str(results.outcomes["driver"].figures["identity"]["GPU"])
-    path = target / f"gpu_{slug(gpu)}"
+    # 'NVIDIA H200' is h200.
+    name = re.sub(r"[^a-z0-9]+", "_", gpu.lower()).strip("_").removeprefix("nvidia_")
+    path = target / f"gpu_{name}"
     content = {"goals": [asdict(goal) for goal in found], "ap": judged, "results": asdict(results)}
     write_atomically(
         path.with_suffix(".json"), (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
@@ -85,11 +87,6 @@ def collect(out: Path, bundles: Path, target: Path, artifacts: Path) -> None:
         raise GateFailed(f"{len(missed)} goals missed, the first: {missed[0].text}: {missed[0].measured}")
 
 
-def slug(gpu: str) -> str:
-    """A GPU's name for a file: 'NVIDIA H200' is h200."""
-    return re.sub(r"[^a-z0-9]+", "_", gpu.lower()).strip("_").removeprefix("nvidia_")
-
-
 def _ap_lines(judged: Mapping[str, Any]) -> list[str]:
     rows = [
         (
@@ -98,13 +95,12 @@ def _ap_lines(judged: Mapping[str, Any]) -> list[str]:
             f"{100 * each['reference_ap']:.2f}",
             f"{100 * each['delta']:+.3f}",
             "[{:+.3f}, {:+.3f}]".format(*(100 * end for end in each["ci90"])),
-            f"{100 * each['margin']:.3f}",
             each["verdict"],
         )
         for precision, each in judged.items()
     ]
     note = f"On {SCENES} rendered scenes; the interval is a paired bootstrap's over images."
-    head = ("engine", "AP", "AP in Paddle", "difference", "90 % interval", "margin", "verdict")
+    head = ("engine", "AP", "AP in Paddle", "difference", "90 % interval", "verdict")
     return [*table(head, rows), "", note]
 
 
@@ -113,7 +109,7 @@ def judge(outputs: Tensors, reference: Tensors, artifacts: Path, precision: Any)
     from pssdet.models.zoo import find
     from pssdet.validation.agreement import agreement
     from pssdet.validation.average_precision import coco_results, coco_statistics, match, paired_bootstrap
-    from pssdet.validation.compare import judge_engine, margin
+    from pssdet.validation.compare import judge_engine
     from pssdet.validation.ground_truth import read_ground_truth
     from pssdet.validation.scenes.dataset import ensure_dataset
 
@@ -132,7 +128,6 @@ def judge(outputs: Tensors, reference: Tensors, artifacts: Path, precision: Any)
         "reference_ap": statistics[0]["AP"],
         "delta": bootstrap.delta,
         "ci90": list(bootstrap.ci90),
-        "margin": margin(precision, statistics[0]["AP"]),
         "verdict": verdict.verdict,
         "reason": verdict.reason,
     }

@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.no_dcn import without_dcn
 from pssdet.plugins.bindings.deform_conv import AUTO_TILE, DeformConvLibrary
 from pssdet.validation.gpu_check.device import BareDevice, Replay, run_all, spread
-from pssdet.validation.gpu_check.launches import FORMATS, OURS, launches
+from pssdet.validation.gpu_check.launches import FORMATS, OURS, Launch, launches
 from pssdet.validation.gpu_check.model_engines import ModelCase, build_model
 from pssdet.validation.gpu_check.plan import Findings, Given
 from pssdet.validation.gpu_check.shapes import Layer, Problem, layers, shapes
@@ -44,7 +44,7 @@ def sums(given: Given) -> Findings:
     device, kernels = BareDevice(), DeformConvLibrary()
     network = layers(depth, (height, width), batch)
     sets = sets_needed(device, network)
-    replays = {name: _recorded(device, kernels, name, network, sets, AUTO_TILE) for name in OURS}
+    replays = {name: _recorded(device, _launches(device, kernels, name, network, sets)) for name in OURS}
     unavailable: dict[str, str] = {}
     if depth == 50:
         _add_peers(replays, unavailable, device, network, sets)
@@ -80,9 +80,8 @@ def tiles(given: Given) -> Findings:
         for name in OURS:
             count = kernels.tile_count(layer.problem, FORMATS[name])
             choices = {"auto": AUTO_TILE} | {f"tile {tile}": tile for tile in range(count)}
-            replays = {
-                label: _recorded(device, kernels, name, [layer], sets, tile) for label, tile in choices.items()
-            }
+            made = _launches(device, kernels, name, [layer], sets)
+            replays = {label: _recorded(device, made, tile) for label, tile in choices.items()}
             figures[f"{layer.name} {name}"] = measured(device, replays, sets)["median_us"]
     return Findings(figures)
 
@@ -93,11 +92,14 @@ def sets_needed(device: BareDevice, layers: Sequence[Layer]) -> int:
     return min(max(ceil(4 * device.l2_bytes / size), 2), _MOST_SETS)
 
 
-def _recorded(
-    device: BareDevice, kernels: DeformConvLibrary, form: str, layers: Sequence[Layer], sets: int, tile: int
-) -> Replay:
-    passes = [launches(device, kernels, FORMATS[form], layers, seed) for seed in range(sets)]
-    return device.record(partial(run_all, [partial(launch.run, tile) for each in passes for launch in each]))
+def _launches(
+    device: BareDevice, kernels: DeformConvLibrary, form: str, layers: Sequence[Layer], sets: int
+) -> list[Launch]:
+    return [each for seed in range(sets) for each in launches(device, kernels, FORMATS[form], layers, seed)]
+
+
+def _recorded(device: BareDevice, made: Sequence[Launch], tile: int = AUTO_TILE) -> Replay:
+    return device.record(partial(run_all, [partial(launch.run, tile) for launch in made]))
 
 
 def build_without(given: Given) -> Findings:

@@ -21,10 +21,6 @@ from pssdet.validation.gpu_check.shapes import Layer, Problem
 _PLUGIN = "ModulatedDeformConv2d"
 
 
-class Unavailable(RuntimeError):
-    """The peer cannot be measured on this machine; the message says why."""
-
-
 def torchvision_half(layers: Sequence[Layer], seed: int) -> Work:
     """Deformable convolutions by torchvision, float16, NCHW."""
     from torchvision.ops import deform_conv2d
@@ -50,7 +46,7 @@ def tensorrt_half(layers: Sequence[Layer], seed: int) -> Work:
     try:
         import tensorrt as trt
     except ImportError as error:
-        raise Unavailable("tensorrt cannot be imported") from error
+        raise RuntimeError("tensorrt cannot be imported") from error
     logger = trt.Logger(trt.Logger.ERROR)
     trt.init_libnvinfer_plugins(logger, "")
     plan = _build(trt, logger, layers, seed)
@@ -122,13 +118,13 @@ def _options(problem: Problem) -> dict[str, tuple[int, ...]]:
 
 def _execute(context: Any, _keeps: object) -> None:
     if not context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
-        raise Unavailable("TensorRT's execution failed")
+        raise RuntimeError("TensorRT's execution failed")
 
 
 def _build(trt: Any, logger: Any, layers: Sequence[Layer], seed: int) -> Any:
     creator = trt.get_plugin_registry().get_plugin_creator(_PLUGIN, "1", "")
     if creator is None:
-        raise Unavailable(f"this TensorRT ({trt.__version__}) has no {_PLUGIN}")
+        raise RuntimeError(f"this TensorRT ({trt.__version__}) has no {_PLUGIN}")
     builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH))
     config = builder.create_builder_config()
@@ -139,7 +135,7 @@ def _build(trt: Any, logger: Any, layers: Sequence[Layer], seed: int) -> Any:
         _add(trt, network, creator, str(number), layer.problem, arrays)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise Unavailable("TensorRT built no engine")
+        raise RuntimeError("TensorRT built no engine")
     return plan
 
 

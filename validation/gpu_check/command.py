@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 from pssdet.files import write_atomically
+from pssdet.validation.gpu_check.machine import version_of
 from pssdet.validation.gpu_check.plan import STEPS, Step, chosen
 from pssdet.validation.gpu_check.report import counts, markdown, recorded, row, shareable
 from pssdet.validation.gpu_check.runner import Outcome, Results, Run
@@ -91,7 +91,7 @@ def run(
         known = {name for name in before.outcomes if name not in again}
         before.outcomes = {name: before.outcomes[name] for name in known}
         wanted = chosen(steps, [*(step.name for step in wanted), *known & {step.name for step in steps}])
-    this = Run(file, options.bundles.absolute(), options.budget, _identity(), _version(), say)
+    this = Run(file, options.bundles.absolute(), options.budget, _identity(), version_of("pss-det"), say)
     results = this.steps(wanted, before)
     first = results.outcomes[wanted[0].name]
     if first.status == "MISSING":
@@ -149,10 +149,3 @@ def _identity() -> str:
     """Changes with these sources."""
     sources = sorted(Path(__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-
-
-def _version() -> str:
-    try:
-        return metadata.version("pss-det")
-    except metadata.PackageNotFoundError:  # a checkout that is not installed
-        return "of a checkout"

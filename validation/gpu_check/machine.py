@@ -95,7 +95,7 @@ def cuda(_: Given) -> Findings:
     version = int(device.cuda.call("cudaRuntimeGetVersion"))
     identity = {
         "CUDA of cuda-bindings": f"{version // 1000}.{version % 1000 // 10}",
-        "cuda-bindings": _version("cuda-bindings"),
+        "cuda-bindings": version_of("cuda-bindings"),
         "NumPy": np.__version__,
     }
     return Findings({"identity": identity}, failures)
@@ -138,9 +138,9 @@ def tensorrt(_: Given) -> Findings:
         return Findings({}, [f"TensorRT makes no builder: {error_log(trt).last_errors()}"])
     identity: dict[str, Any] = {
         "TensorRT": str(trt.__version__),
-        "way to FP16": _route(abilities),
+        "way to FP16": choose_route(abilities, reduced=True, typed=False),
         "missing tactic sources": ", ".join(unloadable_sources(abilities)) or "none",
-        "onnx": _version("onnx"),
+        "onnx": version_of("onnx"),
     }
     return Findings({"identity": identity})
 
@@ -164,14 +164,8 @@ def plugins(_: Given) -> Findings:
     return findings
 
 
-def _route(abilities: Any) -> str:
-    try:
-        return choose_route(abilities, reduced=True, typed=False)
-    except PssDetError as error:
-        return str(error)
-
-
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """The installed version of a package."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

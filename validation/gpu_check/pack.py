@@ -100,6 +100,7 @@ def pack_model(spec: CaseSpec, folder: Path, artifacts: Path, say: Say) -> None:
     import onnx
 
     from pssdet.engines.precision.recipe import recipe_for
+    from pssdet.engines.trt.graph.rewrite import plugin_graph
     from pssdet.models.card import MODEL_ONNX, installed_versions
     from pssdet.models.stages import LIMITS
     from pssdet.models.zoo import find
@@ -107,7 +108,10 @@ def pack_model(spec: CaseSpec, folder: Path, artifacts: Path, say: Say) -> None:
     entry, seeded = find(spec.model), spec.size is not None
     source = _exported(entry, artifacts, say, seeded=seeded)
     exported = onnx.load(source / MODEL_ONNX)
-    check_rewrite(exported, source)
+    try:
+        plugin_graph(exported)
+    except BadInput as error:
+        raise BadInput(f"{source}: {error}; remove the folder and pack again") from error
     travelling = strip_weights(exported) if seeded else exported
     pictures = list(_pictures(spec, entry, artifacts))
     references: tuple[str, ...] = ("onnxruntime",) if seeded else ("onnxruntime", "paddle")
@@ -141,16 +145,6 @@ def pack_model(spec: CaseSpec, folder: Path, artifacts: Path, say: Say) -> None:
     if pictures and not seeded:
         expected["paddle"] = _in_paddle(entry, case, pictures)
     write_bundle(folder, case, travelling, pictures, expected)
-
-
-def check_rewrite(exported: onnx.ModelProto, source: Path) -> None:
-    """Raise ``BadInput`` for a model that has no TensorRT graph, such as one of an earlier version."""
-    from pssdet.engines.trt.graph.rewrite import plugin_graph
-
-    try:
-        plugin_graph(exported)
-    except BadInput as error:
-        raise BadInput(f"{source}: {error}; remove the folder and pack again") from error
 
 
 def _exported(entry: ZooEntry, artifacts: Path, say: Say, *, seeded: bool) -> Path:
