@@ -7,12 +7,14 @@ import sys
 from types import SimpleNamespace
 
 import fake_tensorrt
+import fake_trt_build
 import numpy as np
 import pytest
 from fake_cuda import Error, FakeCuda
 from fake_tensorrt import SCRATCH, FakePlan, expected, install
 
 from pssdet.engines.devices import Gpu
+from pssdet.engines.trt.graph.plugins import PLUGINS
 from pssdet.engines.trt.runtime.cuda import Cuda
 from pssdet.errors import EnvironmentMissing
 from pssdet.validation.gpu_check import device as devices
@@ -249,3 +251,47 @@ class TestMachine:
         monkeypatch.setattr(machine, "pack", lambda *given: pack.pack(*given, artifacts))
         found = machine.bundles(Given(tmp_path, tmp_path, ""))
         assert set(found.figures["identity"]) == {"bundle mini"}
+
+    @pytest.fixture
+    def trt(self, stub, monkeypatch):
+        made = fake_trt_build.install(monkeypatch, "10.4.0")
+        creators = [SimpleNamespace(name=name) for name in PLUGINS]
+        made.get_plugin_registry = lambda: SimpleNamespace(plugin_creator_list=[], all_creators=creators)
+        made.creators = creators
+        return made
+
+    def test_tensorrt(self, trt):
+        findings = machine.tensorrt(None)
+        assert findings.failures == []
+        assert findings.figures["identity"]["TensorRT"] == "10.4.0"
+        assert findings.figures["identity"]["way to FP16"] == "flags"
+
+    def test_a_tensorrt_that_gave_up_this_gpu(self, trt):
+        def refuse(logger):
+            raise TypeError("pybind11::init(): factory function returned nullptr")
+
+        trt.Builder = refuse
+        findings = machine.tensorrt(None)
+        assert findings.figures["identity"]["TensorRT"] == "10.4.0"
+        assert findings.failures[0].startswith("TensorRT makes no builder: pybind11")
+
+    def test_no_tensorrt(self, stub, monkeypatch):
+        monkeypatch.setitem(sys.modules, "tensorrt", None)
+        with pytest.raises(EnvironmentMissing, match="TensorRT cannot be imported"):
+            machine.tensorrt(None)
+
+    def test_plugins(self, trt, monkeypatch, tmp_path):
+        monkeypatch.setenv("PSSDET_PLUGINS", str(tmp_path / "plugins.so"))
+        with pytest.raises(EnvironmentMissing, match="not a file"):
+            machine.plugins(None)
+        (tmp_path / "plugins.so").write_bytes(b"no library")
+        assert "cannot be loaded" in machine.plugins(None).failures[0]
+        monkeypatch.setattr(machine, "load_plugins", lambda trt, path: None)
+        assert machine.plugins(None).failures == []
+        trt.creators.pop(0)
+        assert machine.plugins(None).failures == ["TensorRT knows no plugin PssDetDeformConv2d"]
+
+    def test_kernels(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("PSSDET_KERNELS", str(tmp_path / "nowhere.so"))
+        with pytest.raises(EnvironmentMissing, match="not a file"):
+            machine.kernels(None)
