@@ -47,7 +47,8 @@ class OpenVinoSession:
     """A session on a CPU; inputs that the graph does not use are skipped.
 
     Attributes:
-        depth: batches on their way at once: one more than the streams, so that none of them waits.
+        depth: batches on their way at once: twice the streams, so that none waits while results, which come in
+            order, are held up by a batch that takes longer.
         batch: see ``Pipelined``.
 
     Args:
@@ -85,11 +86,13 @@ class OpenVinoSession:
         if missing := [name for name in taps if name not in present]:
             self._model.add_outputs(missing)
         streams = threading.chosen_streams()
-        self._settings: dict[str, int | str] = {
+        self._settings: dict[str, bool | int | str] = {
             "INFERENCE_PRECISION_HINT": precision,
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": threading.threads,
+            # Each compiled model, and each process, would pin its first stream to the same core.
+            "ENABLE_CPU_PINNING": False,
         }
         self._cache = engine_cache() / "openvino" if cached else None
         if self._cache is not None:
@@ -97,7 +100,7 @@ class OpenVinoSession:
         self._compiled: dict[_Shape, _Compiled] = {}
         self._running: set[_Request] = set()
         self._lock = Lock()
-        self.depth = streams + 1
+        self.depth = 2 * streams
 
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> Tensors:
         """One batch; see ``Session``."""

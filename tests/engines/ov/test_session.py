@@ -105,8 +105,13 @@ def test_stages_come_beside_the_outputs(ir, batches, tmp_path, monkeypatch):
 
 def test_streams_make_it_deeper_and_change_nothing(ir, session, batches):
     wider = OpenVinoSession(ir, threading=Threading(threads=2, streams=2))
-    assert (session.depth, wider.depth) == (2, 3)
+    assert (session.depth, wider.depth) == (2, 4)
     assert equal(wider.run(batches[0]), session.run(batches[0]))
+
+
+def test_threads_are_not_pinned_to_cores(ir, batches):
+    session = OpenVinoSession(ir, threading=Threading(threads=2, streams=2))
+    assert session.compiled(batches[0]["image"].shape).get_property("ENABLE_CPU_PINNING") is False
 
 
 def test_a_closed_session_runs_nothing(session, batches):
