@@ -1,5 +1,7 @@
 """The step about the DCNv2 kernel on the CPU: NumPy for the GPU, the float64 reference for the kernels."""
 
+import json
+
 import numpy as np
 import pytest
 from fake_gpu import FakeKernels, NumpyDevice
@@ -22,6 +24,7 @@ def few_launches(monkeypatch):
 def test_every_format_reach_tile_and_batch():
     findings = check_layers(NumpyDevice(), FakeKernels(), LAYERS, ODDS)
     assert findings.failures == []
+    assert json.dumps(findings.figures)
     worst = findings.figures["worst relative error"]
     assert set(worst) == {"fp16 NHWC", "fp16 NHWC, raw", "fp16 NCHW", "fp32 NCHW"}
     # Half the smallest step of float16 is seen: the comparison is not of the reference with itself.

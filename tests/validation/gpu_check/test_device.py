@@ -189,6 +189,17 @@ class TestBareDevice:
         replay = device.record(work)
         assert device.times_us(replay.run, 5) == [2e3 * TICK_MS] * 5
 
+    def test_works_at_once_run_on_streams_of_their_own(self, cuda, device):
+        ran = []
+
+        def work(name):
+            return lambda: cuda.enqueue(device.stream(), lambda: ran.append(name))
+
+        device.at_once([work("a"), work("b")])
+        assert sorted(ran) == ["a", "b"]
+        assert cuda.calls["cudaStreamCreateWithFlags"] == 3
+        assert set(cuda.live) == {"stream"}
+
     def test_without_a_gpu(self, monkeypatch):
         monkeypatch.setattr(devices, "gpu", lambda: None)
         with pytest.raises(EnvironmentMissing, match="no NVIDIA GPU"):

@@ -1,5 +1,6 @@
 """Engines of one layer: built by stubs of TensorRT's builder, run by ONNX Runtime in its place."""
 
+import json
 import sys
 
 import fake_trt_build
@@ -82,6 +83,7 @@ def given(name, bundles, tmp_path):
 def test_built_in_both_precisions_and_opened_again(name, trt, bundles, tmp_path, session):
     found = build(given(name, bundles, tmp_path))
     assert found.failures == []
+    assert json.dumps(found.figures)
     assert {precision: each["route"] for precision, each in found.figures.items()} == {
         "fp32": "plain" if trt.major == 8 else "typed",
         "fp16": "flags" if trt.major == 8 else "typed",

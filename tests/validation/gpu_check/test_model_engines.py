@@ -199,10 +199,15 @@ class TestSteps:
         given = Given(bundles, tmp_path, f"mini {precision}")
         built = model_engines.build(given)
         assert built.failures == []
+        assert json.dumps(built.figures)
         share = built.figures["FP16 share of the convolutions' operations"]
         assert share >= 0.9 if precision == "fp16" else share == 0
+        kept = len(Bundle(bundles / "mini").case.fp32)
+        assert built.figures["float32 nodes"] == (kept if precision == "fp16" else "all")
+        assert kept > 0
         found = model_engines.probe(given)
         assert found.failures == []
+        assert json.dumps(found.figures)
         assert found.figures["matched"] == found.figures["detections"] > 0
         session.shift = 9.0
         assert "detections found" in model_engines.probe(given).failures[0]
@@ -220,6 +225,7 @@ class TestSteps:
         given = Given(bundles, tmp_path, "scenes fp16")
         found = model_engines.scenes(given)
         assert found.failures == []
+        assert json.dumps(found.figures)
         assert found.figures["paddle"]["share"] == found.figures["onnxruntime"]["share"] == 1.0
         assert found.figures["onnxruntime"]["score"] == 0.0
         with np.load(tmp_path / "scenes-fp16.npz") as arrays:
@@ -238,6 +244,7 @@ class TestSteps:
         model_engines.build(given)
         found = model_engines.times(given)
         assert found.failures == []
+        assert json.dumps(found.figures)
         assert found.figures["N=2"]["median_us"] == 2001.0
         assert found.figures["N=1, shares"] == {"deformable convolutions": 0.2, "NMS": 0.2, "trunk": 0.6}
         assert 0 < found.figures["N=1, with copies"]["median_us"] <= found.figures["N=1, with copies"]["p99_us"]
@@ -250,6 +257,7 @@ class TestSteps:
         model_engines.build(given)
         found = model_engines.stages(given)
         assert found.failures == []
+        assert json.dumps(found.figures)
         assert max(found.figures["of the largest value"].values()) < 1e-4
         session.scale = 1.1
         failures = model_engines.stages(given).failures

@@ -75,7 +75,10 @@ class TestOneStep:
         assert not any(b"hangs_with_a_child" in each and str(tmp_path).encode() in each for each in groups)
 
     def test_the_messages_before_a_crash_are_kept(self, tmp_path):
-        assert outcome(tmp_path, "dies").warnings == ["a warning before it"]
+        found = outcome(tmp_path, "dies")
+        assert found.warnings == ["a warning before it"]
+        assert "Fatal Python error: Segmentation fault" in found.output
+        assert any("in dies" in line for line in found.output)
 
     def test_the_last_messages_in_one_line_each(self, tmp_path):
         found = outcome(tmp_path, "warns")
