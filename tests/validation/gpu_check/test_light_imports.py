@@ -112,3 +112,37 @@ print("read")
     )
     done = bare(script)
     assert done.stdout == "read\n", done.stderr
+
+
+def test_engines_are_built_and_layers_computed_there(bare, bundles, tmp_path):
+    """The steps' own work, with a stub of TensorRT."""
+    (tmp_path / "plugins.so").write_bytes(b"plugins")
+    script = tmp_path / "builds.py"
+    script.write_text(
+        f"""
+import os, sys
+sys.path.append({str(ROOT / "tests" / "fakes")!r})
+os.environ["PSSDET_PLUGINS"] = {str(tmp_path / "plugins.so")!r}
+import fake_trt_build
+sys.modules["tensorrt"] = fake_trt_build.FakeTensorRT("8.6.0")
+from pathlib import Path
+from pssdet.engines.trt.plan import builder
+from pssdet.validation.gpu_check import engines, layer_engines, model_engines
+from pssdet.validation.gpu_check.detection import SHAPES
+from pssdet.validation.gpu_check.plan import LAYERS, Given
+class Device:
+    name = "Stub 1"
+engines.BareDevice = Device
+builder.load_plugins = lambda trt, path: None
+bundles, work = Path({str(bundles)!r}), Path({str(tmp_path)!r})
+for name in LAYERS:
+    assert layer_engines.build(Given(bundles, work, name)).failures == []
+    case = layer_engines.layer_case(name, bundles)
+    assert case.expected(case.inputs(*SHAPES[1]))
+for argument in ("mini fp32", "mini fp16", "row4 fp16"):
+    assert model_engines.build(Given(bundles, work, argument)).failures == []
+print("built")
+"""
+    )
+    done = bare(script)
+    assert done.stdout == "built\n", done.stderr
