@@ -24,7 +24,7 @@ from benchmarks.gpu.goals import goal_table, goals
 from benchmarks.gpu.steps import BENCHMARKS, STEPS
 from pssdet.errors import GateFailed, PssDetError
 from pssdet.files import write_atomically
-from pssdet.validation.gpu_check.command import Options, judge, run
+from pssdet.validation.gpu_check.command import Options, judge, run, say
 from pssdet.validation.gpu_check.report import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,18 +51,14 @@ def measure(benchmarks: Sequence[str], bundles: Path, output: Path, *, fresh: bo
     """Run the steps of these benchmarks, all without names; raises as ``judge``, and for a missed goal."""
     options = Options(budget=float("inf"), output=output, bundles=bundles)
     names = [name for benchmark in benchmarks or BENCHMARKS for name in BENCHMARKS[benchmark]]
-    results = run(STEPS, names, options, output / RESULTS, _say, resume=not fresh)
+    results = run(STEPS, names, options, output / RESULTS, say, resume=not fresh)
     found = goals(results)
     text = document("# Goals", goal_table(found), markdown(results, STEPS).rstrip())
     write_atomically((output / RESULTS).with_suffix(".md"), text.encode())
-    _say(f"wrote {output / RESULTS} and .md")
+    say(f"wrote {output / RESULTS} and .md")
     judge(results)
     if missed := [goal.text for goal in found if goal.verdict == "missed"]:
         raise GateFailed(f"{len(missed)} goals missed, the first: {missed[0]}")
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pssdet.errors import PssDetError
-from pssdet.validation.gpu_check.command import Options, gpu_check
+from pssdet.validation.gpu_check.command import Options, gpu_check, say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,11 +33,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted; --resume goes on", file=sys.stderr)
         return 130
     return 0
-
-
-def say(line: str) -> None:
-    """Print a line at once."""
-    print(line, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from pssdet.engines.trt import callbacks
+from pssdet.engines.trt.runtime.cuda import CudaFailure
+from pssdet.engines.trt.runtime.engine import EngineFailure
 from pssdet.errors import EnvironmentMissing, PssDetError
 from pssdet.files import write_atomically
 from pssdet.validation.gpu_check.plan import Findings, Given
@@ -39,6 +41,8 @@ def do(work: str, given: Given) -> dict[str, Any]:
     module, _, name = work.partition(":")
     try:
         findings: Findings = getattr(importlib.import_module(module), name)(given)
+    except (CudaFailure, EngineFailure) as error:  # what they call missing, a user can do something about
+        return {"status": "FAIL", "reason": _one_line(error), "figures": {}}
     except EnvironmentMissing as error:
         return {"status": "MISSING", "reason": _one_line(error), "figures": {}}
     except PssDetError as error:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 from pssdet.files import write_atomically
 from pssdet.validation.gpu_check.machine import version_of
 from pssdet.validation.gpu_check.plan import STEPS, Step, chosen
-from pssdet.validation.gpu_check.report import counts, markdown, recorded, row, shareable
-from pssdet.validation.gpu_check.runner import Outcome, Results, Run
+from pssdet.validation.gpu_check.report import counts, markdown, recorded, row
+from pssdet.validation.gpu_check.runner import Results, Run
 
 RESULTS, REPORT = "gpu-check.json", "gpu-check.md"
 
@@ -37,6 +37,11 @@ class Options:
     cases: tuple[str, ...] = ()
     record: Path | None = None
     page: Path = Path("docs/gpu-status.md")
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    print(line, flush=True)
 
 
 def gpu_check(options: Options, say: Say, steps: Sequence[Step] = STEPS) -> None:
@@ -99,13 +104,7 @@ def run(
         for step in wanted:
             say(f"  {step.name}: {step.about}, {step.limit:.0f} s at most")
         raise EnvironmentMissing(f"nothing was checked: {first.reason}")
-    results.outcomes = {name: _shareable(outcome) for name, outcome in results.outcomes.items()}
-    write_atomically(file, results.encode())
     return results
-
-
-def _shareable(outcome: Outcome) -> Outcome:
-    return Outcome(**shareable(asdict(outcome)))
 
 
 def judge(results: Results) -> None:
@@ -135,7 +134,7 @@ def _record(source: Path, page: Path, say: Say) -> None:
     except OSError as error:
         raise BadInput(f"{page} cannot be read ({error.strerror}); name the page with --page") from error
     try:
-        changed = recorded(text, shareable(row(results)))
+        changed = recorded(text, row(results))
     except BadInput as error:
         raise error.naming(str(page)) from error
     if changed == text:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pssdet.errors import PssDetError
 from pssdet.models.matching import match_detections
 from pssdet.plugins.bindings.detection import DetectionLibrary
 from pssdet.validation.gpu_check.bundle import Bundle
-from pssdet.validation.gpu_check.detection_calls import CALLS
+from pssdet.validation.gpu_check.detection_calls import CALLS, Call
 from pssdet.validation.gpu_check.detection_cases import (
     FORMATS,
     KERNELS,
@@ -53,15 +54,25 @@ def check_kernels(device: BareDevice, library: DetectionLibrary, model: onnx.Mod
                 tensors = drawn_inputs(setting, kernel, batch, half=FORMATS[form][0])
                 expected = computed(single_call(model, setting, kernel, tensors), tensors)
                 calls = [CALLS[kernel](device, library, setting, form, tensors) for _ in range(2)]
-                for call in calls:
-                    call.run()
-                first, second = (call.results(device) for call in calls)
-                failed = compared(kernel, expected, first, form.split(maxsplit=1)[0])
-                if any(first[name].tobytes() != second[name].tobytes() for name in first):
-                    failed.append("two runs differ")
+                failed = _run_twice(device, calls, kernel, expected, form)
                 launched += 1
                 failures += [f"{kernel}, {form}, {batch} of {size}: {each}" for each in failed]
     return Findings({"launches": launched}, failures)
+
+
+def _run_twice(
+    device: BareDevice, calls: Sequence[Call], kernel: str, expected: Tensors, form: str
+) -> list[str]:
+    try:
+        for call in calls:
+            call.run()
+    except PssDetError as error:
+        return [str(error)]
+    first, second = (call.results(device) for call in calls)
+    failed = compared(kernel, expected, first, form.split(maxsplit=1)[0])
+    if any(first[name].tobytes() != second[name].tobytes() for name in first):
+        failed.append("two runs differ")
+    return failed
 
 
 def setting_of(model: onnx.ModelProto) -> Setting:

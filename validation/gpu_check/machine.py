@@ -66,13 +66,14 @@ def driver(_: Given) -> Findings:
             "there is no NVIDIA GPU with a driver; does nvidia-smi succeed, and what is CUDA_VISIBLE_DEVICES?"
         )
     told = driver_figures()
+    version = told.pop("driver")
     identity = {
         "GPU": found.name,
         "compute capability": ".".join(map(str, found.capability)),
-        "driver": found.driver or told["driver"],
+        "driver": found.driver or version,
         "CUDA of the driver": found.cuda,
     }
-    return Findings({"identity": identity, **{name: told[name] for name in told if name != "driver"}})
+    return Findings({"identity": identity, **told})
 
 
 def cuda(_: Given) -> Findings:

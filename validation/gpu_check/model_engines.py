@@ -200,7 +200,8 @@ def times(given: Given) -> Findings:
         with closing(engines.ResidentBatch(cuda, case.plan, library, inputs, graphs=False)) as resident:
             layers = resident.layers_us(PROFILED)
             figures[f"N={batch}, shares"] = layer_shares(layers)
-            figures[f"N={batch}, slowest layers in us"] = _slowest(layers)
+            slowest = sorted(layers.items(), key=lambda item: -item[1])[:5]
+            figures[f"N={batch}, slowest layers in us"] = {name[:120]: round(us, 1) for name, us in slowest}
     return Findings(figures, failures)
 
 
@@ -211,11 +212,6 @@ def _host_times_us(session: TensorRTSession, inputs: Tensors) -> list[float]:
         session.run(inputs)
         times.append(1e6 * (perf_counter() - started))
     return times[WARM_UP:]
-
-
-def _slowest(layers_us: Mapping[str, float]) -> dict[str, float]:
-    ordered = sorted(layers_us.items(), key=lambda item: -item[1])
-    return {name[:120]: round(time, 1) for name, time in ordered[:5]}
 
 
 def kind_of(layer: str) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import platform
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from pssdet.errors import BadInput
 from pssdet.validation.gpu_check.plan import Step
@@ -15,26 +13,8 @@ from pssdet.validation.gpu_check.runner import Outcome, Results
 #: Where ``--record`` adds rows to a page, above this line.
 MARKER = "<!-- runs -->"
 
-#: The last part of an absolute path stays; names of ONNX nodes such as ``trunk/Conv_1`` are none.
-_PATH = re.compile(r"(?<![\w./<>-])~?/(?:[\w.+@~,=-]+/)+([\w.+@~,=-]*)")
 _MACHINE = ("driver", "cuda", "kernels", "bundles", "tensorrt", "plugins")
 _LONGEST = 640
-
-_Value = TypeVar("_Value")
-
-
-def shareable(value: _Value, host: str = "") -> _Value:
-    """A value of JSON whose texts have no absolute paths and not this machine's name."""
-    if isinstance(value, str):
-        text = _PATH.sub(r".../\1", value)
-        name = host or platform.node()
-        # A shorter name would be a word, or a part of a version.
-        return re.sub(rf"\b{re.escape(name)}\b", "HOST", text) if len(name) > 3 else text  # type: ignore[return-value]
-    if isinstance(value, Mapping):
-        return {key: shareable(each, host) for key, each in value.items()}  # type: ignore[return-value]
-    if isinstance(value, Sequence):
-        return [shareable(each, host) for each in value]  # type: ignore[return-value]
-    return value
 
 
 def markdown(results: Results, steps: Sequence[Step]) -> str:

@@ -8,16 +8,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from pssdet.files import write_atomically
 from pssdet.validation.gpu_check.child import MARK
@@ -29,7 +31,11 @@ LEAST_SECONDS = 5.0
 WARNINGS, LINES = 20, 20  # the last that are kept of TensorRT's messages, and of all that a step printed
 _CHILD = "pssdet.validation.gpu_check.child"
 
+#: The last part of an absolute path stays; names of ONNX nodes such as ``trunk/Conv_1`` are none.
+_PATH = re.compile(r"(?<![\w./<>-])~?/(?:[\w.+@~,=-]+/)+([\w.+@~,=-]*)")
+
 Status = Literal["PASS", "FAIL", "MISSING", "NOT RUN"]
+_Value = TypeVar("_Value")
 
 
 @dataclass
@@ -161,7 +167,21 @@ def run_step(step: Step, folder: Path, bundles: Path, limit: float) -> Outcome:
             -WARNINGS:
         ]
         outcome.output = [line[:300] for line in printed if not line.startswith(MARK)][-LINES:]
-    return outcome
+    return Outcome(**shareable(asdict(outcome)))
+
+
+def shareable(value: _Value, host: str = "") -> _Value:
+    """A value of JSON whose texts have no absolute paths and not this machine's name."""
+    if isinstance(value, str):
+        text = _PATH.sub(r".../\1", value)
+        name = host or platform.node()
+        # A shorter name would be a word, or a part of a version.
+        return re.sub(rf"\b{re.escape(name)}\b", "HOST", text) if len(name) > 3 else text  # type: ignore[return-value]
+    if isinstance(value, Mapping):
+        return {key: shareable(each, host) for key, each in value.items()}  # type: ignore[return-value]
+    if isinstance(value, Sequence):
+        return [shareable(each, host) for each in value]  # type: ignore[return-value]
+    return value
 
 
 def judged(code: int | None, result: Any, limit: float) -> Outcome:

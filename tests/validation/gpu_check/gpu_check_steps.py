@@ -5,6 +5,8 @@ import signal
 import sys
 import time
 
+from pssdet.engines.trt.runtime.cuda import CudaFailure
+from pssdet.engines.trt.runtime.engine import EngineFailure
 from pssdet.errors import EnvironmentMissing, GateFailed
 from pssdet.validation.gpu_check.plan import Findings
 
@@ -28,6 +30,14 @@ def gate(given):
 
 def missing(given):
     raise EnvironmentMissing("there is no GPU")
+
+
+def fails_in_cuda(given):
+    raise CudaFailure("cudaErrorIllegalAddress", "a kernel read foreign memory")
+
+
+def fails_in_tensorrt(given):
+    raise EngineFailure("it could not run the engine")
 
 
 def dies(given):

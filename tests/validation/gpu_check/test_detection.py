@@ -12,7 +12,7 @@ import pytest
 from fake_gpu import NumpyDevice
 from parallel import shared_folder
 
-from pssdet.errors import BadInput
+from pssdet.errors import BadInput, EnvironmentMissing
 from pssdet.plugins.bindings.detection import DetectionLibrary
 from pssdet.validation.gpu_check.detection import (
     SHAPES,
@@ -101,6 +101,16 @@ def test_boxes_and_features_that_are_off(model, library):
 
     failures = check_kernels(Fault(alter), library, model).failures
     assert len([failure for failure in failures if "must be" in failure]) == len(SHAPES) * 7
+
+
+def test_a_launch_that_is_refused(model, library, monkeypatch):
+    def refuse(*_, **__):
+        raise EnvironmentMissing("the GPU refused the launch")
+
+    monkeypatch.setattr(library, "roi_align", refuse)
+    failures = check_kernels(NumpyDevice(), library, model).failures
+    assert len(failures) == len(SHAPES) * 3
+    assert failures[0] == "roi_align, fp32 NCHW, 1 of (96, 128): the GPU refused the launch"
 
 
 def test_runs_that_differ(model, library):

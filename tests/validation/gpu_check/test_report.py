@@ -6,8 +6,8 @@ import pytest
 
 from pssdet.errors import BadInput
 from pssdet.validation.gpu_check.plan import STEPS
-from pssdet.validation.gpu_check.report import MARKER, counts, markdown, recorded, row, shareable
-from pssdet.validation.gpu_check.runner import Outcome, Results
+from pssdet.validation.gpu_check.report import MARKER, counts, markdown, recorded, row
+from pssdet.validation.gpu_check.runner import Outcome, Results, shareable
 
 
 @pytest.fixture

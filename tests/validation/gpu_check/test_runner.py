@@ -49,6 +49,8 @@ class TestOneStep:
             ("raises", "FAIL", "ZeroDivisionError: by nothing at all"),
             ("gate", "FAIL", "TensorRT could not build it"),
             ("missing", "MISSING", "there is no GPU"),
+            ("fails_in_cuda", "FAIL", "a kernel read foreign memory"),
+            ("fails_in_tensorrt", "FAIL", "it could not run the engine"),
             ("dies", "FAIL", "its process died by SIGSEGV"),
             ("garbage", "FAIL", "it left no result that can be read"),
             ("nonsense", "FAIL", "its process ended with exit code 1"),
