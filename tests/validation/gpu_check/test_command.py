@@ -161,3 +161,30 @@ class TestRecord:
         assert main(["--record", str(source), "--page", str(page)]) == 2
         assert f"{page}: the page has no line <!-- runs -->" in capsys.readouterr().err
         assert page.read_text() == "text\n"
+
+
+def test_a_machine_whose_driver_alone_answers(bundles, tmp_path):
+    """The real steps, in their processes, where everything but a driver is missing."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "from pssdet.engines import devices\n"
+        "devices.gpu = lambda: devices.Gpu('Stub 1', (7, 0), '12.4', '550.1')\n"
+    )
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "artifacts" / "gpu").symlink_to(bundles)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(SOURCE)])}
+    environment |= {"PSSDET_KERNELS": str(tmp_path / "nowhere.so"), "CUDA_VISIBLE_DEVICES": ""}
+    words = [sys.executable, "-m", "pssdet.validation.gpu_check"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("error: 1 steps failed, the first: cuda: ")
+    found = Results.read(tmp_path / "artifacts" / "gpu-check" / "gpu-check.json").outcomes
+    assert list(found) == [each.name for each in STEPS]
+    assert {name: found[name].status for name in ("driver", "cuda", "kernels", "bundles")} == {
+        "driver": "PASS",
+        "cuda": "FAIL",
+        "kernels": "MISSING",
+        "bundles": "PASS",
+    }
+    page = (tmp_path / "artifacts" / "gpu-check" / "gpu-check.md").read_text()
+    assert page.startswith("# GPU check: Stub 1\n\n22 NOT RUN, 2 PASS, 1 FAIL, 1 MISSING;")
+    assert str(tmp_path) not in page
