@@ -148,11 +148,12 @@ def pack_model(spec: CaseSpec, folder: Path, artifacts: Path, say: Say) -> None:
 
 
 def _exported(entry: ZooEntry, artifacts: Path, say: Say, *, seeded: bool) -> Path:
-    from pssdet.export.pipeline import export_model
     from pssdet.models.card import MODEL_CARD
 
     folder = artifacts / ("gpu-exports" if seeded else "") / entry.name
     if not (folder / MODEL_CARD).is_file():
+        from pssdet.export.pipeline import export_model
+
         export_model(entry, "none" if seeded else "", folder, lambda step: say(f"{entry.name}: {step}"))
     return folder
 

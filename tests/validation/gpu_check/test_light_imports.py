@@ -146,3 +146,24 @@ print("built")
     )
     done = bare(script)
     assert done.stdout == "built\n", done.stderr
+
+
+def test_an_export_becomes_a_bundle_without_paddle_and_onnx_runtime(artifacts, tmp_path):
+    """On a host with this project's own dependencies, to which the export alone was copied."""
+    script = tmp_path / "host.py"
+    blocked = CUSTOMISED.replace(repr(ABSENT), repr(("paddle", "onnxruntime")))
+    script.write_text(
+        f"""{blocked}
+import os
+os.chdir({str(tmp_path)!r})
+os.symlink({str(artifacts)!r}, "artifacts")
+from pathlib import Path
+from pssdet.validation.gpu_check import machine
+from pssdet.validation.gpu_check.plan import Given
+print(*machine.bundles(Given(Path("bundles"), Path("work"), "")).figures["identity"])
+"""
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    words = [sys.executable, str(script)]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, env=environment)
+    assert done.stdout.splitlines()[-1:] == ["bundle mini"], done.stderr
