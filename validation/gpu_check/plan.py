@@ -96,15 +96,17 @@ STEPS: tuple[Step, ...] = (
     _step("kernels", "the library of CUDA kernels", "machine:kernels", 30, "driver", machine=True),
     _step("bundles", "what --pack made, or an export", "machine:bundles", 120, "driver", machine=True),
     _step("deform-conv", "each tile of DCNv2 against float64", "deform_conv:check", 120, "cuda", "kernels"),
-    _step("detection", "its kernels against ONNX", "detection:check", 90, "cuda", "kernels", "bundles"),
+    _step("detection", "the other kernels against ONNX", "detection:check", 90, "cuda", "kernels", "bundles"),
     _step("tensorrt", "TensorRT and its way to FP16", "machine:tensorrt", 60, "cuda", machine=True),
     _step("plugins", "the plugin library in TensorRT", "machine:plugins", 60, "tensorrt", machine=True),
     *(step for name in LAYERS for step in _layer_steps(name)),
     *_mini_steps("fp32"),
     *_mini_steps("fp16"),
-    _step("row4", "row 4 in FP16, drawn parameters", "model_engines:build", 300, "plugins", argument=_ROW4),
+    _step("row4", "row 4 in FP16, drawn parameters", "model_engines:build", 420, "plugins", argument=_ROW4),
     _step("row4-times", "its latency, its parts' shares", "model_engines:times", 60, "row4", argument=_ROW4),
-    _step("row4-stages", "again, returning its stages", "model_engines:stages", 300, "row4", argument=_ROW4),
+    _step(
+        "row4-stages", "once more, returning its stages", "model_engines:stages", 420, "row4", argument=_ROW4
+    ),
     _step("scenes", "300 scenes, FP16", "model_engines:scenes", 120, "mini-fp16", argument="scenes fp16"),
 )
 
