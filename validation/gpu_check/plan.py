@@ -90,9 +90,7 @@ _ROW4 = "row4 fp16"
 
 STEPS: tuple[Step, ...] = (
     _step("driver", "the NVIDIA driver and its first GPU", "machine:driver", 60, machine=True),
-    _step(
-        "cuda", "memory, a stream, a CUDA graph by cuda-bindings", "machine:cuda", 60, "driver", machine=True
-    ),
+    _step("cuda", "memory, a stream, a CUDA graph", "machine:cuda", 60, "driver", machine=True),
     _step("kernels", "the library of CUDA kernels", "machine:kernels", 30, "driver", machine=True),
     _step("bundles", "what --pack made, or an export", "machine:bundles", 120, "driver", machine=True),
     _step("deform-conv", "each tile of DCNv2 against float64", "deform_conv:check", 120, "cuda", "kernels"),
@@ -104,9 +102,7 @@ STEPS: tuple[Step, ...] = (
     *_mini_steps("fp16"),
     _step("row4", "row 4 in FP16, drawn parameters", "model_engines:build", 420, "plugins", argument=_ROW4),
     _step("row4-times", "its latency, its parts' shares", "model_engines:times", 60, "row4", argument=_ROW4),
-    _step(
-        "row4-stages", "once more, returning its stages", "model_engines:stages", 420, "row4", argument=_ROW4
-    ),
+    _step("row4-stages", "again, returning its stages", "model_engines:stages", 420, "row4", argument=_ROW4),
     _step("scenes", "300 scenes, FP16", "model_engines:scenes", 120, "mini-fp16", argument="scenes fp16"),
 )
 
