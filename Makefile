@@ -1,4 +1,4 @@
-# make venv | demo | test | lint | plugin | plugin-tensorrt | check-sm70 | gpu-pack | gpu-{dcnv2,kernels,mini,row4,cascade,all} | clean
+# make venv | demo | test | lint | plugin | plugin-tensorrt | check-sm70 | gpu-check | gpu-pack | gpu-{dcnv2,kernels,mini,row4,cascade,all} | clean
 # All but the plugins and what runs on a GPU set up .venv first; nothing else is installed.
 MAKEFLAGS += --no-print-directory
 CANDIDATES := python3.12 python3.11 python3
@@ -24,8 +24,9 @@ SOURCES = $(shell find plugins -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o 
 # The Python of the machine with the GPU: benchmarks/gpu/README.md says what it must have.
 GPU_PYTHON ?= python3
 GPU_OPTIONS ?=
+GPU_RUN = $(GPU_PYTHON) benchmarks/gpu/run.py
 
-.PHONY: venv demo test lint plugin plugin-tensorrt check-sm70 gpu-pack gpu-dcnv2 gpu-kernels gpu-mini gpu-row4 gpu-cascade gpu-all clean
+.PHONY: venv demo test lint plugin plugin-tensorrt check-sm70 gpu-check gpu-pack gpu-dcnv2 gpu-kernels gpu-mini gpu-row4 gpu-cascade gpu-all clean
 
 venv: $(STAMP)
 
@@ -109,33 +110,34 @@ check-sm70: .venv/.kernels
 	@$(BIN)/python -m pip install --quiet --editable ".[kernels]"
 	@touch $@
 
-# Whether the DCNv2 kernel is right, and how fast: on a machine with a GPU, nvcc and CMake.
+# What this machine's GPU does with kernels, plugins and engines, within 8 minutes: docs/how-to/check-a-gpu.md.
+gpu-check:
+	PYTHONPATH=src $(GPU_PYTHON) -m pssdet.validation.gpu_check $(GPU_OPTIONS)
+
+# What that and the benchmarks below need beside this checkout, for a machine without Paddle and network: one folder each.
+gpu-pack: venv
+	$(BIN)/pssdet gpu-check --pack --cases mini scenes row4 row1 row2
+
+# Benchmarks on a machine with a GPU; each goes on where it was stopped. What they need: benchmarks/gpu/README.md.
 gpu-dcnv2:
 	@test -n "$$PSSDET_KERNELS" || { $(CMAKE) -S . -B build/cmake && $(CMAKE) --build build/cmake --parallel; }
-	$(GPU_PYTHON) benchmarks/gpu/dcnv2.py $(GPU_OPTIONS)
+	$(GPU_RUN) dcnv2 $(GPU_OPTIONS)
 
-# What the stages below need beside this checkout, for a machine without Paddle and network: one folder each.
-gpu-pack: venv
-	$(BIN)/python benchmarks/gpu/pack.py artifacts/gpu
-
-# On a machine with a GPU, in this order; each goes on where it was stopped. What they need: benchmarks/gpu/README.md.
 gpu-kernels:
-	$(GPU_PYTHON) benchmarks/gpu/detection_kernels.py $(GPU_OPTIONS)
+	$(GPU_RUN) kernels $(GPU_OPTIONS)
 
 gpu-mini:
-	$(GPU_PYTHON) benchmarks/gpu/engines.py mini $(GPU_OPTIONS)
+	$(GPU_RUN) mini $(GPU_OPTIONS)
 
 gpu-row4:
-	$(GPU_PYTHON) benchmarks/gpu/engines.py row4 $(GPU_OPTIONS)
+	$(GPU_RUN) row4 $(GPU_OPTIONS)
 
 # Row 1, and a cascade.
 gpu-cascade:
-	$(GPU_PYTHON) benchmarks/gpu/engines.py row1 $(GPU_OPTIONS)
-	$(GPU_PYTHON) benchmarks/gpu/engines.py row2 $(GPU_OPTIONS)
+	$(GPU_RUN) row1 row2 $(GPU_OPTIONS)
 
-# A stage that fails or misses a goal does not keep the next from running; their exit code is this one's.
 gpu-all:
-	@failed=0; for benchmark in dcnv2 kernels mini row4 cascade; do $(MAKE) gpu-$$benchmark || failed=1; done; exit $$failed
+	$(GPU_RUN) $(GPU_OPTIONS)
 
 clean:
 	rm -rf .venv artifacts build dist *.egg-info src/*.egg-info

@@ -23,9 +23,9 @@ from pssdet.commands.app import run
 from pssdet.commands.artifacts import engine_of, held_out_scenes
 from pssdet.console import Progress, steps
 from pssdet.images import load
-from pssdet.models.matching import match_detections
+from pssdet.models.matching import detection_rows, match_detections
 from pssdet.models.preprocess import as_batch, padded_alike, prepare
-from pssdet.models.stages import FLOAT32, HALF, detection_rows
+from pssdet.models.stages import FLOAT32, HALF
 from pssdet.models.zoo import bundled
 from pssdet.runtime.batching import Padding, in_batches
 from pssdet.runtime.detections import Detections

@@ -41,9 +41,9 @@ from pssdet.console import Progress, steps
 from pssdet.errors import GateFailed
 from pssdet.images import load
 from pssdet.models.architecture import Architecture
-from pssdet.models.matching import match_detections, pair_proposals
+from pssdet.models.matching import detection_rows, match_detections, pair_proposals
 from pssdet.models.preprocess import prepare
-from pssdet.models.stages import FLOAT32, detection_rows, map_stages, rows_of_image
+from pssdet.models.stages import FLOAT32, map_stages, rows_of_image
 
 HEAD = (
     "case", "maps, of max", "proposals", "cascade's regions", "probabilities", "decoded boxes", "detections",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +27,13 @@ class Match(NamedTuple):
     box: float
     unmatched_expected: tuple[float, ...]
     unmatched_obtained: tuple[float, ...]
+
+
+def detection_rows(outputs: Mapping[str, NDArray[Any]], image: int) -> _Floats:
+    """Rows [D, 6] (label, score, x1, y1, x2, y2) of one image of a model's outputs."""
+    count = int(outputs["count"][image])
+    columns = (outputs["labels"][image, :count, None], outputs["scores"][image, :count, None])
+    return np.concatenate([*columns, outputs["boxes"][image, :count]], axis=1)
 
 
 def box_ious(

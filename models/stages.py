@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pssdet.models.architecture import MAX_DETECTIONS, ROI_LEVELS, SCORE_THRESHOLD, Architecture
 from pssdet.models.card import Precision, StageRecord
-from pssdet.models.matching import Match, match_detections, pair_proposals
+from pssdet.models.matching import Match, detection_rows, match_detections, pair_proposals
 
 StageTensors = Mapping[str, NDArray[Any]]
 _Floats = NDArray[np.floating[Any]]
@@ -128,13 +128,6 @@ def region_stages(arch: Architecture) -> tuple[str, ...]:
 def tap_names(arch: Architecture) -> tuple[str, ...]:
     """Every intermediate tensor that a stage-by-stage comparison needs."""
     return (*map_stages(arch), "proposals", "proposal_scores", "proposal_count", *region_stages(arch))
-
-
-def detection_rows(outputs: StageTensors, image: int) -> _Floats:
-    """Rows [D, 6] (label, score, x1, y1, x2, y2) of one image of the model's outputs."""
-    count = int(outputs["count"][image])
-    columns = (outputs["labels"][image, :count, None], outputs["scores"][image, :count, None])
-    return np.concatenate([*columns, outputs["boxes"][image, :count]], axis=1)
 
 
 def compare(

@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pssdet.models.matching import box_ious, match_detections, pair_proposals
+from pssdet.models.matching import box_ious, detection_rows, match_detections, pair_proposals
 from pssdet.models.preprocess import as_batch, prepare
-from pssdet.models.stages import FLOAT32, detection_rows, map_stages, region_stages, rows_of_image
+from pssdet.models.stages import FLOAT32, map_stages, region_stages, rows_of_image
 from pssdet.models.zoo import ZOO
 
 DATA = Path(__file__).resolve().parent / "data"

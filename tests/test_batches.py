@@ -12,7 +12,8 @@ from plain import nms
 from reference import synthetic_image
 
 from pssdet.models.architecture import MAX_DETECTIONS, NMS_THRESHOLD, PADDING_MULTIPLE, SCORE_THRESHOLD
-from pssdet.models.stages import compare, detection_rows, first_broken, rows_of_image
+from pssdet.models.matching import detection_rows
+from pssdet.models.stages import compare, first_broken, rows_of_image
 
 SHIFTS = {"mini_faster": 0.0, "mini_cascade": 0.0, 1: 5.0, 2: 8.0, 3: 16.0, 4: 0.0}
 PADDED = (192, 256)

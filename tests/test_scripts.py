@@ -69,14 +69,16 @@ def test_help_imports_nothing_heavy(script, tmp_path):
     assert done.stderr.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", ["export", "build", "detect", "report", "scenes", "stages", "top1", "zoo"])
+@pytest.mark.parametrize(
+    "command", ["export", "build", "detect", "report", "scenes", "stages", "top1", "gpu-check", "zoo"]
+)
 def test_the_console_script_has_the_same_commands(command, tmp_path):
     program = [sys.executable, "-c", "from pssdet.commands.app import main; main()", command, "--help"]
     done = subprocess.run(program, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0
     assert f"pssdet {command}" in done.stdout
     module = importlib.import_module(_COMMANDS[command][0].partition(":")[0])
-    summary = getattr(module, command).__doc__.partition("\n")[0]
+    summary = getattr(module, command.replace("-", "_")).__doc__.partition("\n")[0]
     assert summary in " ".join(done.stdout.split())
 
 

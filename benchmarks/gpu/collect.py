@@ -2,19 +2,19 @@
 
     python benchmarks/gpu/collect.py OUT [--bundles artifacts/gpu] [--results benchmarks/results]
 
-OUT is the folder that the benchmarks wrote to (--output), copied back. Its .json and .md files are
-copied to the results; AP of ``mini`` and its verdict against Paddle are computed from the detections;
-and ``tensorrt_<gpu>.md`` says of every goal whether it is met. Needs what ``make venv`` installs.
-Exit code: 0 done, 1 a goal was missed, 2 usage or nothing to collect, 3 a package is missing.
+OUT is the folder that gpu-check or run.py wrote to, copied back. AP of the scenes and its verdict against
+Paddle are computed from the detections in it; gpu_<gpu>.json and .md say what was measured, and of every
+goal whether it is met. Needs what make venv installs.
+Exit code: 0 done, 1 a goal was missed, 2 usage or nothing to collect.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
+import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,72 +24,65 @@ if __name__ == "__main__":
     sys.path[0:1] = [str(Path(__file__).resolve().parents[2] / folder) for folder in (".", "src")]
 
 from benchmarks.documents import document, table
-from benchmarks.gpu.bundle import OUTPUTS, Bundle, Tensors
-from benchmarks.gpu.engine_report import ACCURACY_CASE, SPEED_CASE, goals
-from benchmarks.gpu.environment import ROOT
-from benchmarks.gpu.pack import SCENES
-from benchmarks.gpu.suite import Goal, Results, add_bundles_option, exit_code, goal_table, slug
-from pssdet.errors import BadInput, GateFailed
+from benchmarks.gpu.goals import goal_table, goals
+from benchmarks.gpu.run import RESULTS as BENCHMARKS
+from benchmarks.gpu.run import ROOT
+from benchmarks.gpu.steps import STEPS
+from pssdet.errors import BadInput, GateFailed, PssDetError
 from pssdet.files import read_arrays, write_atomically
+from pssdet.validation.gpu_check.bundle import OUTPUTS, Bundle, Tensors
+from pssdet.validation.gpu_check.command import RESULTS as CHECK
+from pssdet.validation.gpu_check.pack import SCENES
+from pssdet.validation.gpu_check.plan import STEPS as CHECKED
+from pssdet.validation.gpu_check.report import markdown
+from pssdet.validation.gpu_check.runner import Results
 
-CASES = ("kernels", "mini", "row4", "row1", "row2")  # in their order, by their names in files
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = {"fp16": "scenes", "fp32": "scenes-fp32"}  # with the steps that wrote the detections
 REFERENCE = "paddle"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Collect; the exit code."""
     options = _parser().parse_args(arguments)
-    return exit_code(lambda: collect(options.out, options.bundles, options.results, options.artifacts))
+    try:
+        collect(options.out, options.bundles, options.results, options.artifacts)
+    except PssDetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
-def collect(out: Path, bundles: Path, results: Path, artifacts: Path) -> None:
-    """Copy the figures, judge the detections, write the table of goals.
+def collect(out: Path, bundles: Path, target: Path, artifacts: Path) -> None:
+    """Judge the detections and the goals; write the figures and the page.
 
     Raises:
         BadInput: there are no results, or the detections are not of this bundle.
-        EnvironmentMissing: a package is missing.
         GateFailed: a goal was missed.
     """
-    by_gpu: dict[str, dict[str, Results]] = {}
-    for case, stored in _stored(out):
-        by_gpu.setdefault(stored.identity["gpu"], {})[case] = stored
-    if not by_gpu:
-        raise BadInput(
-            f"{out} has no results of {', '.join(CASES)}; name the folder that came back from the GPU host"
-        )
-    missed: list[str] = []
-    for gpu, by_case in sorted(by_gpu.items()):
-        judged = _judge_mini(by_case.get(ACCURACY_CASE), out, bundles, artifacts)
-        found = goals(by_case.get(SPEED_CASE), SPEED_CASE)
-        found += goals(by_case.get(ACCURACY_CASE), ACCURACY_CASE, judged.get("fp16"))
-        _copy(out, by_case, results)
-        path = results / f"tensorrt_{slug(gpu)}"
-        content = {"gpu": gpu, "goals": [asdict(goal) for goal in found], "ap": judged}
-        text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-        write_atomically(path.with_suffix(".json"), text.encode())
-        write_atomically(path.with_suffix(".md"), render(gpu, by_case, found, judged).encode())
-        print(f"wrote {path}.md")
-        missed += [f"{goal.text}: {goal.measured}" for goal in found if goal.verdict == "missed"]
-    if missed:
-        raise GateFailed(f"{len(missed)} goals missed, the first: {missed[0]}")
-
-
-def render(gpu: str, by_case: Mapping[str, Results], found: list[Goal], judged: Mapping[str, Any]) -> str:
-    """The table of goals, AP, and links to the other results."""
-    return document(
-        f"# TensorRT on {gpu}",
-        "## Goals",
+    results = Results.read(out / BENCHMARKS) or Results.read(out / CHECK)
+    if results is None:
+        raise BadInput(f"{out} has neither {BENCHMARKS} nor {CHECK}; name the folder that came back")
+    judged = _judged(results, out, bundles, artifacts)
+    found = goals(results, judged.get("fp16"))
+    gpu = str(results.outcomes["driver"].figures["identity"]["GPU"])
+    # 'NVIDIA H200' is h200.
+    name = re.sub(r"[^a-z0-9]+", "_", gpu.lower()).strip("_").removeprefix("nvidia_")
+    path = target / f"gpu_{name}"
+    content = {"goals": [asdict(goal) for goal in found], "ap": judged, "results": asdict(results)}
+    write_atomically(
+        path.with_suffix(".json"), (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+    )
+    page = document(
+        "# Goals",
         goal_table(found),
         "## AP of the small detector",
         _ap_lines(judged) if judged else "not measured",
-        "## Results",
-        [f"- {case}: {_link(by_case[case]) if case in by_case else 'not measured'}" for case in CASES],
+        markdown(results, (*CHECKED, *STEPS)).rstrip(),
     )
-
-
-def _link(stored: Results) -> str:
-    return f"[{stored.path.stem}.md]({stored.path.stem}.md), {len(stored.steps)} steps"
+    write_atomically(path.with_suffix(".md"), page.encode())
+    print(f"wrote {path}.md")
+    if missed := [goal for goal in found if goal.verdict == "missed"]:
+        raise GateFailed(f"{len(missed)} goals missed, the first: {missed[0].text}: {missed[0].measured}")
 
 
 def _ap_lines(judged: Mapping[str, Any]) -> list[str]:
@@ -100,13 +93,12 @@ def _ap_lines(judged: Mapping[str, Any]) -> list[str]:
             f"{100 * each['reference_ap']:.2f}",
             f"{100 * each['delta']:+.3f}",
             "[{:+.3f}, {:+.3f}]".format(*(100 * end for end in each["ci90"])),
-            f"{100 * each['margin']:.3f}",
             each["verdict"],
         )
         for precision, each in judged.items()
     ]
     note = f"On {SCENES} rendered scenes; the interval is a paired bootstrap's over images."
-    head = ("engine", "AP", "AP in Paddle", "difference", "90 % interval", "margin", "verdict")
+    head = ("engine", "AP", "AP in Paddle", "difference", "90 % interval", "verdict")
     return [*table(head, rows), "", note]
 
 
@@ -115,7 +107,7 @@ def judge(outputs: Tensors, reference: Tensors, artifacts: Path, precision: Any)
     from pssdet.models.zoo import find
     from pssdet.validation.agreement import agreement
     from pssdet.validation.average_precision import coco_results, coco_statistics, match, paired_bootstrap
-    from pssdet.validation.compare import judge_engine, margin
+    from pssdet.validation.compare import judge_engine
     from pssdet.validation.ground_truth import read_ground_truth
     from pssdet.validation.scenes.dataset import ensure_dataset
 
@@ -134,12 +126,8 @@ def judge(outputs: Tensors, reference: Tensors, artifacts: Path, precision: Any)
         "reference_ap": statistics[0]["AP"],
         "delta": bootstrap.delta,
         "ci90": list(bootstrap.ci90),
-        "ci95": list(bootstrap.ci95),
-        "margin": margin(precision, statistics[0]["AP"]),
         "verdict": verdict.verdict,
         "reason": verdict.reason,
-        "statistics": statistics[1],
-        "images": len(ids),
     }
 
 
@@ -155,46 +143,26 @@ def _detections(images: Sequence[Any], tensors: Tensors, names: tuple[str, ...])
     return detections
 
 
-def _judge_mini(stored: Results | None, out: Path, bundles: Path, artifacts: Path) -> dict[str, Any]:
-    """By precision; empty without detections of the small detector's engines, or of a quick run."""
-    if stored is None or stored.identity["quick"]:
-        return {}
-    bundle = Bundle(bundles / "mini")
-    if bundle.identity() != stored.identity["bundle"]:
-        raise BadInput(
-            f"{bundles / 'mini'} is not the folder that {stored.path} was made from; name that one: --bundles"
-        )
+def _judged(results: Results, out: Path, bundles: Path, artifacts: Path) -> dict[str, Any]:
+    """By precision; empty where the scenes were not run."""
     judged = {}
-    for precision in PRECISIONS:
-        path = out / f"{stored.path.stem}_{precision}.npz"
-        if stored.result(f"agreement {precision}") is not None and path.is_file():
-            outputs = read_arrays(path, OUTPUTS)
-            judged[precision] = judge(outputs, bundle.expected(REFERENCE), artifacts, precision)
+    for precision, step in PRECISIONS.items():
+        path, outcome = out / "work" / f"scenes-{precision}.npz", results.outcomes.get(step)
+        if outcome is None or not outcome.figures or not path.is_file():
+            continue
+        bundle = Bundle(bundles / "scenes")
+        if outcome.figures["bundle"] != bundle.identity()[:16]:
+            raise BadInput(f"{bundles / 'scenes'} is not what {out} was made with; name it: --bundles")
+        outputs = read_arrays(path, OUTPUTS)
+        judged[precision] = judge(outputs, bundle.expected(REFERENCE), artifacts, precision)
     return judged
-
-
-def _stored(out: Path) -> Iterator[tuple[str, Results]]:
-    """Each case's results: the full runs, else the quick ones."""
-    for case in CASES:
-        read = [Results.read(path) for path in sorted(out.glob(f"{case}_*.json"))]
-        found = [each for each in read if each is not None and "gpu" in each.identity]
-        full = [each for each in found if not each.identity["quick"]]
-        yield from ((case, each) for each in full or found)
-
-
-def _copy(out: Path, by_case: Mapping[str, Results], results: Path) -> None:
-    results.mkdir(parents=True, exist_ok=True)
-    for stored in by_case.values():
-        for path in (stored.path, stored.path.with_suffix(".md")):
-            if path.is_file() and out.resolve() != results.resolve():
-                shutil.copyfile(path, results / path.name)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Judge the results of a GPU host at home.")
     artifacts, folder = ROOT / "artifacts", ROOT / "benchmarks" / "results"
     parser.add_argument("out", type=Path, help="the folder that came back")
-    add_bundles_option(parser)
+    parser.add_argument("--bundles", type=Path, default=artifacts / "gpu", help="the bundles (%(default)s)")
     parser.add_argument("--results", type=Path, default=folder, help="where results are kept (%(default)s)")
     parser.add_argument("--artifacts", type=Path, default=artifacts, help="exports and scenes (%(default)s)")
     return parser

@@ -21,6 +21,12 @@ _MOST_LINES, _MOST_VERBOSE = 20_000, 2_000
 
 #: TensorRT holds the first logger for the whole process, and plugins log to it.
 _logs: list[tuple[Any, Any]] = []
+_listeners: list[Report] = []
+
+
+def listen(report: Report) -> None:
+    """From now on tell ``report`` each warning and error of TensorRT as it comes, from any thread."""
+    _listeners.append(report)
 
 
 def error_log(trt: Any) -> Any:
@@ -53,6 +59,9 @@ def _new(trt: Any) -> Any:
             self._count += 1
             kept = self._verbose if severity == trt.ILogger.VERBOSE else self._lines
             kept.append((self._count, f"[{_name(severity)}] {text}"))
+            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR, trt.ILogger.WARNING):
+                for listener in _listeners:
+                    listener(text)
 
         def last_errors(self) -> str:
             """The latest errors in one line; each is given once."""

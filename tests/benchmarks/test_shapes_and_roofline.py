@@ -4,33 +4,23 @@ from itertools import pairwise
 
 import pytest
 
-from benchmarks.gpu.shapes import (
-    GPUS,
-    ODD,
-    SIZES,
-    Problem,
-    floor_us,
-    gpu_named,
-    im2col_floor_us,
-    layers,
-    least_bytes,
-    shapes,
-)
+from benchmarks.gpu.dcnv2 import GPUS, floor_us, flop, gpu_named, least_bytes
+from pssdet.validation.gpu_check.shapes import ODD, SIZES, Problem, layers, shapes
 
-# depth, size, batch, GFLOP, least MB, floor and im2col floor in us on V100 and on H200
+# depth, size, batch, GFLOP, least MB, floor in us on V100 and on H200
 SUMS = """
-50 640x640 1 24.5 58.4 196.3 362.8 31.1 69.0
-50 640x640 8 196.3 310.1 1570.3 2893.6 248.5 550.1
-50 800x1344 1 64.4 116.8 515.3 950.4 81.5 180.7
-50 800x1344 8 515.3 777.6 4122.2 7593.6 652.2 1443.6
-50 1024x1504 1 92.3 157.6 738.1 1360.7 116.8 258.7
-50 1024x1504 8 738.1 1104.2 5904.5 10876.4 934.3 2067.7
-101 640x640 1 56.6 107.8 453.0 775.9 71.7 142.3
-101 640x640 8 453.0 564.7 3623.9 6198.1 573.4 1136.9
-101 800x1344 1 148.6 213.8 1189.1 2034.6 188.1 373.2
-101 800x1344 8 1189.1 1413.4 9512.7 16267.9 1505.2 2983.8
-101 1024x1504 1 212.9 287.9 1703.2 2913.8 269.5 534.5
-101 1024x1504 8 1703.2 2006.2 13625.8 23301.3 2156.0 4273.9
+50 640x640 1 24.5 58.4 196.3 31.1
+50 640x640 8 196.3 310.1 1570.3 248.5
+50 800x1344 1 64.4 116.8 515.3 81.5
+50 800x1344 8 515.3 777.6 4122.2 652.2
+50 1024x1504 1 92.3 157.6 738.1 116.8
+50 1024x1504 8 738.1 1104.2 5904.5 934.3
+101 640x640 1 56.6 107.8 453.0 71.7
+101 640x640 8 453.0 564.7 3623.9 573.4
+101 800x1344 1 148.6 213.8 1189.1 188.1
+101 800x1344 8 1189.1 1413.4 9512.7 1505.2
+101 1024x1504 1 212.9 287.9 1703.2 269.5
+101 1024x1504 8 1703.2 2006.2 13625.8 2156.0
 """
 
 
@@ -40,30 +30,25 @@ def test_sums(line):
     network = layers(int(depth), tuple(map(int, size.split("x"))), int(batch))
     assert len(network) == {"50": 13, "101": 30}[depth]
     v100, h200 = GPUS["V100-SXM2"], GPUS["H200"]
-    found = [sum(layer.problem.flop for layer in network) / 1e9]
+    found = [sum(flop(layer.problem) for layer in network) / 1e9]
     found.append(sum(least_bytes(layer.problem) for layer in network) / 1e6)
-    found += [
-        sum(floor(layer.problem, gpu) for layer in network)
-        for gpu in (v100, h200)
-        for floor in (floor_us, im2col_floor_us)
-    ]
+    found += [sum(floor_us(layer.problem, gpu) for layer in network) for gpu in (v100, h200)]
     assert [f"{value:.1f}" for value in found] == figures
 
 
 def test_every_layer_at_640_has_the_same_work():
-    assert {f"{layer.problem.flop / 1e9:.3f}" for layer in layers(101, (640, 640), 1)} == {"1.887"}
+    assert {f"{flop(layer.problem) / 1e9:.3f}" for layer in layers(101, (640, 640), 1)} == {"1.887"}
 
 
 def test_one_layer_by_hand():
     (layer,) = [layer for layer in layers(50, (640, 640), 1) if layer.name == "c5.0"]
     problem = layer.problem
     assert (problem.height, problem.out_height, problem.stride_h, problem.depth) == (40, 20, 2, 4608)
-    assert problem.flop == 2 * 20 * 20 * 512 * 512 * 9
+    assert flop(problem) == 2 * 20 * 20 * 512 * 512 * 9
     moved = 2 * (512 * 40 * 40 + 27 * 20 * 20 + 512 * 512 * 9 + 512 * 20 * 20)
     assert least_bytes(problem) == moved
     gpu = GPUS["V100-SXM2"]
-    assert floor_us(problem, gpu) == pytest.approx(max(problem.flop / 125e6, moved / 900e3))
-    assert im2col_floor_us(problem, gpu) == pytest.approx(21.0, abs=0.05)
+    assert floor_us(problem, gpu) == pytest.approx(max(flop(problem) / 125e6, moved / 900e3))
 
 
 def test_names_and_counts():

@@ -7,32 +7,19 @@ from time import perf_counter
 
 import numpy as np
 
-from benchmarks.gpu.correctness import convolve
-from benchmarks.gpu.timing import Replay
 from pssdet.errors import BadInput
+from pssdet.validation.gpu_check.deform_conv import convolve
+from pssdet.validation.gpu_check.device import Replay
 
 
 class NumpyDevice:
-    xp = np
     l2_bytes = 1
 
     def __init__(self, name="NVIDIA Stub 1"):
         self.name = name
 
-    def describe(self):
-        return {"GPU": self.name}
-
-    def normal(self, shape, seed):
-        return np.random.default_rng(seed).standard_normal(tuple(shape), np.float32)
-
-    def full(self, shape, kind, value):
-        return np.full(tuple(shape), value, kind)
-
-    def packed(self, array, kind):
-        return np.ascontiguousarray(array, kind)
-
     def put(self, values):
-        return np.array(values)
+        return np.array(values, order="C")
 
     def take(self, array):
         return array
@@ -46,13 +33,13 @@ class NumpyDevice:
     def synchronize(self):
         pass
 
-    def at_once(self, replays):
-        for replay in replays:
-            replay.run()
+    def at_once(self, works):
+        for work in works:
+            work()
 
     def record(self, work):
         work()
-        return Replay(work, work, {"kernel": 1})
+        return Replay(work, work)
 
     def times_us(self, work, iterations):
         times = []
@@ -83,7 +70,7 @@ class FakeKernels:
         fused = form.half and form.channels_last and problem.groups == problem.offset_groups == 1
         return self.tiles if fused and problem.channels % 8 == problem.out_channels % 8 == 0 else 0
 
-    def run(self, problem, form, *, x, offset, weight, y, mask=0, bias, tile, stream):
+    def run(self, problem, form, *, x, offset, weight, y, bias, tile, stream, mask=0):
         assert stream == 7
         self.launches += 1
         fault = self.fault if tile == 1 else ""
@@ -104,7 +91,7 @@ class FakeKernels:
         weight = np.moveaxis(memory(weight, dtype_of(form.half), packed), -1, 1)
         bias = memory(bias, "float32", (problem.out_channels,))
         exact = [part.astype("f8") for part in (x, offset, mask, np.ascontiguousarray(weight), bias)]
-        result = convolve(NumpyDevice(), problem, *exact)
+        result = convolve(problem, *exact)
         if form.relu:
             result = np.maximum(result, 0)
         self._write(form, y, result, fault)

@@ -40,11 +40,8 @@ SCRIPTS = (
     "benchmarks/int8_calibration.py",
     "benchmarks/padding_drift.py",
     "benchmarks/throughput.py",
-    "benchmarks/gpu/pack.py",
+    "benchmarks/gpu/run.py",
     "benchmarks/gpu/collect.py",
-    "benchmarks/gpu/engines.py",
-    "benchmarks/gpu/dcnv2.py",
-    "benchmarks/gpu/detection_kernels.py",
 )
 
 

@@ -23,6 +23,7 @@ _COMMANDS = {
     "stages": ("pssdet.commands.stages:stages", "Engines against a reference, stage by stage."),
     "top1": ("pssdet.commands.top1:top1", "Accuracy of the exported classifier."),
     "scenes": ("pssdet.commands.scenes:scenes", "Render scenes as a COCO data set."),
+    "gpu-check": ("pssdet.commands.gpu_check:gpu_check", "What a GPU does with kernels, plugins and engines."),
     "zoo": ("pssdet.commands.zoo:zoo", "The detectors and their published figures."),
 }
 

@@ -44,3 +44,15 @@ def test_the_transcript_has_every_line_but_of_verbose_ones_the_latest(trt, monke
     log.log(ILogger.ERROR, "last")
     assert log.transcript() == "[2] first\n[4] tactic 2\n[4] tactic 3\n[1] last\n"
     assert log.last_errors() == "last"
+
+
+def test_who_listens_is_told_warnings_and_errors_at_once(trt, monkeypatch):
+    told = []
+    monkeypatch.setattr(callbacks, "_listeners", [])
+    callbacks.listen(told.append)
+    log = error_log(trt)
+    log.log(ILogger.WARNING, " a warning\n")
+    log.log(ILogger.INFO, "some information")
+    log.log(ILogger.ERROR, "an error")
+    assert told == ["a warning", "an error"]
+    assert log.last_errors() == "an error"

@@ -1,0 +1,1 @@
+"""What a GPU does with this project: checks in processes of their own."""
