@@ -20,6 +20,9 @@ PLACEHOLDERS = {
 OTHER_OPTIONS = {
     *("--help", "--scale", "--strict", "--build", "--target", "--extra-index-url"),
     *("--backend-config", "--dynamicPlugins", "--staticPlugins", "--setPluginsToSerialize"),
+    *("--stronglyTyped", "--tacticSources", "--preview", "--profile"),  # trtexec's
+    *("--file", "--gpus", "--rm", "--tag", "--user", "--volume"),  # docker's
+    *("--no-deps", "--no-build-isolation"),  # pip's
 }
 DECISION = re.compile(r"# (\d+)\. (.+)\n\nDate: (\d{4}-\d\d-\d\d)\n")
 

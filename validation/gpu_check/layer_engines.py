@@ -69,7 +69,7 @@ def build(given: Given) -> Findings:
             plugins=_library(given),
             typed=True,
         )
-        layers = [f"{layer.get('LayerType', '?')} in {layer_precision(layer)}" for layer in built.layers]
+        layers = [f"{layer.get('LayerType', '?')} in {layer_precision(layer)}" for layer in built.plan.layers]
         figures[precision] = {"seconds": built.seconds, "route": built.route, "layers": layers}
     return Findings(figures)
 

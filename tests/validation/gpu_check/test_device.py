@@ -275,7 +275,7 @@ class TestMachine:
         findings = machine.tensorrt(None)
         assert findings.failures == []
         assert findings.figures["identity"]["TensorRT"] == "10.4.0"
-        assert findings.figures["identity"]["way to FP16"] == "flags"
+        assert findings.figures["identity"]["way to FP16"] == "typed"
 
     def test_a_tensorrt_that_gave_up_this_gpu(self, trt):
         def refuse(logger):

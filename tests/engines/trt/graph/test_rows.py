@@ -100,7 +100,7 @@ def test_every_node_that_must_stay_float32_is_held_or_listed(row, exported, monk
     held = hold_in_float32(trt, network, graph, float32)
     listed = [*held.computed, *held.moved, *(node for nodes in held.exempt.values() for node in nodes)]
     assert sorted(listed) == sorted(float32)
-    assert set(held.exempt) == {CAST, NO_FLOAT, PLUGIN}
+    assert {PLUGIN} <= set(held.exempt) <= {CAST, NO_FLOAT, PLUGIN}
     predictors = {node.name for node in graph.graph.node if node.op_type == "Conv"} & float32
     assert len(predictors) == sum(node.op_type == "PssDetDeformConv2d" for node in graph.graph.node)
     assert predictors <= set(held.computed)
