@@ -251,6 +251,10 @@ class TestMachine:
         stub.loses = True
         assert machine.cuda(None).failures == ["a copy recorded as a CUDA graph did not copy"]
 
+    def test_a_graph_that_does_nothing(self, stub, monkeypatch):
+        monkeypatch.setattr(stub, "cudaGraphLaunch", lambda graph, stream: (Error.cudaSuccess,), raising=False)
+        assert "a copy recorded as a CUDA graph did not copy" in machine.cuda(None).failures
+
     def test_bundles(self, bundles, tmp_path):
         found = machine.bundles(Given(bundles, tmp_path, ""))
         assert set(found.figures["identity"]) == {"bundle mini", "bundle scenes", "bundle row4"}
