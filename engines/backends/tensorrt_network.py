@@ -16,7 +16,6 @@ from pssdet.engines.trt.profiles import Profile, default_profile, read_profiles
 from pssdet.errors import BadInput
 from pssdet.files import sha256_of, staged_folder
 from pssdet.models.card import MODEL_ONNX, CalibrationRecord, ModelCard, Precision, read_model_card
-from pssdet.models.stages import tap_names
 
 if TYPE_CHECKING:
     import onnx
@@ -120,6 +119,7 @@ def prepare_network(
     import onnx
 
     from pssdet.engines.trt.graph.rewrite import plugin_graph
+    from pssdet.models.stages import tap_names
 
     reduced = precision != "fp32"
     exported = onnx.load(model / MODEL_ONNX)

@@ -255,7 +255,8 @@ class TestMachine:
         monkeypatch.setattr(stub, "cudaGraphLaunch", lambda graph, stream: (Error.cudaSuccess,), raising=False)
         assert "a copy recorded as a CUDA graph did not copy" in machine.cuda(None).failures
 
-    def test_bundles(self, bundles, tmp_path):
+    def test_bundles(self, bundles, tmp_path, monkeypatch):
+        monkeypatch.setattr(machine, "ARTIFACTS", tmp_path / "nothing exported")
         found = machine.bundles(Given(bundles, tmp_path, ""))
         assert set(found.figures["identity"]) == {"bundle mini", "bundle scenes", "bundle row4"}
         with pytest.raises(EnvironmentMissing, match="gpu-check --pack"):
