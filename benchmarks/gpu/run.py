@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if unknown := set(given.benchmarks) - set(BENCHMARKS):
         parser.error(f"there is no benchmark {min(unknown)!r}; choose from {', '.join(BENCHMARKS)}")
+    # On SIGTERM the process of the step is ended, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # The processes of the steps import this folder, too.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     try:
@@ -44,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PssDetError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -51,7 +57,8 @@ def measure(benchmarks: Sequence[str], bundles: Path, output: Path, *, fresh: bo
     """Run the steps of these benchmarks, all without names; raises as ``judge``, and for a missed goal."""
     options = Options(budget=float("inf"), output=output, bundles=bundles)
     names = [name for benchmark in benchmarks or BENCHMARKS for name in BENCHMARKS[benchmark]]
-    results = run(STEPS, names, options, output / RESULTS, say, resume=not fresh)
+    sources = [ROOT / "benchmarks"]
+    results = run(STEPS, names, options, output / RESULTS, say, resume=not fresh, sources=sources)
     found = goals(results)
     text = document("# Goals", goal_table(found), markdown(results, STEPS).rstrip())
     write_atomically((output / RESULTS).with_suffix(".md"), text.encode())

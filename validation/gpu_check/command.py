@@ -15,6 +15,8 @@ from pssdet.validation.gpu_check.report import counts, markdown, recorded, row
 from pssdet.validation.gpu_check.runner import Results, Run
 
 RESULTS, REPORT = "gpu-check.json", "gpu-check.md"
+#: The folders of this package whose sources decide results.
+_DECIDING = ("engines", "models", "plugins/bindings", "validation/gpu_check")
 
 Say = Callable[[str], None]
 
@@ -79,12 +81,14 @@ def run(
     *,
     again: Sequence[str] = (),
     resume: bool,
+    sources: Sequence[Path] = (),
 ) -> Results:
     """Run the steps of these names, all without names, into a file that can be shown to anybody.
 
     Args:
         again: names of steps to run even if the file has their results.
         resume: Results that the file has from this machine are kept.
+        sources: folders of the steps' own sources, if they are not of this package.
 
     Raises:
         BadInput: there is no step of a name.
@@ -96,7 +100,7 @@ def run(
         known = {name for name in before.outcomes if name not in again}
         before.outcomes = {name: before.outcomes[name] for name in known}
         wanted = chosen(steps, [*(step.name for step in wanted), *known & {step.name for step in steps}])
-    this = Run(file, options.bundles.absolute(), options.budget, _identity(), version_of("pss-det"), say)
+    this = Run(file, options.bundles.absolute(), options.budget, _identity(sources), version_of("pss-det"), say)
     results = this.steps(wanted, before)
     first = results.outcomes[wanted[0].name]
     if first.status == "MISSING":
@@ -144,7 +148,12 @@ def _record(source: Path, page: Path, say: Say) -> None:
     say(f"added a row to {page}")
 
 
-def _identity() -> str:
-    """Changes with these sources."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+def _identity(folders: Sequence[Path]) -> str:
+    """Changes with the sources that decide results, and with those in these folders."""
+    package = Path(__file__).parents[2]
+    files = [
+        path
+        for folder in (*(package / name for name in _DECIDING), *folders)
+        for path in sorted(folder.rglob("*.py"))
+    ]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

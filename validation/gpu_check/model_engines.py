@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import onnx
 
 WARM_UP, ITERATIONS, PROFILED = 5, 300, 30
-SCORE, IOU = 0.3, 0.9  # detections above this score are compared, at this IoU
-FLOAT32_SHARE = 0.99  # of what ONNX Runtime finds; half precision reorders near ties
+SCORE, IOU = 0.3, 0.9  # detections above this score count, at this IoU in the scenes
+FLOAT32_SHARE = 0.99  # of what ONNX Runtime finds
 
 #: The first part that is found in a layer's name decides; TensorRT joins names of fused nodes.
 _MARKS = (
@@ -131,6 +131,9 @@ def probe(given: Given) -> Findings:
         failures.append("a detection is not finite")
     if share < limits["share"]:
         failures.append(f"{match.matched} of {match.expected} detections found, {limits['share']:.0%} must be")
+    extra = sum(score > SCORE for score in match.unmatched_obtained)
+    if extra > (1 - limits["share"]) * match.expected:
+        failures.append(f"{extra} detections above score {SCORE} that Paddle does not have")
     figures = {
         "detections": match.expected,
         "matched": match.matched,
@@ -179,10 +182,17 @@ def scenes(given: Given) -> Findings:
     failures = []
     if not all(np.isfinite(together[name]).all() for name in ("boxes", "scores")):
         failures.append("a detection is not finite")
-    share = figures["onnxruntime"]["share"]
-    if share < FLOAT32_SHARE and case.precision == "fp32":
-        failures.append(f"{share:.1%} of ONNX Runtime's detections found, {FLOAT32_SHARE:.0%} must be")
+    share, least = figures["onnxruntime"]["share"], _least_share(case)
+    if share < least:
+        failures.append(f"{share:.1%} of ONNX Runtime's detections found, {least:.0%} must be")
     return Findings({"pictures": len(outputs), "bundle": bundle.identity()[:16], **figures}, failures)
+
+
+def _least_share(case: ModelCase) -> float:
+    if case.precision == "fp32":
+        return FLOAT32_SHARE
+    # Half precision reorders near ties, of which a model with drawn parameters has many.
+    return 0.0 if case.bundle.case.seeded else case.bundle.case.limits[case.precision]["share"]
 
 
 def times(given: Given) -> Findings:

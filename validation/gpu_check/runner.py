@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from time import perf_counter
@@ -120,7 +120,10 @@ class Run:
             self.say(f"  {outcome.status} {outcome.seconds:.1f} s {outcome.reason}".rstrip())
             if number == 1 and outcome.status == "MISSING":
                 return results
-            write_atomically(self.file, results.encode())
+            # Until their turn comes, earlier results stay in the file: this run may be stopped, too.
+            kept = replace(results, outcomes={**before, **results.outcomes})
+            write_atomically(self.file, kept.encode())
+        write_atomically(self.file, results.encode())
         return results
 
     def _outcome(self, step: Step, results: Results, left: float) -> Outcome:

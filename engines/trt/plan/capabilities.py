@@ -112,7 +112,7 @@ def choose_route(capabilities: Capabilities, *, reduced: bool, typed: bool | Non
     can_be_typed = capabilities.typed_flag or capabilities.always_typed
     if typed and not can_be_typed:
         raise BadInput(
-            "this TensorRT has no strongly typed networks, 10.0 is the first that has;"
+            "this TensorRT has no strongly typed networks, 9.1 is the first that has;"
             " leave out --precision-route"
         )
     if not reduced:

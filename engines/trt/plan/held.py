@@ -91,7 +91,7 @@ def hold_in_float32(trt: Any, network: Any, model: onnx.ModelProto, names: Abstr
     if lost := outcomes.pop(_LOST, []):
         raise GateFailed(
             f"TensorRT's network has no layer for {some(lost)}, to be held to float32;"
-            " take --precision-route typed, which 10.0 is the first to have"
+            " take --precision-route typed, which 9.1 is the first to have"
         )
     return _sorted(outcomes)
 

@@ -9,6 +9,7 @@ import pytest
 from golden_files import pssdet
 
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
+from pssdet.validation.gpu_check import command
 from pssdet.validation.gpu_check.__main__ import main
 from pssdet.validation.gpu_check.command import Options, gpu_check
 from pssdet.validation.gpu_check.plan import STEPS, Step
@@ -100,6 +101,17 @@ class TestCheck:
         (tmp_path / "out").touch()
         with pytest.raises((BadInput, OSError)):
             check(tmp_path, step("good", "driver", machine=True))
+
+
+@pytest.mark.parametrize("folder", ["engines/trt", "models", "plugins/bindings", "validation/gpu_check", "own"])
+def test_changed_sources_are_others(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "__file__", str(tmp_path / "validation" / "gpu_check" / "command.py"))
+    source = tmp_path / folder / "module.py"
+    source.parent.mkdir(parents=True)
+    source.write_text("limit = 1")
+    before = command._identity([tmp_path / "own"])
+    source.write_text("limit = 2")
+    assert command._identity([tmp_path / "own"]) != before
 
 
 class TestOptions:

@@ -251,6 +251,10 @@ class TestMachine:
         stub.loses = True
         assert machine.cuda(None).failures == ["a copy recorded as a CUDA graph did not copy"]
 
+    def test_a_graph_that_does_nothing(self, stub, monkeypatch):
+        monkeypatch.setattr(stub, "cudaGraphLaunch", lambda graph, stream: (Error.cudaSuccess,), raising=False)
+        assert "a copy recorded as a CUDA graph did not copy" in machine.cuda(None).failures
+
     def test_bundles(self, bundles, tmp_path, monkeypatch):
         monkeypatch.setattr(machine, "ARTIFACTS", tmp_path / "nothing exported")
         found = machine.bundles(Given(bundles, tmp_path, ""))

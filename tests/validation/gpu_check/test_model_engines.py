@@ -1,6 +1,7 @@
 """The steps about whole detectors: their parts, and on stubs of TensorRT with ONNX Runtime in its place."""
 
 import json
+from types import SimpleNamespace
 
 import fake_trt_build
 import numpy as np
@@ -214,6 +215,21 @@ class TestSteps:
         session.shift = np.nan
         assert model_engines.probe(given).failures[0] == "a detection is not finite"
 
+    def test_a_detection_too_many(self, trt, session, bundles, tmp_path, monkeypatch):
+        given = Given(bundles, tmp_path, "mini fp16")
+        model_engines.build(given)
+        run = session.run
+
+        def one_more(self, inputs):
+            found = {name: np.array(values) for name, values in run(self, inputs).items()}
+            count = int(found["count"][0])
+            for name in ("boxes", "scores", "labels"):
+                found[name][0, count : count + 3] = found[name][0, 0]
+            return {**found, "count": found["count"] + 3}
+
+        monkeypatch.setattr(session, "run", one_more)
+        assert model_engines.probe(given).failures == ["3 detections above score 0.3 that Paddle does not have"]
+
     def test_half_precision_that_is_none(self, trt, bundles, tmp_path):
         trt.ignores_half = True
         built = model_engines.build(Given(bundles, tmp_path, "mini fp16"))
@@ -232,11 +248,20 @@ class TestSteps:
             for name, values in Bundle(bundles / "scenes").expected("onnxruntime").items():
                 np.testing.assert_array_equal(arrays[name], values)
 
-    def test_scenes_in_float32_must_be_onnx_runtimes(self, trt, session, bundles, tmp_path):
-        model_engines.build(Given(bundles, tmp_path, "mini fp32"))
+    @pytest.mark.parametrize(("precision", "least"), [("fp32", "99%"), ("fp16", "95%")])
+    def test_scenes_must_be_onnx_runtimes(self, trt, session, bundles, tmp_path, precision, least):
+        model_engines.build(Given(bundles, tmp_path, f"mini {precision}"))
         session.shift = 9.0
-        failures = model_engines.scenes(Given(bundles, tmp_path, "scenes fp32")).failures
-        assert failures == ["0.0% of ONNX Runtime's detections found, 99% must be"]
+        failures = model_engines.scenes(Given(bundles, tmp_path, f"scenes {precision}")).failures
+        assert failures == [f"0.0% of ONNX Runtime's detections found, {least} must be"]
+
+    @pytest.mark.parametrize(
+        ("precision", "seeded", "least"), [("fp32", True, 0.99), ("fp16", False, 0.95), ("fp16", True, 0.0)]
+    )
+    def test_of_drawn_parameters_only_float32_is_judged(self, precision, seeded, least):
+        card = SimpleNamespace(seeded=seeded, limits={"fp16": {"share": 0.95}})
+        case = SimpleNamespace(precision=precision, bundle=SimpleNamespace(case=card))
+        assert model_engines._least_share(case) == least
 
     def test_times_and_shares(self, trt, session, bundles, tmp_path, monkeypatch):
         session.bundle = Bundle(bundles / "row4")

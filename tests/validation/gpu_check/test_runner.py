@@ -157,6 +157,22 @@ class TestRun:
         # The first run, and the second without what it had: of the machine alone it asks again.
         assert (tmp_path / "work" / "ran").read_text().split() == ["d", "a", "d", "b"]
 
+    def test_results_that_are_kept_stay_in_the_file(self, tmp_path):
+        steps = [step("good", "driver", machine=True), step("good", "cuda", machine=True), step("good", "a")]
+        results, _ = run(tmp_path, steps)
+        again, _ = run(tmp_path, steps, results)
+        assert Results.read(tmp_path / "gpu-check.json") == again
+        assert list(again.outcomes) == ["driver", "cuda", "a"]
+
+        def stop(line):
+            if line.startswith("[2/3]"):
+                raise KeyboardInterrupt
+
+        stopped = Run(tmp_path / "gpu-check.json", tmp_path / "packed", 600.0, "same", "1.0", stop)
+        with pytest.raises(KeyboardInterrupt):
+            stopped.steps(steps, again)
+        assert Results.read(tmp_path / "gpu-check.json").outcomes["a"] == again.outcomes["a"]
+
     @pytest.mark.parametrize("change", ["sources", "machine"])
     def test_on_another_machine_it_starts_anew(self, tmp_path, change):
         steps = [step("good", "driver", machine=True, argument="d"), step("good", "a", argument="a")]
