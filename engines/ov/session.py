@@ -90,8 +90,9 @@ class OpenVinoSession:
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": threading.threads,
-            # Each compiled model, and each process, would pin its first stream to the same core.
-            "ENABLE_CPU_PINNING": False,
+            # Only where one stream uses all cores: each compiled model, and each process, pins its first
+            # thread to the same core, so that others would share one while another core is idle.
+            "ENABLE_CPU_PINNING": streams == 1 and not threading.threads,
         }
         self._cache = CompiledModels(ir, self._settings) if cached else None
         quantised = any(node.get_type_name() == "FakeQuantize" for node in self._model.get_ops())

@@ -109,9 +109,12 @@ def test_streams_make_it_deeper_and_change_nothing(ir, session, batches):
     assert equal(wider.run(batches[0]), session.run(batches[0]))
 
 
-def test_threads_are_not_pinned_to_cores(ir, batches):
-    session = OpenVinoSession(ir, threading=Threading(threads=2, streams=2))
-    assert session.compiled(batches[0]["image"].shape).get_property("ENABLE_CPU_PINNING") is False
+@pytest.mark.parametrize(
+    ("threading", "pinned"), [({}, True), ({"streams": 2}, False), ({"threads": 1}, False)]
+)
+def test_threads_are_pinned_only_where_one_stream_has_all_cores(ir, batches, threading, pinned):
+    compiled = OpenVinoSession(ir, threading=Threading(**threading)).compiled(batches[0]["image"].shape)
+    assert compiled.get_property("ENABLE_CPU_PINNING") is pinned
 
 
 def test_a_closed_session_runs_nothing(session, batches):
