@@ -64,7 +64,7 @@ def collect(out: Path, bundles: Path, target: Path, artifacts: Path) -> None:
         raise BadInput(f"{out} has neither {BENCHMARKS} nor {CHECK}; name the folder that came back")
     judged = _judged(results, out, bundles, artifacts)
     found = goals(results, judged.get("fp16"))
-    gpu = str(results.outcomes["driver"].figures["identity"]["GPU"])
+    gpu = _gpu(results, out)
     # 'NVIDIA H200' is h200.
     name = re.sub(r"[^a-z0-9]+", "_", gpu.lower()).strip("_").removeprefix("nvidia_")
     path = target / f"gpu_{name}"
@@ -141,6 +141,14 @@ def _detections(images: Sequence[Any], tensors: Tensors, names: tuple[str, ...])
         boxes, scores, found = (tensors[name][index, :count] for name in ("boxes", "scores", "labels"))
         detections.append(Detections(boxes, scores, found, names, image.width, image.height, pixel_offset=0))
     return detections
+
+
+def _gpu(results: Results, out: Path) -> str:
+    driver = results.outcomes.get("driver")
+    identity = driver.figures.get("identity") if driver is not None else None
+    if not identity:
+        raise BadInput(f"in the results of {out} no GPU was found; run the check on a machine with one")
+    return str(identity["GPU"])
 
 
 def _judged(results: Results, out: Path, bundles: Path, artifacts: Path) -> dict[str, Any]:

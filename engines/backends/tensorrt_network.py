@@ -13,7 +13,7 @@ from pssdet.engines.precision.recipe import Recipe, chosen_recipe
 from pssdet.engines.trt.plan.builder import BuildSettings
 from pssdet.engines.trt.plan.capabilities import Hardware, Route, graph_for
 from pssdet.engines.trt.profiles import Profile, default_profile, read_profiles
-from pssdet.errors import BadInput
+from pssdet.errors import BadInput, GateFailed
 from pssdet.files import sha256_of, staged_folder
 from pssdet.models.card import MODEL_ONNX, CalibrationRecord, ModelCard, Precision, read_model_card
 
@@ -166,6 +166,7 @@ def write_network(
     Raises:
         BadInput: as ``prepare_network`` and ``trtexec.command``, or the files cannot be written.
         EnvironmentMissing: as ``prepare_network``.
+        GateFailed: the graph lacks a stage that was asked for.
     """
     from pssdet.engines.trt.plan.held import expected_to_hold
     from pssdet.engines.trt.plan.trtexec import command
@@ -206,6 +207,8 @@ def _return_stages(model: onnx.ModelProto, names: tuple[str, ...]) -> None:
     from pssdet.engines.trt.graph.types import tensor_types
 
     types, present = tensor_types(model), {output.name for output in model.graph.output}
+    if missing := sorted(set(names) - set(types) - present):
+        raise GateFailed(f"the graph has no tensor called {', '.join(missing)}; export the model again")
     model.graph.output.extend(
         helper.make_tensor_value_info(name, types[name], None) for name in names if name not in present
     )

@@ -128,6 +128,15 @@ def test_without_the_detections_ap_is_not_measured(out, bundles, artifacts, tmp_
     assert "## AP of the small detector\n\nnot measured" in (tmp_path / "results" / "gpu_h200.md").read_text()
 
 
+def test_results_without_a_gpu(out, bundles, artifacts, tmp_path, capsys):
+    for path in out.glob("*.json"):
+        results = json.loads(path.read_text())
+        results["outcomes"]["driver"] = {**results["outcomes"]["driver"], "status": "FAIL", "figures": {}}
+        path.write_text(json.dumps(results))
+    assert run(out, bundles, artifacts, tmp_path / "results") == 2
+    assert "no GPU was found" in capsys.readouterr().err
+
+
 def test_nothing_came_back(bundles, artifacts, tmp_path, capsys):
     assert run(tmp_path, bundles, artifacts, tmp_path / "results") == 2
     assert "has neither" in capsys.readouterr().err

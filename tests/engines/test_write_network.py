@@ -11,8 +11,9 @@ from golden_files import pssdet
 from parser_operators import unsupported
 
 from pssdet.engines.backends.tensorrt_network import TensorRTOptions, write_network
-from pssdet.errors import BadInput
+from pssdet.errors import BadInput, GateFailed
 from pssdet.files import sha256_of
+from pssdet.models import stages
 from pssdet.models.card import read_engine_card, read_model_card
 from pssdet.models.stages import tap_names
 
@@ -80,6 +81,13 @@ def test_stages_are_outputs_of_the_graph(write, tmp_path, mini_folder):
     assert set(taps) <= {output.name for output in model.graph.output}
     assert told["stages"] == list(taps)
     assert all(output.type.tensor_type.elem_type for output in model.graph.output)
+
+
+def test_a_stage_that_the_graph_lacks_is_said_as_in_a_build(write, tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "tap_names", lambda architecture: ("c2", "c9"))
+    with pytest.raises(GateFailed, match="no tensor called c9"):
+        write(stages=True)
+    assert not (tmp_path / "network").exists()
 
 
 def test_the_script_gives_trtexec_its_line(write, tmp_path):

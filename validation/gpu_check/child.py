@@ -10,6 +10,7 @@ from __future__ import annotations
 import faulthandler
 import importlib
 import json
+import math
 import sys
 import traceback
 from collections.abc import Sequence
@@ -33,7 +34,10 @@ def main(arguments: Sequence[str]) -> None:
     faulthandler.enable()
     callbacks.listen(_print_message)
     outcome = do(work, Given(Path(bundles), Path(folder), argument))
-    write_atomically(Path(result), json.dumps(outcome, allow_nan=False).encode())
+    finite = _finite(outcome)
+    if finite != outcome and finite["status"] == "PASS":
+        finite = {**finite, "status": "FAIL", "reason": "a figure is no finite number"}
+    write_atomically(Path(result), json.dumps(finite, allow_nan=False).encode())
 
 
 def do(work: str, given: Given) -> dict[str, Any]:
@@ -55,6 +59,15 @@ def do(work: str, given: Given) -> dict[str, Any]:
     more = len(findings.failures) - 1
     reason = f"{findings.failures[0]}{f'; and {more} more' if more > 0 else ''}" if findings.failures else ""
     return {"status": "FAIL" if reason else "PASS", "reason": reason, "figures": findings.figures}
+
+
+def _finite(value: Any) -> Any:
+    """The value with words for numbers that JSON does not have: a reason must not be lost for one."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _print_message(text: str) -> None:

@@ -107,7 +107,9 @@ def check_rows(expected: Tensors, obtained: Tensors, boxes: str) -> list[str]:
             failures.append(f"the scores of image {image} do not fall")
         match = match_detections(found, wanted, SCORE, BOX)
         rows, matched = rows + count, matched + match.matched
-    if rows and matched / rows < LEAST_SHARE:
+    if not rows:
+        failures.append("there is nothing to be found, so nothing was compared")
+    elif matched / rows < LEAST_SHARE:
         failures.append(f"{matched} of {rows} rows found, {LEAST_SHARE:.0%} must be")
     return failures
 

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 from pssdet.files import write_atomically
 from pssdet.validation.gpu_check.child import MARK
@@ -205,7 +205,7 @@ def _is_result(result: Any) -> bool:
     return (
         isinstance(result, dict)
         and set(result) == {"status", "reason", "figures"}
-        and result["status"] in get_args(Status)
+        and result["status"] in ("PASS", "FAIL", "MISSING")
         and isinstance(result["reason"], str)
         and isinstance(result["figures"], dict)
     )

@@ -75,6 +75,10 @@ def not_a_number(given):
     return Findings({"error": float("nan")})
 
 
+def wrong_and_not_a_number(given):
+    return Findings({"errors": [float("inf")]}, ["a score is not finite"])
+
+
 def warns(given):
     from pssdet.validation.gpu_check.child import _print_message
 

@@ -151,6 +151,12 @@ class TestChecks:
     def test_what_is_wrong_is_found(self, changes, word):
         assert any(word in failure for failure in self.failures(**changes))
 
+    def test_nothing_to_be_found_is_no_pass(self):
+        nothing = self.rows(count=np.int32([0]))
+        assert check_rows(nothing, nothing, "boxes") == [
+            "there is nothing to be found, so nothing was compared"
+        ]
+
     def test_features(self):
         wanted = np.random.RandomState(0).standard_normal((100, 2, 3, 3))
         assert check_features(wanted, wanted.astype(np.float32), "fp32") == []

@@ -54,7 +54,8 @@ class TestOneStep:
             ("dies", "FAIL", "its process died by SIGSEGV"),
             ("garbage", "FAIL", "it left no result that can be read"),
             ("nonsense", "FAIL", "its process ended with exit code 1"),
-            ("not_a_number", "FAIL", "its process ended with exit code 1"),
+            ("not_a_number", "FAIL", "a figure is no finite number"),
+            ("wrong_and_not_a_number", "FAIL", "a score is not finite"),
             ("exits", "FAIL", "its process ended with exit code 7"),
             ("nosuch", "FAIL", "AttributeError: module 'gpu_check_steps' has no attribute 'nosuch'"),
         ],
@@ -108,6 +109,7 @@ def _readable(path):
         [],
         {},
         {"status": "GOOD", "reason": "", "figures": {}},
+        {"status": "NOT RUN", "reason": "", "figures": {}},
         {"status": "PASS", "reason": "", "figures": 1},
     ],
 )
