@@ -4,11 +4,11 @@
 # Gives TensorRT_FOUND, TensorRT_VERSION, TensorRT_INCLUDE_DIR, TensorRT_LIBRARY (may be NOTFOUND) and the target TensorRT::headers.
 
 # Under another TensorRT_ROOT than last time both are looked for again.
-if(DEFINED TensorRT_SEARCHED_ROOT AND NOT TensorRT_SEARCHED_ROOT STREQUAL "${TensorRT_ROOT}")
+if(DEFINED TensorRT_SEARCHED_ROOT AND NOT TensorRT_SEARCHED_ROOT STREQUAL "${TensorRT_ROOT};$ENV{TensorRT_ROOT}")
   unset(TensorRT_INCLUDE_DIR CACHE)
   unset(TensorRT_LIBRARY CACHE)
 endif()
-set(TensorRT_SEARCHED_ROOT "${TensorRT_ROOT}" CACHE INTERNAL "The TensorRT_ROOT of what was found")
+set(TensorRT_SEARCHED_ROOT "${TensorRT_ROOT};$ENV{TensorRT_ROOT}" CACHE INTERNAL "The variable TensorRT_ROOT and that of the environment of what was found")
 
 find_path(TensorRT_INCLUDE_DIR NvInfer.h PATH_SUFFIXES include)
 find_library(TensorRT_LIBRARY nvinfer PATH_SUFFIXES lib)
