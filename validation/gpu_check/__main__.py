@@ -16,7 +16,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pssdet.errors import PssDetError
-from pssdet.validation.gpu_check.command import Options, gpu_check, say
+
+try:
+    from pssdet.validation.gpu_check.command import Options, gpu_check, say
+except ModuleNotFoundError as missing:
+    if __name__ != "__main__":
+        raise
+    print(f"error: {missing.name} is not installed; pip install numpy onnx cuda-bindings", file=sys.stderr)
+    sys.exit(3)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

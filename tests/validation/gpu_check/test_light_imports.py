@@ -61,6 +61,13 @@ def test_without_a_gpu(bare, command, tmp_path):
     assert "what would have run:" in done.stdout
 
 
+def test_without_numpy_it_says_so(bare):
+    blocked = "import sys, runpy; sys.modules['numpy'] = None; sys.argv[1:] = []; "
+    done = bare("-c", f"{blocked}runpy.run_module('pssdet.validation.gpu_check', run_name='__main__')")
+    assert done.returncode == 3
+    assert done.stderr == "error: numpy is not installed; pip install numpy onnx cuda-bindings\n"
+
+
 def test_packing_says_what_is_missing(bare, tmp_path):
     done = bare("-m", "pssdet.validation.gpu_check", "--pack", "--bundles", tmp_path, "--cases", "row4")
     assert done.returncode == 3, done.stderr
