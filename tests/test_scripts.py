@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pssdet import console
 from pssdet.commands.app import _COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -188,6 +189,17 @@ def test_being_stopped_leaves_nothing(tmp_path):
     process.terminate()
     assert process.wait(timeout=60) == 143
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_termination_that_got_lost_is_raised_by_the_next_step(monkeypatch):
+    monkeypatch.setattr(console, "_terminated", [])
+    with console.steps() as progress:
+        progress("one")
+        with pytest.raises(SystemExit):
+            console.terminate()
+        with pytest.raises(SystemExit) as stopped:
+            progress("two")
+    assert stopped.value.code == 143
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from rich.console import Console
 from rich.text import Text
@@ -41,11 +41,25 @@ def steps() -> Iterator[Progress]:
         def begin(step: str) -> None:
             nonlocal started, current
             finish()
+            if _terminated:
+                terminate()
             started, current = perf_counter(), step
             status.update(Text(step))
 
         yield begin
         finish()
+
+
+_terminated: list[bool] = []
+
+
+def terminate(*_: object) -> NoReturn:
+    """Exit through every clean-up, as after an error, on SIGTERM.
+
+    C++ code that calls Python may lose the exception; then the next step raises it again.
+    """
+    _terminated.append(True)
+    sys.exit(143)
 
 
 def quiet_paddle() -> None:

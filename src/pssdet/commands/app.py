@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import cyclopts
 
-from pssdet.console import quiet_paddle
+from pssdet.console import quiet_paddle, terminate
 from pssdet.errors import BadInput, PssDetError
 
 #: Where each command is, imported when it is used, and what it does.
@@ -61,7 +61,7 @@ def _app(name: str | None, about: str | None) -> cyclopts.App:
 
 def execute(app: cyclopts.App, arguments: Sequence[str]) -> int:
     """Run ``app`` and turn what it raises into one line on stderr and an exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, terminate)
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
@@ -80,11 +80,6 @@ def execute(app: cyclopts.App, arguments: Sequence[str]) -> int:
         print("interrupted; nothing half-written is left", file=sys.stderr)
         return 130
     return 0
-
-
-def _terminate(*_: object) -> NoReturn:
-    """Exit through every clean-up, as after an error, on SIGTERM."""
-    sys.exit(143)
 
 
 def _report(error: PssDetError) -> int:
