@@ -44,8 +44,8 @@ ENV NVIDIA_VISIBLE_DEVICES=all \
 COPY --from=packages /opt/pssdet/ /opt/pssdet/
 COPY --from=plugins /source/build/cmake/lib/ /opt/pssdet/lib/
 # Any user may write there: docker run --user.
-RUN install --directory --mode=1777 /cache /work
-WORKDIR /work
+RUN install --directory --mode=1777 /cache /data
+WORKDIR /data
 USER 1000:1000
 ENTRYPOINT ["pssdet"]
 CMD ["--help"]

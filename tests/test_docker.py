@@ -49,7 +49,7 @@ def test_images_keep_the_rules(name):
         ("COPY Makefile ./", "ADD https://example.com/a.tar /a", "ADD https://example.com/a.tar /a"),
         ("USER 1000:1000", "", "the user is not a number above 0"),
         ("USER 1000:1000", "USER 0:0", "the user is not a number above 0"),
-        ("WORKDIR /work\n", "RUN pip install numpy==1.26.4\n", "the last stage: pip install numpy==1.26.4"),
+        ("WORKDIR /data\n", "RUN pip install numpy==1.26.4\n", "the last stage: pip install numpy==1.26.4"),
     ],
 )
 def test_what_breaks_a_rule_is_found(old, new, fault):

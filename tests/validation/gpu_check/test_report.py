@@ -35,7 +35,7 @@ class TestShareable:
         ("text", "public"),
         [
             ("/home/me/pss-det/build/lib.so cannot be loaded", ".../lib.so cannot be loaded"),
-            ("~/work/a.plan: ok", ".../a.plan: ok"),
+            ("~/plans/a.plan: ok", ".../a.plan: ok"),
             ("see '/opt/x/y'", "see '.../y'"),
             ('File "/usr/lib/python3/json/__init__.py", line 7', 'File ".../__init__.py", line 7'),
             ("in /tmp/secret/", "in .../"),
