@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +22,9 @@ if __name__ == "__main__":
 from benchmarks.documents import document
 from benchmarks.gpu.goals import goal_table, goals
 from benchmarks.gpu.steps import BENCHMARKS, STEPS
-from pssdet.errors import GateFailed, PssDetError
+from pssdet.errors import GateFailed
 from pssdet.files import write_atomically
-from pssdet.validation.gpu_check.command import Options, judge, run, say
+from pssdet.validation.gpu_check.command import Options, exit_code, judge, run, say
 from pssdet.validation.gpu_check.report import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,19 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if unknown := set(given.benchmarks) - set(BENCHMARKS):
         parser.error(f"there is no benchmark {min(unknown)!r}; choose from {', '.join(BENCHMARKS)}")
-    # On SIGTERM the process of the step is ended, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # The processes of the steps import this folder, too.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-    try:
-        measure(given.benchmarks, given.bundles, given.output, fresh=given.fresh)
-    except PssDetError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        return 130
-    return 0
+    return exit_code(
+        lambda: measure(given.benchmarks, given.bundles, given.output, fresh=given.fresh), "the same command"
+    )
 
 
 def measure(benchmarks: Sequence[str], bundles: Path, output: Path, *, fresh: bool) -> None:

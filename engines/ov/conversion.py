@@ -116,12 +116,16 @@ def save_ir(model: Any, path: Path, precision: ComputePrecision, float32: Collec
     try:
         openvino.save_model(model, path, compress_to_fp16=False)
     except RuntimeError as error:  # it does not say why
-        reason = str(error).strip().split("\n")[-1]
         raise BadInput(
-            f"OpenVINO cannot write the engine ({reason}); is there space left in the output folder?"
+            f"OpenVINO cannot write the engine ({reason_of(error)}); is there space left in the output folder?"
         ) from error
     if precision != "f32":
         _hold_to_float32(path, float32)
+
+
+def reason_of(error: RuntimeError) -> str:
+    """The last line of what OpenVINO says; those before name its source files."""
+    return str(error).strip().split("\n")[-1]
 
 
 def compute_precision(model: Any) -> ComputePrecision:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pssdet.engines.backend import AUTOMATIC, Tensors, Threading
 from pssdet.engines.ov.compiled_models import CompiledModels
-from pssdet.engines.ov.conversion import compute_precision
+from pssdet.engines.ov.conversion import compute_precision, reason_of
 from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
 
 #: Shapes that get a compiled model of their own, in the order in which they come, since each has memory of
@@ -79,7 +79,7 @@ class OpenVinoSession:
             precision = compute_precision(self._model)
         except RuntimeError as error:
             raise BadInput(
-                f"OpenVINO cannot read {ir} ({_reason(error)}); build the engine again with this OpenVINO"
+                f"OpenVINO cannot read {ir} ({reason_of(error)}); build the engine again with this OpenVINO"
             ) from error
         present = {name for output in self._model.outputs for name in output.get_names()}
         if missing := [name for name in taps if name not in present]:
@@ -176,12 +176,7 @@ class OpenVinoSession:
         try:
             return self._core.compile_model(model, _DEVICE, self._settings)
         except RuntimeError as error:
-            raise GateFailed(f"OpenVINO cannot compile the model ({_reason(error)})") from error
-
-
-def _reason(error: RuntimeError) -> str:
-    """The last line of what OpenVINO says; those before name its source files."""
-    return str(error).strip().split("\n")[-1]
+            raise GateFailed(f"OpenVINO cannot compile the model ({reason_of(error)})") from error
 
 
 def input_name(node: Any) -> str:

@@ -10,15 +10,12 @@ Exit code: 0 all passed, 1 a step failed or was left out, 2 usage, 3 no GPU, or 
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pssdet.errors import PssDetError
-
 try:
-    from pssdet.validation.gpu_check.command import Options, gpu_check, say
+    from pssdet.validation.gpu_check.command import Options, exit_code, gpu_check, say
 except ModuleNotFoundError as missing:
     if __name__ != "__main__":
         raise
@@ -29,17 +26,8 @@ except ModuleNotFoundError as missing:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
     given = vars(_parser().parse_args(arguments))
-    # On SIGTERM the process of the step is ended, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        gpu_check(Options(**{**given, "only": tuple(given["only"]), "cases": tuple(given["cases"])}), say)
-    except PssDetError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted; --resume goes on", file=sys.stderr)
-        return 130
-    return 0
+    options = Options(**{**given, "only": tuple(given["only"]), "cases": tuple(given["cases"])})
+    return exit_code(lambda: gpu_check(options, say), "--resume")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import signal
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pssdet.errors import BadInput, EnvironmentMissing, GateFailed
+from pssdet.errors import BadInput, EnvironmentMissing, GateFailed, PssDetError
 from pssdet.files import write_atomically
 from pssdet.validation.gpu_check.machine import version_of
 from pssdet.validation.gpu_check.plan import STEPS, Step, chosen
@@ -44,6 +46,24 @@ class Options:
 def say(line: str) -> None:
     """Print a line at once."""
     print(line, flush=True)
+
+
+def exit_code(work: Callable[[], None], goes_on: str) -> int:
+    """Do the work; the exit code, with an error as one line on stderr, where no command line library is.
+
+    Args:
+        goes_on: what does, told after Ctrl-C. On SIGTERM the process of the step is ended, too.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        work()
+    except PssDetError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"interrupted; {goes_on} goes on", file=sys.stderr)
+        return 130
+    return 0
 
 
 def gpu_check(options: Options, say: Say, steps: Sequence[Step] = STEPS) -> None:
